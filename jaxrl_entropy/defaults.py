@@ -1,0 +1,113 @@
+"""Every setting of a run, with its default: the one typed configuration.
+
+A config file starts from `get_config()` and changes fields; a field that is not
+here does not exist. Method choices (`loss`, `advantage`, `task`) are a name and
+a dict of keyword arguments for the function of that name, or for a function of
+the user's own by import path (`my_lab.losses:mine`).
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+  config.name = "run"
+  config.seed = 0
+  # One step is one rollout and all of its updates.
+  config.steps = 160
+
+  config.mesh = ConfigDict({"data": 1, "fsdp": -1, "tensor": 1, "context": 1})
+
+  config.model = ConfigDict()
+  # A preset of models/config.py; its weights are random unless `weights` says
+  # where they are: a Hugging Face folder or a GGUF file.
+  config.model.preset = "tiny"
+  config.model.weights = ""
+  # "symbols" (the task's own symbols), "auto" (beside the weights), or a path.
+  config.model.tokenizer = "symbols"
+  config.model.param_dtype = "float32"
+  config.model.compute_dtype = "float32"
+  config.model.remat = "none"
+  config.model.attention = "auto"
+  config.model.lora_rank = 0  # 0: every parameter is trained.
+  config.model.lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+  config.task = ConfigDict()
+  config.task.name = "countdown"
+  config.task.args = ConfigDict({}, type_safe=False)
+
+  config.reward = ConfigDict()
+  config.reward.workers = 1
+  config.reward.timeout = 5.0  # seconds for one response
+  config.reward.sandbox = "auto"
+  config.reward.kl_coefficient = 0.0  # reference KL in the reward
+  config.reward.kl_kind = "k1"
+  # Length shaping (DAPO): the last `overlong_buffer` tokens cost up to
+  # `overlong_penalty`. 0 turns it off.
+  config.reward.overlong_buffer = 0
+  config.reward.overlong_penalty = 1.0
+
+  config.pretrain = ConfigDict()
+  config.pretrain.steps = 0  # 0: the policy starts from its weights as loaded.
+  config.pretrain.batch_size = 128
+  config.pretrain.learning_rate = 4e-3
+  config.pretrain.wrong_share = 0.3  # demonstrations with a wrong answer
+
+  config.rollout = ConfigDict()
+  config.rollout.prompts = 72  # sampled a step
+  config.rollout.groups = 48  # kept at most after the group filter
+  config.rollout.responses = 8  # per prompt: the group size
+  config.rollout.filter_groups = True  # drop all-equal groups
+  config.rollout.max_batches = 1  # generation rounds to fill `groups`
+  config.rollout.max_prompt_length = 16
+  config.rollout.max_response_length = 16
+  config.rollout.temperature = 1.0
+  config.rollout.top_k = 0  # 0: off
+  config.rollout.top_p = 1.0
+  config.rollout.min_p = 0.0
+  config.rollout.slots = 0  # decode slots; 0: as many as sequences
+  config.rollout.kv_tokens = 0  # KV budget in tokens; 0: slots x max length
+  config.rollout.old_logp = "trainer"  # or "sampler"
+  config.rollout.pack = False  # several responses a row
+
+  config.advantage = ConfigDict()
+  config.advantage.name = "grpo"
+  config.advantage.args = ConfigDict({}, type_safe=False)
+
+  config.loss = ConfigDict()
+  config.loss.name = "grpo"
+  config.loss.args = ConfigDict({}, type_safe=False)
+  config.loss.scope = "mini"  # "micro": statistics per micro-batch, as peers
+
+  config.optimizer = ConfigDict()
+  config.optimizer.name = "adamw"  # or "sgd"
+  config.optimizer.learning_rate = 3e-4
+  config.optimizer.schedule = "constant"  # or "cosine", "linear"
+  config.optimizer.warmup_steps = 0  # updates
+  config.optimizer.b1 = 0.9
+  config.optimizer.b2 = 0.999
+  config.optimizer.eps = 1e-8
+  config.optimizer.weight_decay = 0.0
+  config.optimizer.grad_clip = 1.0
+  config.optimizer.updates = 8  # mini-batches a rollout
+  config.optimizer.micro_batches = 1  # slices of a mini-batch, for memory
+  config.optimizer.logits_chunk = 1024  # tokens a chunk of the fused head
+
+  config.eval = ConfigDict()
+  config.eval.every = 10  # steps; 0: never
+  config.eval.problems = 256
+  config.eval.samples = 4  # a problem, at temperature 1: accuracy and pass@k
+  config.eval.temperature = 1.0
+  config.eval.greedy = True
+
+  config.probe = ConfigDict()
+  config.probe.every = 1  # steps; 0: never
+  config.probe.states = 256  # fixed (prompt, prefix) states
+
+  config.checkpoint = ConfigDict()
+  config.checkpoint.every = 20  # steps
+  config.checkpoint.keep = 2
+
+  config.log = ConfigDict()
+  config.log.tensorboard = True
+  return config

@@ -1,0 +1,123 @@
+"""The device mesh, and where each array lives on it.
+
+Axes, always all four, of size 1 where unused:
+
+* `data`: replicas of the parameters; rows of a batch are split over it.
+* `fsdp`: parameters and optimiser state are split over it, and so are rows.
+* `tensor`: heads, MLP columns and vocabulary are split over it.
+* `context`: the tokens of a row are split over it.
+
+All axes are Auto: XLA's partitioner propagates from the annotations made here.
+"""
+
+from collections.abc import Sequence
+import math
+import re
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
+
+AXES = ("data", "fsdp", "tensor", "context")
+ROWS = ("data", "fsdp")
+
+# The first pattern found in a parameter's path decides. Matrices are stored
+# [in, out], stacked over layers on a leading axis.
+PARAM_RULES: tuple[tuple[str, P], ...] = (
+  (r"embed/embedding$", P("tensor", "fsdp")),
+  (r"lm_head/kernel$", P("fsdp", "tensor")),
+  (
+    r"layers/.*(q_proj|k_proj|v_proj|gate_proj|up_proj)/kernel$",
+    P(None, "fsdp", "tensor"),
+  ),
+  (r"layers/.*(o_proj|down_proj)/kernel$", P(None, "tensor", "fsdp")),
+  (r"layers/.*(q_proj|k_proj|v_proj)/bias$", P(None, "tensor")),
+)
+
+
+def make_mesh(
+  data: int = 1,
+  fsdp: int = 1,
+  tensor: int = 1,
+  context: int = 1,
+  devices: Sequence[jax.Device] | None = None,
+) -> Mesh:
+  """A mesh of the given axis sizes; one size may be -1, "all that is left".
+
+  Raises:
+    ValueError: if the sizes do not multiply to the number of devices.
+  """
+  devices = jax.devices() if devices is None else devices
+  sizes = [data, fsdp, tensor, context]
+  known = math.prod(size for size in sizes if size != -1)
+  if sizes.count(-1) == 1 and known > 0 and len(devices) % known == 0:
+    sizes[sizes.index(-1)] = len(devices) // known
+  if math.prod(sizes) != len(devices) or min(sizes) < 1:
+    named = ", ".join(f"{a}={s}" for a, s in zip(AXES, sizes, strict=True))
+    raise ValueError(
+      f"mesh ({named}) does not cover {len(devices)} devices: the sizes must "
+      "multiply to that number; set one of them to -1 to fill it in"
+    )
+  return jax.make_mesh(
+    tuple(sizes), AXES, (AxisType.Auto,) * len(AXES), devices=devices
+  )
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+  """`layers/mlp/up_proj/kernel` for a key path of jax.tree_util."""
+  return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def param_spec(name: str, ndim: int) -> P:
+  """The spec of a parameter by its path; replicated where no rule matches."""
+  for pattern, spec in PARAM_RULES:
+    if re.search(pattern, name) and len(spec) <= ndim:
+      return spec
+  return P()
+
+
+def fitting(spec: P, shape: Sequence[int], mesh: Mesh) -> P:
+  """`spec` without the axes that do not divide their dimension."""
+
+  def keep(axis: Any, size: int) -> Any:
+    names = axis if isinstance(axis, tuple) else (axis,)
+    if axis is None:
+      return None
+    parts = math.prod(mesh.shape[name] for name in names)
+    return axis if size % parts == 0 else None
+
+  return P(*(keep(a, s) for a, s in zip(spec, shape, strict=False)))
+
+
+def param_shardings(params: Any, mesh: Mesh) -> Any:
+  """A tree of NamedSharding like `params` (arrays or shapes).
+
+  It also serves optimiser states, whose moments end in their parameter's path.
+  """
+
+  def sharding(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+    spec = param_spec(path_name(path), leaf.ndim)
+    return NamedSharding(mesh, fitting(spec, leaf.shape, mesh))
+
+  return jax.tree_util.tree_map_with_path(sharding, params)
+
+
+def row_sharding(mesh: Mesh, leading: int = 0) -> NamedSharding:
+  """Rows over data and fsdp, behind `leading` unsplit axes."""
+  return NamedSharding(mesh, P(*(None,) * leading, ROWS))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  return NamedSharding(mesh, P())
+
+
+def constrain(x: jax.Array, *axes: Any) -> jax.Array:
+  """A sharding constraint inside jit; nothing where no mesh is set.
+
+  The mesh is the ambient one (`with jax.set_mesh(mesh):`). Axes that do not
+  divide their dimension are left out.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty or all(size == 1 for size in mesh.shape.values()):
+    return x
+  return jax.lax.with_sharding_constraint(x, fitting(P(*axes), x.shape, mesh))

@@ -1,0 +1,49 @@
+"""Installation of jaxrl_entropy."""
+
+import setuptools
+
+CORE = (
+  "absl-py",
+  "array_record",
+  "etils",
+  "flax",
+  "grain",
+  "importlib_resources",
+  "jax",
+  "jaxtyping",
+  "jinja2",
+  "ml-collections",
+  "numpy",
+  "optax",
+  "orbax-checkpoint",
+  "safetensors",
+  "tensorflow-datasets",
+  "tqdm",
+  "transformers<6",
+)
+EXTRAS = {
+  "math": ("math-verify",),
+  "gym": ("reasoning-gym==0.1.25",),
+  "gguf": ("gguf",),
+  "sandbox": ("pyseccomp",),
+  "log": ("tensorboardX", "matplotlib"),
+  "tpu": ("libtpu",),
+  "cuda": ("jax[cuda]",),
+  "parity": ("torch", "accelerate"),
+}
+TOOLS = ("hypothesis", "mypy", "pre-commit", "pyarrow", "pytest", "ruff")
+EXTRAS["test"] = TOOLS + sum(
+  (EXTRAS[name] for name in ("math", "gym", "gguf", "sandbox", "log")), ()
+)
+
+setuptools.setup(
+  name="jaxrl_entropy",
+  version="0.1.0",
+  description="Reinforcement learning of reasoning models, and its entropy",
+  license="Apache-2.0",
+  python_requires=">=3.11",
+  packages=setuptools.find_packages(include=["jaxrl_entropy*"]),
+  install_requires=CORE,
+  extras_require=EXTRAS,
+  entry_points={"console_scripts": ["jaxrl-entropy=jaxrl_entropy.cli:main"]},
+)
