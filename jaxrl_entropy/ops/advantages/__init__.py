@@ -1,0 +1,76 @@
+"""Advantage estimators: pure functions of a whole rollout.
+
+`resolve(name, args)` makes an `Estimator`; it maps `AdvantageInputs` (right
+padded rows, one response a row) to `Advantages` of the same shape, under jit or
+not.
+"""
+
+from collections.abc import Callable, Mapping
+import importlib
+from typing import Any
+
+from jaxrl_entropy.ops.advantages.base import (
+  AdvantageInputs,
+  Advantages,
+  Estimator,
+  dense_rewards,
+  whiten,
+)
+from jaxrl_entropy.ops.advantages.outcome import (
+  dr_grpo,
+  grpo,
+  reinforce_plus_plus_baseline,
+  rloo,
+)
+from jaxrl_entropy.ops.advantages.tokenwise import (
+  reinforce_plus_plus,
+  reward_to_go,
+)
+
+ESTIMATORS: dict[str, Callable[..., Estimator]] = {
+  factory.__name__: factory
+  for factory in (
+    grpo,
+    dr_grpo,
+    rloo,
+    reinforce_plus_plus,
+    reinforce_plus_plus_baseline,
+  )
+}
+
+
+def resolve(name: str, args: Mapping[str, Any] | None = None) -> Estimator:
+  """The estimator of a config: a name of ESTIMATORS, or `package.module:fn`.
+
+  Args:
+    name: a name, or the import path of a factory of the user's own.
+    args: keyword arguments of the factory.
+
+  Raises:
+    ValueError: for an unknown name or an argument the factory does not have.
+  """
+  factory = ESTIMATORS.get(name)
+  if factory is None and ":" in name:
+    module, _, attribute = name.partition(":")
+    factory = getattr(importlib.import_module(module), attribute)
+  if factory is None:
+    raise ValueError(
+      f"unknown advantage estimator {name!r}; choose one of "
+      f"{', '.join(sorted(ESTIMATORS))}, or give an import path 'module:name'"
+    )
+  try:
+    return factory(**(args or {}))
+  except TypeError as error:
+    raise ValueError(f"config.advantage.args of {name!r}: {error}") from error
+
+
+__all__ = [
+  "ESTIMATORS",
+  "AdvantageInputs",
+  "Advantages",
+  "Estimator",
+  "dense_rewards",
+  "resolve",
+  "reward_to_go",
+  "whiten",
+]
