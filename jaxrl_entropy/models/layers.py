@@ -1,0 +1,142 @@
+"""The decoder's layers: Linen modules, applied functionally.
+
+A block's attention is a function of (q, k, v), handed in by the caller: packed
+rows for training, a KV cache for decoding. Both share every other line.
+"""
+
+from collections.abc import Callable
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxrl_entropy import sharding
+from jaxrl_entropy.models import rope
+from jaxrl_entropy.models.config import TransformerConfig
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+  "silu": jax.nn.silu,
+  "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+  "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
+  "relu": jax.nn.relu,
+}
+
+Rotation = tuple[Float[Array, "*B half"], Float[Array, "*B half"]]
+Heads = Float[Array, "*B heads dim"]
+Stream = Float[Array, "*B D"]
+
+
+class Linear(nn.Module):
+  """`x W + b`, plus `x A B` where the parameters hold a low-rank adapter."""
+
+  features: int
+  use_bias: bool = False
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
+    shape = (x.shape[-1], self.features)
+    y = x @ self.param("kernel", nn.initializers.lecun_normal(), shape).astype(
+      x.dtype
+    )
+    if self.has_variable("params", "lora_a"):
+      a, b = (self.get_variable("params", n) for n in ("lora_a", "lora_b"))
+      y = y + x @ a.astype(x.dtype) @ b.astype(x.dtype)
+    if self.use_bias:
+      bias = self.param("bias", nn.initializers.zeros, shape[1:])
+      y = y + jnp.broadcast_to(bias.astype(y.dtype), y.shape)
+    return y
+
+
+class RMSNorm(nn.Module):
+  """`x / rms(x) * scale` over the last axis, in float32 (1910.07467)."""
+
+  eps: float
+
+  @nn.compact
+  def __call__(self, x: Stream) -> Stream:
+    scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
+    wide = x.astype(jnp.float32)
+    mean_square = jnp.mean(wide * wide, axis=-1, keepdims=True)
+    unit = (wide * jax.lax.rsqrt(mean_square + self.eps)).astype(x.dtype)
+    return unit * jnp.broadcast_to(scale.astype(x.dtype), x.shape)
+
+
+class Attention(nn.Module):
+  """The projections around grouped-query attention."""
+
+  config: TransformerConfig
+
+  def setup(self):
+    c = self.config
+    self.q_proj = Linear(c.num_heads * c.head_dim, c.qkv_bias)
+    self.k_proj = Linear(c.num_kv_heads * c.head_dim, c.qkv_bias)
+    self.v_proj = Linear(c.num_kv_heads * c.head_dim, c.qkv_bias)
+    self.o_proj = Linear(c.hidden_size, c.output_bias)
+    if c.qk_norm:
+      self.q_norm, self.k_norm = RMSNorm(c.norm_eps), RMSNorm(c.norm_eps)
+
+  def qkv(self, x: Stream, rotation: Rotation) -> tuple[Heads, Heads, Heads]:
+    """Queries, keys (both rotated) and values, split into heads."""
+    split = (*x.shape[:-1], -1, self.config.head_dim)
+    q, k, v = (
+      project(x).reshape(split)
+      for project in (self.q_proj, self.k_proj, self.v_proj)
+    )
+    if self.config.qk_norm:
+      q, k = self.q_norm(q), self.k_norm(k)
+    return rope.rotate(q, rotation), rope.rotate(k, rotation), v
+
+  def output(self, attended: Heads) -> Stream:
+    return self.o_proj(attended.reshape(*attended.shape[:-2], -1))
+
+
+class MLP(nn.Module):
+  """`down(act(gate(x)) * up(x))` (2002.05202)."""
+
+  config: TransformerConfig
+
+  def setup(self):
+    c = self.config
+    self.gate_proj = Linear(c.intermediate_size, c.mlp_bias)
+    self.up_proj = Linear(c.intermediate_size, c.mlp_bias)
+    self.down_proj = Linear(c.hidden_size, c.mlp_bias)
+
+  def __call__(self, x: Stream) -> Stream:
+    gate = ACTIVATIONS[self.config.activation](self.gate_proj(x))
+    return self.down_proj(gate * self.up_proj(x))
+
+
+class Block(nn.Module):
+  """One decoder layer, in two halves with the attention between them."""
+
+  config: TransformerConfig
+
+  def setup(self):
+    self.input_norm = RMSNorm(self.config.norm_eps)
+    self.attention = Attention(self.config)
+    self.post_attention_norm = RMSNorm(self.config.norm_eps)
+    self.mlp = MLP(self.config)
+
+  def __call__(
+    self,
+    x: Stream,
+    rotation: Rotation,
+    attend: Callable[[Heads, Heads, Heads], Heads],
+  ) -> Stream:
+    return self.finish(x, attend(*self.qkv(x, rotation)))
+
+  def qkv(self, x: Stream, rotation: Rotation) -> tuple[Heads, Heads, Heads]:
+    return self.attention.qkv(self.input_norm(x), rotation)
+
+  def finish(self, x: Stream, attended: Heads) -> Stream:
+    """The residual stream after the layer, from what its heads attended to."""
+    x = stream(x + self.attention.output(attended))
+    return stream(x + self.mlp(self.post_attention_norm(x)))
+
+
+def stream(x: Stream) -> Stream:
+  """Rows over data and fsdp, tokens over context (arrays [B, T, D] only)."""
+  if x.ndim != 3:
+    return x
+  return sharding.constrain(x, sharding.ROWS, "context", None)
