@@ -1,0 +1,130 @@
+"""`jaxrl-entropy COMMAND`: finds the command and reports its errors.
+
+Each command is a module of the same name with `main(argv) -> int`, imported
+only when it runs, so that `--help` does not wait for JAX.
+"""
+
+import argparse
+from collections.abc import Sequence
+import importlib
+import os
+from pathlib import Path
+import sys
+from typing import NoReturn
+
+from jaxrl_entropy.errors import UserError, nearest
+
+COMMANDS = {
+  "train": "reinforcement learning of a policy",
+  "pretrain": "supervised warm start of a policy",
+  "evaluate": "accuracy of a policy on held-out problems",
+  "generate": "answers of a policy to a prompt",
+  "analyze": "report on a study: plots, the entropy law, tables",
+  "sweep": "a study: many runs of one config file",
+  "plan": "memory, compute and collectives on a TPU slice, without one",
+  "convert": "weights from and to the formats of other libraries",
+  "doctor": "what this machine offers: devices, sandbox, packages",
+}
+
+_USAGE = """usage: jaxrl-entropy COMMAND [--help] [--debug] [flags]
+
+Reinforcement learning of reasoning models, and its entropy.
+
+commands:
+{commands}
+
+examples:
+  jaxrl-entropy sweep --config=configs/quickstart.py --workdir=runs/quickstart
+  jaxrl-entropy analyze --workdir=runs/quickstart
+  jaxrl-entropy train --config=configs/quickstart.py:clip_cov \\
+      --workdir=runs/mine --config.optimizer.learning_rate=1e-4
+"""
+
+
+class Parser(argparse.ArgumentParser):
+  """argparse whose complaints are UserErrors."""
+
+  def error(self, message: str) -> NoReturn:
+    raise UserError(f"{message}; see {self.prog} --help")
+
+
+def parser(command: str, description: str, examples: str) -> Parser:
+  """A parser for one command; `examples` ends its help."""
+  return Parser(
+    prog=f"jaxrl-entropy {command}",
+    description=description,
+    epilog="examples:\n" + examples,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+
+
+def add_config_flag(command: Parser) -> None:
+  """`--config`; the overrides beside it are read by `parse_with_overrides`."""
+  command.add_argument(
+    "--config",
+    required=True,
+    metavar="FILE.py[:ARG]",
+    help="config file; --config.FIELD=VALUE changes one field of it",
+  )
+
+
+def parse_with_overrides(
+  command: Parser, argv: Sequence[str]
+) -> tuple[argparse.Namespace, list[tuple[str, str]]]:
+  """The flags, and the `--config.FIELD=VALUE` (or `VALUE`) pairs.
+
+  Raises:
+    UserError: for a flag that is neither.
+  """
+  args, rest = command.parse_known_args(argv)
+  overrides = []
+  while rest:
+    flag, equals, value = rest.pop(0).partition("=")
+    field = flag.removeprefix("--config.")
+    if field == flag:
+      command.error(f"unknown flag {flag}")
+    if not equals:
+      if not rest:
+        command.error(f"{flag} needs a value")
+      value = rest.pop(0)
+    overrides.append((field, value))
+  return args, overrides
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs one command; returns the exit status."""
+  arguments = list(sys.argv[1:] if argv is None else argv)
+  debug = "--debug" in arguments
+  arguments = [argument for argument in arguments if argument != "--debug"]
+  if not arguments or arguments[0] in ("-h", "--help", "help"):
+    lines = (f"  {name:<10}{text}" for name, text in COMMANDS.items())
+    print(_USAGE.format(commands="\n".join(lines)), end="")
+    return 0 if arguments else 2
+  try:
+    return _run(arguments[0], arguments[1:])
+  except (UserError, ValueError, OSError) as error:
+    if debug:
+      raise
+    return _report(arguments[0], error)
+  except KeyboardInterrupt:
+    return 130
+
+
+def _run(command: str, argv: list[str]) -> int:
+  if command not in COMMANDS:
+    hint = nearest(command, COMMANDS)
+    raise UserError(f"there is no command {command!r}; {hint}")
+  # Compiled programs are kept between runs; JAX reads these on import.
+  cache = Path.home() / ".cache" / "jaxrl_entropy"
+  os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+  os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+  return importlib.import_module(f"jaxrl_entropy.{command}").main(argv)
+
+
+def _report(command: str, error: Exception) -> int:
+  lines = str(error).strip().splitlines() or [type(error).__name__]
+  # Anything but a UserError may as well be a fault of ours.
+  hint = "" if isinstance(error, UserError) else " (traceback: --debug)"
+  print(f"jaxrl-entropy {command}: error: {lines[0]}{hint}", file=sys.stderr)
+  return error.status if isinstance(error, UserError) else 2

@@ -1,0 +1,258 @@
+"""Configuration files, typed overrides, and the saved config of a run.
+
+A config file is Python with `get_config(arg)`; it changes fields of
+`jaxrl_entropy.defaults.get_config()`. Sections called `args` are the keyword
+arguments of a chosen method and take any key; every other field is known, and
+keeps the type of its default.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+import importlib.metadata
+import importlib.util
+import inspect
+import json
+from pathlib import Path
+import platform
+import subprocess
+from types import ModuleType
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxrl_entropy import defaults
+from jaxrl_entropy.errors import UserError, nearest
+
+FILE = "config.json"
+_OPEN = "args"
+_PACKAGES = (
+  "jaxrl_entropy",
+  "jax",
+  "jaxlib",
+  "flax",
+  "optax",
+  "orbax-checkpoint",
+  "numpy",
+)
+
+
+def load(spec: str, overrides: Iterable[tuple[str, str]] = ()) -> ConfigDict:
+  """The config of `path.py` or `path.py:arg`, locked, overrides applied.
+
+  Args:
+    spec: a file with `get_config`, and after a colon its argument.
+    overrides: pairs of a dotted field (`loss.args.fraction`) and its new value
+      as text, read by the type of the field.
+
+  Raises:
+    UserError: for a missing file, an unknown field, a value of the wrong type.
+  """
+  path, _, arg = spec.partition(":")
+  get_config = getattr(load_module(path), "get_config", None)
+  if get_config is None:
+    raise UserError(f"config {path}: it has no function get_config(arg)")
+  if arg and not inspect.signature(get_config).parameters:
+    raise UserError(f"config {path}: get_config takes no argument, got {arg!r}")
+  config = get_config(arg) if arg else get_config()
+  _check_fields(config, path)
+  for field, text in overrides:
+    override(config, field, text)
+  return config.lock()
+
+
+def load_module(path: str) -> ModuleType:
+  """The Python file at `path`, run as a module.
+
+  Raises:
+    UserError: if there is no such file.
+  """
+  if not Path(path).is_file():
+    raise UserError(f"config {path}: no such file; try configs/quickstart.py")
+  spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+  if spec is None or spec.loader is None:
+    raise UserError(f"config {path}: not a Python file (.py)")
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+def override(config: ConfigDict, field: str, text: str) -> None:
+  """Sets the dotted `field` to `text`, read by the type of the field.
+
+  Raises:
+    UserError: naming the nearest valid field, or the expected type and the
+      value that was given.
+  """
+  node, *names = config, *field.split(".")
+  is_open = False
+  for name in names[:-1]:
+    node, is_open = _section(node, name, field), name == _OPEN
+  name = names[-1]
+  if name not in node:
+    if not is_open:
+      raise _unknown(field, name, node)
+    with node.unlocked():
+      node[name] = _literal(text)
+  elif isinstance(node[name], ConfigDict):
+    some = next(iter(node[name]), "FIELD")
+    raise UserError(f"config.{field} is a section: set config.{field}.{some}")
+  else:
+    old = node[name]
+    node[name] = _literal(text) if is_open else _parse(text, old, field)
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """Dotted field -> value, for every leaf."""
+  flat: dict[str, Any] = {}
+  for name, value in config.items():
+    if isinstance(value, Mapping | ConfigDict):
+      flat |= flatten(value, f"{prefix}{name}.")
+    else:
+      flat[f"{prefix}{name}"] = value
+  return flat
+
+
+def to_json(config: ConfigDict) -> dict[str, Any]:
+  """The config as plain JSON types, references resolved."""
+  plain = config.copy_and_resolve_references().to_dict()
+  return json.loads(json.dumps(plain))
+
+
+def save(config: ConfigDict, workdir: str | Path) -> None:
+  """Writes `config.json`: the config, package versions, the git commit.
+
+  A workdir that already holds the same config is left as it is, so that a run
+  can be resumed.
+
+  Raises:
+    UserError: if the workdir cannot be written, or holds another config.
+  """
+  path = Path(workdir) / FILE
+  resolved = to_json(config)
+  if path.exists():
+    return _check_same(resolved, read(workdir), workdir)
+  record = {"config": resolved, "versions": versions(), "commit": commit()}
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Renaming keeps a kill in mid-write from leaving half a config.
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(record, indent=2) + "\n")
+    partial.replace(path)
+  except OSError as error:
+    raise UserError(
+      f"workdir {workdir} cannot be written ({error.strerror}): choose another "
+      "--workdir"
+    ) from error
+
+
+def read(workdir: str | Path) -> dict[str, Any]:
+  """The config that `workdir` was started with, as `to_json` gave it.
+
+  Raises:
+    UserError: if there is none, or it cannot be read.
+  """
+  path = Path(workdir) / FILE
+  try:
+    return json.loads(path.read_text())["config"]
+  except FileNotFoundError:
+    raise UserError(f"{path}: no such file; is {workdir} a run?") from None
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    raise UserError(f"{path} is not the config of a run ({error})") from error
+
+
+def versions() -> dict[str, str]:
+  """The versions of Python and of the packages that decide the numbers."""
+  found = {name: importlib.metadata.version(name) for name in _PACKAGES}
+  return {"python": platform.python_version()} | found
+
+
+def commit() -> str | None:
+  """The git commit of this code, `-dirty` if changed; None outside git."""
+  root = Path(__file__).resolve().parents[1]
+  if not (root / ".git").exists():
+    return None
+  describe = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+  try:
+    done = subprocess.run(
+      ("git", "-C", str(root), *describe), capture_output=True, text=True
+    )
+  except OSError:
+    return None
+  return done.stdout.strip() or None
+
+
+def _section(node: ConfigDict, name: str, field: str) -> ConfigDict:
+  if name not in node:
+    raise _unknown(field, name, node)
+  if not isinstance(node[name], ConfigDict):
+    raise UserError(f"config.{field}: {name!r} is a value, not a section")
+  return node[name]
+
+
+def _unknown(field: str, name: str, valid: Iterable[str]) -> UserError:
+  return UserError(
+    f"config.{field}: there is no field {name!r}; {nearest(name, valid)}"
+  )
+
+
+def _check_fields(config: ConfigDict, path: str) -> None:
+  for field, valid in _unknown_fields(config, defaults.get_config(), ""):
+    error = _unknown(field, field.rpartition(".")[2], valid)
+    raise UserError(f"{path}: {error}")
+
+
+def _unknown_fields(
+  config: ConfigDict, known: ConfigDict, prefix: str
+) -> Iterator[tuple[str, Iterable[str]]]:
+  for name, value in config.items():
+    if name not in known:
+      yield prefix + name, known
+    elif isinstance(known[name], ConfigDict) and name != _OPEN:
+      yield from _unknown_fields(value, known[name], f"{prefix}{name}.")
+
+
+def _literal(text: str) -> Any:
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return text
+
+
+_WORDS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def _parse(text: str, old: Any, field: str) -> Any:
+  kind = type(old)
+  try:
+    if kind is bool:
+      return _WORDS[text.lower()]
+    if kind is tuple:
+      return _parse_tuple(text, old)
+    return kind(text)
+  except (KeyError, ValueError):
+    raise UserError(
+      f"config.{field}: expected {kind.__name__} (now {old!r}), got {text!r}"
+    ) from None
+
+
+def _parse_tuple(text: str, old: tuple[Any, ...]) -> tuple[Any, ...]:
+  """`a,b` or `("a", "b")`; elements get the type of the first one of `old`."""
+  value = _literal(text)
+  if isinstance(value, str):
+    value = [item.strip() for item in value.split(",") if item.strip()]
+  items = value if isinstance(value, list | tuple) else (value,)
+  kind = type(old[0]) if old else (lambda item: item)
+  return tuple(kind(item) for item in items)
+
+
+def _check_same(
+  new: Mapping[str, Any], old: Mapping[str, Any], workdir: str | Path
+) -> None:
+  flat_new, flat_old = flatten(new), flatten(old)
+  for field in sorted(flat_new | flat_old):
+    was, now = flat_old.get(field), flat_new.get(field)
+    if was != now:
+      raise UserError(
+        f"workdir {workdir} holds another config: config.{field} is {was!r} "
+        f"there and {now!r} now; choose another --workdir"
+      )

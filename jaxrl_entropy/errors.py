@@ -1,0 +1,25 @@
+"""The exception for mistakes that a user can mend."""
+
+from collections.abc import Iterable
+import difflib
+
+
+class UserError(Exception):
+  """What was asked for cannot be done: the message names it and the fix.
+
+  The command line prints the message as one line and exits with `status`; it
+  shows no traceback unless `--debug` is given.
+  """
+
+  def __init__(self, message: str, status: int = 2):
+    super().__init__(message)
+    self.status = status
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+  """`did you mean ...?`, or the list of valid names where none is near."""
+  valid = sorted(valid)
+  near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+  if near:
+    return f"did you mean {near[0]!r}?"
+  return "valid names: " + ", ".join(valid)
