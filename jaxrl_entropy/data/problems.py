@@ -1,0 +1,100 @@
+"""What is asked and how its answer is checked: problems and tasks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+import importlib
+from typing import Any, Protocol
+
+import numpy as np
+
+from jaxrl_entropy.data.tokenizers import Tokenizer
+
+TASKS = {
+  "countdown": "jaxrl_entropy.data.countdown:Countdown",
+  "arithmetic": "jaxrl_entropy.data.arithmetic:Arithmetic",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+  """One question with the means to check an answer.
+
+  Attributes:
+    id: unique within its source.
+    prompt: the question, before any chat template.
+    answer: the reference answer; never shown to the policy.
+    source: name that evaluation groups by.
+    verifier: name of a verifier in `rewards.verify`, or an import path.
+    difficulty: larger is harder, in the source's own unit; None if unknown.
+    tests: test cases of a programming problem.
+    extra: what else the verifier needs.
+  """
+
+  id: str
+  prompt: str
+  answer: str
+  source: str
+  verifier: str
+  difficulty: float | None = None
+  tests: tuple[Any, ...] = ()
+  extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+Demonstration = tuple[Problem, str]
+"""A problem and a response to it, for a supervised warm start."""
+
+
+class Task(Protocol):
+  """An indexed set of problems in two splits, "train" and "test".
+
+  Attributes:
+    tokenizer: the task's own symbols, or None where its prompts are text.
+  """
+
+  tokenizer: Tokenizer | None
+
+  def size(self, split: str) -> int:
+    """Number of problems in a split."""
+
+  def problem(self, split: str, index: int) -> Problem:
+    """The problem at an index: a pure function of its arguments."""
+
+  def demonstrations(
+    self, rng: np.random.Generator, count: int, wrong_share: float
+  ) -> list[Demonstration]:
+    """Fresh training problems with responses, some of them wrong.
+
+    Raises:
+      ValueError: the task has no demonstrations.
+    """
+
+
+def resolve(name: str, args: Mapping[str, Any] | None = None) -> Task:
+  """The task of a name in `TASKS`, or of an import path (`my_lab.tasks:mine`).
+
+  Raises:
+    ValueError: the name is unknown or its factory does not take `args`.
+  """
+  factory = load_object(TASKS.get(name, name), known=TASKS)
+  try:
+    return factory(**(args or {}))
+  except TypeError as error:
+    raise ValueError(f"task {name!r}: {error}") from error
+
+
+def load_object(path: str, known: Mapping[str, str]) -> Callable[..., Any]:
+  """The object at `package.module:name`.
+
+  Raises:
+    ValueError: nothing is there; names what is `known` instead.
+  """
+  module, _, name = path.partition(":")
+  if not name:
+    raise ValueError(
+      f"unknown name {path!r}: choose one of {', '.join(sorted(known))}, or "
+      "give an import path such as my_lab.module:name"
+    )
+  try:
+    return getattr(importlib.import_module(module), name)
+  except (ImportError, AttributeError) as error:
+    raise ValueError(f"cannot load {path!r}: {error}") from error

@@ -1,0 +1,29 @@
+"""Exact comparison of a boxed integer: parses nothing, so it is safe."""
+
+import re
+
+from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.rewards.boxed import last_boxed
+
+_INTEGER = re.compile(r"\s*([+-]?)\s*(\d+)\s*", re.ASCII)
+
+
+def verify(problem: Problem, response: str) -> float:
+  """1.0 if the last complete box holds the answer's integer and nothing else.
+
+  Leading zeros, a sign and thousands' commas are harmless.
+  """
+  boxed = last_boxed(response)
+  if boxed is None:
+    return 0.0
+  return float(_canonical(boxed) == _canonical(problem.answer) is not None)
+
+
+def _canonical(text: str) -> str | None:
+  """Sign and digits without leading zeros, compared as text: any length."""
+  match = _INTEGER.fullmatch(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text))
+  if match is None:
+    return None
+  sign, digits = match.groups()
+  digits = digits.lstrip("0") or "0"
+  return ("-" if sign == "-" and digits != "0" else "") + digits
