@@ -1,6 +1,7 @@
 """The one decoder's configuration, and the published sizes by name."""
 
 import dataclasses
+import functools
 from typing import Any
 
 from jaxrl_entropy.models.rope import Rope
@@ -39,7 +40,7 @@ class TransformerConfig:
   num_heads: int
   num_kv_heads: int
   head_dim: int
-  rope: Rope = Rope()
+  rope: Rope = dataclasses.field(default_factory=Rope)
   norm_eps: float = 1e-6
   activation: str = "silu"
   tie_embeddings: bool = False
@@ -73,78 +74,75 @@ class TransformerConfig:
     return tuple(self.sliding_window if slides else 0 for slides in layers)
 
 
-def _llama3(factor: float) -> Rope:
-  return Rope(5e5, "llama3", factor=factor, original_length=8192)
+def _sized(
+  hidden_size: int,
+  intermediate_size: int,
+  num_layers: int,
+  num_heads: int,
+  num_kv_heads: int,
+  head_dim: int = 128,
+  tied: bool = False,
+  **family: Any,
+) -> TransformerConfig:
+  return TransformerConfig(
+    hidden_size=hidden_size,
+    intermediate_size=intermediate_size,
+    num_layers=num_layers,
+    num_heads=num_heads,
+    num_kv_heads=num_kv_heads,
+    head_dim=head_dim,
+    tie_embeddings=tied,
+    **family,
+  )
 
 
-_QWEN2 = dict(rope=Rope(1e6), qkv_bias=True, max_length=32768, head_dim=128)
-_QWEN2_SMALL = dict(vocab_size=151936, tie_embeddings=True, **_QWEN2)
-_QWEN2_LARGE = dict(vocab_size=152064, **_QWEN2)
-_QWEN3 = dict(
-  vocab_size=151936,
+_qwen2 = functools.partial(
+  _sized,
+  vocab_size=152064,
   rope=Rope(1e6),
-  qk_norm=True,
-  head_dim=128,
-  num_kv_heads=8,
-  max_length=40960,
+  qkv_bias=True,
+  max_length=32768,
 )
-_LLAMA3 = dict(
-  vocab_size=128256, num_kv_heads=8, norm_eps=1e-5, max_length=131072
+_qwen2_small = functools.partial(_qwen2, vocab_size=151936, tied=True)
+_qwen3 = functools.partial(
+  _sized, vocab_size=151936, rope=Rope(1e6), qk_norm=True, max_length=40960
 )
-_MISTRAL = dict(num_heads=32, num_kv_heads=8, head_dim=128, norm_eps=1e-5)
-_TIED = dict(tie_embeddings=True)
+_llama3 = functools.partial(
+  _sized, vocab_size=128256, norm_eps=1e-5, max_length=131072
+)
+_mistral = functools.partial(
+  _sized, rope=Rope(1e6), norm_eps=1e-5, max_length=32768
+)
+_ROPE8 = Rope(5e5, "llama3", factor=8.0, original_length=8192)
+_ROPE32 = dataclasses.replace(_ROPE8, factor=32.0)
+_SMOL = {"vocab_size": 49152, "rope": Rope(1e5), "max_length": 8192}
 
-
-def _size(d: int, mlp: int, layers: int, **rest: Any) -> dict[str, Any]:
-  return dict(hidden_size=d, intermediate_size=mlp, num_layers=layers, **rest)
-
-
-def _heads(heads: int, kv: int, **rest: Any) -> dict[str, Any]:
-  return dict(num_heads=heads, num_kv_heads=kv, **rest)
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-  "tiny": _size(128, 352, 3, vocab_size=64, max_length=512)
-  | _heads(4, 2, head_dim=32)
-  | _TIED,
-  "smollm2-135m": _size(576, 1536, 30, vocab_size=49152, max_length=8192)
-  | _heads(9, 3, head_dim=64, rope=Rope(1e5), norm_eps=1e-5)
-  | _TIED,
-  "qwen2.5-0.5b": _QWEN2_SMALL
-  | _size(896, 4864, 24, head_dim=64)
-  | _heads(14, 2),
-  "qwen2.5-1.5b": _QWEN2_SMALL | _size(1536, 8960, 28) | _heads(12, 2),
-  "qwen2.5-3b": _QWEN2_SMALL | _size(2048, 11008, 36) | _heads(16, 2),
-  "qwen2.5-7b": _QWEN2_LARGE | _size(3584, 18944, 28) | _heads(28, 4),
-  "qwen2.5-14b": _QWEN2_LARGE | _size(5120, 13824, 48) | _heads(40, 8),
-  "qwen2.5-32b": _QWEN2_LARGE | _size(5120, 27648, 64) | _heads(40, 8),
-  "qwen3-0.6b": _QWEN3 | _size(1024, 3072, 28, num_heads=16) | _TIED,
-  "qwen3-1.7b": _QWEN3 | _size(2048, 6144, 28, num_heads=16) | _TIED,
-  "qwen3-4b": _QWEN3 | _size(2560, 9728, 36, num_heads=32) | _TIED,
-  "qwen3-8b": _QWEN3 | _size(4096, 12288, 36, num_heads=32),
-  "qwen3-14b": _QWEN3 | _size(5120, 17408, 40, num_heads=40),
-  "llama3.2-1b": _LLAMA3
-  | _size(2048, 8192, 16, num_heads=32, head_dim=64)
-  | _TIED
-  | dict(rope=_llama3(32.0)),
-  "llama3.2-3b": _LLAMA3
-  | _size(3072, 8192, 28, num_heads=24, head_dim=128)
-  | _TIED
-  | dict(rope=_llama3(32.0)),
-  "llama3.1-8b": _LLAMA3
-  | _size(4096, 14336, 32, num_heads=32, head_dim=128)
-  | dict(rope=_llama3(8.0)),
-  "mistral-7b-v0.3": _MISTRAL
-  | _size(4096, 14336, 32)
-  | dict(vocab_size=32768, rope=Rope(1e6), max_length=32768),
-  "mistral-nemo-12b": _MISTRAL
-  | _size(5120, 14336, 40)
-  | dict(vocab_size=131072, rope=Rope(1e6), max_length=131072),
-  "mistral-small-24b": _MISTRAL
-  | _size(5120, 32768, 40)
-  | dict(vocab_size=131072, rope=Rope(1e8), max_length=32768),
-  "deepseek-math-7b": _size(4096, 11008, 30, vocab_size=102400)
-  | _heads(32, 32, head_dim=128),
+PRESETS: dict[str, TransformerConfig] = {
+  # hidden, MLP, layers, heads, key-value heads, head size, tied
+  "tiny": _sized(128, 352, 3, 4, 2, 32, True, vocab_size=64, max_length=512),
+  "smollm2-135m": _sized(576, 1536, 30, 9, 3, 64, True, norm_eps=1e-5, **_SMOL),
+  "qwen2.5-0.5b": _qwen2_small(896, 4864, 24, 14, 2, 64),
+  "qwen2.5-1.5b": _qwen2_small(1536, 8960, 28, 12, 2),
+  "qwen2.5-3b": _qwen2_small(2048, 11008, 36, 16, 2),
+  "qwen2.5-7b": _qwen2(3584, 18944, 28, 28, 4),
+  "qwen2.5-14b": _qwen2(5120, 13824, 48, 40, 8),
+  "qwen2.5-32b": _qwen2(5120, 27648, 64, 40, 8),
+  "qwen3-0.6b": _qwen3(1024, 3072, 28, 16, 8, 128, True),
+  "qwen3-1.7b": _qwen3(2048, 6144, 28, 16, 8, 128, True),
+  "qwen3-4b": _qwen3(2560, 9728, 36, 32, 8, 128, True),
+  "qwen3-8b": _qwen3(4096, 12288, 36, 32, 8),
+  "qwen3-14b": _qwen3(5120, 17408, 40, 40, 8),
+  "llama3.2-1b": _llama3(2048, 8192, 16, 32, 8, 64, True, rope=_ROPE32),
+  "llama3.2-3b": _llama3(3072, 8192, 28, 24, 8, 128, True, rope=_ROPE32),
+  "llama3.1-8b": _llama3(4096, 14336, 32, 32, 8, rope=_ROPE8),
+  "mistral-7b-v0.3": _mistral(4096, 14336, 32, 32, 8, vocab_size=32768),
+  "mistral-nemo-12b": _mistral(
+    5120, 14336, 40, 32, 8, vocab_size=131072, max_length=131072
+  ),
+  "mistral-small-24b": _mistral(
+    5120, 32768, 40, 32, 8, vocab_size=131072, rope=Rope(1e8)
+  ),
+  "deepseek-math-7b": _sized(4096, 11008, 30, 32, 32, vocab_size=102400),
 }
 
 
@@ -156,4 +154,4 @@ def preset(name: str, **overrides: Any) -> TransformerConfig:
   """
   if name not in PRESETS:
     raise ValueError(f"unknown preset {name!r}; one of {', '.join(PRESETS)}")
-  return TransformerConfig(**(PRESETS[name] | overrides))
+  return dataclasses.replace(PRESETS[name], **overrides)

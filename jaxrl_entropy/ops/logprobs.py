@@ -1,4 +1,4 @@
-"""Log-prob and full-vocabulary entropy of tokens, without the logits in memory."""
+"""Log-probs and full-vocabulary entropies, without the logits in memory."""
 
 from flax import struct
 import jax
@@ -32,7 +32,7 @@ def token_stats(
   chunk: int = 1024,
   moments: bool = False,
 ) -> TokenStats:
-  """The target's log-prob and the entropy of softmax(hidden head / temperature).
+  """Statistics of `softmax(hidden head / temperature)` at every token.
 
   Args:
     hidden: hidden states after the final norm.
