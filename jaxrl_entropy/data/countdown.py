@@ -147,7 +147,7 @@ def _next_states(
 
 
 def _written(path: list[Step]) -> str:
-  return " ".join(str(part) for step in path for part in step)
+  return " ".join(f"{x} {operator} {y} {z}" for x, operator, y, z in path)
 
 
 def verify(problem: Problem, response: str) -> float:
