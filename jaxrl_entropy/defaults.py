@@ -49,9 +49,12 @@ def get_config() -> ConfigDict:
 
   config.pretrain = ConfigDict()
   config.pretrain.steps = 0  # 0: the policy starts from its weights as loaded.
+  # Its checkpoint, relative to the workdir; the runs of a study share one.
+  config.pretrain.folder = "pretrain"
   config.pretrain.batch_size = 128
   config.pretrain.learning_rate = 4e-3
   config.pretrain.wrong_share = 0.3  # demonstrations with a wrong answer
+  config.pretrain.folder = "pretrain"  # relative to the workdir
 
   config.rollout = ConfigDict()
   config.rollout.prompts = 72  # sampled a step

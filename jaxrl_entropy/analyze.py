@@ -1,0 +1,22 @@
+"""`jaxrl-entropy analyze`: the report on a study or a single run."""
+
+from collections.abc import Sequence
+
+from jaxrl_entropy import cli
+from jaxrl_entropy.analysis import report
+
+_EXAMPLES = """\
+  jaxrl-entropy analyze --workdir=runs/quickstart
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+  command = cli.parser(
+    "analyze", "Writes report.html, summary.json and plots of runs.", _EXAMPLES
+  )
+  command.add_argument(
+    "--workdir", required=True, help="folder of a study, or of one run"
+  )
+  args = command.parse_args(argv)
+  print(report.write(args.workdir))
+  return 0

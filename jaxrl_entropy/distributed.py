@@ -1,0 +1,58 @@
+"""Joins the processes of one job: a TPU pod, SLURM, or told explicitly."""
+
+from collections.abc import Mapping
+import os
+
+import jax
+
+from jaxrl_entropy.errors import UserError
+
+COORDINATOR = "JAX_COORDINATOR_ADDRESS"
+PROCESSES = "JAX_NUM_PROCESSES"
+PROCESS = "JAX_PROCESS_ID"
+TPU_POD = "JAXRL_TPU_POD"
+
+
+def start() -> None:
+  """Connects this process to the others of its job; does nothing if alone.
+
+  The environment decides:
+
+  * `JAX_COORDINATOR_ADDRESS` (host:port), `JAX_NUM_PROCESSES` and
+    `JAX_PROCESS_ID`, all three;
+  * SLURM, inside a step (`srun`) of several tasks;
+  * TPU hosts: `TPU_WORKER_HOSTNAMES` names several (GKE), or `JAXRL_TPU_POD`
+    is set (launch/tpu_pod.sh sets it).
+
+  It must run before anything asks JAX for its devices.
+
+  Raises:
+    UserError: if the explicit variables are incomplete or not numbers.
+  """
+  settings = _settings(os.environ)
+  if settings is not None:
+    jax.distributed.initialize(**settings)
+
+
+def _settings(environment: Mapping[str, str]) -> dict | None:
+  """Arguments of jax.distributed.initialize; None for a process alone."""
+  if COORDINATOR in environment:
+    return _explicit(environment)
+  tasks = int(environment.get("SLURM_STEP_NUM_TASKS", 1))
+  hosts = environment.get("TPU_WORKER_HOSTNAMES", "").count(",") + 1
+  together = tasks > 1 or hosts > 1 or TPU_POD in environment
+  return {} if together else None
+
+
+def _explicit(environment: Mapping[str, str]) -> dict:
+  try:
+    return {
+      "coordinator_address": environment[COORDINATOR],
+      "num_processes": int(environment[PROCESSES]),
+      "process_id": int(environment[PROCESS]),
+    }
+  except (KeyError, ValueError) as error:
+    raise UserError(
+      f"{COORDINATOR} is set, so {PROCESSES} and {PROCESS} must be numbers "
+      f"({error}); set them, or unset {COORDINATOR} to run one process"
+    ) from None

@@ -1,0 +1,91 @@
+"""`jaxrl-entropy sweep`: every run of a study, resumable."""
+
+from collections.abc import Sequence
+import hashlib
+from pathlib import Path
+import re
+import shlex
+import subprocess
+import sys
+
+from jaxrl_entropy import cli, study as study_lib
+from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.study import Run
+
+_EXAMPLES = """\
+  jaxrl-entropy sweep --config=configs/quickstart.py --workdir=runs/quickstart
+  jaxrl-entropy sweep --config=configs/sweeps/qwen2_5_7b.py \\
+      --workdir=/mnt/runs/7b --launcher=tpu-pod --dry-run
+
+The same command again skips the runs that are done and continues the others.
+"""
+
+# Scripts called with `run NAME -- COMMAND OF jaxrl-entropy`.
+_SCRIPTS = {
+  "tpu-pod": "tpu_pod.sh",
+  "gke": "gke_xpk.sh",
+  "slurm": "slurm_gpu.sh",
+}
+_LAUNCH = Path(__file__).resolve().parents[1] / "launch"
+
+
+def main(argv: Sequence[str]) -> int:
+  command = cli.parser("sweep", "Runs all runs of a config file.", _EXAMPLES)
+  cli.add_config_flag(command)
+  command.add_argument("--workdir", required=True, help="folder of the study")
+  command.add_argument(
+    "--launcher",
+    default="local",
+    choices=("local", *_SCRIPTS),
+    help="local: one run after the other on this machine",
+  )
+  command.add_argument(
+    "--dry-run", action="store_true", help="print what would run, run nothing"
+  )
+  args, overrides = cli.parse_with_overrides(command, argv)
+  runs = study_lib.list_runs(args.config, overrides)
+  study = Path(args.workdir)
+  failed = [
+    run.name
+    for run in runs
+    if not _launch(run, study, args.launcher, args.dry_run)
+  ]
+  if not args.dry_run:
+    print(study_lib.table(runs, study, failed))
+  return 1 if failed else 0
+
+
+def _launch(run: Run, study: Path, launcher: str, dry_run: bool) -> bool:
+  """Runs or submits one run; whether that succeeded."""
+  if study_lib.is_done(study / run.name):
+    print(f"[{run.name}] already done", flush=True)
+    return True
+  train = ["train", *run.flags(study)]
+  if launcher == "local":
+    # The first run warm-starts the policy for all of them.
+    train.append("--config.pretrain.folder=../pretrain")
+    command = [sys.executable, "-m", "jaxrl_entropy", *train]
+    if dry_run:
+      print(shlex.join(command))
+      return True
+  else:
+    flags = ["--dry-run"] if dry_run else []
+    command = [_script(launcher), *flags, "run", _job(run, study), "--", *train]
+  return subprocess.run(command).returncode == 0
+
+
+def _script(launcher: str) -> str:
+  script = _LAUNCH / _SCRIPTS[launcher]
+  if not script.exists():
+    raise UserError(
+      f"--launcher={launcher} needs {script}: install from a git checkout "
+      "(pip install -e .)"
+    )
+  return str(script)
+
+
+def _job(run: Run, study: Path) -> str:
+  """A name that clusters accept: a-z, 0-9 and '-', 40 characters at most."""
+  readable = re.sub(r"[^a-z0-9]+", "-", f"{study.name}-{run.name}".lower())
+  digest = hashlib.sha256(f"{study}/{run.name}".encode()).hexdigest()[:6]
+  return f"{readable[:33].strip('-')}-{digest}"
