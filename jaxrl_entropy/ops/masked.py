@@ -1,0 +1,89 @@
+"""Reductions over the valid tokens of an array.
+
+Padding may hold anything, NaN included: it reaches no result and no gradient.
+Every function works on arrays sharded over any mesh; the only arrays that
+cross devices are scalars and tables of one entry a response.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+_LIMB_BITS = 8
+_LIMBS = 3
+
+
+def guard(x: Float[Array, "*s"], mask: Bool[Array, "*s"]) -> Float[Array, "*s"]:
+  """`x` with 0 at masked positions, where the gradient is 0 too."""
+  return jnp.where(mask, x, jnp.zeros((), x.dtype))
+
+
+def masked_sum(
+  x: Float[Array, "*s"], mask: Bool[Array, "*s"]
+) -> Float[Array, ""]:
+  """Sum over valid positions."""
+  return jnp.sum(guard(x, mask))
+
+
+def masked_mean(
+  x: Float[Array, "*s"], mask: Bool[Array, "*s"]
+) -> Float[Array, ""]:
+  """Mean over valid positions; 0 where there is none."""
+  return masked_sum(x, mask) / jnp.maximum(jnp.sum(mask), 1).astype(x.dtype)
+
+
+def masked_std(
+  x: Float[Array, "*s"], mask: Bool[Array, "*s"], ddof: int = 1
+) -> Float[Array, ""]:
+  """Standard deviation over valid positions, dividing by `n - ddof`.
+
+  0 where fewer than `ddof + 1` positions are valid.
+  """
+  centred = guard(x - masked_mean(x, mask), mask)
+  freedom = jnp.maximum(jnp.sum(mask) - ddof, 1).astype(x.dtype)
+  return jnp.sqrt(jnp.sum(centred**2) / freedom)
+
+
+def segment_sum(
+  x: Float[Array, "B T"], response: Int[Array, "B T"], num_responses: int
+) -> Float[Array, " R"]:
+  """Sum of the tokens of each response.
+
+  Args:
+    x: values, 0 at masked positions.
+    response: index of each token's response; those outside
+      `[0, num_responses)` are left out.
+    num_responses: static size `R` of the result.
+  """
+  table = jnp.zeros(num_responses, x.dtype)
+  inside = (response >= 0) & (response < num_responses)
+  return table.at[jnp.where(inside, response, num_responses)].add(
+    x, mode="drop"
+  )
+
+
+def exact_mean(
+  x: Float[Array, "*s"], mask: Bool[Array, "*s"]
+) -> Float[Array, ""]:
+  """Mean over valid finite positions that no order of summation changes.
+
+  Permuted, repacked, padded or sharded otherwise, equal values give equal bits;
+  a constant array gives exactly that constant. The distances to the maximum
+  are summed as 24-bit fixed-point integers, in limbs that cannot overflow up
+  to 2^24 tokens, so the error is below 2^-24 of the range of `x`.
+  """
+  valid = mask & jnp.isfinite(x)
+  top = jnp.max(x, initial=-jnp.inf, where=valid)
+  bottom = jnp.min(x, initial=jnp.inf, where=valid)
+  # A power of two: multiplying by it is exact, fused into an addition or not.
+  _, exponent = jnp.frexp(top - bottom)
+  bits = _LIMBS * _LIMB_BITS
+  fixed = jnp.ldexp(guard(top - x, valid), bits - 1 - exponent)
+  fixed = fixed.astype(jnp.uint32)
+  count = jnp.sum(valid, dtype=jnp.uint32)
+  distance = jnp.float32(0)
+  for limb in reversed(range(_LIMBS)):
+    digit = (fixed >> (limb * _LIMB_BITS)) & ((1 << _LIMB_BITS) - 1)
+    distance = distance * 2.0**_LIMB_BITS + jnp.sum(digit).astype(jnp.float32)
+  distance /= jnp.maximum(count, 1).astype(jnp.float32)
+  mean = top - jnp.ldexp(distance, exponent + 1 - bits)
+  return jnp.where(count == 0, 0.0, mean)
