@@ -14,17 +14,26 @@ from jaxrl_entropy.ops.advantages.base import (
   Advantages,
   Estimator,
   dense_rewards,
+  group_statistics,
   whiten,
 )
 from jaxrl_entropy.ops.advantages.outcome import (
   dr_grpo,
+  gdpo,
+  gpg,
   grpo,
+  grpo_passk,
+  opo,
   reinforce_plus_plus_baseline,
   rloo,
 )
 from jaxrl_entropy.ops.advantages.tokenwise import (
+  gae,
+  optimal_token_baseline,
   reinforce_plus_plus,
+  remax,
   reward_to_go,
+  tir_optimal_token_baseline,
 )
 
 ESTIMATORS: dict[str, Callable[..., Estimator]] = {
@@ -32,9 +41,17 @@ ESTIMATORS: dict[str, Callable[..., Estimator]] = {
   for factory in (
     grpo,
     dr_grpo,
+    grpo_passk,
     rloo,
+    opo,
+    gpg,
+    gdpo,
     reinforce_plus_plus,
     reinforce_plus_plus_baseline,
+    remax,
+    gae,
+    optimal_token_baseline,
+    tir_optimal_token_baseline,
   )
 }
 
@@ -70,6 +87,7 @@ __all__ = [
   "Advantages",
   "Estimator",
   "dense_rewards",
+  "group_statistics",
   "resolve",
   "reward_to_go",
   "whiten",

@@ -2,25 +2,28 @@
 
 from collections.abc import Callable
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 from flax import struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxrl_entropy.ops import masked
+
 
 @struct.dataclass
 class AdvantageInputs:
   """Everything known of a whole rollout: one response a row.
 
-  A row without valid tokens gets advantage 0. To be in no statistic either, a
-  padding row has reward 0 and a group of its own. Masked positions may hold
-  anything, NaN included.
+  A response whose reward is NaN has no score (its verifier gave none, or the
+  row is padding): it enters no statistic and its advantages are 0. A row
+  without valid tokens gets zeros too, but its reward counts in its group, as
+  with the peers. Masked positions may hold anything, NaN included.
 
   Attributes:
-    rewards: outcome reward of each response; for `baseline`-type estimators it
-      is earned at the last valid token.
+    rewards: outcome reward of each response; where tokens are told apart it is
+      earned at the last valid token.
     mask: True at response tokens.
     groups: id of the prompt each response answers, in [0, N); groups may have
       different sizes and their rows need not be neighbours.
@@ -65,13 +68,19 @@ class Advantages:
 
 @dataclasses.dataclass(frozen=True)
 class Estimator:
-  """A function of AdvantageInputs that says which optional fields it reads."""
+  """A function of AdvantageInputs that says which optional fields it reads.
+
+  Attributes:
+    estimate: sees float32 arrays without gradient, whose rows without a score
+      are masked, of reward 0, and together in a group of id N.
+    needs: optional fields of AdvantageInputs that it reads.
+  """
 
   estimate: Callable[[AdvantageInputs], Advantages]
   needs: frozenset[str] = frozenset()
 
   def __call__(self, inputs: AdvantageInputs) -> Advantages:
-    """Estimates in float32; no gradient passes.
+    """The advantages of a whole rollout.
 
     Raises:
       ValueError: if a field in `needs` is missing.
@@ -82,10 +91,9 @@ class Estimator:
           f"this advantage estimator needs AdvantageInputs.{field}, which is "
           "None: provide it, or choose another config.advantage.name"
         )
-    inputs = jax.tree.map(_as_constant, inputs)
+    inputs = _set_apart(jax.tree.map(_as_constant, inputs))
     result = self.estimate(inputs)
-    keep = inputs.mask
-    return jax.tree.map(lambda x: jnp.where(keep, x, 0.0), result)
+    return jax.tree.map(lambda x: masked.guard(x, inputs.mask), result)
 
 
 def _as_constant(x: Any) -> jax.Array:
@@ -93,16 +101,25 @@ def _as_constant(x: Any) -> jax.Array:
   return x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
 
-def clean(x: jax.Array, mask: jax.Array) -> jax.Array:
-  """`x` with 0 at masked positions, whatever was there."""
-  return jnp.where(mask, x, 0.0)
+def _set_apart(inputs: AdvantageInputs) -> AdvantageInputs:
+  rewards, groups = scored_groups(inputs.rewards, inputs.groups)
+  mask = inputs.mask & ~jnp.isnan(inputs.rewards)[:, None]
+  return inputs.replace(rewards=rewards, groups=groups, mask=mask)
+
+
+def scored_groups(
+  x: Float[Array, "N"], groups: Int[Array, "N"]
+) -> tuple[Float[Array, "N"], Int[Array, "N"]]:
+  """`x` with 0 for NaN, and the rows of NaN moved to the group of id N."""
+  missing = jnp.isnan(x)
+  return jnp.where(missing, 0.0, x), jnp.where(missing, len(groups), groups)
 
 
 def scores(inputs: AdvantageInputs) -> Float[Array, "N"]:
   """Total reward of each response: the outcome and its tokens' rewards."""
   if inputs.token_rewards is None:
     return inputs.rewards
-  return inputs.rewards + clean(inputs.token_rewards, inputs.mask).sum(1)
+  return inputs.rewards + masked.guard(inputs.token_rewards, inputs.mask).sum(1)
 
 
 def last_token(mask: Bool[Array, "N T"]) -> Bool[Array, "N T"]:
@@ -113,9 +130,9 @@ def last_token(mask: Bool[Array, "N T"]) -> Bool[Array, "N T"]:
 
 def dense_rewards(inputs: AdvantageInputs) -> Float[Array, "N T"]:
   """Rewards where they are earned: the outcome's at the last valid token."""
-  rewards = clean(inputs.rewards[:, None], last_token(inputs.mask))
+  rewards = masked.guard(inputs.rewards[:, None], last_token(inputs.mask))
   if inputs.token_rewards is not None:
-    rewards = rewards + clean(inputs.token_rewards, inputs.mask)
+    rewards = rewards + masked.guard(inputs.token_rewards, inputs.mask)
   return rewards
 
 
@@ -127,37 +144,46 @@ def spread(per_response: jax.Array, inputs: AdvantageInputs) -> Advantages:
 
 def group_sum(x: Float[Array, "N *rest"], groups: Int[Array, "N"]) -> jax.Array:
   """For each row, the sum of `x` over the rows of its group."""
-  return jax.ops.segment_sum(x, groups, len(groups))[groups]
+  return jax.ops.segment_sum(x, groups, len(groups) + 1)[groups]
 
 
-def group_size(groups: Int[Array, "N"]) -> Float[Array, "N"]:
-  return group_sum(jnp.ones(groups.shape, jnp.float32), groups)
+def group_max(x: Float[Array, "N"], groups: Int[Array, "N"]) -> jax.Array:
+  """For each row, the largest `x` in its group."""
+  return jax.ops.segment_max(x, groups, len(groups) + 1)[groups]
 
 
-def group_centered(
-  x: Float[Array, "N"], groups: Int[Array, "N"]
-) -> Float[Array, "N"]:
-  """`x` less the mean of its group; a group of one keeps its `x`.
+class GroupStatistics(NamedTuple):
+  """Of each row's group; a group of one has mean 0 and deviation 1.
 
-  Measured from the group's largest value first: a group whose values are all
-  equal comes out as exact zeros, where rounding of the mean would leave dust
-  for a division by a tiny deviation to blow up.
+  Attributes:
+    centered: the row's value less its group's mean.
+    std: sample standard deviation of the group.
+    size: number of rows in the group.
   """
-  size = group_size(groups)
-  top = jax.ops.segment_max(x, groups, len(groups))[groups]
-  below = x - top
+
+  centered: Float[Array, "N"]
+  std: Float[Array, "N"]
+  size: Float[Array, "N"]
+
+
+def group_statistics(
+  x: Float[Array, "N"], groups: Int[Array, "N"]
+) -> GroupStatistics:
+  """Centres `x` within its groups.
+
+  Values are measured from the group's largest first: a group whose values are
+  all equal comes out as exact zeros, where a rounded mean would leave dust for
+  a division by a tiny deviation to blow up.
+  """
+  size = group_sum(jnp.ones_like(x), groups)
+  below = x - group_max(x, groups)
   centered = below - group_sum(below, groups) / size
-  return jnp.where(size > 1, centered, x)
-
-
-def group_std(
-  centered: Float[Array, "N"], groups: Int[Array, "N"]
-) -> Float[Array, "N"]:
-  """Sample standard deviation of each row's group; 1 for a group of one."""
-  size = group_size(groups)
   squares = group_sum(centered * centered, groups)
-  deviation = jnp.sqrt(squares / jnp.maximum(size - 1, 1))
-  return jnp.where(size > 1, deviation, 1.0)
+  std = jnp.sqrt(squares / jnp.maximum(size - 1.0, 1.0))
+  alone = size == 1
+  return GroupStatistics(
+    jnp.where(alone, x, centered), jnp.where(alone, 1.0, std), size
+  )
 
 
 def whiten(
@@ -165,10 +191,7 @@ def whiten(
 ) -> Float[Array, "N T"]:
   """Zero mean and unit (sample) variance over the valid tokens.
 
-  Fewer than two valid tokens have no variance: the result is centred only.
+  Fewer than two valid tokens have no variance: the result is 0.
   """
-  count = jnp.maximum(mask.sum().astype(jnp.float32), 1.0)
-  x = clean(x, mask)
-  centered = clean(x - x.sum() / count, mask)
-  variance = (centered * centered).sum() / jnp.maximum(count - 1.0, 1.0)
-  return centered * jax.lax.rsqrt(variance + eps)
+  centered = masked.guard(x - masked.masked_mean(x, mask), mask)
+  return centered * jax.lax.rsqrt(masked.masked_std(x, mask) ** 2 + eps)

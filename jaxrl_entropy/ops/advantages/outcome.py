@@ -1,63 +1,220 @@
-"""Estimators that give every token of a response the same advantage."""
+"""Estimators that give every token of a response the same advantage.
+
+`s` is a response's total reward, `mean_g` and `std_g` are over the responses to
+the same prompt; a group of one has mean 0 and deviation 1.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from jaxrl_entropy.ops.advantages.base import (
   AdvantageInputs,
   Advantages,
   Estimator,
-  group_centered,
-  group_size,
-  group_std,
+  group_max,
+  group_statistics,
+  group_sum,
+  scored_groups,
   scores,
   spread,
   whiten,
 )
 
 
-def grpo(normalize: bool = True, eps: float = 1e-6) -> Estimator:
-  """(s - mean_g) / (std_g + eps): GRPO (Shao et al. 2024).
-
-  A group of one has mean 0 and deviation 1.
+def grpo(scale: str = "group", eps: float = 1e-6) -> Estimator:
+  """(s - mean_g) / (std + eps): GRPO (Shao et al. 2024, arXiv 2402.03300).
 
   Args:
-    normalize: divide by the group's standard deviation.
+    scale: which standard deviation divides: that of the "group", of the whole
+      "batch", or "none".
     eps: added to the deviation.
+
+  Raises:
+    ValueError: for another `scale`.
   """
+  if scale not in ("group", "batch", "none"):
+    raise ValueError(f"scale is {scale!r}; use 'group', 'batch' or 'none'")
 
   def estimate(inputs: AdvantageInputs) -> Advantages:
-    centered = group_centered(scores(inputs), inputs.groups)
-    if normalize:
-      centered = centered / (group_std(centered, inputs.groups) + eps)
-    return spread(centered, inputs)
+    s, groups = scores(inputs), inputs.groups
+    group = group_statistics(s, groups)
+    std = {
+      "group": group.std,
+      "batch": _batch_std(s, groups),
+      "none": jnp.float32(1.0 - eps),
+    }[scale]
+    return spread(group.centered / (std + eps), inputs)
 
   return Estimator(estimate)
 
 
+def _batch_moments(
+  x: Float[Array, "N"], groups: Int[Array, "N"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+  """Mean and sample deviation over the responses that have a score."""
+  scored = (groups < len(groups)).astype(x.dtype)
+  count = jnp.maximum(scored.sum(), 1.0)
+  mean = (x * scored).sum() / count
+  squares = (scored * (x - mean) ** 2).sum()
+  return mean, jnp.sqrt(squares / jnp.maximum(count - 1.0, 1.0))
+
+
+def _batch_std(x: jax.Array, groups: jax.Array) -> jax.Array:
+  return _batch_moments(x, groups)[1]
+
+
 def dr_grpo() -> Estimator:
-  """s - mean_g: Dr. GRPO (Liu et al. 2025), GRPO without the deviation."""
-  return grpo(normalize=False)
+  """s - mean_g: Dr. GRPO (Liu et al. 2025, arXiv 2503.20783)."""
+  return grpo(scale="none")
 
 
-def rloo() -> Estimator:
-  """s - mean of the group's others: RLOO (Ahmadian et al. 2024).
+def grpo_passk(scale: bool = True, eps: float = 1e-6) -> Estimator:
+  """The best of a group gets its lead over the second, the others 0.
 
-  A group of one has no others: its advantage is its reward.
+  Pass@k training (Walder and Karkhanis 2025, arXiv 2505.15201) as verl has it.
+  A tie at the top leads by 0.
+
+  Args:
+    scale: divide by std_g + eps.
+    eps: added to the deviation.
+
+  Raises:
+    ValueError: on use, if a group has one response (under jit, where group
+      sizes are not known, that response gets 0).
   """
 
   def estimate(inputs: AdvantageInputs) -> Advantages:
-    size = group_size(inputs.groups)
-    centered = group_centered(scores(inputs), inputs.groups)
-    others = (size - 1.0).clip(1.0)
-    return spread(centered * (size / others), inputs)
+    s, groups = scores(inputs), inputs.groups
+    group = group_statistics(s, groups)
+    _refuse_single(group.size)
+    best = group_max(s, groups)
+    leads = s == best
+    second = group_max(jnp.where(leads, -jnp.inf, s), groups)
+    ties = group_sum(leads.astype(s.dtype), groups)
+    unique = leads & (ties == 1) & (group.size > 1)
+    gap = jnp.where(unique, best - second, 0.0)
+    return spread(gap / (group.std + eps) if scale else gap, inputs)
+
+  return Estimator(estimate)
+
+
+def _refuse_single(size: jax.Array) -> None:
+  if not isinstance(size, jax.core.Tracer) and bool((size < 2).any()):
+    raise ValueError(
+      "grpo_passk needs two responses a prompt, and a group here has one: "
+      "raise config.rollout.responses"
+    )
+
+
+def rloo(single: str = "reward") -> Estimator:
+  """s - mean of the group's others: RLOO (Ahmadian et al. 2024, 2402.14740).
+
+  Args:
+    single: what a group of one gets, having no others: its "reward", or "zero".
+
+  Raises:
+    ValueError: for another `single`.
+  """
+  if single not in ("reward", "zero"):
+    raise ValueError(f"single is {single!r}; use 'reward' or 'zero'")
+
+  def estimate(inputs: AdvantageInputs) -> Advantages:
+    group = group_statistics(scores(inputs), inputs.groups)
+    alone = 1.0 if single == "reward" else 0.0
+    factor = group.size / jnp.maximum(group.size - 1.0, 1.0)
+    factor = jnp.where(group.size > 1, factor, alone)
+    return spread(group.centered * factor, inputs)
+
+  return Estimator(estimate)
+
+
+def opo() -> Estimator:
+  """s - length-weighted mean of the group: OPO (Hao et al. 2025, 2505.23585).
+
+  A group of one has baseline 0.
+  """
+
+  def estimate(inputs: AdvantageInputs) -> Advantages:
+    s, groups = scores(inputs), inputs.groups
+    length = inputs.mask.sum(1).astype(jnp.float32)
+    below = s - group_max(s, groups)
+    tokens = jnp.maximum(group_sum(length, groups), 1.0)
+    centered = below - group_sum(length * below, groups) / tokens
+    alone = group_sum(jnp.ones_like(s), groups) == 1
+    return spread(jnp.where(alone, s, centered), inputs)
+
+  return Estimator(estimate)
+
+
+def gpg() -> Estimator:
+  """(s - mean_g) N / #{s != 0}: GPG (Chu et al. 2025, arXiv 2504.02546)."""
+
+  def estimate(inputs: AdvantageInputs) -> Advantages:
+    s, groups = scores(inputs), inputs.groups
+    scored = groups < len(groups)
+    active = jnp.maximum((scored & (s != 0)).sum().astype(jnp.float32), 1.0)
+    alpha = scored.sum().astype(jnp.float32) / active
+    return spread(group_statistics(s, groups).centered * alpha, inputs)
 
   return Estimator(estimate)
 
 
 def reinforce_plus_plus_baseline() -> Estimator:
-  """s - mean_g, whitened over the batch's tokens (Hu et al. 2025)."""
+  """s - mean_g, whitened over all tokens (Hu et al. 2025, arXiv 2501.03262)."""
 
   def estimate(inputs: AdvantageInputs) -> Advantages:
-    centered = spread(group_centered(scores(inputs), inputs.groups), inputs)
-    tokens = whiten(centered.advantages, inputs.mask)
+    group = group_statistics(scores(inputs), inputs.groups)
+    tokens = whiten(spread(group.centered, inputs).advantages, inputs.mask)
     return Advantages(tokens, tokens)
+
+  return Estimator(estimate)
+
+
+def gdpo(
+  weights: Sequence[float] | None = None,
+  over: str = "tokens",
+  eps: float = 1e-6,
+) -> Estimator:
+  """Sum of each reward's own GRPO advantage, normalised again over the batch.
+
+  GDPO (Liu et al. 2026, arXiv 2601.05242). Without `components` the total
+  reward is the only one.
+
+  Args:
+    weights: one a reward function; default all 1.
+    over: the last normalisation is over all "tokens" (verl) or "responses"
+      (TRL, whose eps is 1e-4).
+    eps: added to each deviation.
+
+  Raises:
+    ValueError: for another `over`; on use, if the number of weights is not that
+      of the reward functions.
+  """
+  if over not in ("tokens", "responses"):
+    raise ValueError(f"over is {over!r}; use 'tokens' or 'responses'")
+
+  def normalized(component: jax.Array, groups: jax.Array) -> jax.Array:
+    x, scored = scored_groups(component, groups)
+    group = group_statistics(x, scored)
+    return jnp.where(scored < len(groups), group.centered, 0.0) / (
+      group.std + eps
+    )
+
+  def estimate(inputs: AdvantageInputs) -> Advantages:
+    rows = inputs.components
+    rows = scores(inputs)[None] if rows is None else rows
+    scale = jnp.asarray(weights or (1.0,) * len(rows), jnp.float32)
+    if len(scale) != len(rows):
+      raise ValueError(f"gdpo has {len(scale)} weights for {len(rows)} rewards")
+    parts = jax.vmap(normalized, (0, None))(rows, inputs.groups)
+    total = jnp.tensordot(scale, parts, axes=1)
+    if over == "tokens":
+      tokens = whiten(spread(total, inputs).advantages, inputs.mask)
+      return Advantages(tokens, tokens)
+    mean, std = _batch_moments(total, inputs.groups)
+    return spread((total - mean) / (std + eps), inputs)
 
   return Estimator(estimate)
