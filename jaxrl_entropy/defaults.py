@@ -92,6 +92,7 @@ def get_config() -> ConfigDict:
   config.optimizer.eps = 1e-8
   config.optimizer.weight_decay = 0.0
   config.optimizer.grad_clip = 1.0
+  config.optimizer.max_skipped = 8  # not finite in a row, then the run stops
   config.optimizer.updates = 8  # mini-batches a rollout
   config.optimizer.micro_batches = 1  # slices of a mini-batch, for memory
   config.optimizer.logits_chunk = 1024  # tokens a chunk of the fused head

@@ -1,0 +1,104 @@
+"""What a run writes down: JSON lines, TensorBoard, and a progress line."""
+
+from collections.abc import Mapping
+import json
+import os
+from pathlib import Path
+import sys
+import time
+from typing import TextIO
+
+Record = Mapping[str, float | int]
+
+
+class MetricsFile:
+  """`metrics.jsonl`, one object a step, cut back to a checkpoint on resume."""
+
+  def __init__(self, path: Path, offset: int = 0) -> None:
+    """Opens `path` for appending after its first `offset` bytes."""
+    self._file = path.open("ab")
+    self._file.truncate(offset)
+    self._file.seek(offset)
+
+  def write(self, record: Record) -> None:
+    line = json.dumps({k: _plain(v) for k, v in record.items()})
+    self._file.write(line.encode() + b"\n")
+    self._file.flush()
+
+  def offset(self) -> int:
+    """Bytes written so far, all of them on disk when this returns."""
+    self._file.flush()
+    os.fsync(self._file.fileno())
+    return self._file.tell()
+
+  def close(self) -> None:
+    self._file.close()
+
+
+def _plain(value: float | int) -> float | int | None:
+  """A JSON number; None where the value is not finite."""
+  if isinstance(value, int):
+    return value
+  value = float(value)
+  return value if abs(value) < float("inf") else None
+
+
+class TensorBoard:
+  """Scalars for TensorBoard; silent where tensorboardX is not installed."""
+
+  def __init__(self, folder: Path, first_step: int) -> None:
+    try:
+      from tensorboardX import SummaryWriter
+    except ImportError:
+      self._writer = None
+      return
+    self._writer = SummaryWriter(str(folder), purge_step=first_step)
+
+  def write(self, record: Record) -> None:
+    if self._writer is None:
+      return
+    for name, value in record.items():
+      if name not in ("step", "time"):
+        self._writer.add_scalar(name, value, int(record["step"]))
+
+  def close(self) -> None:
+    if self._writer is not None:
+      self._writer.close()
+
+
+class Progress:
+  """A line about the run: rate, time left, and the values that matter.
+
+  On a terminal it is rewritten in place; in a log it is printed at most every
+  `interval` seconds.
+  """
+
+  def __init__(
+    self,
+    name: str,
+    total: int,
+    done: int = 0,
+    stream: TextIO = sys.stderr,
+    interval: float = 5.0,
+  ) -> None:
+    self._name, self._total, self._first = name, total, done
+    self._stream, self._interval = stream, interval
+    self._start = time.monotonic()
+    self._printed = 0.0
+
+  def show(self, done: int, **values: float) -> None:
+    now, live = time.monotonic(), self._stream.isatty()
+    if not live and done < self._total:
+      if now - self._printed < self._interval:
+        return
+      self._printed = now
+    rate = (done - self._first) / max(now - self._start, 1e-9)
+    left = (self._total - done) / rate if rate else 0.0
+    shown = "  ".join(f"{k} {v:.3f}" for k, v in values.items())
+    line = (
+      f"[{self._name}] {done}/{self._total}  {rate:.2f} steps/s  "
+      f"ETA {int(left // 60)}:{int(left % 60):02d}  {shown}"
+    )
+    end = "\n" if not live or done == self._total else ""
+    self._stream.write(f"\r\x1b[K{line}{end}" if live else line + end)
+    self._stream.flush()

@@ -1,0 +1,104 @@
+"""What a run carries from one optimiser update to the next."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jaxtyping import Array, Int, Key
+from ml_collections import ConfigDict
+import optax
+
+from jaxrl_entropy import sharding
+from jaxrl_entropy.types import Params
+
+
+@struct.dataclass
+class TrainState:
+  """Everything that decides the numbers of the updates to come.
+
+  Attributes:
+    params: the policy, float32 masters in the training layout.
+    opt_state: the optimiser's moments.
+    update: optimiser updates tried so far, skipped ones included.
+    skipped: updates in a row dropped for a loss or gradient not finite.
+    key: root of every random draw; never split, only folded with counters.
+    roles: parameters (and optimiser states) of the other models by name.
+    controller: state of the coefficient controllers.
+  """
+
+  params: Params
+  opt_state: Any
+  update: Int[Array, ""]
+  skipped: Int[Array, ""]
+  key: Key[Array, ""]
+  roles: dict[str, Any] = struct.field(default_factory=dict)
+  controller: Any = ()
+
+
+def learning_rate(config: ConfigDict, updates: int) -> optax.Schedule:
+  """The schedule of `config.optimizer` over `updates` optimiser updates."""
+  peak, warmup = config.learning_rate, config.warmup_steps
+  decays: dict[str, Callable[[], optax.Schedule]] = {
+    "constant": lambda: optax.constant_schedule(peak),
+    "cosine": lambda: optax.cosine_decay_schedule(peak, updates - warmup),
+    "linear": lambda: optax.linear_schedule(peak, 0.0, updates - warmup),
+  }
+  if config.schedule not in decays:
+    raise ValueError(
+      f"optimizer.schedule is {config.schedule!r}; use one of {list(decays)}"
+    )
+  rise = optax.linear_schedule(0.0, peak, warmup)
+  return optax.join_schedules([rise, decays[config.schedule]()], [warmup])
+
+
+def make_optimizer(
+  config: ConfigDict, schedule: optax.Schedule
+) -> optax.GradientTransformation:
+  """Gradient clipping, then `config.optimizer.name` along `schedule`.
+
+  The clip is by global norm; `grad_clip=0` turns it off.
+  """
+  if config.name == "adamw":
+    core = optax.adamw(
+      schedule,
+      b1=config.b1,
+      b2=config.b2,
+      eps=config.eps,
+      weight_decay=config.weight_decay,
+    )
+  elif config.name == "sgd":
+    core = optax.sgd(schedule)
+  else:
+    raise ValueError(f"optimizer.name is {config.name!r}; use 'adamw' or 'sgd'")
+  if not config.grad_clip:
+    return core
+  return optax.chain(optax.clip_by_global_norm(config.grad_clip), core)
+
+
+def init_state(
+  params: Params,
+  optimizer: optax.GradientTransformation,
+  seed: int,
+  mesh: Mesh,
+  roles: dict[str, Any] | None = None,
+  controller: Any = (),
+) -> TrainState:
+  """A fresh state around `params`, laid out on `mesh`."""
+
+  def build(params: Params) -> TrainState:
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(
+      params=params,
+      opt_state=optimizer.init(params),
+      update=zero,
+      skipped=zero,
+      key=jax.random.key(seed),
+      roles=roles or {},
+      controller=controller,
+    )
+
+  shardings = sharding.param_shardings(jax.eval_shape(build, params), mesh)
+  return jax.jit(build, out_shardings=shardings)(params)

@@ -1,0 +1,263 @@
+"""One optimiser update: forward, objective, backward over micro-batches.
+
+The objective is never differentiated through the model. It is evaluated once,
+on the [B, T] statistics of the whole mini-batch, and hands back a cotangent for
+each of them; the model's vector-Jacobian product turns those into gradients,
+micro-batch by micro-batch. Every mean, quota and draw of any transform is thus
+that of the whole mini-batch on the whole mesh, whatever the layout.
+"""
+
+from collections.abc import Callable
+import dataclasses
+from typing import Any
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+import optax
+
+from jaxrl_entropy.models import transformer
+from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.ops.logprobs import TokenStats, token_stats
+from jaxrl_entropy.training.state import TrainState
+from jaxrl_entropy.types import Mean, Metrics, Params, TokenBatch
+
+Objective = Callable[[TokenBatch, Any], tuple[Float[Array, ""], Metrics]]
+
+
+@struct.dataclass
+class Rows:
+  """Responses laid out in rows for the model, one mini-batch or a slice of it.
+
+  `M` micro-batches of `R` rows of `L` tokens. `signals` are the constant
+  per-token inputs of the objective, named as the fields of `TokenBatch`
+  (`advantages`, `old_logp`, `ref_logp`, ...).
+
+  Attributes:
+    tokens: prompt and response ids; 0 in padding.
+    positions: RoPE position of each token in its own sequence.
+    segments: which sequence of the row a token belongs to, from 1; 0: padding.
+    mask: True at response tokens.
+    response: index of the token's response in the mini-batch.
+    index: position of the token in its response.
+    signals: [M, R, L] arrays by name.
+  """
+
+  tokens: Int[Array, "M R L"]
+  positions: Int[Array, "M R L"]
+  segments: Int[Array, "M R L"]
+  mask: Bool[Array, "M R L"]
+  response: Int[Array, "M R L"]
+  index: Int[Array, "M R L"]
+  signals: dict[str, Float[Array, "M R L"]] = struct.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Forward:
+  """How the policy's forward pass is run; static under jit.
+
+  Attributes:
+    model: the decoder.
+    temperature: divides the logits, as it does in the sampler.
+    remat: rematerialisation policy by name.
+    attention: attention back-end by name.
+    chunk: tokens in one chunk of the fused head.
+    moments: whether the second moments of the distribution are computed.
+  """
+
+  model: TransformerConfig
+  temperature: float = 1.0
+  remat: str = "none"
+  attention: str = "auto"
+  chunk: int = 1024
+  moments: bool = False
+
+  def __call__(self, params: Params, rows: Rows) -> TokenStats:
+    """Log-prob and entropy at every token of one micro-batch, [R, L].
+
+    Column t describes token t; column 0, which nothing predicts, is undefined.
+    """
+    hidden = transformer.hidden_states(
+      params,
+      self.model,
+      rows.tokens,
+      rows.positions,
+      rows.segments,
+      remat=self.remat,
+      attention=self.attention,
+    )
+    stats = token_stats(
+      hidden,
+      transformer.lm_head(params, self.model),
+      jnp.roll(rows.tokens, -1, axis=-1),
+      temperature=self.temperature,
+      chunk=self.chunk,
+      moments=self.moments,
+    )
+    return jax.tree.map(lambda x: jnp.roll(x, 1, axis=-1), stats)
+
+
+def flatten_rows(x: Array) -> Array:
+  """[M, R, L] -> [R * M, L]; rows stay on their devices (R is the outer)."""
+  return jnp.swapaxes(x, 0, 1).reshape(-1, x.shape[-1])
+
+
+def token_batch(rows: Rows, stats: TokenStats, **capacity: int) -> TokenBatch:
+  """What the objective sees of `rows` under the current policy."""
+  flat = jax.tree.map(flatten_rows, (rows, stats))
+  rows, stats = flat
+  return TokenBatch(
+    logp=stats.logp,
+    mask=rows.mask,
+    response=rows.response,
+    position=rows.index,
+    entropy=stats.entropy,
+    sum_p2=stats.sum_p2,
+    sum_p2_logp=stats.sum_p2_logp,
+    **rows.signals,
+    **capacity,
+  )
+
+
+def loss_and_gradient(
+  params: Params,
+  rows: Rows,
+  objective: Objective,
+  key: Key[Array, ""],
+  forward: Forward,
+  *,
+  scope: str = "mini",
+  **capacity: int,
+) -> tuple[Float[Array, ""], Metrics, Params]:
+  """The objective's value, its metrics and the gradient of its parameters.
+
+  Args:
+    params: the policy.
+    rows: one mini-batch, [M, R, L].
+    objective: (TokenBatch, key) -> (loss, metrics).
+    key: randomness of this update's objective.
+    forward: the policy's forward pass.
+    scope: "mini": the objective sees the whole mini-batch; "micro": it sees
+      each micro-batch alone and the losses are averaged, as in code bases that
+      accumulate gradients (the result then depends on the layout).
+    **capacity: `num_responses` and `max_length` of the TokenBatch.
+
+  Returns:
+    Scalar loss, metrics and a gradient tree like `params`.
+  """
+  count = rows.tokens.shape[0]
+
+  def evaluate(
+    stats: TokenStats, rows: Rows
+  ) -> tuple[Float[Array, ""], Metrics]:
+    return objective(token_batch(rows, stats, **capacity), key)
+
+  pull = jax.value_and_grad(evaluate, has_aux=True)
+  if count == 1:
+    only = jax.tree.map(lambda x: x[0], rows)
+    stats, backward = jax.vjp(lambda p: forward(p, only), params)
+    stats = jax.tree.map(lambda x: x[None], stats)
+    (loss, metrics), cotangents = pull(stats, rows)
+    (gradient,) = backward(jax.tree.map(lambda x: x[0], cotangents))
+    return loss, metrics, gradient
+
+  stats = jax.lax.map(lambda slice_: forward(params, slice_), rows)
+  if scope == "mini":
+    (loss, metrics), cotangents = pull(stats, rows)
+  else:
+    (loss, metrics), cotangents = _per_slice(pull, stats, rows)
+
+  def accumulate(total: Params, part: tuple[Rows, TokenStats]) -> Any:
+    slice_, cotangent = part
+    _, backward = jax.vjp(lambda p: forward(p, slice_), params)
+    (gradient,) = backward(cotangent)
+    return jax.tree.map(jnp.add, total, gradient), None
+
+  zeros = jax.tree.map(jnp.zeros_like, params)
+  gradient, _ = jax.lax.scan(accumulate, zeros, (rows, cotangents))
+  return loss, metrics, gradient
+
+
+def _per_slice(pull: Callable, stats: TokenStats, rows: Rows) -> Any:
+  """`pull` on every micro-batch alone: mean loss, summed metrics."""
+  count = rows.tokens.shape[0]
+
+  def one(part: tuple[TokenStats, Rows]) -> Any:
+    return pull(*jax.tree.map(lambda x: x[None], part))
+
+  (losses, metrics), cotangents = jax.lax.map(one, (stats, rows))
+  metrics = jax.tree.map(lambda x: x.sum(0), metrics)
+  cotangents = jax.tree.map(lambda x: x[:, 0] / count, cotangents)
+  return (losses.mean(), metrics), cotangents
+
+
+def apply_gradient(
+  state: TrainState,
+  loss: Float[Array, ""],
+  gradient: Params,
+  optimizer: optax.GradientTransformation,
+) -> tuple[TrainState, Metrics]:
+  """One optimiser step; a loss or gradient that is not finite changes nothing.
+
+  A skipped update is counted in `state.skipped`, which returns to 0 at the next
+  good one.
+  """
+  norm = optax.tree.norm(gradient)
+  finite = jnp.isfinite(norm) & jnp.isfinite(loss)
+  updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+  params = optax.apply_updates(state.params, updates)
+
+  def keep_finite(new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+
+  metrics = {
+    "grad_norm": Mean(jnp.where(finite, norm, 0.0), finite.astype(jnp.float32)),
+    "update/skipped": Mean(1.0 - finite.astype(jnp.float32), jnp.float32(1)),
+  }
+  return state.replace(
+    params=keep_finite(params, state.params),
+    opt_state=keep_finite(opt_state, state.opt_state),
+    update=state.update + 1,
+    skipped=jnp.where(finite, 0, state.skipped + 1),
+  ), metrics
+
+
+def make_update(
+  make_objective: Callable[[Any], Objective],
+  optimizer: optax.GradientTransformation,
+  forward: Forward,
+  shardings: Any,
+  *,
+  scope: str = "mini",
+  **capacity: int,
+) -> Callable[[TrainState, Rows, Any], tuple[TrainState, Metrics]]:
+  """The jitted update (state, rows, coefficients) -> (state, metrics).
+
+  The state is donated.
+
+  Args:
+    make_objective: builds the objective from the (traced) coefficients.
+    optimizer: gradient transformation of the policy.
+    forward: the policy's forward pass.
+    shardings: tree of shardings of the state, kept over the update.
+    scope: see `loss_and_gradient`.
+    **capacity: `num_responses` and `max_length` of a mini-batch.
+  """
+
+  def update(
+    state: TrainState, rows: Rows, coefficients: Any
+  ) -> tuple[TrainState, Metrics]:
+    loss, metrics, gradient = loss_and_gradient(
+      state.params,
+      rows,
+      make_objective(coefficients),
+      jax.random.fold_in(state.key, state.update),
+      forward,
+      scope=scope,
+      **capacity,
+    )
+    state, health = apply_gradient(state, loss, gradient, optimizer)
+    return state, metrics | health | {"loss": Mean(loss, jnp.float32(1))}
+
+  return jax.jit(update, donate_argnums=0, out_shardings=(shardings, None))
