@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=launch/venv.sh
 . launch/venv.sh
 
-extras=test
-case " $* " in *" --parity "*) extras=test,parity ;; esac
+extras="test"
+case " $* " in *" --parity "*) extras="test,parity" ;; esac
 ensure_venv "$extras"
 exec .venv/bin/python -m pytest "$@"

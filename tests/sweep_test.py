@@ -1,0 +1,141 @@
+import json
+import subprocess
+
+import pytest
+
+from jaxrl_entropy import cli, study, sweep
+from jaxrl_entropy.errors import UserError
+
+CONFIG = """
+from jaxrl_entropy import defaults
+
+def get_config(arg="a"):
+  config = defaults.get_config()
+  config.name = arg
+  config.steps = 5
+  return config
+
+def sweep(add):
+  add(arg="a")
+  add({"optimizer.learning_rate": 1e-4, "seed": 2}, arg="b")
+  add({"seed": 3})
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+  file = tmp_path / "mine.py"
+  file.write_text(CONFIG)
+  return str(file)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+  """The processes that would have been started."""
+  made = []
+
+  def run(command, **_):
+    made.append(command)
+    status = 1 if any("seed=3" in word for word in command) else 0
+    return subprocess.CompletedProcess(command, status)
+
+  monkeypatch.setattr(sweep.subprocess, "run", run)
+  return made
+
+
+def _write_run(workdir, steps, last):
+  workdir.mkdir(parents=True)
+  (workdir / "config.json").write_text(json.dumps({"config": {"steps": steps}}))
+  lines = [
+    json.dumps({"step": step, "entropy/token_mean": 0.5 / step})
+    for step in range(1, last + 1)
+  ]
+  # The last line was cut off by a kill.
+  (workdir / "metrics.jsonl").write_text("\n".join([*lines, '{"step": ']))
+
+
+def test_runs_are_named_by_their_differences(path):
+  runs = study.list_runs(path, [("steps", "9")])
+  assert [run.name for run in runs] == [
+    "a",
+    "b,optimizer.learning_rate=0.0001,seed=2",
+    "seed=3",
+  ]
+  assert runs[1].config == f"{path}:b"
+  assert runs[1].overrides == (
+    ("optimizer.learning_rate", "0.0001"),
+    ("seed", "2"),
+    ("steps", "9"),
+  )
+
+
+@pytest.mark.parametrize(
+  ("line", "message"),
+  [
+    ('add(arg="a"); add(arg="a")', "adds 'a' twice"),
+    ('add({"sed": 1})', "did you mean 'seed'"),
+    ('add({"seed": "x"})', "expected int"),
+  ],
+)
+def test_a_wrong_sweep_fails_before_anything_runs(tmp_path, line, message):
+  file = tmp_path / "wrong.py"
+  head = CONFIG.partition("def sweep")[0]
+  file.write_text(f"{head}def sweep(add):\n  {line}\n")
+  with pytest.raises(UserError, match=message):
+    study.list_runs(str(file))
+
+
+def test_a_config_without_sweep_is_named(tmp_path):
+  file = tmp_path / "single.py"
+  file.write_text(CONFIG.partition("def sweep")[0])
+  with pytest.raises(UserError, match="no function sweep"):
+    study.list_runs(str(file))
+
+
+def test_local_runs_share_one_warm_start_and_skip_what_is_done(
+  path, tmp_path, calls, capsys
+):
+  _write_run(tmp_path / "study" / "a", steps=5, last=5)
+  name = "b,optimizer.learning_rate=0.0001,seed=2"
+  _write_run(tmp_path / "study" / name, steps=5, last=3)
+  argv = ["sweep", f"--config={path}", f"--workdir={tmp_path / 'study'}"]
+  assert cli.main(argv) == 1  # one run fails, the others go on
+  assert len(calls) == 2
+  assert calls[0][2:5] == ["jaxrl_entropy", "train", f"--config={path}:b"]
+  assert f"--workdir={tmp_path / 'study' / name}" in calls[0]
+  assert "--config.optimizer.learning_rate=0.0001" in calls[0]
+  assert calls[0][-1] == "--config.pretrain.folder=../pretrain"
+  shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+  assert shown == [
+    ["[a]", "already", "done"],
+    ["run", "state", "entropy", "accuracy"],
+    ["a", "done", "0.100", "-"],
+    [name, "3/5", "0.167", "-"],
+    ["seed=3", "failed", "-", "-"],
+  ]
+
+
+def test_dry_run_prints_commands_and_starts_nothing(
+  path, tmp_path, calls, capsys
+):
+  argv = ["sweep", f"--config={path}", f"--workdir={tmp_path / 'my study'}"]
+  assert cli.main([*argv, "--dry-run"]) == 0
+  assert calls == []
+  assert len(capsys.readouterr().out.splitlines()) == 3
+  assert not (tmp_path / "my study").exists()
+
+
+def test_other_launchers_get_a_job_name_and_the_flags(path, tmp_path, calls):
+  argv = ["sweep", f"--config={path}", f"--workdir={tmp_path / 'Study_1'}"]
+  assert cli.main([*argv, "--launcher=slurm", "--dry-run"]) == 1
+  script, dry_run, action, name, dashes, command, *flags = calls[1]
+  assert script.endswith("launch/slurm_gpu.sh")
+  assert (dry_run, action, dashes, command) == (
+    *("--dry-run", "run"),
+    *("--", "train"),
+  )
+  assert flags[0] == f"--config={path}:b"
+  names = [call[3] for call in calls]
+  assert name.startswith("study-1-b-optimizer")
+  assert len(set(names)) == 3
+  assert all(len(n) <= 40 and n == n.lower() for n in names)
