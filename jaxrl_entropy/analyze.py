@@ -18,5 +18,6 @@ def main(argv: Sequence[str]) -> int:
     "--workdir", required=True, help="folder of a study, or of one run"
   )
   args = command.parse_args(argv)
-  print(report.write(args.workdir))
+  page, *_ = report.write(args.workdir)
+  print(page)
   return 0

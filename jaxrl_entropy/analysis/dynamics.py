@@ -1,0 +1,118 @@
+"""How the entropy moves: its collapse, and the covariance that drives it.
+
+To first order, the entropy of a softmax policy falls by the covariance of
+log-probability and logit change, Delta H = -Cov(log pi, Delta z) (Lemma 1 of
+arXiv 2505.22617). Training's probe records both sides on fixed states; here
+they are held against each other.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from jaxrl_entropy.analysis import runs
+
+Array = np.ndarray
+
+PROBE_DELTA = "probe/delta_entropy"
+PROBE_MINUS_COV = "probe/minus_cov"
+TAIL_PERCENTS = ("0.02", "0.2", "2", "20", "50")
+
+
+@dataclasses.dataclass(frozen=True)
+class Collapse:
+  """What the first part of training spends and gains.
+
+  Attributes:
+    fraction: the part of training that is looked at.
+    entropy_share: share of the whole entropy drop that falls in it.
+    gain_share: share of the whole accuracy gain that falls in it.
+  """
+
+  fraction: float
+  entropy_share: float
+  gain_share: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+  """A predicted entropy change against the measured one, over steps.
+
+  Attributes:
+    steps: number of steps with both.
+    correlation: Pearson's.
+    slope: of the least-squares line measured = slope * predicted + offset.
+    same_sign: share of steps on which both have the same sign.
+    positive: share of steps on which the covariance is positive (it predicts a
+      fall of the entropy).
+  """
+
+  steps: int
+  correlation: float
+  slope: float
+  same_sign: float
+  positive: float
+
+
+def first(series: runs.Series) -> float:
+  """The first value; NaN where there is none."""
+  return float(series.values[0]) if len(series) else float("nan")
+
+
+def final(series: runs.Series, share: float = 0.05) -> float:
+  """Mean over the last `share` of the values, at least one of them."""
+  if not len(series):
+    return float("nan")
+  return float(series.values[-max(1, round(share * len(series))) :].mean())
+
+
+def collapse(run: runs.Run, fraction: float = 1 / 12) -> Collapse | None:
+  """The share of entropy drop and accuracy gain in the first part of a run.
+
+  Both curves are read at the end of that part by linear interpolation. None
+  where a curve has fewer than two points or does not move.
+  """
+  shares = []
+  for key in (runs.ENTROPY, run.accuracy_key):
+    series = run.series(key)
+    whole = final(series) - first(series)
+    if len(series) < 2 or whole == 0:
+      return None
+    span = series.steps[-1] - series.steps[0]
+    moment = series.steps[0] + fraction * span
+    part = np.interp(moment, series.steps, series.values) - first(series)
+    shares.append(float(part / whole))
+  return Collapse(fraction, *shares)
+
+
+def agreement(predicted: Array, measured: Array) -> Agreement | None:
+  """Compares -Cov with the entropy change; None with fewer than 3 steps."""
+  if len(predicted) < 3 or np.ptp(predicted) == 0 or np.ptp(measured) == 0:
+    return None
+  return Agreement(
+    steps=len(predicted),
+    correlation=float(np.corrcoef(predicted, measured)[0, 1]),
+    slope=float(np.polyfit(predicted, measured, 1)[0]),
+    same_sign=float((np.sign(predicted) == np.sign(measured)).mean()),
+    positive=float((predicted < 0).mean()),
+  )
+
+
+def probe(run: runs.Run) -> Agreement | None:
+  """The exact covariance on the probe's fixed states against its entropy."""
+  table = run.table(PROBE_MINUS_COV, PROBE_DELTA)
+  return agreement(table[:, 0], table[:, 1])
+
+
+def group_wise(run: runs.Run, key: str = "cov/mean") -> Agreement | None:
+  """A covariance over sampled tokens against the next step's entropy change."""
+  table = run.table("step", key, runs.ENTROPY)
+  following = np.diff(table[:, 0]) == 1
+  drop = np.diff(table[:, 2])[following]
+  return agreement(-table[:-1, 1][following], drop)
+
+
+def tail(run: runs.Run) -> dict[str, float]:
+  """Mean covariance of the top tokens, averaged over steps, by percentage."""
+  means = {p: run.series(f"cov/top_{p}pct_mean").values for p in TAIL_PERCENTS}
+  return {p: float(v.mean()) for p, v in means.items() if len(v)}

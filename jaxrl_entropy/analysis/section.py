@@ -1,0 +1,81 @@
+"""A section of the report: panels, their table, and what they show."""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+
+from matplotlib.figure import Figure
+import numpy as np
+
+from jaxrl_entropy.analysis import plots, runs
+
+Cell = str | float | int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """The numbers of a section; a NaN or None cell was not measured."""
+
+  columns: Sequence[str]
+  rows: Sequence[Sequence[Cell]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+  """One figure of the report.
+
+  Attributes:
+    name: identifier, and the prefix of its files.
+    title: heading.
+    sentence: what it shows in this study, from the data.
+    panels: the plots, by name.
+    table: the numbers behind them.
+  """
+
+  name: str
+  title: str
+  sentence: str
+  panels: Mapping[str, Figure]
+  table: Table
+
+
+Builder = Callable[[runs.Study], Section | None]
+"""Makes a section, or None where the study lacks its data."""
+
+
+def mean_over(members: Sequence[runs.Run], measure: Callable) -> float:
+  """Mean of a per-run number over the runs that have it; NaN without any."""
+  values = np.array([measure(run) for run in members], dtype=float)
+  values = values[np.isfinite(values)]
+  return float(values.mean()) if len(values) else float("nan")
+
+
+def curve(
+  label: str, members: Sequence[runs.Run], key: str, color: str
+) -> plots.Line | None:
+  """The mean over seeds at the steps they share, with their range around it."""
+  found = [series for run in members if len(series := run.series(key))]
+  if not found:
+    return None
+  steps = found[0].steps
+  for series in found[1:]:
+    steps = np.intersect1d(steps, series.steps)
+  values = np.array([s.values[np.isin(s.steps, steps)] for s in found])
+  band = (values.min(axis=0), values.max(axis=0)) if len(found) > 1 else None
+  return plots.Line(label, steps, values.mean(axis=0), color, band)
+
+
+def curves(study: runs.Study, key: str) -> list[plots.Line]:
+  """A curve for every variant that records `key`."""
+  variants = study.variants
+  palette = plots.colors(list(variants))
+  lines = [
+    curve(k, members, key, palette[k]) for k, members in variants.items()
+  ]
+  return [line for line in lines if line is not None]
+
+
+def listing(parts: Sequence[str]) -> str:
+  """`a, b and c`."""
+  if len(parts) < 2:
+    return "".join(parts)
+  return f"{', '.join(parts[:-1])} and {parts[-1]}"

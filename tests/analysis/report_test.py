@@ -1,0 +1,78 @@
+import json
+import re
+
+import pytest
+
+from jaxrl_entropy.analysis import report
+from jaxrl_entropy.errors import UserError
+from tests.analysis import synthetic
+
+
+def test_quickstart_study_gives_page_summary_and_plots(tmp_path):
+  paths = report.write(synthetic.write_study(tmp_path / "study"))
+  assert all(path.stat().st_size > 0 for path in paths)
+  names = {path.name for path in paths}
+  assert {"report.html", "summary.json", "law_all.png", "law_all.svg"} <= names
+
+
+def test_every_quickstart_claim_is_measured_and_holds(tmp_path):
+  paths = report.write(synthetic.write_study(tmp_path))
+  summary = json.loads(paths[1].read_text())
+  assert len(summary["claims"]) == 6
+  assert all(claim["holds"] is True for claim in summary["claims"])
+
+
+def test_page_says_which_claim_failed(tmp_path):
+  study = synthetic.write_study(tmp_path)
+  synthetic.write_run(study / "kl_cov", "kl_cov", floor=0.05)
+  page, summary, *_ = report.write(study)
+  failed = [
+    claim["claim"]
+    for claim in json.loads(summary.read_text())["claims"]
+    if claim["holds"] is False
+  ]
+  assert failed == ["KL-Cov's final entropy is above GRPO's"]
+  assert "5 held here and 1 did not" in page.read_text()
+
+
+def test_missing_methods_are_reported_as_not_measured(tmp_path):
+  synthetic.write_run(tmp_path / "only", "clip_cov")
+  page, summary, *_ = report.write(tmp_path)
+  claims = json.loads(summary.read_text())["claims"]
+  assert {claim["holds"] for claim in claims} == {None}
+  assert "6 could not be measured" in page.read_text()
+
+
+def test_names_from_files_are_escaped(tmp_path):
+  hostile = "<script>alert(1)</script> $x_{"
+  run = synthetic.write_run(tmp_path / "run", hostile)
+  (run / "metrics.jsonl").open("a").write('{"step": 161, "entr')
+  text = report.write(tmp_path)[0].read_text()
+  assert "<script" not in text
+  assert "&lt;script&gt;alert(1)" in text
+
+
+def test_page_refers_to_nothing_outside_itself(tmp_path):
+  text = report.write(synthetic.write_study(tmp_path))[0].read_text()
+  sources = re.findall(r'(?:src|href)="([^"]*)"', text)
+  assert sources
+  assert all(source.startswith("data:image/svg") for source in sources)
+
+
+def test_the_same_study_gives_the_same_files(tmp_path):
+  study = synthetic.write_study(tmp_path / "study")
+  first, second = (
+    report.write(study, tmp_path / name) for name in ("one", "two")
+  )
+  for a, b in zip(first, second, strict=True):
+    assert a.read_bytes() == b.read_bytes(), a.name
+
+
+def test_single_workdir_is_a_study_of_one(tmp_path):
+  report.write(synthetic.write_run(tmp_path / "grpo"))
+  assert (tmp_path / "grpo" / "report" / "report.html").is_file()
+
+
+def test_empty_folder_is_an_error_that_names_the_fix(tmp_path):
+  with pytest.raises(UserError, match="workdir"):
+    report.write(tmp_path)
