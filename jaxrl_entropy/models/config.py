@@ -6,6 +6,18 @@ from typing import Any
 
 from jaxrl_entropy.models.rope import Rope
 
+ACTIVATIONS = (
+  "silu",
+  "swish",
+  "gelu",
+  "gelu_new",
+  "gelu_fast",
+  "gelu_pytorch_tanh",
+  "relu",
+  "relu2",
+  "quick_gelu",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class TransformerConfig:
@@ -21,7 +33,7 @@ class TransformerConfig:
     head_dim: width of one head; need not be hidden_size / num_heads.
     rope: rotary frequencies.
     norm_eps: added to the mean square inside RMSNorm.
-    activation: of the MLP's gate, a key of `layers.ACTIVATIONS`.
+    activation: of the MLP's gate, one of `ACTIVATIONS`.
     tie_embeddings: the LM head is the embedding, transposed.
     qkv_bias: biases on the query, key and value projections.
     output_bias: a bias on the attention's output projection.
@@ -30,6 +42,7 @@ class TransformerConfig:
     sliding_window: tokens a query sees, itself included; 0: all before it.
     sliding_layers: which layers have the window; empty: every layer.
     max_length: longest context the weights were made for, tokens.
+    family: Hugging Face's model type in which the weights are exchanged.
     dtype: of activations and of parameters at use; masters stay as stored.
   """
 
@@ -51,6 +64,7 @@ class TransformerConfig:
   sliding_window: int = 0
   sliding_layers: tuple[bool, ...] = ()
   max_length: int = 4096
+  family: str = "llama"
   dtype: str = "float32"
 
   def __post_init__(self):
@@ -58,6 +72,11 @@ class TransformerConfig:
       raise ValueError(
         f"num_kv_heads={self.num_kv_heads} must divide "
         f"num_heads={self.num_heads}"
+      )
+    if self.activation not in ACTIVATIONS:
+      raise ValueError(
+        f"activation {self.activation!r} is not supported; one of "
+        + ", ".join(ACTIVATIONS)
       )
     if self.head_dim % 2:
       raise ValueError(f"head_dim={self.head_dim} must be even for rotation")
@@ -99,19 +118,25 @@ def _sized(
 _qwen2 = functools.partial(
   _sized,
   vocab_size=152064,
+  family="qwen2",
   rope=Rope(1e6),
   qkv_bias=True,
   max_length=32768,
 )
 _qwen2_small = functools.partial(_qwen2, vocab_size=151936, tied=True)
 _qwen3 = functools.partial(
-  _sized, vocab_size=151936, rope=Rope(1e6), qk_norm=True, max_length=40960
+  _sized,
+  family="qwen3",
+  vocab_size=151936,
+  rope=Rope(1e6),
+  qk_norm=True,
+  max_length=40960,
 )
 _llama3 = functools.partial(
   _sized, vocab_size=128256, norm_eps=1e-5, max_length=131072
 )
 _mistral = functools.partial(
-  _sized, rope=Rope(1e6), norm_eps=1e-5, max_length=32768
+  _sized, family="mistral", rope=Rope(1e6), norm_eps=1e-5, max_length=32768
 )
 _ROPE8 = Rope(5e5, "llama3", factor=8.0, original_length=8192)
 _ROPE32 = dataclasses.replace(_ROPE8, factor=32.0)

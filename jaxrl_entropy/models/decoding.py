@@ -1,0 +1,93 @@
+"""The decoder over a paged cache: the same forward fills and reads it.
+
+Weights are the sampler's own copy of a policy's parameters: one tree a layer,
+because a loop over stacked layers would copy each layer's weights before use,
+and in the dtype that is cheapest to read.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxrl_entropy.models import rope
+from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.models.layers import Block
+from jaxrl_entropy.models.transformer import embed, final_norm, lm_head
+from jaxrl_entropy.ops import paged_attention
+from jaxrl_entropy.ops.paged_attention import Pages, View
+from jaxrl_entropy.types import Params
+
+Cache = tuple[Pages, ...]
+"""The pages of every layer."""
+
+
+def unstack(params: Params, config: TransformerConfig) -> Params:
+  """`params` with "layers" as one tree a layer."""
+
+  def layer(index: int) -> Params:
+    return jax.tree.map(lambda x: x[index], params["layers"])
+
+  layers = tuple(layer(index) for index in range(config.num_layers))
+  return {**params, "layers": layers}
+
+
+def init_cache(config: TransformerConfig, pages: int, page_size: int) -> Cache:
+  """Zeroed pages for every layer, in the compute dtype."""
+  shape = (pages, config.num_kv_heads, page_size, config.head_dim)
+
+  def zeros() -> Float[Array, "N K P d"]:
+    return jnp.zeros(shape, config.dtype)
+
+  return tuple(Pages(zeros(), zeros()) for _ in range(config.num_layers))
+
+
+def forward(
+  weights: Params,
+  config: TransformerConfig,
+  cache: Cache,
+  tokens: Int[Array, "B T"],
+  view: View,
+) -> tuple[Float[Array, "B T D"], Cache]:
+  """Puts the tokens in the cache and lets them attend to all before them.
+
+  A prompt's chunk (T tokens) and a decode step (T = 1) are the same call.
+
+  Args:
+    weights: as `unstack` makes them.
+    config: the model.
+    cache: updated in place where the caller donates it.
+    tokens: ids; any at padding.
+    view: which pages and positions the tokens have.
+
+  Returns:
+    Hidden states after the final norm, and the cache with the tokens in it.
+  """
+  rows, length = tokens.shape
+  positions = view.positions(length).reshape(-1)
+  rotation = rope.rotations(config.rope, config.head_dim, positions)
+  x = embed(weights, config, tokens.reshape(-1))
+  block = Block(config)
+  filled = []
+  layers = zip(weights["layers"], cache, config.windows, strict=True)
+  for layer, pages, window in layers:
+    run = functools.partial(block.apply, {"params": layer})
+    q, k, v = (
+      heads.reshape(rows, length, *heads.shape[1:])
+      for heads in run(x, rotation, method="qkv")
+    )
+    pages = paged_attention.write(pages, k, v, view)
+    mixed = paged_attention.attend(q, pages, view, window)
+    x = run(x, mixed.reshape(x.shape[0], -1, config.head_dim), method="finish")
+    filled.append(pages)
+  hidden = final_norm(weights, config, x).reshape(rows, length, -1)
+  return hidden, tuple(filled)
+
+
+def logits(
+  weights: Params, config: TransformerConfig, hidden: Float[Array, "B D"]
+) -> Float[Array, "B V"]:
+  """Float32 logits of the next token."""
+  head = lm_head(weights, config).astype(hidden.dtype)
+  return jnp.matmul(hidden, head, preferred_element_type=jnp.float32)

@@ -1,0 +1,117 @@
+"""A GGUF model: its configuration, and its tensors by Hugging Face's names."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxrl_entropy import gguf
+from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.models.rope import Rope
+from jaxrl_entropy.models.sources import CheckpointError, Index
+
+_MODULES = {
+  "token_embd": "model.embed_tokens",
+  "output_norm": "model.norm",
+  "output": "lm_head",
+  "attn_norm": "input_layernorm",
+  "ffn_norm": "post_attention_layernorm",
+  "attn_q": "self_attn.q_proj",
+  "attn_k": "self_attn.k_proj",
+  "attn_v": "self_attn.v_proj",
+  "attn_output": "self_attn.o_proj",
+  "attn_q_norm": "self_attn.q_norm",
+  "attn_k_norm": "self_attn.k_norm",
+  "ffn_gate": "mlp.gate_proj",
+  "ffn_up": "mlp.up_proj",
+  "ffn_down": "mlp.down_proj",
+}
+
+
+class GgufTensors:
+  """A GGUF file's tensors under Hugging Face's names, dequantised.
+
+  llama.cpp interleaves the two halves of each rotated head in Llama's query
+  and key projections; they are put back in order here.
+  """
+
+  def __init__(self, file: gguf.Gguf):
+    self._file = file
+    self._names = {_hf_name(name): name for name in file.tensors}
+    self._permuted = file.metadata["general.architecture"] == "llama"
+
+  def names(self) -> frozenset[str]:
+    return frozenset(self._names)
+
+  def place(self, name: str) -> str:
+    return f"{self._file.path}: tensor {self._names.get(name, name)!r}"
+
+  def shape(self, name: str) -> tuple[int, ...]:
+    return self._file.tensors[self._names[name]].shape
+
+  def read(self, name: str, index: Index) -> np.ndarray:
+    values = self._file.read(self._names[name])
+    if self._permuted and "q_proj" in name:
+      values = _halves(values, self._heads("head_count"))
+    if self._permuted and "k_proj" in name:
+      values = _halves(values, self._heads("head_count_kv"))
+    return values[index]
+
+  def _heads(self, key: str) -> int:
+    return self._file.metadata[f"llama.attention.{key}"]
+
+
+def _halves(rows: np.ndarray, heads: int) -> np.ndarray:
+  """Rows of each head from (pair, half) order to (half, pair) order."""
+  pairs = rows.shape[0] // heads // 2
+  split = rows.reshape(heads, pairs, 2, *rows.shape[1:])
+  return split.swapaxes(1, 2).reshape(rows.shape)
+
+
+def _hf_name(name: str) -> str:
+  """`blk.3.attn_q.weight` -> `model.layers.3.self_attn.q_proj.weight`."""
+  module, _, leaf = name.rpartition(".")
+  block, _, module = module.rpartition(".")
+  if module not in _MODULES:
+    return name
+  layer = block.replace("blk.", "model.layers.")
+  return ".".join(filter(None, (layer, _MODULES[module], leaf)))
+
+
+def gguf_config(file: gguf.Gguf) -> TransformerConfig:
+  """The model that a GGUF file's metadata describes.
+
+  Raises:
+    CheckpointError: if the architecture or a scaling is not supported.
+  """
+  metadata: Mapping[str, Any] = file.metadata
+  kind = metadata.get("general.architecture")
+  if kind not in ("llama", "qwen2", "qwen3"):
+    raise CheckpointError(f"{file.path}: architecture {kind!r} not supported")
+
+  def field(name: str, default: Any = None) -> Any:
+    value = metadata.get(f"{kind}.{name}", default)
+    if value is None:
+      raise CheckpointError(f"{file.path}: no {kind}.{name} in the metadata")
+    return value
+
+  if field("rope.scaling.type", "none") != "none":
+    raise CheckpointError(f"{file.path}: {kind}.rope.scaling is not supported")
+  width, heads = field("embedding_length"), field("attention.head_count")
+  return TransformerConfig(
+    family=kind,
+    vocab_size=file.tensors["token_embd.weight"].shape[0],
+    hidden_size=width,
+    intermediate_size=field("feed_forward_length"),
+    num_layers=field("block_count"),
+    num_heads=heads,
+    num_kv_heads=field("attention.head_count_kv", heads),
+    head_dim=field("attention.key_length", width // heads),
+    rope=Rope(field("rope.freq_base", 10000.0)),
+    # Stored as float32: the decimal that was meant.
+    norm_eps=float(f"{field('attention.layer_norm_rms_epsilon'):.6g}"),
+    tie_embeddings="output.weight" not in file.tensors,
+    qkv_bias="blk.0.attn_q.bias" in file.tensors,
+    qk_norm=kind == "qwen3",
+    max_length=field("context_length"),
+  )

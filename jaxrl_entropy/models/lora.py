@@ -1,0 +1,90 @@
+"""Low-rank adapters (LoRA, 2106.09685): `x W + x A B`, with W frozen.
+
+An adapter is two more leaves beside a kernel, so the same tree and the same
+forward pass serve a model with and without them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from jaxrl_entropy import sharding
+from jaxrl_entropy.types import Params
+
+TARGETS = (
+  "q_proj",
+  "k_proj",
+  "v_proj",
+  "o_proj",
+  "gate_proj",
+  "up_proj",
+  "down_proj",
+)
+
+
+def add(
+  params: Params, rank: int, targets: Sequence[str], key: Key[Array, ""]
+) -> Params:
+  """`params` with adapters that change nothing yet (B = 0), float32.
+
+  Raises:
+    ValueError: for a rank below 1 or a target that is no projection.
+  """
+  unknown = set(targets) - set(TARGETS)
+  if rank < 1 or unknown:
+    raise ValueError(
+      f"lora rank {rank} and targets {sorted(targets)}: the rank must be at "
+      f"least 1 and the targets among {', '.join(TARGETS)}"
+    )
+
+  def adapt(path: str, node: Mapping[str, Any]) -> Params:
+    if "kernel" in node and path.rpartition("/")[2] in targets:
+      return {**node, **_adapter(path, node["kernel"], rank, key)}
+    return {
+      name: adapt(f"{path}/{name}", child)
+      if isinstance(child, Mapping)
+      else child
+      for name, child in node.items()
+    }
+
+  return adapt("", params)
+
+
+def merged(params: Params) -> Params:
+  """The same model without adapters: each kernel plus its A B."""
+  if "lora_a" in params:
+    update = params["lora_a"] @ params["lora_b"]
+    kernel = params["kernel"]
+    rest = {k: v for k, v in params.items() if not k.startswith("lora_")}
+    return {**rest, "kernel": kernel + update.astype(kernel.dtype)}
+  return {
+    name: merged(child) if isinstance(child, Mapping) else child
+    for name, child in params.items()
+  }
+
+
+def trainable(params: Params) -> Any:
+  """Which leaves are trained, as bools: the adapters; all if there are none."""
+
+  def is_adapter(path: tuple[Any, ...], leaf: jax.Array) -> bool:
+    del leaf
+    return "/lora_" in sharding.path_name(path)
+
+  mask = jax.tree_util.tree_map_with_path(is_adapter, params)
+  if any(jax.tree.leaves(mask)):
+    return mask
+  return jax.tree.map(lambda _: True, params)
+
+
+def _adapter(
+  path: str, kernel: jax.Array, rank: int, key: Key[Array, ""]
+) -> dict[str, jax.Array]:
+  """A with unit-variance outputs for unit-variance inputs, and B = 0."""
+  layers, inputs, outputs = kernel.shape
+  module = sum(ord(letter) << (8 * (i % 4)) for i, letter in enumerate(path))
+  key = jax.random.fold_in(key, module % (1 << 31))
+  a = jax.random.normal(key, (layers, inputs, rank)) * inputs**-0.5
+  return {"lora_a": a, "lora_b": jnp.zeros((layers, rank, outputs))}
