@@ -1,0 +1,78 @@
+"""Matrix FLOPs of a program, counted in its jaxpr.
+
+XLA's own count takes a loop's body once and a Pallas kernel as nothing, so it
+is no bound on the time of a program made of loops.
+"""
+
+from collections.abc import Callable, Iterator
+import math
+from typing import Any
+
+import jax
+from jax.extend import core
+
+
+def count(function: Callable[..., Any], *args: Any) -> float:
+  """FLOPs of `function(*args)` over all devices: 2 for a multiply and add.
+
+  Args:
+    function: anything JAX can trace.
+    *args: arrays, or their shapes.
+  """
+  return _count(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def _count(jaxpr: core.Jaxpr) -> float:
+  return sum(_count_equation(equation) for equation in jaxpr.eqns)
+
+
+def _count_equation(equation: core.JaxprEqn) -> float:
+  params, name = equation.params, equation.primitive.name
+  if name == "dot_general":
+    return _dot(equation)
+  if name == "pallas_call":
+    estimate = params.get("cost_estimate")
+    return float(estimate.flops) if estimate else 0.0
+  inner = [_count(jaxpr) for jaxpr in _jaxprs(params)]
+  if name == "cond":
+    return max(inner)
+  return sum(inner) * _repeats(name, params)
+
+
+def _repeats(name: str, params: dict[str, Any]) -> int:
+  """How often an equation runs its inner programs."""
+  if name == "scan":
+    return params["length"]
+  if name == "while":
+    return _trip_count(params["cond_jaxpr"].jaxpr)
+  if name == "shard_map":
+    # Its body is the program of one device.
+    mesh = params["mesh"]
+    return math.prod(mesh.shape[axis] for axis in params["newly_manual_axes"])
+  return 1
+
+
+def _trip_count(condition: core.Jaxpr) -> int:
+  """The bound of `i < bound`, for a loop that starts at 0; else 1."""
+  for equation in condition.eqns:
+    if equation.primitive.name == "lt":
+      bound = equation.invars[1]
+      if isinstance(bound, core.Literal):
+        return int(bound.val)
+  return 1
+
+
+def _dot(equation: core.JaxprEqn) -> float:
+  (contracted, _), _ = equation.params["dimension_numbers"]
+  left = equation.invars[0].aval.shape
+  inner = math.prod(left[axis] for axis in contracted)
+  return 2.0 * inner * math.prod(equation.outvars[0].aval.shape)
+
+
+def _jaxprs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
+  for value in params.values():
+    for item in value if isinstance(value, tuple | list) else (value,):
+      if isinstance(item, core.ClosedJaxpr):
+        yield item.jaxpr
+      elif isinstance(item, core.Jaxpr):
+        yield item

@@ -1,0 +1,203 @@
+"""Collectives of a compiled program, read from its HLO text."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+import dataclasses
+import itertools
+import math
+import re
+
+import numpy as np
+
+KINDS = (
+  "all-gather",
+  "all-reduce",
+  "reduce-scatter",
+  "all-to-all",
+  "collective-permute",
+)
+
+_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.-]+) \(.*\{\s*$")
+_INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.-]+) = (.*?) ([\w-]+)\((.*)$")
+_SHAPE = re.compile(r"(pred|[a-z]+\d+(?:e\w+)?)\[([\d,]*)\]")
+_CALLED = re.compile(
+  r"(?:calls|to_apply|body|branch_computations|true_computation|"
+  r"false_computation|called_computations)="
+  r"(\{[^}]*\}|%?[\w.-]+)"
+)
+_TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_CONSTANT = re.compile(r"= s32\[\] constant\((\d+)\)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Collective:
+  """One collective instruction.
+
+  Attributes:
+    kind: one of `KINDS`.
+    axes: mesh axes over which it talks.
+    shape: of its result on one device, the largest one where it has several.
+    bytes: that one device sends in one execution.
+    count: executions in a run of the program.
+    source: the operation it comes from, as JAX names it.
+  """
+
+  kind: str
+  axes: tuple[str, ...]
+  shape: tuple[int, ...]
+  bytes: float
+  count: int
+  source: str
+
+  @property
+  def total(self) -> float:
+    """Bytes that one device sends in a run of the program."""
+    return self.bytes * self.count
+
+
+def collectives(text: str, mesh: Mapping[str, int]) -> list[Collective]:
+  """The collectives of a program, in no order.
+
+  Args:
+    text: `compiled.as_text()`.
+    mesh: size of each mesh axis, in the order of the mesh.
+  """
+  computations = dict(_computations(text))
+  found = []
+  for name, count in _executions(computations).items():
+    for line in computations[name]:
+      match = _INSTRUCTION.match(line)
+      if match:
+        kind = match[3].removesuffix("-start")
+        if kind in KINDS:
+          found.append(_collective(kind, match[2], line, count, mesh))
+  return [one for one in found if one.axes]
+
+
+def _collective(
+  kind: str, result: str, line: str, count: int, mesh: Mapping[str, int]
+) -> Collective:
+  shapes = [_shape(*found) for found in _SHAPE.findall(result)]
+  if f"{kind}-start(" in line:
+    shapes = _results_of_start(kind, shapes)
+  size = sum(n_bytes for _, n_bytes in shapes)
+  axes, group = _axes(line, mesh)
+  source = re.search(r'op_name="([^"]*)"', line)
+  return Collective(
+    kind,
+    axes,
+    max(shapes, key=lambda shape: shape[1])[0],
+    size * _sent_share(kind, group),
+    count,
+    source[1] if source else "",
+  )
+
+
+def _sent_share(kind: str, group: int) -> float:
+  """Bytes sent a byte of the result, by ring algorithms on `group` devices."""
+  return {
+    "all-gather": (group - 1) / group,
+    "all-reduce": 2 * (group - 1) / group,
+    "reduce-scatter": group - 1,
+    "all-to-all": (group - 1) / group,
+    "collective-permute": 1,
+  }[kind]
+
+
+def _results_of_start(kind: str, shapes: list) -> list:
+  """The results alone: a start also returns operands and bookkeeping."""
+  if kind == "all-gather":
+    return shapes[len(shapes) // 2 :]
+  if kind == "collective-permute":
+    return shapes[1:2]
+  return shapes
+
+
+def _shape(dtype: str, dimensions: str) -> tuple[tuple[int, ...], float]:
+  """The dimensions and the bytes of `dtype[dimensions]`."""
+  shape = tuple(int(size) for size in dimensions.split(",") if size)
+  bits = 8 if dtype == "pred" else int(re.findall(r"\d+", dtype)[0])
+  return shape, math.prod(shape) * bits / 8
+
+
+def _computations(text: str) -> Iterator[tuple[str, list[str]]]:
+  """Each computation's name (the entry's is "") and its lines."""
+  name, lines = None, []
+  for line in text.splitlines():
+    header = _COMPUTATION.match(line)
+    if header:
+      name, lines = "" if header[1] else header[2], []
+    elif line.startswith("}") and name is not None:
+      yield name, lines
+      name = None
+    else:
+      lines.append(line)
+
+
+def _executions(computations: Mapping[str, list[str]]) -> dict[str, int]:
+  """How often each computation that runs is executed."""
+  counts: dict[str, int] = defaultdict(int)
+
+  def visit(name: str, count: int) -> None:
+    counts[name] += count
+    for line in computations[name]:
+      for callee, times in _calls(line, computations):
+        visit(callee, count * times)
+
+  visit("", 1)
+  return counts
+
+
+def _calls(
+  line: str, computations: Mapping[str, list[str]]
+) -> Iterator[tuple[str, int]]:
+  """The computations that an instruction runs, and how often."""
+  times = 1
+  if " while(" in line:
+    times = _trip_count(line, computations)
+  for group in _CALLED.findall(line):
+    for name in re.findall(r"[\w.-]+", group):
+      if name in computations:
+        yield name, times
+
+
+def _trip_count(line: str, computations: Mapping[str, list[str]]) -> int:
+  """Of a while loop: what XLA proved, else the constant of its condition."""
+  known = _TRIP_COUNT.search(line)
+  if known:
+    return int(known[1])
+  condition = re.search(r"condition=%?([\w.-]+)", line)
+  lines = computations.get(condition[1], []) if condition else []
+  constants = [int(n) for line in lines for n in _CONSTANT.findall(line)]
+  return max(constants, default=1)
+
+
+def _axes(line: str, mesh: Mapping[str, int]) -> tuple[tuple[str, ...], int]:
+  """The mesh axes along which the devices of a group differ; its size."""
+  groups = _groups(line, math.prod(mesh.values()))
+  places = np.array(np.unravel_index(groups, tuple(mesh.values())))
+  differs = (places != places[:, :, :1]).any(axis=(1, 2))
+  return tuple(itertools.compress(mesh, differs)), groups.shape[1]
+
+
+def _groups(line: str, devices: int) -> np.ndarray:
+  """int [groups, size]: the devices that talk to each other."""
+  iota = re.search(
+    r"replica_groups=\[(\d+),(\d+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", line
+  )
+  if iota:
+    ids = np.arange(devices).reshape(_integers(iota[3]))
+    if iota[4]:
+      ids = ids.transpose(_integers(iota[4]))
+    return ids.reshape(-1, int(iota[2]))
+  listed = re.search(
+    r"(?:replica_groups|source_target_pairs)=\{(\{.*?\})\}", line
+  )
+  if listed:
+    rows = re.findall(r"\{([\d,]+)\}", listed[1])
+    return np.array([_integers(row) for row in rows])
+  return np.arange(devices)[None]
+
+
+def _integers(text: str) -> list[int]:
+  return [int(number) for number in text.split(",")]
