@@ -81,6 +81,9 @@ def get_config() -> ConfigDict:
   config.loss.name = "grpo"
   config.loss.args = ConfigDict({}, type_safe=False)
   config.loss.scope = "mini"  # "micro": statistics per micro-batch, as peers
+  # What drives an argument of the loss during the run (training/controllers.py):
+  # controllers.coefficient = dict(name="target_entropy", target=0.3, start=1.0)
+  config.loss.controllers = ConfigDict({}, type_safe=False)
 
   config.optimizer = ConfigDict()
   config.optimizer.name = "adamw"  # or "sgd"

@@ -7,6 +7,7 @@ not.
 
 from collections.abc import Callable, Mapping
 import importlib
+import inspect
 from typing import Any
 
 from jaxrl_entropy.ops.advantages.base import (
@@ -27,6 +28,7 @@ from jaxrl_entropy.ops.advantages.outcome import (
   reinforce_plus_plus_baseline,
   rloo,
 )
+from jaxrl_entropy.ops.advantages.process import prime
 from jaxrl_entropy.ops.advantages.tokenwise import (
   gae,
   optimal_token_baseline,
@@ -52,6 +54,7 @@ ESTIMATORS: dict[str, Callable[..., Estimator]] = {
     gae,
     optimal_token_baseline,
     tir_optimal_token_baseline,
+    prime,
   )
 }
 
@@ -75,10 +78,15 @@ def resolve(name: str, args: Mapping[str, Any] | None = None) -> Estimator:
       f"unknown advantage estimator {name!r}; choose one of "
       f"{', '.join(sorted(ESTIMATORS))}, or give an import path 'module:name'"
     )
+  args = dict(args or {})
   try:
-    return factory(**(args or {}))
+    inspect.signature(factory).bind(**args)
   except TypeError as error:
-    raise ValueError(f"config.advantage.args of {name!r}: {error}") from error
+    raise ValueError(
+      f"advantage {name!r} does not take these args: {error}; its signature is "
+      f"{name}{inspect.signature(factory)}"
+    ) from error
+  return factory(**args)
 
 
 __all__ = [

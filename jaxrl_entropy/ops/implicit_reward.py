@@ -1,0 +1,124 @@
+"""Implicit process rewards: a reward model that is a language model.
+
+A model trained so that beta sum_t log(rm / ref) predicts whether a response is
+right gives every token a reward, beta log(rm / ref): PRIME (Cui et al. 2025,
+arXiv 2502.01456). `q` is the log-ratio log rm(y_t) - log ref(y_t), in nats.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxrl_entropy.ops import masked
+from jaxrl_entropy.ops.advantages.base import last_token
+from jaxrl_entropy.ops.advantages.tokenwise import reward_to_go
+
+
+def implicit_rewards(
+  q: Float[Array, "N T"],
+  mask: Bool[Array, "N T"],
+  *,
+  beta: float = 0.05,
+  lam: float = 0.0,
+  accuracy: Float[Array, "N"] | None = None,
+) -> Float[Array, "N T"]:
+  """The process reward of each token; 0 at the last one, and at masked ones.
+
+  Args:
+    q: log-ratios.
+    mask: True at response tokens.
+    beta: weight of the log-ratio.
+    lam: r_t = beta q_t + lam r_{t+1}.
+    accuracy: makes each response's rewards add up to its accuracy, by what its
+      last token gets (seen by earlier ones if `lam` > 0).
+  """
+  last = last_token(mask)
+  rewards = beta * masked.guard(q, mask)
+  if accuracy is not None:
+    earlier = masked.guard(rewards, ~last).sum(1)
+    rewards = jnp.where(last, (accuracy - earlier)[:, None], rewards)
+  return masked.guard(reward_to_go(rewards, mask, lam), mask & ~last)
+
+
+def normalize(rewards: Float[Array, "N T"]) -> Float[Array, "N T"]:
+  """Rewards over the largest |reward-to-go| of the batch (plus 1e-6)."""
+  to_go = jnp.cumsum(rewards[:, ::-1], axis=1)
+  return rewards / (jnp.abs(to_go).max() + 1e-6)
+
+
+def cross_entropy(
+  score: Float[Array, "N"], accuracy: Float[Array, "N"]
+) -> Float[Array, "N"]:
+  """-log-likelihood of `accuracy` (0 to 1) under sigmoid(score), nats.
+
+  Args:
+    score: beta sum_t q_t of each response.
+    accuracy: whether the response is right, or how far.
+  """
+  return jax.nn.softplus(score) - accuracy * score
+
+
+def pairwise(
+  score: Float[Array, "N"],
+  accuracy: Float[Array, "N"],
+  others_score: Float[Array, "N G"],
+  others_accuracy: Float[Array, "N G"],
+) -> Float[Array, "N"]:
+  """-log sigmoid of the lead over the group's worse (or better) responses.
+
+  A right response is compared with the mean score of the less right ones of its
+  group, a wrong one with that of the more right ones; with 0 if there is none.
+
+  Args:
+    score: beta sum_t q_t of each response. Carries the gradient.
+    accuracy: of each response.
+    others_score: scores of the responses of its group, itself among them;
+      constants.
+    others_accuracy: their accuracies.
+  """
+  right = accuracy > 0
+  own = accuracy[:, None]
+  opposed = jnp.where(
+    right[:, None], others_accuracy < own, others_accuracy > own
+  )
+  count = jnp.maximum(opposed.sum(1), 1).astype(score.dtype)
+  rival = masked.guard(others_score, opposed).sum(1) / count
+  lead = jnp.where(right, score - rival, rival - score)
+  return jax.nn.softplus(-lead)
+
+
+def best_of_n_weight(
+  x: Float[Array, "N"], others: Float[Array, "N G"]
+) -> Float[Array, "N"]:
+  """G (share of the group not above x)^(G - 1): the density of best-of-G."""
+  size = others.shape[1]
+  share = (others <= x[:, None]).astype(x.dtype).mean(1)
+  return size * share ** (size - 1)
+
+
+def pair_accuracy(
+  score: Float[Array, "N"],
+  accuracy: Float[Array, "N"],
+  groups: Int[Array, "N"],
+) -> Float[Array, ""]:
+  """How often the better response of a pair has the larger score.
+
+  Pairs within a group, weighted by their difference in accuracy; the mean over
+  groups, a group without a difference counting 0.5.
+  """
+  rows = len(groups)
+  gap = accuracy[:, None] - accuracy[None]
+  ahead = score[:, None] > score[None]
+  pairs = jnp.triu(groups[:, None] == groups[None], 1)
+  weight = masked.guard(jnp.abs(gap), pairs)
+  agreed = masked.guard(weight, ahead == (gap > 0))
+
+  def per_group(x: jax.Array) -> jax.Array:
+    return jax.ops.segment_sum(x.sum(1), groups, rows)
+
+  total = per_group(weight)
+  share = jnp.where(
+    total > 0, per_group(agreed) / jnp.where(total > 0, total, 1.0), 0.5
+  )
+  present = jax.ops.segment_max(jnp.ones(rows), groups, rows) > 0
+  return masked.masked_mean(share, present)

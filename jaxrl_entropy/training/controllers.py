@@ -1,0 +1,254 @@
+"""Coefficients of a loss that change during a run: schedules and feedback.
+
+`config.loss.controllers` names, for any argument of the loss, what drives it:
+
+    config.loss.controllers.coefficient = dict(
+      name="target_entropy", target=0.3, start=1.0)
+    config.loss.controllers.fraction = dict(
+      name="linear", start=2e-3, end=0.0, updates=800)
+
+Values are traced scalars, so a change compiles nothing anew. What a controller
+remembers is an array in `TrainState.controller`: it is in every checkpoint.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import inspect
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+import optax
+
+Scalar = Float[Array, ""]
+State = dict[str, Scalar]
+
+
+@dataclasses.dataclass(frozen=True)
+class Control:
+  """What drives one coefficient.
+
+  Attributes:
+    start: the state, float32, before anything was measured.
+    value: (state, optimiser updates so far) -> the coefficient.
+    observe: (state, measured value of `metric`) -> the next state.
+    metric: key of the step's record that is fed back; None: a schedule.
+  """
+
+  start: float
+  value: Callable[[Scalar, Int[Array, ""]], Scalar]
+  observe: Callable[[Scalar, Scalar], Scalar] = lambda state, _: state
+  metric: str | None = None
+
+
+def _schedule(schedule: optax.Schedule) -> Control:
+  return Control(
+    0.0, lambda _, update: jnp.asarray(schedule(update), jnp.float32)
+  )
+
+
+def linear(start: float, end: float, updates: int, delay: int = 0) -> Control:
+  """From `start` to `end` over `updates` optimiser updates, after `delay`.
+
+  `end=0` anneals a penalty or a covariance rule away.
+  """
+  return _schedule(optax.linear_schedule(start, end, updates, delay))
+
+
+def cosine(start: float, end: float, updates: int) -> Control:
+  """Half a cosine from `start` to `end` over `updates` optimiser updates."""
+
+  def schedule(update: Int[Array, ""]) -> Scalar:
+    share = jnp.clip(update / updates, 0.0, 1.0)
+    return end + (start - end) * 0.5 * (1.0 + jnp.cos(jnp.pi * share))
+
+  return _schedule(schedule)
+
+
+def exponential(start: float, decay: float, updates: int) -> Control:
+  """`start * decay ** (update / updates)`."""
+  return _schedule(optax.exponential_decay(start, updates, decay))
+
+
+def target_entropy(
+  target: float,
+  start: float,
+  gain: float = 0.5,
+  low: float = 0.0,
+  high: float = 1e3,
+  metric: str = "entropy/token_mean",
+) -> Control:
+  """Raises a coefficient while the entropy is below `target`, lowers it above.
+
+  For anything that preserves entropy: KL-Cov's beta or fraction, Clip-Cov's
+  fraction, an entropy bonus. An integral controller of the logarithm:
+  c <- clip(c exp(gain (1 - H / target)), low, high) once a rollout.
+
+  Args:
+    target: nats a token.
+    start: first value; above 0.
+    gain: change of log c for an entropy of 0.
+    low: smallest value.
+    high: largest value.
+    metric: what is measured.
+
+  Raises:
+    ValueError: if `target` or `start` is not above 0.
+  """
+  if target <= 0 or start <= 0:
+    raise ValueError(
+      f"target_entropy needs target and start above 0, not {target}, {start}"
+    )
+
+  def observe(state: Scalar, entropy: Scalar) -> Scalar:
+    factor = jnp.exp(gain * (1.0 - entropy / target))
+    return jnp.clip(state * factor, low, high)
+
+  return Control(start, lambda state, _: state, observe, metric)
+
+
+def adaptive_entropy(
+  target: float,
+  step: float = 0.005,
+  start: float = 0.0,
+  high: float = 1.0,
+  metric: str = "entropy/token_mean",
+) -> Control:
+  """Skywork-OR1's entropy coefficient (He et al. 2025, arXiv 2505.22312).
+
+  c moves by `step` once a rollout, up where the entropy is below `target` and
+  down where it is above; the coefficient is c below the target and 0 above.
+  Keeping c in [0, high] is ours.
+
+  Args:
+    target: nats a token.
+    step: change of c at each rollout.
+    start: first value of c.
+    high: largest c.
+    metric: what is measured.
+  """
+
+  def observe(state: Scalar, entropy: Scalar) -> Scalar:
+    # The sign carries whether the bonus acts: c is kept as -c where it rests.
+    below = entropy < target
+    moved = jnp.abs(state) + jnp.where(below, step, -step)
+    moved = jnp.clip(moved, 0.0, high)
+    return jnp.where(below, moved, -moved)
+
+  return Control(
+    start, lambda state, _: jnp.maximum(state, 0.0), observe, metric
+  )
+
+
+def adaptive_kl(
+  target: float,
+  start: float,
+  horizon: float,
+  samples: int,
+  metric: str = "kl/reference",
+) -> Control:
+  """beta <- beta (1 + clip(KL / target - 1, +-0.2) samples / horizon).
+
+  Ziegler et al. 2019, arXiv 1909.08593, section 2.2.
+
+  Args:
+    target: KL to the reference that is wanted, nats a token.
+    start: first beta.
+    horizon: samples over which beta may change by a fifth.
+    samples: responses of one rollout.
+    metric: what is measured.
+  """
+
+  def observe(state: Scalar, divergence: Scalar) -> Scalar:
+    error = jnp.clip(divergence / target - 1.0, -0.2, 0.2)
+    return state * (1.0 + error * samples / horizon)
+
+  return Control(start, lambda state, _: state, observe, metric)
+
+
+CONTROLS: dict[str, Callable[..., Control]] = {
+  control.__name__: control
+  for control in (
+    linear,
+    cosine,
+    exponential,
+    target_entropy,
+    adaptive_entropy,
+    adaptive_kl,
+  )
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Controllers:
+  """The controls of a run by the loss argument that each drives."""
+
+  controls: Mapping[str, Control]
+
+  def init(self) -> State:
+    """The state before the first rollout."""
+    return {
+      name: jnp.float32(control.start)
+      for name, control in self.controls.items()
+    }
+
+  def coefficients(
+    self, state: State, update: Int[Array, ""]
+  ) -> dict[str, Scalar]:
+    """The loss arguments after `update` optimiser updates; may be traced."""
+    return {
+      name: control.value(state[name], update)
+      for name, control in self.controls.items()
+    }
+
+  def update(self, state: State, record: Mapping[str, Any]) -> State:
+    """Feeds back what one rollout measured; a metric not finite is ignored.
+
+    Raises:
+      KeyError: if the record lacks a metric that a control needs.
+    """
+    return {
+      name: self._observe(control, state[name], record)
+      for name, control in self.controls.items()
+    }
+
+  def _observe(
+    self, control: Control, state: Scalar, record: Mapping[str, Any]
+  ) -> Scalar:
+    if control.metric is None:
+      return state
+    measured = jnp.asarray(record[control.metric], jnp.float32)
+    moved = control.observe(state, measured)
+    return jnp.where(jnp.isfinite(measured), moved, state)
+
+
+def resolve(specs: Mapping[str, Mapping[str, Any]]) -> Controllers:
+  """The controllers of `config.loss.controllers`.
+
+  Args:
+    specs: for each loss argument, the `name` of a control and its arguments.
+
+  Raises:
+    ValueError: for an unknown control, or arguments it does not take.
+  """
+  return Controllers(
+    {argument: _resolve(argument, dict(s)) for argument, s in specs.items()}
+  )
+
+
+def _resolve(argument: str, spec: dict[str, Any]) -> Control:
+  name = spec.pop("name", None)
+  factory = CONTROLS.get(name)
+  if factory is None:
+    raise ValueError(
+      f"loss.controllers.{argument}.name is {name!r}; use one of "
+      f"{', '.join(sorted(CONTROLS))}"
+    )
+  try:
+    inspect.signature(factory).bind(**spec)
+  except TypeError as error:
+    raise ValueError(
+      f"loss.controllers.{argument}: {name} {error}; its signature is "
+      f"{name}{inspect.signature(factory)}"
+    ) from error
+  return factory(**spec)
