@@ -13,6 +13,11 @@ os.environ.setdefault(
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
+# Compiling is most of the suite's time; tiny programs need no optimiser.
+os.environ["XLA_FLAGS"] = (
+  os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=1"
+)
+
 import pytest
 
 _OPTIONAL = ("slow", "parity")
