@@ -1,20 +1,18 @@
 """What a loss is made of: transforms of per-token losses, and their chain.
 
+A transform is any function `(TokenLoss, TokenBatch, key) -> TokenLoss`. It sees
+every token of the optimiser's mini-batch on the whole mesh, so a mean or a
+quantile that it takes is that of the mini-batch.
+
     objective = losses.objective(
       losses.policy_gradient(),
       losses.masked(losses.add_kl(1.0), losses.top_covariance(2e-3)),
       aggregate=losses.token_mean(),
     )
     loss, metrics = objective(batch, key)
-
-A transform is any function `(TokenLoss, TokenBatch, key) -> TokenLoss`. It sees
-every token of the optimiser's mini-batch on the whole mesh, so a mean or a
-quantile that it takes is that of the mini-batch.
 """
 
 from collections.abc import Callable
-import dataclasses
-import functools
 from typing import Any
 
 from flax import struct
@@ -72,7 +70,7 @@ Selector = Callable[
 Aggregate = Callable[[Float[Array, "B T"], TokenBatch], Mean]
 
 
-class _Reader:
+class BatchReader:
   """A batch lent to one transform: notes its reads, refuses absent fields."""
 
   def __init__(self, batch: Any, owner: str, seen: set[str]):
@@ -89,14 +87,17 @@ class _Reader:
         )
     return value
 
-  def lend(self, owner: str) -> "_Reader":
-    return _Reader(self._batch, owner, self._seen)
+  def lend(self, owner: str) -> "BatchReader":
+    return BatchReader(self._batch, owner, self._seen)
 
 
-def _call(part: Callable, loss: Any, batch: Any, key: PRNGKey) -> Any:
-  """`part(loss, batch, key)`; a missing field will be blamed on `part`."""
+def call(part: Callable, loss: Any, batch: Any, key: PRNGKey) -> Any:
+  """`part(loss, batch, key)`; a field that is missing is blamed on `part`.
+
+  Whatever takes transforms or selectors apart calls them through this.
+  """
   factory = getattr(part, "__qualname__", type(part).__name__).split(".")[0]
-  reader = batch.lend(factory) if isinstance(batch, _Reader) else batch
+  reader = batch.lend(factory) if isinstance(batch, BatchReader) else batch
   return part(loss, reader, key)
 
 
@@ -105,7 +106,7 @@ def chain(*transforms: LossTransform) -> LossTransform:
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     for index, transform in enumerate(transforms):
-      loss = _call(transform, loss, batch, jax.random.fold_in(key, index))
+      loss = call(transform, loss, batch, jax.random.fold_in(key, index))
     return loss
 
   return update
@@ -124,7 +125,7 @@ def set_to_zero() -> LossTransform:
 def _select(
   selector: Selector, loss: TokenLoss, batch: TokenBatch, key: PRNGKey
 ) -> Selection:
-  picked = _call(selector, jax.lax.stop_gradient(loss), batch, key)
+  picked = call(selector, jax.lax.stop_gradient(loss), batch, key)
   if not isinstance(picked, Selection):
     picked = Selection(picked)
   return picked.replace(chosen=picked.chosen & batch.mask)
@@ -134,7 +135,7 @@ def _prefixed(name: str, metrics: Metrics) -> Metrics:
   return {f"{name}/{key}": value for key, value in metrics.items()}
 
 
-def _share(chosen: Bool[Array, "B T"], mask: Bool[Array, "B T"]) -> Mean:
+def share(chosen: Bool[Array, "B T"], mask: Bool[Array, "B T"]) -> Mean:
   return token_metric(chosen.astype(jnp.float32), mask)
 
 
@@ -157,10 +158,10 @@ def masked(
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     select_key, key = jax.random.split(key)
     picked = _select(selector, loss, batch, select_key)
-    changed = _call(transform, loss, batch, key)
+    changed = call(transform, loss, batch, key)
     chosen = picked.chosen
     own = {
-      "share": _share(chosen, batch.mask),
+      "share": share(chosen, batch.mask),
       "effective_penalty": token_metric(
         jnp.abs(changed.loss - loss.loss), chosen
       ),
@@ -180,95 +181,8 @@ def shadow(selector: Selector, name: str) -> LossTransform:
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     picked = _select(selector, loss, batch, key)
-    own = {"share": _share(picked.chosen, batch.mask)}
+    own = {"share": share(picked.chosen, batch.mask)}
     metrics = _prefixed(name, own | picked.metrics)
     return loss.replace(metrics=loss.metrics | metrics)
 
   return update
-
-
-def _clean(batch: TokenBatch) -> TokenBatch:
-  """Float32 throughout, and 0 at masked positions.
-
-  It is done once, here, so that no transform has to think of padding: whatever
-  it computes there is finite and gets a gradient of exactly 0.
-  """
-
-  def clean(x: Array) -> Array:
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-      return x
-    return ops.guard(x.astype(jnp.float32), batch.mask)
-
-  return jax.tree.map(clean, batch)
-
-
-def _start(batch: TokenBatch) -> TokenLoss:
-  log_ratio = batch.logp - jax.lax.stop_gradient(batch.old_logp)
-  return TokenLoss(
-    loss=jnp.zeros_like(batch.logp),
-    ratio=jnp.exp(jnp.clip(log_ratio, -20.0, 20.0)),
-    clipped=jnp.zeros_like(batch.mask),
-    metrics={
-      "kl/old": token_metric(-log_ratio, batch.mask),
-      "kl/old_abs": token_metric(jnp.abs(log_ratio), batch.mask),
-    },
-  )
-
-
-@dataclasses.dataclass(frozen=True)
-class Objective:
-  """The scalar that one optimiser update minimises; see `objective`."""
-
-  transforms: tuple[LossTransform, ...]
-  aggregate: Aggregate
-
-  def __call__(
-    self, batch: TokenBatch, key: PRNGKey
-  ) -> tuple[Float[Array, ""], Metrics]:
-    """The loss and the metrics of a mini-batch.
-
-    Differentiable in the batch's `logp`, `entropy` and `values`; works under
-    `jit`, on any mesh.
-
-    Raises:
-      ValueError: if a transform reads a field that the batch does not have.
-    """
-    return self._run(batch, key, set())
-
-  @functools.cached_property
-  def needs(self) -> frozenset[str]:
-    """The optional fields of a `TokenBatch` that the transforms read."""
-    seen: set[str] = set()
-    grid = jax.ShapeDtypeStruct((2, 4), jnp.float32)
-    ids = jax.ShapeDtypeStruct((2, 4), jnp.int32)
-    batch = TokenBatch(
-      *(grid, grid, grid),
-      mask=jax.ShapeDtypeStruct((2, 4), jnp.bool_),
-      response=ids,
-      position=ids,
-      num_responses=2,
-      max_length=4,
-      **dict.fromkeys(PROVIDERS, grid),
-    )
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    jax.eval_shape(lambda b, k: self._run(b, k, seen), batch, key)
-    return frozenset(seen)
-
-  def _run(
-    self, batch: TokenBatch, key: PRNGKey, seen: set[str]
-  ) -> tuple[Float[Array, ""], Metrics]:
-    batch = _clean(batch)
-    reader: Any = _Reader(batch, "objective", seen)
-    loss = chain(*self.transforms)(_start(batch), reader, key)
-    mean = self.aggregate(loss.loss, reader)
-    metrics = {"ratio/clip_share": _share(loss.clipped, batch.mask)}
-    return mean.compute(), metrics | loss.metrics
-
-
-def objective(*transforms: LossTransform, aggregate: Aggregate) -> Objective:
-  """The chain of `transforms`, aggregated into one loss.
-
-  The first transforms see a loss of 0 and the plain token ratio
-  `exp(clip(logp - old_logp, -20, 20))`.
-  """
-  return Objective(transforms, aggregate)

@@ -16,8 +16,10 @@ from jaxrl_entropy.losses.base import (
   Selection,
   Selector,
   TokenLoss,
+  call,
   token_metric,
 )
+from jaxrl_entropy.losses.ratio import response_mean
 from jaxrl_entropy.ops import covariance, quota, radix
 from jaxrl_entropy.types import Mean, TokenBatch
 
@@ -49,6 +51,11 @@ def covariance_score(logprob: str = "current", theorem: int = 2) -> Score:
     )
 
   return score
+
+
+def entropy_score(batch: TokenBatch) -> Float[Array, "B T"]:
+  """The full-vocabulary entropy of each token's distribution."""
+  return jax.lax.stop_gradient(batch.entropy)
 
 
 def _identity(batch: TokenBatch) -> UInt32[Array, "B T"]:
@@ -194,3 +201,63 @@ def random_covariance(
     closed=closed,
     skip_clipped=skip_clipped,
   )
+
+
+def top_quantile(score: Score, fraction: Fraction) -> Selector:
+  """The tokens whose score reaches the `1 - fraction` quantile of the valid.
+
+  The quantile is interpolated linearly between neighbours, so these are the
+  `floor(fraction (N - 1)) + 1` highest and all that equal the last of them.
+  """
+
+  def select(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> Selection:
+    del loss, key
+    keys = radix.ascending_bits(-score(batch))
+    tokens = jnp.sum(batch.mask, dtype=jnp.uint32)
+    steps = jnp.maximum(tokens, 1) - 1
+    rank = quota.floor_share(fraction, steps) + 1
+    cut = radix.kth_smallest(keys, batch.mask, rank)
+    return Selection(batch.mask & (keys <= cut))
+
+  return select
+
+
+def top_entropy(fraction: Fraction = 0.2) -> Selector:
+  """The tokens of highest entropy (arXiv 2506.01939), as in `top_quantile`."""
+  return top_quantile(entropy_score, fraction)
+
+
+def complement(selector: Selector) -> Selector:
+  """The valid tokens that `selector` does not pick."""
+
+  def select(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> Selection:
+    picked = call(selector, loss, batch, key)
+    chosen = picked.chosen if isinstance(picked, Selection) else picked
+    return Selection(batch.mask & ~chosen)
+
+  return select
+
+
+def drifted_responses(threshold: float, logprob: str = "old") -> Selector:
+  """Responses of A < 0 that the policy has left behind (DeepSeek-V3.2).
+
+  Those whose mean of `behaviour logp - logp` exceeds `threshold`: taken out of
+  the loss, they cannot push an already unlikely response further off.
+
+  Args:
+    threshold: nats a token.
+    logprob: whose log-probs the behaviour's are: `"old"` or `"sampler"`.
+
+  Raises:
+    ValueError: for another `logprob`.
+  """
+  if logprob not in ("old", "sampler"):
+    raise ValueError(f"logprob must be 'old' or 'sampler', not {logprob!r}")
+
+  def select(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> Selection:
+    del loss, key
+    behaviour = batch.old_logp if logprob == "old" else batch.sampler_logp
+    drift = response_mean(behaviour - batch.logp, batch)
+    return Selection((drift > threshold) & (batch.advantages < 0))
+
+  return select

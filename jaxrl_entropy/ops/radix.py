@@ -51,11 +51,15 @@ def _histogram(
   return table.at[jnp.where(active, digits, bins)].add(1, mode="drop")
 
 
-def _kth_smallest(
+def _digits() -> tuple[int, ...]:
+  on_tpu = jax.default_backend() == "tpu"
+  return _COMPARE_DIGITS if on_tpu else _SCATTER_DIGITS
+
+
+def _search(
   keys: UInt32[Array, "*s"],
   active: Bool[Array, "*s"],
   rank: UInt32[Array, ""],
-  digits: tuple[int, ...],
 ) -> tuple[UInt32[Array, ""], UInt32[Array, ""]]:
   """The key of 1-based `rank` among the active, and its rank among its equals.
 
@@ -63,7 +67,7 @@ def _kth_smallest(
   """
   prefix = jnp.uint32(0)
   shift = 32
-  for width in digits:
+  for width in _digits():
     shift -= width
     bins = 1 << width
     digit = (keys >> shift) & (bins - 1)
@@ -74,6 +78,18 @@ def _kth_smallest(
     prefix = prefix | (chosen << shift)
     active = active & (digit == chosen)
   return prefix, rank
+
+
+def kth_smallest(
+  keys: UInt32[Array, "*s"],
+  candidates: Bool[Array, "*s"],
+  rank: UInt32[Array, ""],
+) -> UInt32[Array, ""]:
+  """The key that comes `rank`-th (from 1) among the candidates.
+
+  Meaningless for a rank outside `[1, number of candidates]`.
+  """
+  return _search(keys, candidates, rank)[0]
 
 
 def smallest(
@@ -87,13 +103,11 @@ def smallest(
   All candidates where there are no more than `count`. The set depends on the
   values alone, not on their order, padding or sharding.
   """
-  platform = jax.default_backend()
-  digits = _COMPARE_DIGITS if platform == "tpu" else _SCATTER_DIGITS
-  kth, rank = _kth_smallest(keys, candidates, count, digits)
+  kth, rank = _search(keys, candidates, count)
   ties = candidates & (keys == kth)
 
   def split_ties() -> Bool[Array, "*s"]:
-    last, _ = _kth_smallest(identity, ties, rank, digits)
+    last, _ = _search(identity, ties, rank)
     return ties & (identity <= last)
 
   all_ties = jnp.sum(ties, dtype=jnp.uint32) == rank
