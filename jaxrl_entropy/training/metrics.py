@@ -84,7 +84,7 @@ class Progress:
     self._name, self._total, self._first = name, total, done
     self._stream, self._interval = stream, interval
     self._start = time.monotonic()
-    self._printed = 0.0
+    self._printed = float("-inf")
 
   def show(self, done: int, **values: float) -> None:
     now, live = time.monotonic(), self._stream.isatty()

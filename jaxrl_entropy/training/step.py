@@ -205,7 +205,11 @@ def apply_gradient(
   """
   norm = optax.tree.norm(gradient)
   finite = jnp.isfinite(norm) & jnp.isfinite(loss)
-  updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+  # Optimisers mix their integer counters with floats.
+  with jax.numpy_dtype_promotion("standard"):
+    updates, opt_state = optimizer.update(
+      gradient, state.opt_state, state.params
+    )
   params = optax.apply_updates(state.params, updates)
 
   def keep_finite(new: Any, old: Any) -> Any:

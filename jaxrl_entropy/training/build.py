@@ -1,0 +1,189 @@
+"""From a config to the objects of a run."""
+
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from jaxrl_entropy import sharding
+from jaxrl_entropy.data import problems, tokenizers
+from jaxrl_entropy.data.problems import Problem, Task
+from jaxrl_entropy.data.tokenizers import Tokenizer
+from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.models import transformer
+from jaxrl_entropy.models.config import TransformerConfig, preset
+from jaxrl_entropy.sampling.request import Request
+from jaxrl_entropy.sampling.sampler import Sampler
+from jaxrl_entropy.training.step import Forward
+from jaxrl_entropy.types import Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+  """A model that can be trained and sampled, on a mesh.
+
+  Attributes:
+    mesh: where everything lives.
+    task: problems to train on.
+    tokenizer: text to ids.
+    model: the decoder's configuration.
+    params: its parameters in the training layout.
+  """
+
+  mesh: Mesh
+  task: Task
+  tokenizer: Tokenizer
+  model: TransformerConfig
+  params: Params
+
+
+def build_policy(config: ConfigDict) -> Policy:
+  """The mesh, the task, and the policy with its first weights.
+
+  Raises:
+    UserError: if the vocabulary does not fit the model.
+    ValueError: if a name or a size in `config` is not valid.
+  """
+  mesh = sharding.make_mesh(**config.mesh)
+  task = problems.resolve(config.task.name, config.task.args)
+  tokenizer = build_tokenizer(config.model, task)
+  model, params = build_model(config, tokenizer, mesh)
+  if tokenizer.vocab_size > model.vocab_size:
+    raise UserError(
+      f"the tokenizer has {tokenizer.vocab_size} symbols and the model "
+      f"{config.model.preset!r} a vocabulary of {model.vocab_size}: choose "
+      "another model.preset or model.tokenizer"
+    )
+  longest = row_length(config)
+  if longest > model.max_length:
+    raise UserError(
+      f"rollout.max_prompt_length + max_response_length is {longest}, and the "
+      f"model was made for {model.max_length}: lower one of them"
+    )
+  return Policy(mesh, task, tokenizer, model, params)
+
+
+def build_tokenizer(config: ConfigDict, task: Task) -> Tokenizer:
+  """The tokenizer of `config.model`: the task's, the weights', or a path."""
+  if config.tokenizer == "symbols":
+    if task.tokenizer is None:
+      raise UserError(
+        "model.tokenizer is 'symbols' but this task's prompts are text: set "
+        "model.tokenizer to 'auto' or to a tokenizer's folder"
+      )
+    return task.tokenizer
+  if config.tokenizer == "auto":
+    return tokenizers.load_tokenizer(config.weights)
+  return tokenizers.load_tokenizer(config.tokenizer)
+
+
+def build_model(
+  config: ConfigDict, tokenizer: Tokenizer, mesh: Mesh
+) -> tuple[TransformerConfig, Params]:
+  """The decoder and its parameters, loaded or random, laid out on `mesh`."""
+  if config.model.weights:
+    from jaxrl_entropy.models import convert
+
+    model, params = convert.load(config.model.weights, mesh=mesh)
+    return dataclasses.replace(model, dtype=config.model.compute_dtype), params
+  model = preset_model(config, tokenizer)
+
+  def init() -> Params:
+    params = transformer.init(model, jax.random.key(config.seed))
+    return jax.tree.map(lambda x: x.astype(config.model.param_dtype), params)
+
+  shardings = sharding.param_shardings(jax.eval_shape(init), mesh)
+  return model, jax.jit(init, out_shardings=shardings)()
+
+
+def preset_model(
+  config: ConfigDict, tokenizer: Tokenizer | None
+) -> TransformerConfig:
+  """The preset of `config.model`; its vocabulary is the symbols', if any."""
+  overrides: dict[str, Any] = {"dtype": config.model.compute_dtype}
+  if config.model.tokenizer == "symbols" and tokenizer is not None:
+    overrides["vocab_size"] = tokenizer.vocab_size
+  return preset(config.model.preset, **overrides)
+
+
+def row_length(config: ConfigDict) -> int:
+  """Tokens of the longest prompt with the longest response."""
+  rollout = config.rollout
+  return rollout.max_prompt_length + rollout.max_response_length
+
+
+def build_forward(config: ConfigDict, model: TransformerConfig) -> Forward:
+  """The training forward pass of `config` without moments."""
+  return Forward(
+    model,
+    temperature=config.rollout.temperature,
+    remat=config.model.remat,
+    attention=config.model.attention,
+    chunk=config.optimizer.logits_chunk,
+  )
+
+
+def build_sampler(config: ConfigDict, policy: Policy) -> Sampler:
+  """The sampler of the rollouts, which also serves evaluation."""
+  rollout = config.rollout
+  return Sampler(
+    policy.model,
+    policy.mesh,
+    slots=rollout.slots or rollout.prompts * rollout.responses,
+    max_prompt_length=rollout.max_prompt_length,
+    max_length=row_length(config),
+    kv_tokens=rollout.kv_tokens,
+  )
+
+
+def make_requests(
+  asked: Sequence[Problem],
+  policy: Policy,
+  config: ConfigDict,
+  seeds: Sequence[int],
+  **overrides: Any,
+) -> list[Request]:
+  """A sampling request for each problem, by `config.rollout`.
+
+  Raises:
+    UserError: if a prompt is longer than `rollout.max_prompt_length`.
+  """
+  rollout = config.rollout
+  settings = {
+    "n": rollout.responses,
+    "max_tokens": rollout.max_response_length,
+    "temperature": rollout.temperature,
+    "top_k": rollout.top_k,
+    "top_p": rollout.top_p,
+    "min_p": rollout.min_p,
+    "stop_ids": (policy.tokenizer.eos_id,),
+  } | overrides
+  limit = rollout.max_prompt_length
+  return [
+    Request(
+      prompt=encode_prompt(problem, policy.tokenizer, limit),
+      seed=seed,
+      **settings,
+    )
+    for problem, seed in zip(asked, seeds, strict=True)
+  ]
+
+
+def encode_prompt(
+  problem: Problem, tokenizer: Tokenizer, limit: int
+) -> tuple[int, ...]:
+  """Token ids of a prompt, at most `limit` of them.
+
+  Raises:
+    UserError: if the prompt is longer.
+  """
+  ids = tuple(tokenizer.render(problem.prompt))
+  if len(ids) > limit:
+    raise UserError(
+      f"the prompt of problem {problem.id} has {len(ids)} tokens and "
+      f"rollout.max_prompt_length is {limit}: raise it, or filter the data"
+    )
+  return ids

@@ -1,0 +1,65 @@
+"""The metrics of a rollout, over its tokens before the first update."""
+
+import numpy as np
+
+from jaxrl_entropy.training.rollout import Rollout
+
+# The shares of tokens whose mean covariance the paper's Table 1 lists.
+TOP_PERCENT = (0.02, 0.2, 2, 20, 50)
+
+
+def token_covariance(rollout: Rollout) -> np.ndarray:
+  """(log pi - mean)(A - mean) of each valid token, float64 [tokens]."""
+  logp = rollout.signals["old_logp"][rollout.mask].astype(np.float64)
+  advantage = rollout.signals["advantages"][rollout.mask].astype(np.float64)
+  return (logp - logp.mean()) * (advantage - advantage.mean())
+
+
+def covariance_metrics(covariance: np.ndarray) -> dict[str, float]:
+  """Mean, tail and top-share means of `cov/*`; each share is >= one token."""
+  ordered = np.sort(covariance)[::-1]
+  tops = {
+    f"cov/top_{percent}pct_mean": ordered[
+      : max(1, int(percent / 100 * len(ordered)))
+    ].mean()
+    for percent in TOP_PERCENT
+  }
+  return tops | {
+    "cov/mean": covariance.mean(),
+    "cov/q99": np.quantile(covariance, 0.99),
+  }
+
+
+def rollout_metrics(
+  everything: Rollout, kept: Rollout, informative: int
+) -> dict[str, float]:
+  """Metrics of all sampled responses and of those the updates will see.
+
+  Args:
+    everything: all sampled responses, `old_logp`, `entropy` and `advantages`
+      (0 for a group whose rewards are all equal) among its signals.
+    kept: the responses that passed the filter; may be empty.
+    informative: number of groups with unequal rewards.
+  """
+  mask = everything.mask
+  entropy = everything.signals["entropy"]
+  lengths = mask.sum(1)
+  gap = everything.signals["sampler_logp"] - everything.signals["old_logp"]
+  metrics = {
+    "tokens": int(mask.sum()),
+    "reward/mean": everything.rewards.mean(),
+    "reward/accuracy": everything.correct.mean(),
+    "groups/informative": informative / len(np.unique(everything.groups)),
+    "entropy/token_mean": entropy[mask].mean(),
+    "entropy/seq_mean": np.mean(
+      np.where(mask, entropy, 0).sum(1) / np.maximum(lengths, 1)
+    ),
+    "sampler/mismatch_kl": gap[mask].mean(),
+    "response/length": lengths.mean(),
+    "response/truncated": everything.truncated.mean(),
+    **covariance_metrics(token_covariance(everything)),
+  }
+  if kept.tokens:
+    metrics["entropy/filtered"] = kept.signals["entropy"][kept.mask].mean()
+    metrics["cov/filtered_mean"] = token_covariance(kept).mean()
+  return metrics

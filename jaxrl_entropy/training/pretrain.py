@@ -1,0 +1,137 @@
+"""Supervised warm start: imitation of a task's demonstrations.
+
+Imitation is REINFORCE with advantage 1 on somebody else's responses, so the
+update is the one of reinforcement learning.
+"""
+
+from collections.abc import Sequence
+import hashlib
+import json
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+import numpy as np
+
+from jaxrl_entropy import losses, sharding
+from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.training import build, rows as rows_lib, state as state_lib
+from jaxrl_entropy.training.build import Policy
+from jaxrl_entropy.training.checkpoint import Checkpoints
+from jaxrl_entropy.training.metrics import Progress
+from jaxrl_entropy.training.step import Rows, make_update
+from jaxrl_entropy.types import Params
+
+SAVE_EVERY = 400
+SHOW_EVERY = 20
+
+
+def pretrain(config: ConfigDict, workdir: str | Path) -> None:
+  """The warm start of a run, alone: `warm_start` into its folder.
+
+  Raises:
+    UserError: if the config asks for no warm start.
+  """
+  if not config.pretrain.steps:
+    raise UserError(
+      "pretrain.steps is 0, so there is no warm start to make: set "
+      "--config.pretrain.steps"
+    )
+  policy = build.build_policy(config)
+  with jax.set_mesh(policy.mesh):
+    warm_start(config, policy, Path(workdir))
+  print(f"warm start: {start_folder(config, Path(workdir))}")
+
+
+def warm_start(config: ConfigDict, policy: Policy, workdir: Path) -> Params:
+  """Parameters after `config.pretrain.steps` of imitation.
+
+  A finished warm start is re-used, an unfinished one goes on.
+  """
+  folder = start_folder(config, workdir)
+  steps = config.pretrain.steps
+  schedule = ConfigDict(config.optimizer)
+  with schedule.unlocked():
+    schedule.schedule = "cosine"
+    schedule.learning_rate = config.pretrain.learning_rate
+  optimizer = state_lib.make_optimizer(
+    schedule, state_lib.learning_rate(schedule, steps)
+  )
+  state = state_lib.init_state(
+    policy.params, optimizer, config.seed, policy.mesh
+  )
+  checkpoints = Checkpoints(folder, keep=1)
+  done = checkpoints.latest() or 0
+  if done:
+    state, _ = checkpoints.restore(done, state)
+  objective = losses.objective(losses.gpg(), aggregate=losses.token_mean())
+  update = make_update(
+    lambda _: objective,
+    optimizer,
+    build.build_forward(config, policy.model),
+    sharding.param_shardings(state, policy.mesh),
+    num_responses=config.pretrain.batch_size,
+    max_length=config.rollout.max_response_length,
+  )
+  progress = Progress("pretrain", steps, done)
+  for step in range(done, steps):
+    state, metrics = update(state, _batch(config, policy, step), ())
+    if (step + 1) % SHOW_EVERY == 0 or step + 1 == steps:
+      progress.show(step + 1, loss=float(metrics["loss"].compute()))
+    if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
+      checkpoints.save(step + 1, state, {})
+  checkpoints.close()
+  return state.params
+
+
+def _batch(config: ConfigDict, policy: Policy, step: int) -> Rows:
+  """Fresh demonstrations; a pure function of the seed and the step."""
+  size = config.pretrain.batch_size
+  rng = np.random.default_rng([config.seed, step])
+  pairs = policy.task.demonstrations(rng, size, config.pretrain.wrong_share)
+  rows = rows_lib.fill_rows(
+    *_encode(pairs, policy, config),
+    rows_lib.one_per_row(size),
+    rows=size,
+    length=build.row_length(config),
+  )
+  ones = np.ones(rows.mask.shape, np.float32)
+  rows = rows.replace(signals={"advantages": ones, "old_logp": 0 * ones})
+  return rows_lib.put(rows, 1, policy.mesh)
+
+
+def _encode(
+  pairs: Sequence[tuple[Problem, str]], policy: Policy, config: ConfigDict
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+  """Prompt and response ids, the response ended by the stop token."""
+  tokenizer, limit = policy.tokenizer, config.rollout.max_prompt_length
+  prompts, responses = [], []
+  for problem, response in pairs:
+    prompts.append(np.array(build.encode_prompt(problem, tokenizer, limit)))
+    ids = [*tokenizer.encode(response), tokenizer.eos_id]
+    responses.append(np.array(ids, np.int32))
+  return prompts, responses
+
+
+def start_folder(config: ConfigDict, workdir: Path) -> Path:
+  """Where this config's warm start is kept, made if it is missing.
+
+  `pretrain.folder` is relative to the workdir; runs of a study share it. The
+  name in it is a digest of all that decides the result.
+  """
+  parts = {
+    "seed": config.seed,
+    "model": config.model.to_dict(),
+    "task": config.task.to_dict(),
+    "pretrain": config.pretrain.to_dict(),
+    "prompt_length": config.rollout.max_prompt_length,
+    "response_length": config.rollout.max_response_length,
+  }
+  text = json.dumps(parts, indent=2, sort_keys=True)
+  digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+  name = f"{config.model.preset}-{digest}"
+  folder = (workdir / config.pretrain.folder / name).resolve()
+  folder.mkdir(parents=True, exist_ok=True)
+  (folder / "made_of.json").write_text(text)
+  return folder

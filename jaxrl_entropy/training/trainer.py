@@ -1,0 +1,269 @@
+"""The moving parts of a run: collect a rollout, learn from it, evaluate."""
+
+from collections.abc import Sequence
+from pathlib import Path
+import time
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+import numpy as np
+
+from jaxrl_entropy import sharding
+from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.data.sources import PromptStream
+from jaxrl_entropy.evaluation import evaluate
+from jaxrl_entropy.ops import advantages
+from jaxrl_entropy.rewards.verify import RewardPool
+from jaxrl_entropy.sampling.request import Completion, Request
+from jaxrl_entropy.training import (
+  build,
+  minibatches,
+  probe,
+  rollout as rollout_lib,
+  rows as rows_lib,
+  state as state_lib,
+)
+from jaxrl_entropy.training.build import Policy
+from jaxrl_entropy.training.rollout import Rollout
+from jaxrl_entropy.training.state import TrainState
+from jaxrl_entropy.training.step import (
+  Forward,
+  Objective,
+  Rows,
+  make_update,
+)
+from jaxrl_entropy.types import Metrics, Params
+
+HELD_OUT = "held_out"
+
+
+class Stopwatch:
+  """Seconds by stage, for `throughput/*`."""
+
+  def __init__(self) -> None:
+    self.seconds: dict[str, float] = {}
+    self._last = time.perf_counter()
+
+  def lap(self, stage: str) -> None:
+    now = time.perf_counter()
+    self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
+    self._last = now
+
+
+class Trainer:
+  """Compiled functions and data sources of one run; its state is passed in.
+
+  Attributes:
+    forward: the policy's training forward pass.
+    optimizer: gradient transformation of the policy.
+    schedule: learning rate by optimiser update.
+    stream: the training problems; its position belongs in a checkpoint.
+  """
+
+  def __init__(
+    self,
+    config: ConfigDict,
+    policy: Policy,
+    objective: Objective,
+    pool: RewardPool,
+  ) -> None:
+    self._config, self._policy, self._pool = config, policy, pool
+    self._objective = objective
+    self._sampler = build.build_sampler(config, policy)
+    self._estimator = advantages.resolve(
+      config.advantage.name, config.advantage.args
+    )
+    self.stream = PromptStream(policy.task, seed=config.seed)
+    self.forward = build.build_forward(config, policy.model)
+    updates = config.steps * config.optimizer.updates
+    self.schedule = state_lib.learning_rate(config.optimizer, updates)
+    self.optimizer = state_lib.make_optimizer(config.optimizer, self.schedule)
+    self._score = make_score(self.forward)
+    self._update: Any = None
+    self._observe: probe.Observe | None = None
+
+  @property
+  def _length(self) -> int:
+    return self._config.rollout.max_response_length
+
+  def collect(
+    self, state: TrainState, step: int, watch: Stopwatch
+  ) -> tuple[Rollout, Rollout, int]:
+    """Samples until enough groups are informative.
+
+    Returns:
+      All sampled responses, those that the updates will see (the first
+      `rollout.groups` groups that pass the filter), and the number of
+      informative groups.
+    """
+    settings = self._config.rollout
+    parts: list[Rollout] = []
+    found = 0
+    while not parts or (
+      found < settings.groups and len(parts) < settings.max_batches
+    ):
+      part = self._sample(state, step, len(parts))
+      watch.lap("rollout")
+      parts.append(self._with_statistics(state.params, part))
+      watch.lap("score")
+      found += len(rollout_lib.informative(part))
+      if not settings.filter_groups:
+        break
+    everything = rollout_lib.concatenate(parts)
+    everything = rollout_lib.estimate_advantages(everything, self._estimator)
+    passing = rollout_lib.informative(everything)
+    if not settings.filter_groups:
+      passing = np.unique(everything.groups)
+    kept = np.isin(everything.groups, passing[: settings.groups])
+    return everything, everything.select(np.flatnonzero(kept)), found
+
+  def learn(
+    self, state: TrainState, kept: Rollout, step: int
+  ) -> tuple[TrainState, Metrics]:
+    """All optimiser updates of one rollout; metrics are summed over them."""
+    config = self._config
+    responses = -(-config.rollout.groups // config.optimizer.updates)
+    responses *= config.rollout.responses
+    if self._update is None:
+      self._update = make_update(
+        lambda _: self._objective,
+        self.optimizer,
+        self.forward,
+        sharding.param_shardings(state, self._policy.mesh),
+        scope=config.loss.scope,
+        num_responses=responses,
+        max_length=self._length,
+      )
+    rng = np.random.default_rng(self._seeds(state, step, 1, stream=1))
+    total: Metrics = {}
+    for part in minibatches.deal(kept, config.optimizer.updates, rng):
+      names = ("advantages", "old_logp", *self._extra_signals())
+      rows = self._lay_out(part, names, responses)
+      micro = config.optimizer.micro_batches
+      rows = rows_lib.put(rows, micro, self._policy.mesh)
+      state, metrics = self._update(state, rows, ())
+      total = {k: total[k] + v if total else v for k, v in metrics.items()}
+    return state, total
+
+  def evaluate(self, params: Params) -> dict[str, float]:
+    """`eval/held_out/*` on the first problems of the test split."""
+    settings, task = self._config.eval, self._policy.task
+    count = min(settings.problems, task.size("test"))
+
+    def generate(
+      prompts: Sequence[Sequence[int]], samples: int, temperature: float
+    ) -> list[list[Completion]]:
+      requests = [
+        Request(
+          prompt=tuple(prompt),
+          n=samples,
+          max_tokens=self._length,
+          temperature=temperature,
+          stop_ids=(self._policy.tokenizer.eos_id,),
+          seed=i,
+        )
+        for i, prompt in enumerate(prompts)
+      ]
+      return self._sampler.generate(params, requests)
+
+    result = evaluate(
+      generate,
+      self._policy.tokenizer,
+      [task.problem("test", i) for i in range(count)],
+      self._pool.score,
+      samples=settings.samples,
+      temperature=settings.temperature,
+      greedy=settings.greedy,
+    )
+    return {f"eval/{HELD_OUT}/{k}": v for k, v in result.metrics.items()}
+
+  def observe(
+    self, path: Path, count: int, state: TrainState, rollout: Rollout
+  ) -> probe.Observe:
+    """The probe on the states kept at `path`, taken from `rollout` if new."""
+    if self._observe is None:
+      if not path.exists():
+        rng = np.random.default_rng(self._seeds(state, 0, 1, stream=0))
+        states = probe.choose_states(
+          rollout.prompts, rollout.responses, count, rng
+        )
+        probe.save_states(path, states)
+      self._observe = probe.make_observe(
+        probe.load_states(path),
+        build.row_length(self._config),
+        self.forward,
+        self._policy.mesh,
+      )
+    return self._observe
+
+  def _sample(self, state: TrainState, step: int, batch: int) -> Rollout:
+    problems: list[Problem] = self.stream.take(self._config.rollout.prompts)
+    seeds = self._seeds(state, step, len(problems), stream=2 + batch)
+    requests = build.make_requests(problems, self._policy, self._config, seeds)
+    return rollout_lib.sample(
+      problems,
+      requests,
+      state.params,
+      self._sampler.generate,
+      self._pool.score,
+      self._policy.tokenizer,
+      self._length,
+    )
+
+  def _with_statistics(self, params: Params, part: Rollout) -> Rollout:
+    """Adds the trainer's own `old_logp` and `entropy`, before any update."""
+    config, mesh = self._config, self._policy.mesh
+    count = len(part.responses)
+    slices = config.optimizer.updates * config.optimizer.micro_batches
+    capacity = rows_lib.row_capacity(count, slices, mesh)
+    rows = self._lay_out(part, (), capacity)
+    stats = self._score(params, rows_lib.put(rows, slices, mesh))
+    signals = {
+      name: rows_lib.gather(np.asarray(values), rows, count, self._length)
+      for name, values in stats.items()
+    }
+    if config.rollout.old_logp == "sampler":
+      signals["old_logp"] = part.signals["sampler_logp"]
+    return part.with_signals(**signals)
+
+  def _lay_out(
+    self, part: Rollout, names: Sequence[str], responses: int
+  ) -> Rows:
+    config, mesh = self._config, self._policy.mesh
+    micro = config.optimizer.micro_batches
+    return minibatches.lay_out(
+      part,
+      names,
+      capacity=rows_lib.row_capacity(responses, micro, mesh),
+      length=build.row_length(config),
+    )
+
+  def _extra_signals(self) -> list[str]:
+    """Optional inputs of the objective that the rollout carries."""
+    computed = {"entropy", "sum_p2", "sum_p2_logp", "values"}
+    needs = getattr(self._objective, "needs", frozenset())
+    return sorted(needs - computed)
+
+  def _seeds(
+    self, state: TrainState, step: int, count: int, stream: int
+  ) -> list[int]:
+    """Host seeds drawn from the state's key; `stream` keeps uses apart."""
+    key = jax.random.fold_in(jax.random.fold_in(state.key, step), stream)
+    return [int(x) >> 1 for x in jax.random.bits(key, (count,))]
+
+
+def make_score(forward: Forward) -> Any:
+  """Jitted (params, rows) -> `old_logp` and `entropy`, [rows, L] on the host's
+  row order."""
+
+  @jax.jit
+  def score(params: Params, rows: Rows) -> dict[str, jax.Array]:
+    stats = jax.lax.map(lambda part: forward(params, part), rows)
+    length = rows.tokens.shape[-1]
+    return {
+      "old_logp": stats.logp.reshape(-1, length),
+      "entropy": stats.entropy.reshape(-1, length),
+    }
+
+  return score

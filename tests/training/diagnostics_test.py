@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from jaxrl_entropy.training import diagnostics, rollout as rollout_lib
+from tests.training.rollouts import make_rollout
+
+
+def test_covariance_metrics_of_known_values():
+  metrics = diagnostics.covariance_metrics(np.arange(100.0))
+  assert metrics["cov/mean"] == pytest.approx(49.5)
+  assert metrics["cov/top_2pct_mean"] == pytest.approx(98.5)
+  assert metrics["cov/top_50pct_mean"] == pytest.approx(74.5)
+  # 0.02 % of 100 tokens is less than one: the largest stands for it.
+  assert metrics["cov/top_0.02pct_mean"] == 99.0
+
+
+def test_metrics_cover_all_responses_and_the_kept_ones_apart():
+  everything = make_rollout()
+  kept = everything.select(np.array([0, 1]))
+  metrics = diagnostics.rollout_metrics(everything, kept, informative=1)
+  mask = everything.mask
+  entropy = everything.signals["entropy"]
+  assert metrics["entropy/token_mean"] == pytest.approx(entropy[mask].mean())
+  assert metrics["entropy/filtered"] == pytest.approx(
+    entropy[:2][mask[:2]].mean()
+  )
+  assert metrics["groups/informative"] == 0.5
+  assert metrics["response/length"] == mask.sum(1).mean()
+
+
+def test_nothing_kept_leaves_out_its_metrics_alone():
+  everything = make_rollout()
+  kept = everything.select(np.array([], int))
+  metrics = diagnostics.rollout_metrics(everything, kept, informative=0)
+  assert "entropy/filtered" not in metrics
+  assert np.isfinite(metrics["cov/mean"])
+
+
+def test_groups_are_renumbered_when_batches_join():
+  joined = rollout_lib.concatenate([make_rollout(), make_rollout()])
+  np.testing.assert_array_equal(joined.groups, [0, 0, 1, 1, 2, 2, 3, 3])
+  np.testing.assert_array_equal(rollout_lib.informative(joined), [0, 2])

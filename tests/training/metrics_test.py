@@ -1,0 +1,49 @@
+import io
+import json
+
+from jaxrl_entropy.training.metrics import MetricsFile, Progress
+
+
+def read(path):
+  return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_resumed_file_is_cut_back_to_its_checkpoint(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  file = MetricsFile(path)
+  file.write({"step": 0, "loss": 1.0})
+  offset = file.offset()
+  file.write({"step": 1, "loss": 2.0})
+  file.close()
+  with path.open("a") as half:
+    half.write('{"step": 2, "lo')
+  again = MetricsFile(path, offset)
+  again.write({"step": 1, "loss": 3.0})
+  again.close()
+  assert read(path) == [{"step": 0, "loss": 1.0}, {"step": 1, "loss": 3.0}]
+
+
+def test_values_that_are_not_finite_stay_valid_json(tmp_path):
+  file = MetricsFile(tmp_path / "m.jsonl")
+  file.write({"step": 0, "a": float("nan"), "b": float("inf")})
+  file.close()
+  assert read(tmp_path / "m.jsonl") == [{"step": 0, "a": None, "b": None}]
+
+
+def test_progress_in_a_log_names_rate_and_time_left():
+  stream = io.StringIO()
+  progress = Progress("grpo", 10, stream=stream, interval=0.0)
+  progress.show(5, H=0.25)
+  line = stream.getvalue()
+  assert "[grpo] 5/10" in line
+  assert "ETA" in line
+  assert "H 0.250" in line
+
+
+def test_progress_in_a_log_is_sparse():
+  stream = io.StringIO()
+  progress = Progress("grpo", 3, stream=stream, interval=1e9)
+  for step in range(4):
+    progress.show(step)
+  # The first, and the last whatever the interval.
+  assert stream.getvalue().count("\n") == 2

@@ -1,0 +1,32 @@
+import numpy as np
+
+from jaxrl_entropy.training import minibatches, rollout as rollout_lib
+from tests.training.rollouts import make_rollout
+
+
+def deal(rollout, count, seed=0):
+  return list(minibatches.deal(rollout, count, np.random.default_rng(seed)))
+
+
+def test_whole_groups_are_dealt_once():
+  rollout = rollout_lib.concatenate([make_rollout(i) for i in range(3)])
+  parts = deal(rollout, 3)
+  assert [len(part.responses) for part in parts] == [4, 4, 4]
+  seen = np.concatenate([part.groups for part in parts])
+  np.testing.assert_array_equal(np.sort(seen), rollout.groups)
+
+
+def test_fewer_groups_than_updates_make_fewer_updates():
+  assert [len(p.responses) for p in deal(make_rollout(), 8)] == [2, 2]
+  empty = make_rollout().select(np.array([], int))
+  assert deal(empty, 8) == []
+
+
+def test_laid_out_rows_carry_the_signals_of_their_tokens():
+  rollout = make_rollout()
+  rows = minibatches.lay_out(rollout, ["advantages"], capacity=6, length=8)
+  assert rows.tokens.shape == (6, 8)
+  np.testing.assert_array_equal(
+    rows.signals["advantages"][2, 2:6], rollout.signals["advantages"][2, :4]
+  )
+  assert not rows.mask[4:].any()

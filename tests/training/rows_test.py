@@ -1,0 +1,42 @@
+import jax
+import numpy as np
+
+from jaxrl_entropy import sharding
+from jaxrl_entropy.training import rows as rows_lib
+
+PROMPTS = [np.array([5, 6]), np.array([7])]
+RESPONSES = [np.array([8, 9, 1]), np.array([2])]
+
+
+def fill(placement, rows, length):
+  return rows_lib.fill_rows(
+    PROMPTS, RESPONSES, placement, rows=rows, length=length
+  )
+
+
+def test_rows_hold_prompt_then_response():
+  rows = fill(rows_lib.one_per_row(2), 3, 6)
+  np.testing.assert_array_equal(
+    rows.tokens, [[5, 6, 8, 9, 1, 0], [7, 2, 0, 0, 0, 0], [0] * 6]
+  )
+  np.testing.assert_array_equal(rows.mask.sum(1), [3, 1, 0])
+  np.testing.assert_array_equal(rows.positions[0], [0, 1, 2, 3, 4, 0])
+  np.testing.assert_array_equal(rows.segments[1], [2, 2, 0, 0, 0, 0])
+
+
+def test_signals_follow_their_tokens_into_packed_rows_and_back():
+  values = np.arange(8, dtype=np.float32).reshape(2, 4) + 1
+  valid = np.arange(4) < np.array([[3], [1]])
+  packed = fill([(0, 2), (0, 0)], 1, 7)
+  rows = rows_lib.with_signals(packed, {"advantages": values})
+  spread = rows.signals["advantages"]
+  np.testing.assert_array_equal(spread[0], [0, 5, 0, 0, 1, 2, 3])
+  back = rows_lib.gather(spread, rows, 2, 4)
+  np.testing.assert_array_equal(back, np.where(valid, values, 0))
+
+
+def test_capacity_divides_into_slices_and_shards():
+  mesh = sharding.make_mesh(devices=jax.devices()[:1])
+  assert rows_lib.row_capacity(10, 4, mesh) == 12
+  rows = rows_lib.put(fill(rows_lib.one_per_row(2), 4, 6), 2, mesh)
+  assert rows.tokens.shape == (2, 2, 6)
