@@ -72,7 +72,7 @@ def outcome(name: str, **args: Any) -> Adapter:
 
 
 def reinforce_plus_plus(config: Config, inputs: Arrays) -> dict[str, Any]:
-  args = {"gamma": config["gamma"]}
+  args = {"gamma": config.get("gamma", 1.0)}
   return estimated(
     advantages.resolve("reinforce_plus_plus", args), dense(inputs)
   )
@@ -87,7 +87,7 @@ def remax(config: Config, inputs: Arrays) -> dict[str, Any]:
 
 
 def gae(config: Config, inputs: Arrays) -> dict[str, Any]:
-  args = {"gamma": config["gamma"], "lam": config["lam"]}
+  args = {"gamma": config.get("gamma", 1.0), "lam": config.get("lam", 1.0)}
   return estimated(
     advantages.resolve("gae", args), dense(inputs, values=inputs["values"])
   )
@@ -100,7 +100,9 @@ def gdpo(config: Config, inputs: Arrays) -> dict[str, Any]:
   components = np.stack([inputs[f"reward_{name}"] for name in names])
   inputs = inputs | {"token_level_rewards": components.T}
   return estimated(
-    advantages.resolve("gdpo", {"weights": config["gdpo_reward_weights"]}),
+    advantages.resolve(
+      "gdpo", {"weights": config.get("gdpo_reward_weights", None)}
+    ),
     rollout(inputs, components=components),
   )
 
@@ -109,9 +111,9 @@ def token_baseline(name: str) -> Adapter:
   def adapter(config: Config, inputs: Arrays) -> dict[str, Any]:
     weights = inputs.get("rollout_is_weights")
     args = {
-      "zero_tail": config["handle_zero_tail"],
+      "zero_tail": config.get("handle_zero_tail", True),
       "weighted": weights is not None,
-      "eps": config["epsilon"],
+      "eps": config.get("epsilon", 1e-8),
     }
     rows = dense(
       inputs,
@@ -133,12 +135,15 @@ def trl_advantages(config: Config, inputs: Arrays) -> dict[str, Any]:
   values = advantages.AdvantageInputs(
     rewards=np.where(scored, total, np.nan),
     mask=np.ones((rows, 1), bool),
-    groups=np.arange(rows, dtype=np.int32) // config["num_generations"],
+    groups=np.arange(rows, dtype=np.int32) // config.get("num_generations", 4),
     components=components,
   )
-  if config["multi_objective_aggregation"] == "sum_then_normalize":
+  if (
+    config.get("multi_objective_aggregation", "sum_then_normalize")
+    == "sum_then_normalize"
+  ):
     estimator = advantages.resolve(
-      "grpo", {"scale": config["scale_rewards"], "eps": 1e-4}
+      "grpo", {"scale": config.get("scale_rewards", "group"), "eps": 1e-4}
     )
   else:
     estimator = advantages.resolve(
@@ -156,10 +161,13 @@ def _trl_deviation(
 ) -> np.ndarray:
   """The deviation that TRL tests for zero, one a response."""
   rewards = jnp.nan_to_num(jnp.asarray(values.rewards))
-  if config["multi_objective_aggregation"] == "normalize_then_sum":
+  if (
+    config.get("multi_objective_aggregation", "sum_then_normalize")
+    == "normalize_then_sum"
+  ):
     # That of the summed z-scores: zero only if every reward is constant.
     return np.full(len(rewards), np.nanstd(values.components, axis=1).max())
-  if config["scale_rewards"] == "batch":
+  if config.get("scale_rewards", "group") == "batch":
     return np.full(len(rewards), np.nanstd(values.rewards))
   return np.asarray(
     advantages.group_statistics(rewards, jnp.asarray(values.groups)).std
@@ -170,7 +178,6 @@ def prime_advantages(config: Config, inputs: Arrays) -> dict[str, Any]:
   mask = inputs["response_mask"]
   accuracy = inputs.get("acc", np.zeros(len(mask), np.float32))
   process = inputs.get("rm_scores")
-  present = "rm_scores" in config["keys"]
   values = advantages.AdvantageInputs(
     rewards=accuracy,
     mask=mask.astype(bool),
@@ -178,8 +185,10 @@ def prime_advantages(config: Config, inputs: Arrays) -> dict[str, Any]:
     process_rewards=process,
   )
   args = {
-    "process": config["reward_dpo_coef"] if present else 0.0,
-    "outcome": config["reward_gt_coef"],
+    "process": config.get("reward_dpo_coef", 5.0)
+    if process is not None
+    else 0.0,
+    "outcome": config.get("reward_gt_coef", 5.0),
   }
   return estimated(advantages.resolve("prime", args), values)
 
@@ -187,9 +196,15 @@ def prime_advantages(config: Config, inputs: Arrays) -> dict[str, Any]:
 def prime_rewards(config: Config, inputs: Arrays) -> dict[str, Any]:
   mask = jnp.asarray(inputs["response_mask"].astype(bool))
   q = jnp.asarray(inputs["logprob"] - inputs["ref_logprob"])
-  accuracy = jnp.asarray(inputs["acc"]) if config["prime_use_gt"] else None
+  accuracy = (
+    jnp.asarray(inputs["acc"]) if config.get("prime_use_gt", False) else None
+  )
   rewards = implicit_reward.implicit_rewards(
-    q, mask, beta=config["beta"], lam=config["lambda"], accuracy=accuracy
+    q,
+    mask,
+    beta=config.get("beta", 0.05),
+    lam=config.get("lambda", 0.0),
+    accuracy=accuracy,
   )
   return {
     "q": jnp.where(mask, q, 0.0),
@@ -205,7 +220,7 @@ def _scores(q: jax.Array, inputs: Arrays, beta: float) -> jax.Array:
 
 def prime_cross_entropy(config: Config, inputs: Arrays) -> dict[str, Any]:
   def loss(q: jax.Array) -> jax.Array:
-    score = _scores(q, inputs, config["beta"])
+    score = _scores(q, inputs, config.get("beta", 0.05))
     return implicit_reward.cross_entropy(
       score, jnp.asarray(inputs["acc"])
     ).mean()
@@ -215,7 +230,7 @@ def prime_cross_entropy(config: Config, inputs: Arrays) -> dict[str, Any]:
 
 
 def prime_pairwise(config: Config, inputs: Arrays) -> dict[str, Any]:
-  beta, mode = config["beta"], config["bon_mode"]
+  beta, mode = config.get("beta", 0.05), config.get("bon_mode", "none")
   accuracy = jnp.asarray(inputs["acc"])
   others = beta * jnp.asarray(inputs["Q_bc"])
   others_accuracy = jnp.asarray(inputs["acc_bc"])
@@ -254,9 +269,9 @@ def value_loss(config: Config, inputs: Arrays) -> dict[str, Any]:
   aggregate = {
     "token-mean": losses.token_mean,
     "seq-mean-token-mean": losses.seq_mean_token_mean,
-  }[config["loss_agg_mode"]]
+  }[config.get("loss_agg_mode", "token-mean")]
   objective = losses.objective(
-    losses.value_loss(config["cliprange_value"]), aggregate=aggregate()
+    losses.value_loss(config.get("cliprange_value", 0.5)), aggregate=aggregate()
   )
   zeros = np.zeros(mask.shape, np.float32)
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 from flax import struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+import numpy as np
 
 from jaxrl_entropy.ops import masked
 
@@ -68,22 +70,25 @@ class Advantages:
 
 @dataclasses.dataclass(frozen=True)
 class Estimator:
-  """A function of AdvantageInputs that says which optional fields it reads.
+  """A function of AdvantageInputs that says what it asks of them.
 
   Attributes:
     estimate: sees float32 arrays without gradient, whose rows without a score
       are masked, of reward 0, and together in a group of id N.
     needs: optional fields of AdvantageInputs that it reads.
+    smallest_group: responses to a prompt that it cannot do without.
   """
 
   estimate: Callable[[AdvantageInputs], Advantages]
   needs: frozenset[str] = frozenset()
+  smallest_group: int = 1
 
   def __call__(self, inputs: AdvantageInputs) -> Advantages:
     """The advantages of a whole rollout.
 
     Raises:
-      ValueError: if a field in `needs` is missing.
+      ValueError: if a field in `needs` is missing, or a group is too small
+        (not seen where group ids are traced).
     """
     for field in sorted(self.needs):
       if getattr(inputs, field) is None:
@@ -91,13 +96,31 @@ class Estimator:
           f"this advantage estimator needs AdvantageInputs.{field}, which is "
           "None: provide it, or choose another config.advantage.name"
         )
-    inputs = _set_apart(jax.tree.map(_as_constant, inputs))
-    result = self.estimate(inputs)
-    return jax.tree.map(lambda x: masked.guard(x, inputs.mask), result)
+    if not isinstance(inputs.groups, jax.core.Tracer):
+      self._check_groups(np.asarray(inputs.groups))
+    return _estimate(self.estimate, inputs)
+
+  def _check_groups(self, groups: np.ndarray) -> None:
+    sizes = np.unique(groups, return_counts=True)[1]
+    if sizes.size and sizes.min() < self.smallest_group:
+      raise ValueError(
+        f"this advantage estimator needs {self.smallest_group} responses a "
+        f"prompt, and one prompt has {sizes.min()}: raise "
+        "config.rollout.responses"
+      )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _estimate(
+  estimate: Callable[[AdvantageInputs], Advantages], inputs: AdvantageInputs
+) -> Advantages:
+  inputs = _set_apart(jax.tree.map(_as_constant, inputs))
+  result = estimate(inputs)
+  return jax.tree.map(lambda x: masked.guard(x, inputs.mask), result)
 
 
 def _as_constant(x: Any) -> jax.Array:
-  x = jax.lax.stop_gradient(jnp.asarray(x))
+  x = jax.lax.stop_gradient(x)
   return x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
 

@@ -82,14 +82,13 @@ def grpo_passk(scale: bool = True, eps: float = 1e-6) -> Estimator:
     eps: added to the deviation.
 
   Raises:
-    ValueError: on use, if a group has one response (under jit, where group
-      sizes are not known, that response gets 0).
+    ValueError: on use, if a group has one response (where group ids are traced
+      it is not seen, and that response gets 0).
   """
 
   def estimate(inputs: AdvantageInputs) -> Advantages:
     s, groups = scores(inputs), inputs.groups
     group = group_statistics(s, groups)
-    _refuse_single(group.size)
     best = group_max(s, groups)
     leads = s == best
     second = group_max(jnp.where(leads, -jnp.inf, s), groups)
@@ -98,15 +97,7 @@ def grpo_passk(scale: bool = True, eps: float = 1e-6) -> Estimator:
     gap = jnp.where(unique, best - second, 0.0)
     return spread(gap / (group.std + eps) if scale else gap, inputs)
 
-  return Estimator(estimate)
-
-
-def _refuse_single(size: jax.Array) -> None:
-  if not isinstance(size, jax.core.Tracer) and bool((size < 2).any()):
-    raise ValueError(
-      "grpo_passk needs two responses a prompt, and a group here has one: "
-      "raise config.rollout.responses"
-    )
+  return Estimator(estimate, smallest_group=2)
 
 
 def rloo(single: str = "reward") -> Estimator:
