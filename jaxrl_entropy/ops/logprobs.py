@@ -1,9 +1,23 @@
-"""Log-probs and full-vocabulary entropies, without the logits in memory."""
+"""Log-probs and full-vocabulary entropies, without the logits in memory.
+
+The logits of a chunk of tokens exist at a time, in both passes. On a mesh each
+device works on its own tokens and its own part of the vocabulary; the gradient
+of the head is summed over chunks locally and over devices once.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+import math
+from typing import Any
 
 from flax import struct
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int
+
+from jaxrl_entropy import sharding
 
 
 @struct.dataclass
@@ -34,41 +48,260 @@ def token_stats(
 ) -> TokenStats:
   """Statistics of `softmax(hidden head / temperature)` at every token.
 
+  Exact, and differentiable in `hidden`, `head` and `temperature`. Logits of
+  minus infinity have probability 0 and add nothing (0 log 0 = 0).
+
   Args:
-    hidden: hidden states after the final norm.
+    hidden: hidden states after the final norm; sets the matmuls' dtype.
     head: the LM head.
     targets: the token that each hidden state predicts.
     temperature: divides the logits.
-    chunk: tokens whose logits exist at one time.
+    chunk: tokens whose logits exist at one time, on each device.
     moments: also sum_p2 and sum_p2_logp.
   """
-  shape, width = targets.shape, hidden.shape[-1]
-  count = targets.size
-  chunk = min(chunk, count)
-  pad = -count % chunk
-  rows = jnp.pad(hidden.reshape(-1, width), ((0, pad), (0, 0)))
-  ids = jnp.pad(targets.reshape(-1), (0, pad))
+  plan = _plan(hidden, head, chunk, moments)
+  temperature = jnp.asarray(temperature, jnp.float32)
+  return _token_stats(plan, hidden, head, targets, temperature)
 
-  @jax.checkpoint
-  def stats(chunk):
-    return _stats(*chunk, head, temperature, moments)
 
-  chunks = (rows.reshape(-1, chunk, width), ids.reshape(-1, chunk))
-  return jax.tree.map(
-    lambda x: x.reshape(-1)[:count].reshape(shape), jax.lax.map(stats, chunks)
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+  """The static part of a call.
+
+  Attributes:
+    chunk: most tokens in a chunk.
+    moments: whether the second moments are asked for.
+    rows: how the tokens are split over the mesh; None: there is no mesh.
+    vocabulary: the mesh axis that splits the head's columns, if any.
+    scatter: the mesh axis over which the head's gradient is scattered by rows
+      while it is summed, as the head itself is stored.
+  """
+
+  chunk: int
+  moments: bool
+  rows: P | None = None
+  vocabulary: str | None = None
+  scatter: str | None = None
+
+  def run(self, local: Callable[..., Any], specs: Any, outputs: Any) -> Any:
+    """`local` on every device's part, or on everything."""
+    local = functools.partial(local, self)
+    if self.rows is None:
+      return local
+    return jax.shard_map(
+      local, in_specs=specs, out_specs=outputs, check_vma=False
+    )
+
+  @property
+  def token_axes(self) -> tuple[str, ...]:
+    return tuple(jax.tree.leaves(tuple(self.rows or ())))
+
+  def over_vocabulary(self, reduce: Callable[..., Any], x: Any) -> Any:
+    return reduce(x, self.vocabulary) if self.vocabulary else x
+
+  def over_tokens(self, x: Any) -> Any:
+    return jax.lax.psum(x, self.token_axes) if self.token_axes else x
+
+
+def _plan(
+  hidden: jax.Array, head: jax.Array, chunk: int, moments: bool
+) -> _Plan:
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty or all(size == 1 for size in mesh.shape.values()):
+    return _Plan(chunk, moments)
+  leading = (sharding.ROWS, "context")[: hidden.ndim - 1]
+  rows = sharding.fitting(P(*leading), hidden.shape, mesh)
+  width, vocabulary = sharding.fitting(P("fsdp", "tensor"), head.shape, mesh)
+  plan = _Plan(chunk, moments, rows, vocabulary)
+  scatter = width if width in plan.token_axes else None
+  return dataclasses.replace(plan, scatter=scatter)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _token_stats(plan, hidden, head, targets, temperature):
+  return _forward(plan, hidden, head, targets, temperature)[0]
+
+
+def _forward(plan, hidden, head, targets, temperature):
+  specs = (plan.rows, P(None, plan.vocabulary), plan.rows, P())
+  stats, lse = plan.run(_local_forward, specs, plan.rows)(
+    hidden, head, targets, temperature
   )
+  return stats, (hidden, head, targets, temperature, stats, lse)
 
 
-def _stats(rows, ids, head, temperature, moments) -> TokenStats:
-  logits = jnp.matmul(
-    rows, head.astype(rows.dtype), preferred_element_type=jnp.float32
+def _backward(plan, residuals, cotangents):
+  hidden, head, targets, temperature, stats, lse = residuals
+  parts = (targets, lse, _coefficients(stats, cotangents))
+  specs = (plan.rows, P(None, plan.vocabulary), P(), plan.rows)
+  outputs = (plan.rows, P(plan.scatter, plan.vocabulary), P())
+  d_hidden, d_head, d_temperature = plan.run(_local_backward, specs, outputs)(
+    hidden, head, temperature, parts
   )
-  logp = jax.nn.log_softmax(logits / temperature, axis=-1)
+  return d_hidden, d_head, None, d_temperature
+
+
+_token_stats.defvjp(_forward, _backward)
+
+
+def _local_forward(plan, hidden, head, targets, temperature):
+  """Statistics and log-normalisers of one device's tokens."""
+  head = head.astype(hidden.dtype)
+
+  def chunk(part):
+    rows, ids = part
+    logits = _logits(rows, head, temperature)
+    top = plan.over_vocabulary(jax.lax.pmax, jnp.max(logits, axis=-1))
+    sums = _sums(plan, logits, top) | _target(plan, logits, ids)
+    return _statistics(plan.over_vocabulary(jax.lax.psum, sums), top)
+
+  chunks = _split(plan.chunk, targets.shape, (hidden, targets))
+  return _join(targets.shape, jax.lax.map(chunk, chunks))
+
+
+def _local_backward(plan, hidden, head, temperature, parts):
+  """One device's gradients; the head's is summed over devices at the end."""
+  cast = head.astype(hidden.dtype)
+
+  def chunk(carry, part):
+    d_head, d_temperature = carry
+    rows, (ids, lse, coefficients) = part
+    logits = _logits(rows, cast, temperature)
+    d_logits = _logit_gradient(plan, logits, ids, lse, coefficients)
+    sized = jnp.where(d_logits == 0, 0.0, d_logits * logits)
+    d_temperature -= jnp.sum(sized) / temperature
+    d_logits = (d_logits / temperature).astype(rows.dtype)
+    d_head += _matmul(rows.T, d_logits)
+    return (d_head, d_temperature), _matmul(d_logits, cast.T)
+
+  zeros = (jnp.zeros(head.shape, jnp.float32), jnp.float32(0))
+  shape = hidden.shape[:-1]
+  chunks = _split(plan.chunk, shape, (hidden, parts))
+  (d_head, d_temperature), d_rows = jax.lax.scan(chunk, zeros, chunks)
+  d_hidden = plan.over_vocabulary(jax.lax.psum, _join(shape, d_rows))
+  d_temperature = plan.over_tokens(
+    plan.over_vocabulary(jax.lax.psum, d_temperature)
+  )
+  d_head = _sum_head(plan, d_head)
+  return d_hidden.astype(hidden.dtype), d_head.astype(head.dtype), d_temperature
+
+
+def _matmul(a, b):
+  return jnp.matmul(a, b, preferred_element_type=jnp.float32)
+
+
+def _logits(rows, head, temperature):
+  return _matmul(rows, head) / temperature
+
+
+def _sums(plan, logits, top):
+  """The sums over this part of the vocabulary that determine everything."""
+  below = logits - top[:, None]
+  weight = jnp.exp(below)
+  log_weight = jnp.where(weight > 0, below, 0.0)  # 0 log 0 = 0
+  terms = {"w": weight, "w_log": weight * log_weight}
+  if plan.moments:
+    square = weight * weight
+    terms |= {"w2": square, "w2_log": square * log_weight}
+  return {name: jnp.sum(term, axis=-1) for name, term in terms.items()}
+
+
+def _target(plan, logits, ids):
+  """The target's logit where it is in this part of the vocabulary, else 0."""
+  local = ids - _offset(plan, logits)
+  inside = (local >= 0) & (local < logits.shape[-1])
+  index = jnp.where(inside, local, 0)[:, None]
+  picked = jnp.take_along_axis(logits, index, axis=-1)[:, 0]
+  return {"target": jnp.where(inside, picked, 0.0)}
+
+
+def _offset(plan, logits):
+  """Index of the first token of this part of the vocabulary."""
+  if plan.vocabulary is None:
+    return 0
+  return jax.lax.axis_index(plan.vocabulary) * logits.shape[-1]
+
+
+def _statistics(sums, top):
+  """TokenStats and the log of the softmax's normaliser."""
+  total, log_total = sums["w"], jnp.log(sums["w"])
+  stats = TokenStats(
+    logp=sums["target"] - top - log_total,
+    entropy=log_total - sums["w_log"] / total,
+  )
+  if "w2" in sums:
+    sum_p2 = sums["w2"] / total**2
+    sum_p2_logp = sums["w2_log"] / total**2 - log_total * sum_p2
+    stats = stats.replace(sum_p2=sum_p2, sum_p2_logp=sum_p2_logp)
+  return stats, top + log_total
+
+
+def _coefficients(stats, cotangents):
+  """What `_logit_gradient` needs of each token.
+
+  With l = log p and cotangents g of logp, entropy H, S = sum p^2 and
+  R = sum p^2 log p, the gradient of a logit is
+
+    g_logp (1[target] - p) - g_H p (l + H) + 2 g_S p (p - S)
+      + g_R p (2 p l + p - 2 R - S),
+
+  collected here by powers of p and l.
+  """
+  g = cotangents
+  constant = -g.logp - g.entropy * stats.entropy
+  coefficients = {"target": g.logp, "p_log": -g.entropy}
+  if stats.sum_p2 is not None:
+    constant -= 2 * g.sum_p2 * stats.sum_p2
+    constant -= g.sum_p2_logp * (2 * stats.sum_p2_logp + stats.sum_p2)
+    coefficients["p2"] = 2 * g.sum_p2 + g.sum_p2_logp
+    coefficients["p2_log"] = 2 * g.sum_p2_logp
+  return coefficients | {"p": constant}
+
+
+def _logit_gradient(plan, logits, ids, lse, coefficients):
+  c = {name: value[:, None] for name, value in coefficients.items()}
+  logp = logits - lse[:, None]
   p = jnp.exp(logp)
-  finite = jnp.where(p > 0, logp, 0.0)
-  return TokenStats(
-    jnp.take_along_axis(logp, ids[:, None], axis=-1)[:, 0],
-    -jnp.sum(p * finite, axis=-1),
-    jnp.sum(p * p, axis=-1) if moments else None,
-    jnp.sum(p * p * finite, axis=-1) if moments else None,
+  logp = jnp.where(p > 0, logp, 0.0)
+  slope = c["p"] + c["p_log"] * logp
+  if "p2" in c:
+    slope += p * (c["p2"] + c["p2_log"] * logp)
+  places = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 1)
+  hit = places == (ids - _offset(plan, logits))[:, None]
+  return p * slope + jnp.where(hit, c["target"], 0.0)
+
+
+def _sum_head(plan, d_head):
+  """The sum over devices, each keeping its own rows where they are split."""
+  if plan.scatter is None:
+    return plan.over_tokens(d_head)
+  others = tuple(a for a in plan.token_axes if a != plan.scatter)
+  d_head = jax.lax.psum_scatter(
+    d_head, plan.scatter, scatter_dimension=0, tiled=True
   )
+  return jax.lax.psum(d_head, others) if others else d_head
+
+
+def _split(chunk, shape, tree):
+  """[*shape, ...] -> [chunks, at most `chunk`, ...], padded with zeros."""
+  count = math.prod(shape)
+  chunks = -(-count // chunk)
+  size = -(-count // chunks)
+
+  def split(x):
+    flat = x.reshape(count, *x.shape[len(shape) :])
+    padding = [(0, chunks * size - count)] + [(0, 0)] * (flat.ndim - 1)
+    return jnp.pad(flat, padding).reshape(chunks, size, *flat.shape[1:])
+
+  return jax.tree.map(split, tree)
+
+
+def _join(shape, tree):
+  """The inverse of `_split`."""
+  count = math.prod(shape)
+
+  def join(x):
+    flat = x.reshape(-1, *x.shape[2:])[:count]
+    return flat.reshape(*shape, *flat.shape[1:])
+
+  return jax.tree.map(join, tree)
