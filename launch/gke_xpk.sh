@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Runs jaxrl-entropy on TPU slices of a GKE cluster, through xpk.
+#
+#   launch/gke_xpk.sh [--dry-run] run NAME -- train --config=... --workdir=...
+#   launch/gke_xpk.sh [--dry-run] status|logs|delete NAME
+#
+# Settings, from the environment:
+#   GKE_CLUSTER   cluster, as xpk or gcloud made it (required)
+#   GKE_ZONE      its zone (required)
+#   GKE_PROJECT   its project (required)
+#   TPU_TYPE      slice, such as v5p-128 (required)
+#   IMAGE         container image made from the Dockerfile (required)
+#   SLICES        slices (1)
+#   RESTARTS      restarts after a preemption or a failure (100)
+#
+# The workdir must be a folder that all pods share, such as a mounted bucket.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=launch/cloud.sh
+. launch/cloud.sh
+parse_arguments "$@"
+
+for setting in GKE_CLUSTER GKE_ZONE GKE_PROJECT; do
+  [ -n "${!setting-}" ] || fail "set $setting"
+done
+where=(--cluster="$GKE_CLUSTER" --zone="$GKE_ZONE" --project="$GKE_PROJECT")
+
+submit() {
+  for setting in TPU_TYPE IMAGE; do
+    [ -n "${!setting-}" ] || fail "set $setting"
+  done
+  if [ -z "$dry_run" ] && xpk workload list "${where[@]}" \
+    --filter-by-status=RUNNING --filter-by-job="^$name\$" | grep -qw "$name"; then
+    echo "$name is already running"
+    return
+  fi
+  do_or_show xpk workload create "${where[@]}" --workload="$name" \
+    --tpu-type="$TPU_TYPE" --num-slices="${SLICES:-1}" \
+    --docker-image="$IMAGE" --max-restarts="${RESTARTS:-100}" \
+    --command="$(quote jaxrl-entropy "${command[@]}")"
+}
+
+case $action in
+  run) submit ;;
+  status)
+    do_or_show xpk workload list "${where[@]}" --filter-by-job="^$name\$"
+    ;;
+  logs)
+    do_or_show kubectl logs --tail=100 --prefix \
+      --selector="jobset.sigs.k8s.io/jobset-name=$name"
+    ;;
+  delete)
+    do_or_show xpk workload delete "${where[@]}" --workload="$name" --force
+    ;;
+  *) fail "there is no action $action; use run, status, logs or delete" ;;
+esac
