@@ -1,0 +1,162 @@
+"""Causal attention over keys and values that live in pages.
+
+A layer's cache is a pool of pages, each of P consecutive tokens of one
+sequence; a row's table says which page holds its tokens [0, P), [P, 2P) and so
+on. Rows may name the same page: a shared prefix is stored once. Page 0 belongs
+to nobody, and takes what padding writes.
+
+The layout is [pages, kv heads, page tokens, head dim]: pages split over the
+data axes of a mesh (each part with its own page 0), heads over the tensor axis.
+"""
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+_NEVER = float(jnp.finfo(jnp.float32).min)
+
+
+@struct.dataclass
+class Pages:
+  """The keys and values of one layer."""
+
+  k: Float[Array, "N K P d"]
+  v: Float[Array, "N K P d"]
+
+  @property
+  def size(self) -> int:
+    """Tokens a page holds."""
+    return self.k.shape[2]
+
+
+@struct.dataclass
+class View:
+  """Which tokens the rows of one call hold.
+
+  Attributes:
+    table: the row's pages in order of their tokens; 0 beyond the last one.
+    start: position in its sequence of each row's first token.
+    count: how many tokens of each row are real; the rest is padding.
+    columns: of the tables that any row needs, see `columns`.
+  """
+
+  table: Int[Array, "B M"]
+  start: Int[Array, "B"]
+  count: Int[Array, "B"]
+  columns: Int[Array, ""]
+
+  def positions(self, length: int) -> Int[Array, "B T"]:
+    return self.start[:, None] + jnp.arange(length, dtype=jnp.int32)[None]
+
+  def real(self, length: int) -> Bool[Array, "B T"]:
+    return jnp.arange(length)[None] < self.count[:, None]
+
+
+def columns(
+  start: Int[Array, "B"], count: Int[Array, "B"], page_size: int
+) -> Int[Array, ""]:
+  """Pages of the longest row that has new tokens."""
+  end = jnp.max(jnp.where(count > 0, start + count, 0))
+  return (end + page_size - 1) // page_size
+
+
+def write(
+  pages: Pages,
+  k: Float[Array, "B T K d"],
+  v: Float[Array, "B T K d"],
+  view: View,
+) -> Pages:
+  """The pages with the rows' new tokens in them."""
+  length = k.shape[1]
+  position = view.positions(length)
+  column = jnp.minimum(position // pages.size, view.table.shape[1] - 1)
+  page = jnp.take_along_axis(view.table, column, axis=1)
+  page = jnp.where(view.real(length), page, 0)
+  place = (page, slice(None), position % pages.size)
+  return Pages(
+    pages.k.at[place].set(k.astype(pages.k.dtype), mode="promise_in_bounds"),
+    pages.v.at[place].set(v.astype(pages.v.dtype), mode="promise_in_bounds"),
+  )
+
+
+def attend(
+  q: Float[Array, "B T H d"], pages: Pages, view: View, window: int = 0
+) -> Float[Array, "B T H d"]:
+  """Each token attends to the tokens of its row up to itself.
+
+  One column of the tables at a time, with a running softmax: the work follows
+  the longest row in use, not the table's width, and no row's keys are ever
+  gathered whole.
+
+  Args:
+    q: queries of tokens that `write` has already put in the pages.
+    pages: of this layer.
+    view: where the rows are.
+    window: tokens that a query sees, itself included; 0: all before it.
+  """
+  rows, length, heads, dim = q.shape
+  kv_heads, size = pages.k.shape[1:3]
+  groups = heads // kv_heads
+  # Queries of one key head side by side: [B, K, T * groups, d].
+  q = q.reshape(rows, length, kv_heads, groups, dim)
+  q = q.swapaxes(1, 2).reshape(rows, kv_heads, -1, dim) * dim**-0.5
+  position = jnp.repeat(view.positions(length), groups, axis=1)[
+    :, None, :, None
+  ]
+
+  def column(index, carry):
+    page = jax.lax.dynamic_index_in_dim(view.table, index, 1, keepdims=False)
+    k = pages.k.at[page].get(mode="promise_in_bounds")
+    v = pages.v.at[page].get(mode="promise_in_bounds")
+    scores = jnp.einsum(
+      "bkqd,bkpd->bkqp", q, k, preferred_element_type=jnp.float32
+    )
+    back = position - (index * size + jnp.arange(size).reshape(1, 1, 1, -1))
+    seen = (back >= 0) & (back < window) if window else back >= 0
+    return _accumulate(carry, jnp.where(seen, scores, _NEVER), v)
+
+  statistics = (rows, kv_heads, length * groups)
+  carry = (
+    jnp.full(statistics, _NEVER),
+    jnp.zeros(statistics),
+    jnp.zeros((*statistics, dim)),
+  )
+  _, total, mixed = jax.lax.fori_loop(0, view.columns, column, carry)
+  mixed = mixed / jnp.maximum(total, 1e-30)[..., None]
+  mixed = mixed.reshape(rows, kv_heads, length, groups, dim).swapaxes(1, 2)
+  return mixed.reshape(rows, length, heads, dim).astype(q.dtype)
+
+
+def _accumulate(carry, scores, v):
+  """One page more into the running softmax (Milakov, 1805.02867)."""
+  peak, total, mixed = carry
+  higher = jnp.maximum(peak, scores.max(axis=-1))
+  fade = jnp.exp(peak - higher)
+  weights = jnp.exp(scores - higher[..., None])
+  added = jnp.einsum(
+    "bkqp,bkpd->bkqd",
+    weights.astype(v.dtype),
+    v,
+    preferred_element_type=jnp.float32,
+  )
+  return (
+    higher,
+    total * fade + weights.sum(axis=-1),
+    mixed * fade[..., None] + added,
+  )
+
+
+def copy(
+  pages: Pages, source: Int[Array, "C"], target: Int[Array, "C"], count: Array
+) -> Pages:
+  """The pages with the first `count` sources copied over their targets."""
+
+  def one(index, pages):
+    def move(x):
+      page = jax.lax.dynamic_index_in_dim(x, source[index], 0)
+      return jax.lax.dynamic_update_index_in_dim(x, page, target[index], 0)
+
+    return jax.tree.map(move, pages)
+
+  return jax.lax.fori_loop(0, count, one, pages)

@@ -1,0 +1,184 @@
+"""From logits to one token: temperature, top-k, top-p, min-p, and the draw.
+
+Three distributions of a row matter and are told apart everywhere:
+
+* raw: `softmax(logits)`, what the model says;
+* tempered: `softmax(logits / temperature)`, whose entropy is reported and which
+  the trainer recomputes;
+* sampled: the tempered one without the tokens that top-k, top-p and min-p
+  exclude, renormalised. The token is drawn from it.
+"""
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+BLOCK = 256
+"""Tokens of the vocabulary whose mass is summed before one of them is drawn."""
+
+
+@struct.dataclass
+class Controls:
+  """How each row is sampled.
+
+  Attributes:
+    temperature: divides the logits; 0: the most likely token, always.
+    top_k: only the k most likely tokens; 0: all.
+    top_p: only the most likely tokens that together reach this mass; 1: all.
+    min_p: only tokens at least this often as likely as the most likely one.
+  """
+
+  temperature: Float[Array, "B"]
+  top_k: Int[Array, "B"]
+  top_p: Float[Array, "B"]
+  min_p: Float[Array, "B"]
+
+
+@struct.dataclass
+class Draw:
+  """One token a row, and how likely it was, nats.
+
+  Attributes:
+    token: the id.
+    logp: under the sampled distribution.
+    raw_logp: under the raw distribution.
+    entropy: of the tempered distribution over the whole vocabulary.
+  """
+
+  token: Int[Array, "B"]
+  logp: Float[Array, "B"]
+  raw_logp: Float[Array, "B"]
+  entropy: Float[Array, "B"]
+
+
+def draw(
+  logits: Float[Array, "B V"],
+  controls: Controls,
+  uniform: Float[Array, "B 2"],
+) -> Draw:
+  """Samples every row by inverting its cumulative distribution.
+
+  Args:
+    logits: of the next token; -inf excludes a token.
+    controls: of each row.
+    uniform: two independent numbers in [0, 1) for each row.
+  """
+  logits = logits.astype(jnp.float32)
+  logits = logits - logits.max(axis=-1, keepdims=True)
+  tempered = temper(logits, controls.temperature)
+  sampled = jax.lax.cond(
+    _any_filter(controls), exclude, lambda x, _: x, tempered, controls
+  )
+  token, total = _invert(sampled, uniform)
+  return Draw(
+    token,
+    _at(sampled, token) - jnp.log(total),
+    _at(logits, token) - jnp.log(jnp.exp(logits).sum(axis=-1)),
+    _entropy(tempered),
+  )
+
+
+def temper(
+  logits: Float[Array, "B V"], temperature: Float[Array, "B"]
+) -> Float[Array, "B V"]:
+  """Logits over temperature, for rows whose largest logit is 0."""
+  heat = temperature[:, None]
+  hot = logits / jnp.where(heat > 0, heat, 1.0)
+  greedy = jnp.where(logits == 0, 0.0, -jnp.inf)
+  return jnp.where(heat > 0, hot, greedy)
+
+
+def exclude(
+  tempered: Float[Array, "B V"], controls: Controls
+) -> Float[Array, "B V"]:
+  """-inf at the tokens that top-k, top-p and min-p rule out, in this order.
+
+  Tokens that tie with the last one kept are kept too. The largest logit of
+  each row is 0 and stays.
+  """
+  vocabulary = tempered.shape[-1]
+  count = jnp.where(controls.top_k > 0, controls.top_k, vocabulary)
+  ones = jnp.ones_like(tempered)
+  kept = _above(tempered, _cutoff(tempered, ones, count.astype(jnp.float32)))
+  mass = jnp.exp(kept)
+  nucleus = _cutoff(kept, mass, controls.top_p * mass.sum(axis=-1))
+  kept = jnp.where((controls.top_p < 1)[:, None], _above(kept, nucleus), kept)
+  return _above(kept, jnp.log(controls.min_p))
+
+
+def _any_filter(controls: Controls) -> Bool[Array, ""]:
+  active = (controls.top_k > 0) | (controls.top_p < 1) | (controls.min_p > 0)
+  return active.any()
+
+
+def _above(
+  x: Float[Array, "B V"], cutoff: Float[Array, "B"]
+) -> Float[Array, "B V"]:
+  return jnp.where(x >= cutoff[:, None], x, -jnp.inf)
+
+
+def _cutoff(
+  x: Float[Array, "B V"],
+  weights: Float[Array, "B V"],
+  target: Float[Array, "B"],
+) -> Float[Array, "B"]:
+  """The largest c for which the weights at `x >= c` sum to the target.
+
+  -inf where the whole row does not. Bisection on the bits of a float, which
+  order as the values do for `x <= 0`: exact, no sort, and the only traffic
+  between shards of the vocabulary is the sums.
+  """
+
+  def narrow(_, bits):
+    low, high = bits  # of |c|: low reaches too little, high enough (or is inf)
+    middle = low + (high - low) // 2
+    cutoff = -jax.lax.bitcast_convert_type(middle, jnp.float32)
+    reached = jnp.where(x >= cutoff[:, None], weights, 0.0).sum(-1) >= target
+    return jnp.where(reached, low, middle), jnp.where(reached, middle, high)
+
+  infinity = jnp.int32(0x7F800000)
+  low = jnp.full(target.shape, -1, jnp.int32)
+  high = jnp.full(target.shape, infinity, jnp.int32)
+  _, high = jax.lax.fori_loop(0, 32, narrow, (low, high))
+  return -jax.lax.bitcast_convert_type(high, jnp.float32)
+
+
+def _invert(
+  logits: Float[Array, "B V"], uniform: Float[Array, "B 2"]
+) -> tuple[Int[Array, "B"], Float[Array, "B"]]:
+  """A token of each row, and the row's total mass.
+
+  Two levels, first a block of tokens and then a token of it, so that no
+  cumulative sum runs over the vocabulary.
+  """
+  pad = -logits.shape[-1] % BLOCK
+  logits = jnp.pad(logits, ((0, 0), (0, pad)), constant_values=-jnp.inf)
+  blocks = logits.reshape(logits.shape[0], -1, BLOCK)
+  mass = jnp.exp(blocks).sum(axis=-1)
+  block = _pick(mass, uniform[:, 0])
+  chosen = jnp.take_along_axis(blocks, block[:, None, None], axis=1)[:, 0]
+  return block * BLOCK + _pick(jnp.exp(chosen), uniform[:, 1]), mass.sum(-1)
+
+
+def _pick(
+  mass: Float[Array, "B N"], uniform: Float[Array, "B"]
+) -> Int[Array, "B"]:
+  """The first index whose cumulative mass passes the uniform share of it."""
+  cumulative = jnp.cumsum(mass, axis=-1)
+  total = cumulative[:, -1]
+  # A share that rounds up to the whole would pass the end.
+  share = jnp.minimum(uniform * total, jnp.nextafter(total, 0.0))
+  index = jnp.argmax(cumulative > share[:, None], axis=-1)
+  return index.astype(jnp.int32)
+
+
+def _entropy(logits: Float[Array, "B V"]) -> Float[Array, "B"]:
+  p = jnp.exp(logits)
+  total = p.sum(axis=-1)
+  weighted = jnp.where(p > 0, p * logits, 0.0).sum(axis=-1)
+  return jnp.log(total) - weighted / total
+
+
+def _at(x: Float[Array, "B V"], index: Int[Array, "B"]) -> Float[Array, "B"]:
+  return jnp.take_along_axis(x, index[:, None], axis=-1)[:, 0]

@@ -1,0 +1,48 @@
+"""What is fast where: the sampler's choices that depend on the machine."""
+
+import dataclasses
+
+from jax.sharding import Mesh
+
+
+@dataclasses.dataclass(frozen=True)
+class Platform:
+  """Sizes of the sampler's programs.
+
+  Attributes:
+    page_size: tokens of a page of the cache.
+    chunk: tokens of a prompt computed in one call.
+    prefill_tokens: tokens of all prompts computed in one call.
+    steps: tokens that a slot makes between two visits of the host.
+    narrowest: programs exist for all slots, half of them, and so on down to
+      this many, so that a few last sequences do not pay for all slots.
+  """
+
+  page_size: int = 64
+  chunk: int = 64
+  prefill_tokens: int = 512
+  steps: int = 32
+  narrowest: int = 8
+
+  def widths(self, slots: int) -> tuple[int, ...]:
+    """Numbers of slots that a decode program is made for, ascending."""
+    widths = [slots]
+    while widths[-1] // 2 >= self.narrowest:
+      widths.append(widths[-1] // 2)
+    return tuple(reversed(widths))
+
+
+PLATFORMS = {
+  # A step's cost grows with its rows.
+  "cpu": Platform(),
+  # Reading the weights dominates: idle rows are free, host visits are not.
+  "gpu": Platform(steps=64, chunk=256, prefill_tokens=4096, narrowest=64),
+  "tpu": Platform(
+    page_size=128, steps=64, chunk=256, prefill_tokens=4096, narrowest=64
+  ),
+}
+
+
+def of(mesh: Mesh) -> Platform:
+  """The choices for the devices of a mesh."""
+  return PLATFORMS.get(mesh.devices.flat[0].platform, PLATFORMS["gpu"])

@@ -1,0 +1,150 @@
+"""Continuous batching over a mesh: requests in, completions out."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence as ListLike
+
+from jax.sharding import Mesh
+
+from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.sampling import platform
+from jaxrl_entropy.sampling.batch import Batch, Event
+from jaxrl_entropy.sampling.engine import Engine, Sizes
+from jaxrl_entropy.sampling.request import Completion, Request
+from jaxrl_entropy.sampling.sequences import Sample, prefix_of
+from jaxrl_entropy.types import Params
+
+__all__ = ("Completion", "Event", "Request", "Sampler")
+
+MAX_STOP_IDS = 8
+
+
+class Sampler:
+  """Samples from a model; compiles once and serves any number of calls.
+
+  Every prompt is computed once, in chunks, and its n continuations share its
+  pages of the cache; a slot that falls idle takes the next continuation. On a
+  mesh, slots and pages are split over the data and fsdp axes, heads and the
+  vocabulary over tensor. In a job of several processes each brings its own
+  requests, and all must call at the same time.
+  """
+
+  def __init__(
+    self,
+    config: TransformerConfig,
+    mesh: Mesh,
+    *,
+    slots: int,
+    max_prompt_length: int,
+    max_length: int,
+    kv_tokens: int = 0,
+    choices: platform.Platform | None = None,
+  ):
+    """Allocates nothing yet.
+
+    Args:
+      config: the model.
+      mesh: the devices, with the axes of `sharding.make_mesh`.
+      slots: sequences decoded at a time, on the whole mesh.
+      max_prompt_length: tokens of the longest prompt.
+      max_length: tokens of the longest prompt with its continuation.
+      kv_tokens: tokens that the cache holds, on the whole mesh; 0: enough for
+        every slot at `max_length`.
+      choices: sizes of the programs; by default those for the mesh's platform.
+    """
+    choices = choices or platform.of(mesh)
+    self._max_prompt_length, self._max_length = max_prompt_length, max_length
+    parts = mesh.shape["data"] * mesh.shape["fsdp"]
+    size = min(choices.page_size, _round_up(max_length, 8))
+    columns = -(-max_length // size)
+    slots = -(-slots // parts)
+    # By default, besides the slots' own, a page a slot for prefixes that wait.
+    pages = kv_tokens // parts // size if kv_tokens else slots * (columns + 1)
+    chunk = min(choices.chunk, _round_up(max_prompt_length, 8))
+    self._sizes = Sizes(
+      widths=choices.widths(slots),
+      pages=pages + 1,
+      page_size=size,
+      columns=columns,
+      chunk=chunk,
+      fill_rows=max(choices.prefill_tokens // chunk, 1),
+      steps=choices.steps,
+      stop_ids=MAX_STOP_IDS,
+    )
+    self._engine = Engine(config, mesh, self._sizes)
+
+  def generate(
+    self,
+    params: Params,
+    requests: ListLike[Request],
+    progress: Callable[[int, int], None] | None = None,
+  ) -> list[list[Completion]]:
+    """The continuations of every request, in the order of the requests.
+
+    Args:
+      params: the policy's parameters, in any layout over the mesh; the sampler
+        makes its own copy of them and drops it at the end.
+      requests: what to sample.
+      progress: called with the number of ended and of all continuations.
+
+    Raises:
+      ValueError: a request can never fit; the message says why.
+    """
+    completions: list[list] = [[None] * request.n for request in requests]
+    total, ended = sum(request.n for request in requests), 0
+    for event in self.stream(params, requests):
+      if event.completion is not None:
+        completions[event.request][event.sample] = event.completion
+        ended += 1
+        if progress is not None:
+          progress(ended, total)
+    return completions
+
+  def stream(
+    self, params: Params, requests: ListLike[Request]
+  ) -> Iterator[Event]:
+    """As `generate`, but tells of tokens as they come."""
+    for index, request in enumerate(requests):
+      self._check(index, request)
+    queue = deque(
+      prefix_of(*(Sample(request, owner, i) for i in range(request.n)))
+      for owner, request in enumerate(requests)
+    )
+    batch = Batch(self._engine, self._sizes, queue, params)
+    while batch.unfinished:
+      yield from batch.advance()
+
+  def _check(self, index: int, request: Request) -> None:
+    """Refuses what could never run."""
+    prompt, name = len(request.prompt), f"request {index}"
+    if prompt > self._max_prompt_length:
+      raise ValueError(
+        f"{name}: its prompt has {prompt} tokens and the sampler's "
+        f"max_prompt_length is {self._max_prompt_length}"
+      )
+    total = prompt + request.max_tokens
+    if total > self._max_length:
+      raise ValueError(
+        f"{name}: {prompt} prompt tokens + {request.max_tokens} max_tokens = "
+        f"{total}, above the sampler's max_length of {self._max_length}"
+      )
+    if len(request.stop_ids) > MAX_STOP_IDS:
+      raise ValueError(
+        f"{name}: {len(request.stop_ids)} stop_ids; at most {MAX_STOP_IDS}"
+      )
+    size, pages = self._sizes.page_size, self._sizes.pages - 1
+    # Continuations copy the page that the prompt fills in part.
+    copy = 1 if request.n > 1 and (prompt - 1) % size else 0
+    need = -(-(total - 1) // size) + copy
+    if need > pages:
+      shared = " + 1 to share the prompt" if copy else ""
+      raise ValueError(
+        f"{name} can never fit: ({prompt} prompt tokens + "
+        f"{request.max_tokens} max_tokens - 1) / {size} tokens a page{shared} "
+        f"= {need} pages, and the cache has {pages} for each of the mesh's "
+        f"{self._engine.parts} parts; raise kv_tokens to at least "
+        f"{need * size * self._engine.parts}"
+      )
+
+
+def _round_up(value: int, multiple: int) -> int:
+  return -(-value // multiple) * multiple

@@ -1,0 +1,161 @@
+"""Which sequence runs in which slot, on which pages: the host's bookkeeping.
+
+One `Scheduler` serves one part of the mesh's data axes. It knows lengths and
+pages, not models. A prompt's pages are filled once and shared by its
+continuations; a sequence takes further pages as it grows. When pages run out,
+prompts that wait give theirs back first, then the youngest sequences; both
+return to the queue, and a sequence resumes from the tokens it has.
+"""
+
+from collections import deque
+
+from jaxrl_entropy.sampling.pages import PagePool
+from jaxrl_entropy.sampling.sequences import (
+  Prefix,
+  Sample,
+  Sequence,
+  prefix_of,
+)
+
+Copy = tuple[int, int]
+"""A page to copy, and where to."""
+
+
+class Scheduler:
+  """Slots and pages of one part.
+
+  Attributes:
+    running: the sequences in slots, oldest first (an ordered set).
+  """
+
+  def __init__(
+    self,
+    queue: deque[Prefix],
+    *,
+    slots: int,
+    pages: int,
+    page_size: int,
+    steps: int,
+  ):
+    """Starts with nothing running.
+
+    Args:
+      queue: prefixes that wait, shared by all parts.
+      slots: sequences that can run at a time.
+      pages: of the cache, the one for padding included.
+      page_size: tokens a page holds.
+      steps: tokens that a sequence grows by at most before `reserve` is called
+        again.
+    """
+    self._queue = queue
+    self._pool = PagePool(pages)
+    self._page_size, self._steps = page_size, steps
+    self._slots = slots
+    self._prefixes: list[Prefix] = []
+    self.running: dict[Sequence, None] = {}
+
+  @property
+  def idle(self) -> int:
+    """Slots in which nothing runs."""
+    return self._slots - len(self.running)
+
+  @property
+  def waiting(self) -> bool:
+    """Are there samples for a slot that falls idle?"""
+    return bool(self._prefixes or self._queue)
+
+  def to_fill(self, rows: int) -> list[Prefix]:
+    """At most `rows` prefixes whose next chunk should be computed now.
+
+    New ones leave the queue only when slots would stay idle otherwise, but
+    then as many as there are rows, since a program's cost is that of all rows.
+    """
+    ready = sum(len(p.samples) for p in self._prefixes)
+    filling = [p for p in self._prefixes if p.missing]
+    if not filling and ready < self.idle:
+      while len(filling) < rows and self._queue and self._open(self._queue[0]):
+        prefix = self._queue.popleft()
+        self._prefixes.append(prefix)
+        if prefix.missing:
+          filling.append(prefix)
+    return filling[:rows]
+
+  def _open(self, prefix: Prefix) -> bool:
+    """Takes a prefix's pages, unless running sequences will need them."""
+    need = self._count(len(prefix.tokens) - 1)
+    if self._pool.free < need + len(self.running):
+      return False
+    prefix.pages = self._pool.take(need)
+    return True
+
+  def reserve(self) -> None:
+    """Gives each running sequence the pages of its next tokens."""
+    for sequence in list(self.running):
+      if sequence not in self.running:
+        continue
+      need = self._growth(sequence.pages, sequence.position, sequence.sample)
+      while self._pool.free < need:
+        self._evict(sequence)
+      sequence.pages += self._pool.take(need)
+
+  def admit(self) -> list[Copy]:
+    """Puts samples of filled prefixes into idle slots.
+
+    Returns:
+      The pages to copy before they run: a page that is partly filled is shared
+      by nobody.
+    """
+    copies: list[Copy] = []
+    for prefix in [p for p in self._prefixes if not p.missing]:
+      while self.idle and prefix.samples:
+        sequence = self._place(prefix, copies)
+        if sequence is None:
+          break
+        self.running[sequence] = None
+      if not prefix.samples:
+        self._prefixes.remove(prefix)
+    return copies
+
+  def _place(self, prefix: Prefix, copies: list[Copy]) -> Sequence | None:
+    """The next sample of a prefix in a slot; None without pages for it."""
+    sample, position = prefix.samples[0], len(prefix.tokens) - 1
+    growth = self._growth(prefix.pages, position, sample)
+    last = len(prefix.samples) == 1
+    partial = 0 if last or position % self._page_size == 0 else 1
+    if self._pool.free < growth + partial:
+      return None
+    prefix.samples.popleft()
+    pages = list(prefix.pages)
+    if not last:
+      whole = pages[: len(pages) - partial]
+      self._pool.share(whole)
+      own = self._pool.take(partial)
+      copies += zip(pages[len(whole) :], own, strict=True)
+      pages = whole + own
+    pages += self._pool.take(growth)
+    token = int(prefix.tokens[-1])
+    return Sequence(sample, pages, token, position)
+
+  def finish(self, sequence: Sequence) -> None:
+    """Frees the slot and the pages of a sequence."""
+    del self.running[sequence]
+    self._pool.release(sequence.pages)
+
+  def _growth(self, pages: list[int], position: int, sample: Sample) -> int:
+    steps = min(self._steps, sample.remaining)
+    return max(self._count(position + steps) - len(pages), 0)
+
+  def _count(self, tokens: int) -> int:
+    return -(-tokens // self._page_size)
+
+  def _evict(self, keep: Sequence) -> None:
+    """Returns to the queue what can best wait, and its pages to the pool."""
+    if self._prefixes:
+      prefix = self._prefixes.pop()
+      self._pool.release(prefix.pages)
+      prefix.pages, prefix.filled = [], 0
+    else:
+      youngest = next(s for s in reversed(self.running) if s is not keep)
+      self.finish(youngest)
+      prefix = prefix_of(youngest.sample)
+    self._queue.appendleft(prefix)

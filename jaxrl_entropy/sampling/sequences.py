@@ -1,0 +1,99 @@
+"""What the scheduler moves around: samples, their prefixes, and sequences."""
+
+from collections import deque
+import dataclasses
+
+import numpy as np
+
+from jaxrl_entropy.sampling.logits import Draw
+from jaxrl_entropy.sampling.request import Completion, Request
+
+
+@dataclasses.dataclass(eq=False)
+class Sample:
+  """One continuation of a request, as far as it got.
+
+  Attributes:
+    request: what was asked.
+    owner: index of the request.
+    index: which of the request's continuations.
+    draws: its tokens and their log-probs, NumPy, in pieces.
+    length: tokens so far.
+    stopped: it ended before its limit.
+  """
+
+  request: Request
+  owner: int
+  index: int
+  draws: list[Draw] = dataclasses.field(default_factory=list)
+  length: int = 0
+  stopped: bool = False
+
+  @property
+  def remaining(self) -> int:
+    """Tokens that it may still get."""
+    return 0 if self.stopped else self.request.max_tokens - self.length
+
+  @property
+  def tokens(self) -> np.ndarray:
+    return np.concatenate(
+      [np.zeros(0, np.int32), *(draw.token for draw in self.draws)]
+    )
+
+  def extend(self, draw: Draw) -> None:
+    self.draws.append(draw)
+    self.length += len(draw.token)
+
+  def completion(self) -> Completion:
+    def join(name: str) -> np.ndarray:
+      return np.concatenate([getattr(draw, name) for draw in self.draws])
+
+    finish = "stop" if self.stopped else "length"
+    names = ("token", "logp", "raw_logp", "entropy")
+    return Completion(*(join(name) for name in names), finish=finish)
+
+
+@dataclasses.dataclass(eq=False)
+class Prefix:
+  """Tokens that one or more samples continue.
+
+  Attributes:
+    tokens: int32; the last one is not cached, a sample's first step reads it.
+    samples: those that wait for a slot.
+    pages: that hold tokens[:-1].
+    filled: tokens in the cache.
+  """
+
+  tokens: np.ndarray
+  samples: deque[Sample]
+  pages: list[int] = dataclasses.field(default_factory=list)
+  filled: int = 0
+
+  @property
+  def missing(self) -> int:
+    """Tokens that must enter the cache before the samples can run."""
+    return len(self.tokens) - 1 - self.filled
+
+
+@dataclasses.dataclass(eq=False)
+class Sequence:
+  """A sample in a slot.
+
+  Attributes:
+    sample: what grows.
+    pages: of its tokens, in order; it holds each of them.
+    token: its last token, not in the cache yet.
+    position: of that token.
+  """
+
+  sample: Sample
+  pages: list[int]
+  token: int
+  position: int
+
+
+def prefix_of(*samples: Sample) -> Prefix:
+  """What samples of one request, equally far, continue: prompt and tokens."""
+  prompt = np.asarray(samples[0].request.prompt, np.int32)
+  tokens = np.concatenate([prompt, samples[0].tokens])
+  return Prefix(tokens, deque(samples))
