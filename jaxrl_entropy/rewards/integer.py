@@ -3,7 +3,7 @@
 import re
 
 from jaxrl_entropy.data.problems import Problem
-from jaxrl_entropy.rewards.boxed import last_boxed
+from jaxrl_entropy.rewards.extract import last_boxed
 
 _INTEGER = re.compile(r"\s*([+-]?)\s*(\d+)\s*", re.ASCII)
 

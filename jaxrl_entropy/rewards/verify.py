@@ -1,18 +1,38 @@
 """Rewards for a batch of responses."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+import threading
 import time
 
 from jaxrl_entropy.data.problems import Problem, load_object
+from jaxrl_entropy.rewards import code
+from jaxrl_entropy.rewards.sandbox import TIMEOUT, choose
+from jaxrl_entropy.rewards.workers import Worker
 
+Item = tuple[Problem, str]
+Key = tuple[str, ...]
 Verifier = Callable[[Problem, str], float]
 """Reward of a response to a problem, 1.0 for a right one."""
 
-VERIFIERS = {
+# Exact comparisons that parse nothing: they run in this process.
+INLINE = {
   "countdown": "jaxrl_entropy.data.countdown:verify",
+  "exact": "jaxrl_entropy.rewards.exact:verify",
   "integer": "jaxrl_entropy.rewards.integer:verify",
 }
+# Verifiers that parse the response, and so run in the sandbox.
+SANDBOXED = {
+  "math": "jaxrl_entropy.rewards.math_answer:verify",
+  "gym": "jaxrl_entropy.rewards.gym:verify",
+}
+PROGRAM = "code"  # runs the response itself
+
+CACHED = 100_000
 
 
 @dataclass(frozen=True)
@@ -23,7 +43,7 @@ class Verdict:
     reward: the reward, before any shaping.
     correct: whether the response solves the problem.
     error: why it could not be judged; its reward is then 0.
-    seconds: that judging took.
+    seconds: that judging took; 0 from the cache.
   """
 
   reward: float
@@ -33,30 +53,123 @@ class Verdict:
 
 
 class RewardPool:
-  """Scores responses; one bad item costs its own reward only."""
+  """Scores responses; one bad item costs its own reward and no other.
+
+  A problem's verifier is a name above, or the import path of a function of
+  the user's own, `(Problem, response) -> reward`, which runs in the sandbox.
+
+  Args:
+    workers: responses verified at a time.
+    timeout: seconds for one response.
+    sandbox: the level, or "auto"; looked for when it is first needed.
+  """
 
   def __init__(
     self, workers: int = 1, timeout: float = 5.0, sandbox: str = "auto"
   ):
-    self._workers, self._timeout, self._sandbox = workers, timeout, sandbox
+    self._timeout, self._sandbox = timeout, sandbox
+    self._threads = ThreadPoolExecutor(max(1, workers), "verify")
+    self._local = threading.local()
+    self._workers: list[Worker] = []
+    self._cache: dict[Key, Verdict] = {}
+    self._counts: Counter[str] = Counter()
+    self._seconds = 0.0
 
   def __enter__(self) -> "RewardPool":
     return self
 
   def __exit__(self, *exception: object) -> None:
-    pass
+    self._threads.shutdown(cancel_futures=True)
+    for worker in self._workers:
+      worker.close()
 
-  def score(self, items: Sequence[tuple[Problem, str]]) -> list[Verdict]:
-    """A verdict for each (problem, response), in order."""
-    return [judge(problem, response) for problem, response in items]
+  def score(self, items: Sequence[Item]) -> list[Verdict]:
+    """A verdict for each (problem, response), in order.
+
+    Raises:
+      SandboxError: a response needs a sandbox that this machine cannot give.
+      ValueError: a problem's verifier does not exist.
+    """
+    start = time.perf_counter()
+    keys = [_key(item) for item in items]
+    new = {
+      key: item
+      for key, item in zip(keys, items, strict=True)
+      if key not in self._cache
+    }
+    self._cache |= zip(new, self._judge_all(new.values()), strict=True)
+    verdicts = [self._cache[key] for key in keys]
+    self._forget(new)
+    self._count(verdicts, len(new), time.perf_counter() - start)
+    return verdicts
+
+  def metrics(self) -> dict[str, float]:
+    """Since the last call: responses a second, and counts of what went wrong.
+
+    `cached` are answered from memory, `errors` could not be judged, and
+    `timeouts` are those of them that took too long.
+    """
+    rate = self._counts["items"] / self._seconds if self._seconds else 0.0
+    names = ("cached", "errors", "timeouts")
+    counts = {name: float(self._counts[name]) for name in names}
+    self._seconds, self._counts = 0.0, Counter()
+    return {"per_second": rate, **counts}
+
+  def _judge_all(self, items: Collection[Item]) -> Iterable[Verdict]:
+    inline = all(problem.verifier in INLINE for problem, _ in items)
+    return (map if inline else self._threads.map)(self._judge, items)
+
+  def _judge(self, item: Item) -> Verdict:
+    start = time.perf_counter()
+    reward, error = self._reward(*item)
+    seconds = time.perf_counter() - start
+    return Verdict(reward, reward >= 1.0, error, seconds)
+
+  def _reward(
+    self, problem: Problem, response: str
+  ) -> tuple[float, str | None]:
+    name = problem.verifier
+    if name in INLINE:
+      return _inline(name)(problem, response), None
+    level = choose(self._sandbox)
+    if name == PROGRAM:
+      return code.verify(problem, response, level, self._timeout)
+    return self._worker(level, SANDBOXED.get(name, name)).score(
+      problem, response
+    )
+
+  def _worker(self, level: str, verifier: str) -> Worker:
+    """This thread's worker for a verifier."""
+    workers = self._local.__dict__
+    if verifier not in workers:
+      workers[verifier] = Worker(level, verifier, self._timeout)
+      self._workers.append(workers[verifier])
+    return workers[verifier]
+
+  def _forget(self, new: Iterable[Key]) -> None:
+    """Drops failures, which may not fail again, and the oldest entries."""
+    for key in new:
+      if self._cache[key].error:
+        del self._cache[key]
+    for key in list(islice(self._cache, max(0, len(self._cache) - CACHED))):
+      del self._cache[key]
+
+  def _count(
+    self, verdicts: Sequence[Verdict], new: int, seconds: float
+  ) -> None:
+    errors = [v.error for v in verdicts if v.error]
+    self._seconds += seconds
+    self._counts["items"] += len(verdicts)
+    self._counts["cached"] += len(verdicts) - new
+    self._counts["errors"] += len(errors)
+    self._counts["timeouts"] += errors.count(TIMEOUT)
 
 
-def judge(problem: Problem, response: str) -> Verdict:
-  """Runs the problem's verifier in this process."""
-  start = time.perf_counter()
-  verifier = load_object(
-    VERIFIERS.get(problem.verifier, problem.verifier), known=VERIFIERS
-  )
-  reward = verifier(problem, response)
-  seconds = time.perf_counter() - start
-  return Verdict(reward, reward >= 1.0, seconds=seconds)
+@cache
+def _inline(name: str) -> Verifier:
+  return load_object(INLINE[name], known=INLINE)
+
+
+def _key(item: Item) -> Key:
+  problem, response = item
+  return problem.source, problem.id, problem.prompt, problem.answer, response

@@ -1,0 +1,198 @@
+"""Rewards for programs: the model's code runs, and is judged elsewhere.
+
+A problem's tests are dicts of one of three forms:
+
+- `{"stdin": str, "stdout": str}`: what the program prints, compared line by
+  line without spaces at the ends of lines or empty lines at the end;
+- `{"call": name, "args": [...], "expected": value}`: a function's result,
+  compared with `==`, a list and a tuple being alike and floats within 1e-9;
+- `{"check": source, "name": name}`: assertions about a function in the form
+  of HumanEval, `check(candidate)`. They run in a sandbox of their own, where
+  the candidate is a stand-in that asks the model's process.
+
+`extra["scoring"]` is "all" (the default: one failure scores 0) or "fraction";
+`extra["prelude"]` is put before the model's code, and before the assertions.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+import json
+import math
+import os
+import subprocess
+import time
+from typing import Any
+
+from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.rewards import sandbox, wire
+from jaxrl_entropy.rewards.code_tester import PASSED
+from jaxrl_entropy.rewards.extract import last_code_block
+
+Test = Mapping[str, Any]
+
+
+def verify(
+  problem: Problem, response: str, level: str, timeout: float
+) -> tuple[float, str | None]:
+  """1.0 or the share of tests passed, and whether time ran out.
+
+  Args:
+    problem: with at least one test.
+    response: its last complete code block is the program.
+    level: a working level of the sandbox.
+    timeout: seconds for all tests together.
+
+  Raises:
+    ValueError: the problem has no tests, or one of an unknown form.
+  """
+  if not problem.tests:
+    raise ValueError(f"problem {problem.id!r} has no tests")
+  program = last_code_block(response)
+  if program is None:
+    return 0.0, None
+  prelude = problem.extra.get("prelude", "")
+  judge = _Judge(prelude, program, level, time.monotonic() + timeout)
+  passed, error = 0, None
+  try:
+    for test in judge.outcomes(problem.tests):
+      if not test and problem.extra.get("scoring", "all") == "all":
+        return 0.0, None
+      passed += test
+  except TimeoutError:
+    error = sandbox.TIMEOUT
+  share = passed / len(problem.tests)
+  fraction = problem.extra.get("scoring", "all") == "fraction"
+  return share if fraction else float(share == 1.0), error
+
+
+class _Judge:
+  """Runs one program against tests, each step in a fresh sandbox."""
+
+  def __init__(self, prelude: str, program: str, level: str, deadline: float):
+    self._prelude, self._source = prelude, f"{prelude}\n{program}"
+    self._level, self._deadline = level, deadline
+
+  def outcomes(self, tests: Sequence[Test]) -> Iterator[bool]:
+    """Whether each test passes, calls first.
+
+    Raises:
+      TimeoutError: at the test that used up the time.
+    """
+    yield from self._calls([test for test in tests if "call" in test])
+    for test in tests:
+      if "stdin" in test:
+        yield self._prints(test)
+      elif "check" in test:
+        yield self._checks(test)
+      elif "call" not in test:
+        raise ValueError(f"a test has an unknown form: {sorted(test)}")
+
+  def _prints(self, test: Test) -> bool:
+    request = {"mode": "script", "source": self._source}
+    outcome = self._run(request, stdin=test["stdin"])
+    printed = _lines(outcome.stdout) == _lines(test["stdout"])
+    return outcome.status == 0 and printed
+
+  def _calls(self, tests: Sequence[Test]) -> Iterator[bool]:
+    if not tests:
+      return
+    request = {
+      "mode": "calls",
+      "source": self._source,
+      "calls": [[t["call"], *map(wire.encode, t["args"])] for t in tests],
+    }
+    outcome = self._run(request, late=True)
+    replies = outcome.results.splitlines()
+    for test, reply in zip(tests, replies, strict=False):
+      yield _returns(reply, test["expected"])
+    if outcome.timed_out:
+      raise TimeoutError
+    yield from [False] * (len(tests) - len(replies))
+
+  def _checks(self, test: Test) -> bool:
+    """Whether the assertions, in a process of their own, all hold."""
+    given = {"name": test["name"], "prelude": self._prelude}
+    solution = given | {"mode": "serve", "source": self._source}
+    with ExitStack() as stack:
+      results = stack.enter_context(sandbox.memory_file())
+      tester = given | {"check": test["check"], "results": results}
+      question, asked = os.pipe()
+      reply, replied = os.pipe()
+      self._start(stack, "code_child", solution, (question, replied))
+      process = self._start(
+        stack, "code_tester", tester, (reply, asked), results
+      )
+      # An end that stays open here would keep a dead process's peer waiting.
+      for descriptor in (question, asked, reply, replied):
+        os.close(descriptor)
+      if not sandbox.wait(process, self._limits().wall):
+        raise TimeoutError
+      return os.pread(results, 100, 0) == PASSED
+
+  def _start(
+    self,
+    stack: ExitStack,
+    module: str,
+    request: dict[str, Any],
+    streams: tuple[int, int],
+    *passed: int,
+  ) -> subprocess.Popen:
+    return stack.enter_context(
+      sandbox.launch(
+        self._level,
+        module,
+        request,
+        limits=self._limits(),
+        streams=(*streams, subprocess.DEVNULL),
+        pass_fds=passed,
+      )
+    )
+
+  def _run(
+    self, request: dict[str, Any], stdin: str = "", late: bool = False
+  ) -> sandbox.Outcome:
+    """Raises TimeoutError unless a `late` outcome is still of use."""
+    outcome = sandbox.run(
+      self._level, "code_child", request, stdin=stdin, limits=self._limits()
+    )
+    if outcome.timed_out and not late:
+      raise TimeoutError
+    return outcome
+
+  def _limits(self) -> sandbox.Limits:
+    left = self._deadline - time.monotonic()
+    if left <= 0:
+      raise TimeoutError
+    return sandbox.Limits(wall=left, cpu=left)
+
+
+def _lines(text: str) -> list[str]:
+  return [line.rstrip() for line in text.rstrip().splitlines()]
+
+
+def _returns(reply: bytes, expected: Any) -> bool:
+  """Whether a reply of the model's process holds the expected value."""
+  try:
+    return _equal(wire.decode(json.loads(reply)["value"]), expected)
+  except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
+    return False
+
+
+def _equal(value: Any, expected: Any) -> bool:
+  if isinstance(expected, list | tuple):
+    return (
+      isinstance(value, list | tuple)
+      and len(value) == len(expected)
+      and all(map(_equal, value, expected))
+    )
+  if isinstance(expected, dict):
+    return (
+      isinstance(value, dict)
+      and value.keys() == expected.keys()
+      and all(_equal(value[key], expected[key]) for key in expected)
+    )
+  if isinstance(expected, float) and isinstance(value, int | float):
+    return math.isclose(value, expected, rel_tol=1e-9, abs_tol=1e-9)
+  return isinstance(value, bool) == isinstance(expected, bool) and (
+    value == expected
+  )

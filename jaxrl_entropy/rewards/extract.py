@@ -1,0 +1,58 @@
+"""What of a response counts as its answer. All linear in its length."""
+
+import re
+
+_BOX_TOKEN = re.compile(r"(\\f?boxed\s*\{)|\\.|[{}]", re.DOTALL)
+_FENCE = "```"
+_PYTHON = ("", "python", "python3", "py")
+
+
+def last_boxed(text: str) -> str | None:
+  """Content of the `\\boxed{}` that closes last; None where none is complete.
+
+  A box inside a box belongs to the outer one; escaped braces (`\\{`) do not
+  count.
+  """
+  found: str | None = None
+  opened: list[int | None] = []  # where a box's content begins; None: a brace
+  for token in _BOX_TOKEN.finditer(text):
+    if token.group(1):
+      opened.append(token.end())
+    elif token.group() == "{":
+      opened.append(None)
+    elif token.group() == "}" and opened:
+      start = opened.pop()
+      if start is not None:
+        found = text[start : token.start()]
+  return found
+
+
+def after_thinking(text: str) -> str:
+  """What follows the last `</think>`; nothing while thinking goes on."""
+  _, closed, after = text.rpartition("</think>")
+  if "<think>" in after:
+    return ""
+  return after if closed else text
+
+
+def last_code_block(text: str) -> str | None:
+  """The last complete fenced block of Python (or of no language).
+
+  Blocks in the thinking part and blocks that never close do not count.
+  """
+  found: str | None = None
+  opened: list[str] | None = None
+  language = ""
+  for line in after_thinking(text).splitlines(keepends=True):
+    mark = line.strip()
+    fence = mark.startswith(_FENCE)
+    if opened is None:
+      if fence and "`" not in mark.lstrip("`"):
+        opened, language = [], mark.lstrip("`").strip().lower()
+    elif not fence or mark.strip("`"):
+      opened.append(line)
+    else:
+      if language in _PYTHON:
+        found = "".join(opened)
+      opened = None
+  return found
