@@ -94,6 +94,7 @@ class _Plan:
 
   @property
   def token_axes(self) -> tuple[str, ...]:
+    """The mesh axes that split the tokens."""
     return tuple(jax.tree.leaves(tuple(self.rows or ())))
 
   def over_vocabulary(self, reduce: Callable[..., Any], x: Any) -> Any:
@@ -112,6 +113,8 @@ def _plan(
   leading = (sharding.ROWS, "context")[: hidden.ndim - 1]
   rows = sharding.fitting(P(*leading), hidden.shape, mesh)
   width, vocabulary = sharding.fitting(P("fsdp", "tensor"), head.shape, mesh)
+  if mesh.shape["tensor"] == 1:
+    vocabulary = None
   plan = _Plan(chunk, moments, rows, vocabulary)
   scatter = width if width in plan.token_axes else None
   return dataclasses.replace(plan, scatter=scatter)
