@@ -5,13 +5,14 @@ because a loop over stacked layers would copy each layer's weights before use,
 and in the dtype that is cheapest to read.
 """
 
+from collections.abc import Mapping
 import functools
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxrl_entropy.models import rope
+from jaxrl_entropy.models import lora, rope
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.models.layers import Block
 from jaxrl_entropy.models.transformer import embed, final_norm, lm_head
@@ -23,14 +24,45 @@ Cache = tuple[Pages, ...]
 """The pages of every layer."""
 
 
-def unstack(params: Params, config: TransformerConfig) -> Params:
-  """`params` with "layers" as one tree a layer."""
+def weights(
+  params: Params, config: TransformerConfig, dtype: str = ""
+) -> Params:
+  """A policy's parameters as this module reads them.
+
+  Args:
+    params: as `transformer.init` makes them, adapters included; they are
+      merged into their kernels.
+    config: the model.
+    dtype: to store them in; by default the compute dtype. "int8": the layers'
+      kernels, with a float32 scale for each column; the rest stays.
+
+  Returns:
+    `params`, with "layers" as a tuple of one tree a layer.
+  """
+  params = lora.merged(params)
+  if dtype == "int8":
+    params = {**params, "layers": quantize(params["layers"])}
+  else:
+    params = jax.tree.map(lambda x: x.astype(dtype or config.dtype), params)
 
   def layer(index: int) -> Params:
     return jax.tree.map(lambda x: x[index], params["layers"])
 
   layers = tuple(layer(index) for index in range(config.num_layers))
   return {**params, "layers": layers}
+
+
+def quantize(params: Params) -> Params:
+  """Every kernel [..., I, O] as int8, and the scale [..., O] of its columns."""
+  if "kernel" not in params:
+    return {
+      name: quantize(child) if isinstance(child, Mapping) else child
+      for name, child in params.items()
+    }
+  kernel = params["kernel"].astype(jnp.float32)
+  scale = jnp.abs(kernel).max(axis=-2) / 127
+  steps = kernel / jnp.where(scale > 0, scale, 1.0)[..., None, :]
+  return {**params, "kernel": jnp.round(steps).astype(jnp.int8), "scale": scale}
 
 
 def init_cache(config: TransformerConfig, pages: int, page_size: int) -> Cache:
@@ -44,7 +76,7 @@ def init_cache(config: TransformerConfig, pages: int, page_size: int) -> Cache:
 
 
 def forward(
-  weights: Params,
+  params: Params,
   config: TransformerConfig,
   cache: Cache,
   tokens: Int[Array, "B T"],
@@ -55,7 +87,7 @@ def forward(
   A prompt's chunk (T tokens) and a decode step (T = 1) are the same call.
 
   Args:
-    weights: as `unstack` makes them.
+    params: as `weights` makes them.
     config: the model.
     cache: updated in place where the caller donates it.
     tokens: ids; any at padding.
@@ -67,10 +99,10 @@ def forward(
   rows, length = tokens.shape
   positions = view.positions(length).reshape(-1)
   rotation = rope.rotations(config.rope, config.head_dim, positions)
-  x = embed(weights, config, tokens.reshape(-1))
+  x = embed(params, config, tokens.reshape(-1))
   block = Block(config)
   filled = []
-  layers = zip(weights["layers"], cache, config.windows, strict=True)
+  layers = zip(params["layers"], cache, config.windows, strict=True)
   for layer, pages, window in layers:
     run = functools.partial(block.apply, {"params": layer})
     q, k, v = (
@@ -81,13 +113,13 @@ def forward(
     mixed = paged_attention.attend(q, pages, view, window)
     x = run(x, mixed.reshape(x.shape[0], -1, config.head_dim), method="finish")
     filled.append(pages)
-  hidden = final_norm(weights, config, x).reshape(rows, length, -1)
+  hidden = final_norm(params, config, x).reshape(rows, length, -1)
   return hidden, tuple(filled)
 
 
 def logits(
-  weights: Params, config: TransformerConfig, hidden: Float[Array, "B D"]
+  params: Params, config: TransformerConfig, hidden: Float[Array, "B D"]
 ) -> Float[Array, "B V"]:
   """Float32 logits of the next token."""
-  head = lm_head(weights, config).astype(hidden.dtype)
+  head = lm_head(params, config).astype(hidden.dtype)
   return jnp.matmul(hidden, head, preferred_element_type=jnp.float32)
