@@ -36,7 +36,9 @@ def add_kl(coefficient: Coefficient, kind: str = "abs") -> LossTransform:
   return update
 
 
-def reference_kl(coefficient: Coefficient, kind: str = "k3") -> LossTransform:
+def reference_kl(
+  coefficient: Coefficient, kind: str = "k3", weighted: bool = False
+) -> LossTransform:
   """Adds `coefficient * KL` to the reference policy (GRPO, arXiv 2402.03300).
 
   Metric: `kl/reference`, the estimate itself, nats a token.
@@ -44,11 +46,15 @@ def reference_kl(coefficient: Coefficient, kind: str = "k3") -> LossTransform:
   Args:
     coefficient: may be traced.
     kind: see `ops.kl.kl`.
+    weighted: whether the ratio weighs the estimate, which makes it unbiased for
+      tokens of an older policy (DeepSeek-V3.2, arXiv 2512.02556).
   """
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     del key
     penalty = kl(batch.logp, batch.ref_logp, kind)
+    if weighted:
+      penalty *= loss.ratio
     metrics = {"kl/reference": token_metric(penalty, batch.mask)}
     return loss.replace(
       loss=loss.loss + coefficient * penalty, metrics=loss.metrics | metrics

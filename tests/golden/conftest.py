@@ -2,7 +2,11 @@
 
 from collections import Counter
 
+import jax
 import pytest
+
+# The cases run op by op, in many shapes: keep even the smallest programs.
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 MOST_NOT_IMPLEMENTED = 30
 MOST_DIFFERENT = 20

@@ -1,5 +1,0 @@
-"""Peer functions on losses, in our terms."""
-
-from tests.golden.harness import Adapter
-
-ADAPTERS: dict[str, Adapter] = {}
