@@ -5,7 +5,7 @@ import dataclasses
 import math
 import operator
 
-from jaxrl_entropy.analysis import dynamics, law, law_sections, runs, section
+from jaxrl_entropy.analysis import dynamics, law, runs, section, studies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,23 +35,23 @@ class Claim:
 _RELATIONS = {"<": operator.lt, ">": operator.gt, ">=": operator.ge}
 
 
-def check(study: runs.Study) -> list[Claim]:
+def check(study: studies.Study) -> list[Claim]:
   """The paper's qualitative statements, for this study."""
   variants = study.variants
   grpo = study.baseline[1] if study.baseline else []
   clip_cov = _first_of("Clip-Cov", variants)
   kl_cov = _first_of("KL-Cov", variants)
-  end = _entropy(grpo, dynamics.final)
+  end = _final_entropy(grpo)
   return [
     Claim(
       "GRPO's final entropy, as a share of its first, is below 0.5",
-      _ratio(end, _entropy(grpo, dynamics.first)),
+      _ratio(end, section.over_seeds(grpo, _first_entropy).mean),
       "<",
       0.5,
     ),
     Claim(
       "GRPO's held-out accuracy gains more than .15",
-      section.mean_over(grpo, _gain),
+      section.over_seeds(grpo, _gain).mean,
       ">",
       0.15,
     ),
@@ -62,20 +62,20 @@ def check(study: runs.Study) -> list[Claim]:
       0.8,
     ),
     Claim(
-      "The probe's covariance is positive on at least 90 % of GRPO's steps",
-      section.mean_over(grpo, _positive_share),
+      "The probe's covariance is positive on at least 90% of GRPO's steps",
+      _positive_share(grpo),
       ">=",
       0.9,
     ),
     Claim(
       "Clip-Cov's final entropy is above 1.5 times GRPO's",
-      _ratio(_entropy(clip_cov, dynamics.final), end),
+      _ratio(_final_entropy(clip_cov), end),
       ">",
       1.5,
     ),
     Claim(
       "KL-Cov's final entropy is above GRPO's",
-      _ratio(_entropy(kl_cov, dynamics.final), end),
+      _ratio(_final_entropy(kl_cov), end),
       ">",
       1.0,
     ),
@@ -91,10 +91,12 @@ def _first_of(
   return []
 
 
-def _entropy(members: Sequence[runs.Run], measure) -> float:
-  return section.mean_over(
-    members, lambda run: measure(run.series(runs.ENTROPY))
-  )
+def _final_entropy(members: Sequence[runs.Run]) -> float:
+  return section.over_seeds(members, dynamics.final_entropy).mean
+
+
+def _first_entropy(run: runs.Run) -> float:
+  return dynamics.first(run.series(runs.ENTROPY))
 
 
 def _ratio(numerator: float, denominator: float) -> float:
@@ -106,14 +108,12 @@ def _gain(run: runs.Run) -> float:
   return dynamics.final(series) - dynamics.first(series)
 
 
-def _positive_share(run: runs.Run) -> float:
-  found = dynamics.probe(run)
+def _positive_share(members: Sequence[runs.Run]) -> float:
+  found = dynamics.probe(members)
   return math.nan if found is None else found.positive
 
 
 def _r2(members: Sequence[runs.Run]) -> float:
-  if not members or not law_sections.fits(
-    points := law_sections.pooled(members)
-  ):
+  if not members or not law.is_enough((points := law.pooled(members))[0]):
     return math.nan
   return law.fit(*points).r2

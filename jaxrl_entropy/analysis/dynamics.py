@@ -6,6 +6,7 @@ arXiv 2505.22617). Training's probe records both sides on fixed states; here
 they are held against each other.
 """
 
+from collections.abc import Sequence
 import dataclasses
 
 import numpy as np
@@ -66,6 +67,16 @@ def final(series: runs.Series, share: float = 0.05) -> float:
   return float(series.values[-max(1, round(share * len(series))) :].mean())
 
 
+def final_entropy(run: runs.Run) -> float:
+  """Entropy at the end of a run, nats a token."""
+  return final(run.series(runs.ENTROPY))
+
+
+def final_score(run: runs.Run) -> float:
+  """Accuracy at the end of a run, held out where it is measured."""
+  return final(run.series(run.accuracy_key))
+
+
 def collapse(run: runs.Run, fraction: float = 1 / 12) -> Collapse | None:
   """The share of entropy drop and accuracy gain in the first part of a run.
 
@@ -98,21 +109,35 @@ def agreement(predicted: Array, measured: Array) -> Agreement | None:
   )
 
 
-def probe(run: runs.Run) -> Agreement | None:
+def probe_points(members: Sequence[runs.Run]) -> tuple[Array, Array]:
+  """Minus the exact covariance, and the entropy change, of all probed steps."""
+  tables = [run.table(PROBE_MINUS_COV, PROBE_DELTA) for run in members]
+  predicted, measured = np.concatenate(tables).T
+  return predicted, measured
+
+
+def probe(members: Sequence[runs.Run]) -> Agreement | None:
   """The exact covariance on the probe's fixed states against its entropy."""
-  table = run.table(PROBE_MINUS_COV, PROBE_DELTA)
-  return agreement(table[:, 0], table[:, 1])
+  return agreement(*probe_points(members)) if members else None
 
 
-def group_wise(run: runs.Run, key: str = "cov/mean") -> Agreement | None:
-  """A covariance over sampled tokens against the next step's entropy change."""
-  table = run.table("step", key, runs.ENTROPY)
-  following = np.diff(table[:, 0]) == 1
-  drop = np.diff(table[:, 2])[following]
-  return agreement(-table[:-1, 1][following], drop)
+def group_wise(members: Sequence[runs.Run], key: str) -> Agreement | None:
+  """Minus a covariance of sampled tokens against the change to the next step.
+
+  Args:
+    members: runs, whose steps are taken together.
+    key: `cov/mean` (all groups) or `cov/filtered_mean` (informative ones).
+  """
+  predicted, measured = [], []
+  for run in members:
+    step, covariance, entropy = run.table("step", key, runs.ENTROPY).T
+    following = np.diff(step) == 1
+    predicted.append(-covariance[:-1][following])
+    measured.append(np.diff(entropy)[following])
+  return agreement(np.concatenate(predicted), np.concatenate(measured))
 
 
-def tail(run: runs.Run) -> dict[str, float]:
-  """Mean covariance of the top tokens, averaged over steps, by percentage."""
-  means = {p: run.series(f"cov/top_{p}pct_mean").values for p in TAIL_PERCENTS}
-  return {p: float(v.mean()) for p, v in means.items() if len(v)}
+def mean_covariance(run: runs.Run, key: str) -> float:
+  """A covariance metric, averaged over steps; NaN where it is missing."""
+  values = run.series(key).values
+  return float(values.mean()) if len(values) else float("nan")

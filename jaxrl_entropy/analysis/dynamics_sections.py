@@ -1,147 +1,208 @@
-"""Sections on the covariance: against the entropy's fall, and its tail."""
+"""Sections on the covariance: against the entropy's fall, and where it sits."""
 
+from matplotlib.figure import Figure
 import numpy as np
 
-from jaxrl_entropy.analysis import dynamics, plots, runs, section
-from jaxrl_entropy.analysis.section import Section, Table
+from jaxrl_entropy.analysis import (
+  dynamics,
+  plots,
+  section,
+  studies,
+  style,
+)
+from jaxrl_entropy.analysis.section import Members, Row, Section, Table
+
+# Metrics of the mean covariance over a part of the tokens, and their names.
+_SPLITS = (
+  (
+    "difficulty",
+    "Covariance by difficulty of the prompt",
+    "share of right answers in the group",
+    (("low", "below 1/3"), ("middle", "1/3 to 2/3"), ("high", "above 2/3")),
+  ),
+  (
+    "outcome",
+    "Covariance by outcome",
+    "response",
+    (("correct", "right"), ("incorrect", "wrong")),
+  ),
+  (
+    "position",
+    "Covariance by position in the response",
+    "quarter of the response",
+    (("q1", "first"), ("q2", "second"), ("q3", "third"), ("q4", "last")),
+  ),
+)
 
 
-def covariance(study: runs.Study) -> Section | None:
+def covariance(study: studies.Study) -> Section | None:
   """The probe's exact covariance against the entropy change it predicts."""
   found = {
-    label: (members[0], agreement)
+    label: (members, agreement)
     for label, members in study.variants.items()
-    if (agreement := dynamics.probe(members[0])) is not None
+    if (agreement := dynamics.probe(members)) is not None
   }
   if not found:
     return None
-  palette = plots.colors(list(study.variants))
-  panels, rows = {}, []
-  for index, (label, (run, agreement)) in enumerate(found.items()):
-    panels[f"probe_{index}"] = _probe_panel(label, run, palette[label])
-    rows.append(
-      (
-        label,
-        agreement.steps,
-        agreement.correlation,
-        agreement.slope,
-        agreement.same_sign,
-        agreement.positive,
-      )
-    )
+  palette = style.colors(list(study.variants))
+  panels = {
+    f"probe_{index}": _probe_panel(label, members, palette[label])
+    for index, (label, (members, _)) in enumerate(found.items())
+  }
   label, (_, lead) = next(iter(found.items()))
   sentence = (
     f"On {label}'s fixed states the covariance was positive on "
     f"{lead.positive:.0%} of {lead.steps} steps and agreed with the measured "
     f"change of entropy in sign on {lead.same_sign:.0%} (correlation "
-    f"{lead.correlation:.2f}, slope {lead.slope:.2f}; the first-order theory "
-    "says 1)."
+    f"{lead.correlation:.2f}, slope {lead.slope:.2f}; first-order theory, the "
+    "dashed line, says 1)."
   )
-  columns = (
-    "method",
-    "steps",
-    "correlation",
-    "slope",
-    "same sign",
-    "covariance > 0",
-  )
+  rows = [(label, *_row(agreement)) for label, (_, agreement) in found.items()]
   return Section(
     "covariance",
     "Covariance against the fall of entropy",
+    sentence,
+    panels,
+    Table(("method", *_COLUMNS), rows),
+  )
+
+
+def group_wise(study: studies.Study) -> Section | None:
+  """Covariances estimated from sampled tokens, over all groups or filtered."""
+  rows: list[Row] = []
+  parts = []
+  for label, members in study.variants.items():
+    for key, groups in (
+      ("cov/mean", "all"),
+      ("cov/filtered_mean", "informative"),
+    ):
+      if found := dynamics.group_wise(members, key):
+        rows.append((label, groups, *_row(found)))
+        parts.append(f"{found.correlation:.2f} over {groups} groups of {label}")
+  lines = section.curves(study, "cov/mean")
+  if not rows or not lines:
+    return None
+  sentence = (
+    "Estimated from sampled tokens, minus the covariance and the change of "
+    f"entropy to the next step correlate by {section.listing(parts[:2])}; a "
+    "group of equal rewards counts as zero among all groups."
+  )
+  return Section(
+    "group_wise",
+    "Covariance estimated from samples",
+    sentence,
+    {"mean": plots.lines("Mean covariance, all groups", lines)},
+    Table(("method", "groups", *_COLUMNS), rows),
+  )
+
+
+def tail(study: studies.Study) -> Section | None:
+  """Mean covariance of the tokens with the highest one."""
+  keys = {f"top_{p}pct_mean": f"{p}%" for p in dynamics.TAIL_PERCENTS}
+  means = _means(study, keys)
+  if not means:
+    return None
+  label, lead = next(iter(means.items()))
+  top, half = lead[0], lead[-1]
+  sentence = (
+    f"The top 0.02% of {label}'s tokens had a mean covariance of {top:.3g}, "
+    f"{top / half:.0f} times that of the top half ({half:.3g})."
+  )
+  panel = plots.bars(
+    "Mean covariance",
+    list(keys.values()),
+    means,
+    style.colors(list(study.variants)),
+    x_label="tokens of highest covariance",
+    logarithmic=True,
+  )
+  return Section(
+    "tail",
+    "The tail of the covariance",
+    sentence,
+    {"tail": panel},
+    Table(
+      ("method", *(f"top {name}" for name in keys.values())),
+      [(k, *values) for k, values in means.items()],
+    ),
+  )
+
+
+def splits(study: studies.Study) -> Section | None:
+  """Mean covariance by difficulty, outcome and position."""
+  palette = style.colors(list(study.variants))
+  panels: dict[str, Figure] = {}
+  rows: list[Row] = []
+  parts = []
+  for split, title, x_label, names in _SPLITS:
+    keys = {f"{split}_{key}": name for key, name in names}
+    means = _means(study, keys)
+    if not means:
+      continue
+    panels[split] = plots.bars(
+      title, list(keys.values()), means, palette, x_label=x_label
+    )
+    for label, values in means.items():
+      rows += [
+        (label, split, name, value)
+        for name, value in zip(keys.values(), values, strict=True)
+      ]
+    label, lead = next(iter(means.items()))
+    highest = list(keys.values())[int(np.argmax(lead))]
+    parts.append(f"by {split} for {highest} ({max(lead):.3g})")
+  if not panels:
+    return None
+  sentence = (
+    f"The mean covariance of {rows[0][0]} is highest {section.listing(parts)}."
+  )
+  columns = ("method", "split", "part", "mean covariance")
+  return Section(
+    "splits",
+    "Where the covariance sits",
     sentence,
     panels,
     Table(columns, rows),
   )
 
 
-def group_wise(study: runs.Study) -> Section | None:
-  """Covariances estimated from sampled tokens, over all groups or filtered."""
-  rows = []
+_COLUMNS = ("steps", "correlation", "slope", "same sign", "covariance > 0")
+
+
+def _row(found: dynamics.Agreement) -> Row:
+  return (
+    found.steps,
+    found.correlation,
+    found.slope,
+    found.same_sign,
+    found.positive,
+  )
+
+
+def _means(
+  study: studies.Study, keys: dict[str, str]
+) -> dict[str, list[float]]:
+  """Means over steps and seeds of `cov/<key>`, for variants that have all."""
+  means = {}
   for label, members in study.variants.items():
-    for key, groups in (
-      ("cov/mean", "all"),
-      ("cov/filtered_mean", "informative"),
-    ):
-      agreement = dynamics.group_wise(members[0], key)
-      if agreement is not None:
-        rows.append(
-          (
-            label,
-            groups,
-            agreement.correlation,
-            agreement.same_sign,
-            agreement.positive,
-          )
-        )
-  lines = section.curves(study, "cov/mean")
-  if not rows or not lines:
-    return None
-  label, _, correlation, _, positive = rows[0]
-  sentence = (
-    f"Over all sampled tokens of {label}, groups of equal rewards counted as "
-    f"zero, the covariance was positive on {positive:.0%} of steps; its "
-    "correlation with the next step's change of entropy was "
-    f"{-correlation:.2f} (a fall follows a positive covariance where this is "
-    "negative)."
-  )
-  columns = ("method", "groups", "correlation", "same sign", "covariance > 0")
-  return Section(
-    "group_wise",
-    "Covariance estimated from samples",
-    sentence,
-    {"mean": plots.lines("Mean covariance", lines)},
-    Table(columns, rows),
-  )
+    values = [_mean(members, f"cov/{key}") for key in keys]
+    if np.isfinite(values).all():
+      means[label] = values
+  return means
 
 
-def tail(study: runs.Study) -> Section | None:
-  """Mean covariance of the tokens with the highest one."""
-  variants = study.variants
-  means = {
-    label: found
-    for label, members in variants.items()
-    if len(found := dynamics.tail(members[0])) == len(dynamics.TAIL_PERCENTS)
-  }
-  if not means:
-    return None
-  names = [f"top {percent} %" for percent in dynamics.TAIL_PERCENTS]
-  heights = {label: list(found.values()) for label, found in means.items()}
-  label, lead = next(iter(means.items()))
-  sentence = (
-    f"The top 0.02 % of {label}'s tokens had a mean covariance of "
-    f"{lead['0.02']:.2f}, the top half {lead['50']:.2f}: a few tokens carry "
-    "much of it."
-    if lead["0.02"] > 10 * lead["50"]
-    else f"The top 0.02 % of {label}'s tokens had a mean covariance of "
-    f"{lead['0.02']:.2f}, the top half {lead['50']:.2f}."
-  )
-  panel = plots.bars(
-    "Mean covariance",
-    [f"{percent} %" for percent in dynamics.TAIL_PERCENTS],
-    heights,
-    plots.colors(list(variants)),
-    x_label="tokens of highest covariance",
-    logarithmic=True,
-  )
-  rows = [(label, *found) for label, found in heights.items()]
-  return Section(
-    "tail",
-    "The tail of the covariance",
-    sentence,
-    {"tail": panel},
-    Table(("method", *names), rows),
-  )
+def _mean(members: Members, key: str) -> float:
+  return section.over_seeds(
+    members, lambda run: dynamics.mean_covariance(run, key)
+  ).mean
 
 
-def _probe_panel(label: str, run: runs.Run, color: str):
-  predicted, measured = run.table(
-    dynamics.PROBE_MINUS_COV, dynamics.PROBE_DELTA
-  ).T
+def _probe_panel(label: str, members: Members, color: str) -> Figure:
+  predicted, measured = dynamics.probe_points(members)
   ends = np.array([predicted.min(), predicted.max()])
   return plots.scatter(
     label,
     [plots.Cloud("", predicted, measured, color)],
-    [plots.Line("", ends, ends, plots.MUTED, style="--")],
-    x_label="minus covariance: predicted change (nats)",
+    [plots.Line("", ends, ends, style.MUTED, style="--")],
+    x_label="minus covariance: predicted change of entropy (nats)",
     zero_lines=True,
   )

@@ -100,6 +100,18 @@ def points(run: runs.Run, window: int = 5) -> tuple[Array, Array]:
   return table[:, 0], table[:, 1]
 
 
+def pooled(members: Sequence[runs.Run]) -> tuple[Array, Array]:
+  """The `points` of several runs, one run after the other."""
+  each = [points(run) for run in members]
+  entropy, score = (np.concatenate(parts) for parts in zip(*each, strict=True))
+  return entropy, score
+
+
+def is_enough(entropy: Array) -> bool:
+  """Whether there are points enough, at different entropies, for a fit."""
+  return len(entropy) >= MIN_POINTS and np.ptp(entropy) > 0
+
+
 def fit(entropy: Array, score: Array) -> Law:
   """Fits the law by Huber's robust regression, which is linear in exp(H).
 
@@ -111,7 +123,7 @@ def fit(entropy: Array, score: Array) -> Law:
     ValueError: fewer than `MIN_POINTS` points, or one entropy only.
   """
   entropy, score = np.asarray(entropy, float), np.asarray(score, float)
-  if len(entropy) < MIN_POINTS or np.ptp(entropy) == 0:
+  if not is_enough(entropy):
     raise ValueError(
       f"A law needs {MIN_POINTS} points at different entropies; got "
       f"{len(entropy)} points at {len(np.unique(entropy))} entropies."

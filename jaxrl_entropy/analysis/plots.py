@@ -4,71 +4,21 @@ A panel is one set of axes, narrow enough for a phone; a figure of the report is
 a row of panels. Text is drawn as it is (no mathtext): names come from files.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import io
-import re
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 import numpy as np
 
+from jaxrl_entropy.analysis import style
+
 Array = np.ndarray
 
-INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 _SIZE = (3.9, 2.75)  # inches
-_METHOD_COLORS = {
-  "GRPO": "#3e4c59",
-  "Clip-Cov": "#d64545",
-  "KL-Cov": "#2186eb",
-  "Clip-higher": "#e09b13",
-  "RLOO": "#7b5ea7",
-  "REINFORCE++": "#2f8f6b",
-  "PRIME": "#b5508c",
-}
-_OTHER_COLORS = (
-  "#9b6a3c",
-  "#17a2a2",
-  "#8a8f2a",
-  "#c26dbc",
-  "#5c7cfa",
-  "#829ab1",
-)
-_STYLE = {
-  "font.family": "DejaVu Sans",
-  "font.size": 8.5,
-  "text.color": INK,
-  "text.parse_math": False,
-  "axes.edgecolor": GRID,
-  "axes.labelcolor": MUTED,
-  "axes.labelsize": 8,
-  "axes.titlesize": 9.5,
-  "axes.titlelocation": "left",
-  "axes.titlepad": 9,
-  "axes.spines.top": False,
-  "axes.spines.right": False,
-  "axes.spines.left": False,
-  "axes.grid": True,
-  "axes.grid.axis": "y",
-  "axes.axisbelow": True,
-  "axes.formatter.use_mathtext": False,
-  "axes.formatter.limits": (-4, 5),
-  "grid.color": GRID,
-  "grid.linewidth": 0.7,
-  "xtick.color": MUTED,
-  "ytick.color": MUTED,
-  "xtick.labelsize": 8,
-  "ytick.labelsize": 8,
-  "xtick.major.size": 0,
-  "ytick.major.size": 0,
-  "lines.linewidth": 1.6,
-  "lines.solid_capstyle": "round",
-  "svg.fonttype": "none",
-}
-# The page's own font replaces matplotlib's in an SVG.
-_SVG_FONT = "system-ui, -apple-system, &quot;Segoe UI&quot;, Arial, sans-serif"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,24 +51,12 @@ class Cloud:
   color: str
 
 
-def colors(labels: Sequence[str]) -> dict[str, str]:
-  """A colour for each variant; variants of one method share its hue.
+@dataclasses.dataclass(frozen=True)
+class Image:
+  """A drawn figure: an SVG document, and the bytes of a PNG."""
 
-  A label starts with its method's name, as in `Clip-Cov fraction=0.01`.
-  """
-  others = iter(_OTHER_COLORS * (1 + len(labels)))
-  bases: dict[str, str] = {}
-  members: dict[str, list[str]] = {}
-  for label in labels:
-    method = label.split(" ")[0]
-    if method not in bases:
-      bases[method] = _METHOD_COLORS.get(method) or next(others)
-    members.setdefault(method, []).append(label)
-  return {
-    label: _lighter(bases[method], 0.62 * index / max(len(group) - 1, 1))
-    for method, group in members.items()
-    for index, label in enumerate(group)
-  }
+  svg: str
+  png: bytes
 
 
 def lines(
@@ -126,7 +64,7 @@ def lines(
   curves: Sequence[Line],
   *,
   x_label: str = "step",
-  floor: float | None = None,
+  shaded: tuple[float, float] | None = None,
 ) -> Figure:
   """Curves with their names at their ends.
 
@@ -134,7 +72,7 @@ def lines(
     title: what is on the vertical axis, with its unit.
     curves: the curves.
     x_label: what is on the horizontal axis.
-    floor: lower end of the vertical axis.
+    shaded: ends of a part of the horizontal axis to mark.
   """
   names = [curve.label for curve in curves]
   with _axes(title, x_label, names) as (figure, axes):
@@ -144,8 +82,8 @@ def lines(
         axes.fill_between(
           curve.x, *curve.band, color=curve.color, alpha=0.13, linewidth=0
         )
-    if floor is not None:
-      axes.set_ylim(bottom=floor)
+    if shaded is not None:
+      axes.axvspan(*shaded, color=style.GRID, alpha=0.6, linewidth=0)
     _label_ends(axes, curves)
   return figure
 
@@ -157,13 +95,26 @@ def scatter(
   *,
   x_label: str,
   zero_lines: bool = False,
+  logarithmic: bool = False,
 ) -> Figure:
-  """Points, and curves through them with their names at their ends."""
-  names = [each.label for each in (*clouds, *curves)]
+  """Points, and curves through them with their names at their ends.
+
+  Args:
+    title: what is on the vertical axis, with its unit.
+    clouds: the points.
+    curves: the curves.
+    x_label: what is on the horizontal axis.
+    zero_lines: whether to draw both axes through the origin.
+    logarithmic: whether the horizontal axis is logarithmic.
+  """
+  names = [cloud.label for cloud in clouds]
+  names += [curve.label for curve in curves]
   with _axes(title, x_label, names) as (figure, axes):
     if zero_lines:
-      axes.axhline(0, color=MUTED, linewidth=0.6)
-      axes.axvline(0, color=MUTED, linewidth=0.6)
+      axes.axhline(0, color=style.MUTED, linewidth=0.6)
+      axes.axvline(0, color=style.MUTED, linewidth=0.6)
+    if logarithmic:
+      axes.set_xscale("log")
     for cloud in clouds:
       axes.plot(
         cloud.x,
@@ -186,8 +137,8 @@ def scatter(
 def bars(
   title: str,
   names: Sequence[str],
-  groups: dict[str, Sequence[float]],
-  palette: dict[str, str],
+  groups: Mapping[str, Sequence[float]],
+  palette: Mapping[str, str],
   *,
   x_label: str,
   logarithmic: bool = False,
@@ -211,21 +162,14 @@ def bars(
   return figure
 
 
-def svg(figure: Figure, name: str) -> str:
-  """The figure as an SVG document, the same for the same figure and name."""
-  buffer = io.StringIO()
-  with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-  text = re.sub(r"'DejaVu Sans'", _SVG_FONT, buffer.getvalue())
-  return text[text.index("<svg") :]
-
-
-def png(figure: Figure) -> bytes:
-  """The figure as a PNG image at 200 dots an inch."""
-  buffer = io.BytesIO()
-  with mpl.rc_context(_STYLE):
-    figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
-  return buffer.getvalue()
+def render(figure: Figure, name: str) -> Image:
+  """Draws a figure; the same figure and name give the same bytes."""
+  vector, raster = io.StringIO(), io.BytesIO()
+  with mpl.rc_context({**style.STYLE, "svg.hashsalt": name}):
+    figure.savefig(vector, format="svg", metadata={"Date": None})
+    figure.savefig(raster, format="png", dpi=200, metadata={"Software": None})
+  svg = vector.getvalue().replace("'DejaVu Sans'", style.SVG_FONT)
+  return Image(svg[svg.index("<svg") :], raster.getvalue())
 
 
 @contextlib.contextmanager
@@ -233,14 +177,15 @@ def _axes(
   title: str, x_label: str, names: Sequence[str]
 ) -> Iterator[tuple[Figure, Axes]]:
   """Axes that leave room for the longest name on their right."""
-  with mpl.rc_context(_STYLE):
+  with mpl.rc_context(style.STYLE):
     figure = Figure(figsize=_SIZE)
-    left, longest = 0.115, max(map(len, names), default=0)
+    left, longest = 0.135, max(map(len, names), default=0)
     width = 1 - left - min(0.4, 0.05 + 0.0185 * longest)
     axes = figure.add_axes((left, 0.17, width, 0.7))
     axes.set_title(title, x=-left / width, fontweight="bold")
     axes.set_xlabel(x_label)
     axes.margins(x=0.02)
+    axes.locator_params(nbins=5)
     yield figure, axes
 
 
@@ -251,9 +196,8 @@ def _label_ends(axes: Axes, curves: Sequence[Line]) -> None:
     return
   low, high = axes.get_ylim()
   ends = np.array([curve.y[-1] for curve in named])
-  for curve, place in zip(
-    named, _spread(ends, 0.075 * (high - low)), strict=True
-  ):
+  places = _spread(ends, 0.075 * (high - low), low)
+  for curve, place in zip(named, places, strict=True):
     axes.annotate(
       curve.label,
       (1.025, place),
@@ -265,8 +209,8 @@ def _label_ends(axes: Axes, curves: Sequence[Line]) -> None:
     )
 
 
-def _spread(places: Array, gap: float) -> Array:
-  """Moves places apart until neighbours are `gap` from each other."""
+def _spread(places: Array, gap: float, low: float) -> Array:
+  """Moves places apart until neighbours are `gap` apart, none below `low`."""
   order = np.argsort(places)
   spread = places[order].astype(float)
   for _ in range(100):
@@ -276,6 +220,7 @@ def _spread(places: Array, gap: float) -> Array:
     push = np.maximum(short, 0) / 2
     spread[:-1] -= push
     spread[1:] += push
+  spread += max(0.0, low - spread[0])
   result = np.empty_like(spread)
   result[order] = spread
   return result
@@ -291,9 +236,3 @@ def _legend(axes: Axes) -> None:
     labelcolor="linecolor" if not axes.patches else None,
     fontsize=8.5,
   )
-
-
-def _lighter(color: str, amount: float) -> str:
-  """The colour moved towards white: 0 keeps it, 1 is white."""
-  rgb = np.array(mpl.colors.to_rgb(color))
-  return mpl.colors.to_hex(rgb + (1 - rgb) * amount)

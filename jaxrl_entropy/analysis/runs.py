@@ -5,7 +5,7 @@ killed in the middle of a line, so reading never fails on content: what cannot
 be used is left out and named in `Run.notes`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import json
 import math
@@ -18,15 +18,13 @@ from jaxrl_entropy.errors import UserError
 
 METRICS = "metrics.jsonl"
 CONFIG = "config.json"
-# What may differ between the runs of one variant.
-_NO_SETTINGS = ("seed", "name", "pretrain.folder")
-
+BASELINE = "GRPO"
 ENTROPY = "entropy/token_mean"
 HELD_OUT = "eval/held_out/accuracy"
 TRAIN_ACCURACY = "reward/accuracy"
 
-_METHOD_NAMES = {
-  "grpo": "GRPO",
+METHOD_NAMES = {
+  "grpo": BASELINE,
   "dr_grpo": "Dr. GRPO",
   "rloo": "RLOO",
   "reinforce_pp": "REINFORCE++",
@@ -108,56 +106,13 @@ class Run:
     """The algorithm: the loss, or the advantage under plain GRPO."""
     advantage = str(self.setting("advantage.name", "grpo"))
     key = advantage if self.loss == "grpo" else self.loss
-    return _METHOD_NAMES.get(key, key)
+    return METHOD_NAMES.get(key, key)
 
   @property
   def accuracy_key(self) -> str:
     """Accuracy on the held-out set; on the training prompts where none is."""
     has_eval = any(HELD_OUT in record for record in self.records)
     return HELD_OUT if has_eval else TRAIN_ACCURACY
-
-
-@dataclasses.dataclass(frozen=True)
-class Study:
-  """Several runs that a report compares.
-
-  Attributes:
-    name: the folder's name.
-    runs: the runs, by name.
-    notes: what could not be read, in words.
-  """
-
-  name: str
-  runs: Sequence[Run]
-  notes: tuple[str, ...] = ()
-
-  @property
-  def variants(self) -> dict[str, list[Run]]:
-    """Runs that differ in nothing but their seed, under a name for each group.
-
-    The name is the method's, and the settings that set one group apart from
-    others of the same method: `Clip-Cov fraction=0.01`.
-    """
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in self.runs:
-      groups.setdefault((run.method, _settings_key(run)), []).append(run)
-    by_method: dict[str, list[list[Run]]] = {}
-    for (method, _), members in groups.items():
-      by_method.setdefault(method, []).append(members)
-    ordered = sorted(by_method.items(), key=lambda item: _rank(item[0]))
-    return {
-      label: members
-      for method, variants in ordered
-      for label, members in _label(method, variants)
-    }
-
-  @property
-  def baseline(self) -> tuple[str, list[Run]] | None:
-    """The first variant of plain GRPO, or None."""
-    for label, members in self.variants.items():
-      if members[0].method == _METHOD_NAMES["grpo"]:
-        return label, members
-    return None
 
 
 def load(workdir: str | pathlib.Path) -> Run:
@@ -175,32 +130,6 @@ def load(workdir: str | pathlib.Path) -> Run:
   records, notes = _read_metrics(path)
   config, config_notes = _read_config(workdir / CONFIG)
   return Run(workdir.resolve().name, config, records, notes + config_notes)
-
-
-def load_study(folder: str | pathlib.Path) -> Study:
-  """Reads a folder with one run a sub-folder; or the folder of a single run.
-
-  Folders whose records hold no entropy (a warm start's) are left out.
-
-  Raises:
-    UserError: no run is in the folder.
-  """
-  folder = pathlib.Path(folder)
-  single = (folder / METRICS).is_file()
-  workdirs = (
-    [folder]
-    if single
-    else sorted(p.parent for p in folder.glob(f"*/{METRICS}"))
-  )
-  found = [load(workdir) for workdir in workdirs]
-  runs = [run for run in found if len(run.series(ENTROPY))]
-  if not runs:
-    raise UserError(
-      f"{folder} holds no run with {ENTROPY!r} in a {METRICS}: give the "
-      "workdir of a training run, or a folder with one workdir a run."
-    )
-  notes = tuple(f"{run.name}: {note}" for run in runs for note in run.notes)
-  return Study(folder.resolve().name, runs, notes)
 
 
 def _number(value: Any) -> float:
@@ -221,7 +150,7 @@ def _read_metrics(
       bad.append(number)
     else:
       by_step[record["step"]] = record
-  notes = ()
+  notes: tuple[str, ...] = ()
   if bad:
     numbers = ", ".join(map(str, bad[:8])) + (", ..." if len(bad) > 8 else "")
     notes = (f"{METRICS}: {len(bad)} unreadable line(s) left out: {numbers}",)
@@ -251,45 +180,3 @@ def _read_config(
       f"{CONFIG} is not a JSON object: the method is taken from the name",
     )
   return content.get("config", content), ()
-
-
-def _flat(
-  node: Mapping[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, Any]]:
-  for key, value in node.items():
-    if isinstance(value, Mapping):
-      yield from _flat(value, f"{prefix}{key}.")
-    else:
-      yield f"{prefix}{key}", value
-
-
-def _settings(run: Run) -> dict[str, Any]:
-  """The settings that make a run what it is: all but its seed and name."""
-  return {k: v for k, v in _flat(run.config) if k not in _NO_SETTINGS}
-
-
-def _settings_key(run: Run) -> str:
-  return json.dumps(sorted(_settings(run).items()), default=str)
-
-
-def _rank(method: str) -> tuple[int, str]:
-  known = list(_METHOD_NAMES.values())
-  return (known.index(method) if method in known else len(known), method)
-
-
-def _label(
-  method: str, variants: Sequence[list[Run]]
-) -> Iterator[tuple[str, list[Run]]]:
-  """Names each variant by the settings in which it differs from the others."""
-  settings = [_settings(members[0]) for members in variants]
-  keys = sorted({key for setting in settings for key in setting})
-  differing = [
-    key for key in keys if len({str(s.get(key)) for s in settings}) > 1
-  ]
-  for setting, members in zip(settings, variants, strict=True):
-    parts = [
-      f"{key.rsplit('.', 1)[-1]}={setting[key]}"
-      for key in differing
-      if key in setting
-    ]
-    yield " ".join([method, *parts]), members

@@ -6,9 +6,11 @@ import dataclasses
 from matplotlib.figure import Figure
 import numpy as np
 
-from jaxrl_entropy.analysis import plots, runs
+from jaxrl_entropy.analysis import plots, runs, stats, studies, style
 
 Cell = str | float | int | None
+Row = Sequence[Cell]
+Members = Sequence[runs.Run]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Table:
   """The numbers of a section; a NaN or None cell was not measured."""
 
   columns: Sequence[str]
-  rows: Sequence[Sequence[Cell]]
+  rows: Sequence[Row]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,40 +40,51 @@ class Section:
   table: Table
 
 
-Builder = Callable[[runs.Study], Section | None]
+Builder = Callable[[studies.Study], Section | None]
 """Makes a section, or None where the study lacks its data."""
 
 
-def mean_over(members: Sequence[runs.Run], measure: Callable) -> float:
-  """Mean of a per-run number over the runs that have it; NaN without any."""
-  values = np.array([measure(run) for run in members], dtype=float)
-  values = values[np.isfinite(values)]
-  return float(values.mean()) if len(values) else float("nan")
+def over_seeds(
+  members: Members, measure: Callable[[runs.Run], float]
+) -> stats.Estimate:
+  """A number of each run, over the runs that have it."""
+  return stats.estimate([measure(run) for run in members])
 
 
 def curve(
-  label: str, members: Sequence[runs.Run], key: str, color: str
+  label: str, members: Members, key: str, color: str
 ) -> plots.Line | None:
-  """The mean over seeds at the steps they share, with their range around it."""
+  """The mean over seeds at the steps they share, with their range around it.
+
+  A metric of every step is smoothed over a fortieth of the run.
+  """
   found = [series for run in members if len(series := run.series(key))]
   if not found:
     return None
   steps = found[0].steps
   for series in found[1:]:
     steps = np.intersect1d(steps, series.steps)
-  values = np.array([s.values[np.isin(s.steps, steps)] for s in found])
+  values = np.array([_smooth(s.values[np.isin(s.steps, steps)]) for s in found])
   band = (values.min(axis=0), values.max(axis=0)) if len(found) > 1 else None
   return plots.Line(label, steps, values.mean(axis=0), color, band)
 
 
-def curves(study: runs.Study, key: str) -> list[plots.Line]:
+def curves(study: studies.Study, key: str) -> list[plots.Line]:
   """A curve for every variant that records `key`."""
   variants = study.variants
-  palette = plots.colors(list(variants))
+  palette = style.colors(list(variants))
   lines = [
     curve(k, members, key, palette[k]) for k, members in variants.items()
   ]
   return [line for line in lines if line is not None]
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+  """Centred moving average; the window shrinks at the ends."""
+  half = len(values) // 80
+  window = np.ones(2 * half + 1)
+  weight = np.convolve(np.ones_like(values), window, "same")
+  return np.convolve(values, window, "same") / weight
 
 
 def listing(parts: Sequence[str]) -> str:

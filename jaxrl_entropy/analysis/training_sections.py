@@ -1,45 +1,57 @@
 """Sections on what training did: curves by method, collapse, results."""
 
+from collections.abc import Callable
+import functools
 import math
 
-from jaxrl_entropy.analysis import dynamics, plots, runs, section
-from jaxrl_entropy.analysis.section import Section, Table
+from jaxrl_entropy.analysis import (
+  dynamics,
+  plots,
+  runs,
+  section,
+  studies,
+  style,
+)
+from jaxrl_entropy.analysis.section import Members, Row, Section, Table
 
+_PAPER_ENTROPY_SHARE, _PAPER_GAIN_SHARE = 0.73, 0.76
 _CURVES = (
-  (runs.ENTROPY, "entropy", "Entropy (nats/token)", 0.0),
-  (runs.HELD_OUT, "held_out", "Held-out accuracy", None),
-  ("response/length", "length", "Response length (tokens)", None),
-  ("select/share", "selected", "Selected tokens (share)", 0.0),
-  (runs.TRAIN_ACCURACY, "training", "Accuracy on training prompts", None),
+  (runs.ENTROPY, "entropy", "Entropy (nats/token)"),
+  (runs.HELD_OUT, "held_out", "Held-out accuracy"),
+  (runs.TRAIN_ACCURACY, "training", "Accuracy on training prompts"),
+  ("response/length", "length", "Response length (tokens)"),
+  ("select/share", "selected", "Selected tokens (share)"),
 )
 _EVAL = "eval/held_out/"
 
 
-def methods(study: runs.Study) -> Section:
+def methods(study: studies.Study) -> Section:
   """Entropy, accuracy, length and selected share of every variant."""
-  panels = {}
-  for key, name, title, floor in _CURVES:
-    if lines := section.curves(study, key):
-      panels[name] = plots.lines(title, lines, floor=floor)
-  rows, parts = [], []
+  panels = {
+    name: plots.lines(title, lines)
+    for key, name, title in _CURVES
+    if (lines := section.curves(study, key))
+  }
+  rows: list[Row] = []
+  parts = []
   for label, members in study.variants.items():
-    start, end = (_mean(members, runs.ENTROPY, f) for f in _ENDS)
-    before, after = (_mean_accuracy(members, f) for f in _ENDS)
-    length = _mean(members, "response/length", dynamics.final)
-    selected = _mean(members, "select/share", dynamics.final)
-    rows.append(
-      (label, len(members), start, end, before, after, length, selected)
+    entropy = _first_and_final(members, lambda run: runs.ENTROPY)
+    accuracy = _first_and_final(members, lambda run: run.accuracy_key)
+    length, selected = (
+      _mean(members, functools.partial(_final, key=key))
+      for key in ("response/length", "select/share")
     )
-    parts.append(f"{label} from {start:.3f} to {end:.3f}")
+    rows.append((label, len(members), *entropy, *accuracy, length, selected))
+    parts.append(f"{label} from {entropy[0]:.3f} to {entropy[1]:.3f}")
   columns = (
     "method",
     "runs",
-    "entropy, start",
-    "entropy, end",
-    "accuracy, start",
-    "accuracy, end",
-    "length, end",
-    "selected share, end",
+    "entropy, first",
+    "entropy, final",
+    "accuracy, first",
+    "accuracy, final",
+    "length, final",
+    "selected share, final",
   )
   sentence = f"Entropy went, in nats a token, for {section.listing(parts)}."
   return Section(
@@ -47,7 +59,7 @@ def methods(study: runs.Study) -> Section:
   )
 
 
-def collapse(study: runs.Study) -> Section | None:
+def collapse(study: studies.Study) -> Section | None:
   """The share of drop and gain that falls in the first twelfth of training."""
   if study.baseline is None:
     return None
@@ -55,77 +67,74 @@ def collapse(study: runs.Study) -> Section | None:
   found = [c for run in members if (c := dynamics.collapse(run)) is not None]
   if not found:
     return None
-  entropy = section.mean_over(members, lambda run: _share(run, "entropy_share"))
-  gain = section.mean_over(members, lambda run: _share(run, "gain_share"))
-  color = plots.colors([label])[label]
-  key = members[0].accuracy_key
-  panels = {
-    name: plots.lines(title, [line])
-    for name, title, line in (
-      (
-        "entropy",
-        "Entropy (nats/token)",
-        section.curve("", members, runs.ENTROPY, color),
-      ),
-      ("accuracy", "Accuracy", section.curve("", members, key, color)),
-    )
-    if line is not None
-  }
+  entropy = sum(c.entropy_share for c in found) / len(found)
+  gain = sum(c.gain_share for c in found) / len(found)
+  color = style.colors([label])[label]
+  panels = {}
+  for name, title, key in (
+    ("entropy", "Entropy (nats/token)", runs.ENTROPY),
+    ("accuracy", "Accuracy", members[0].accuracy_key),
+  ):
+    line = section.curve("", members, key, color)
+    if line is not None:
+      until = line.x[0] + found[0].fraction * (line.x[-1] - line.x[0])
+      panels[name] = plots.lines(title, [line], shaded=(line.x[0], until))
   sentence = (
-    f"The first twelfth of {label}'s training took {entropy:.0%} of its whole "
-    f"change of entropy and {gain:.0%} of its whole gain of accuracy "
-    "(the paper reports 73 % and 76 %)."
+    f"The first twelfth of {label}'s training (shaded) took {entropy:.0%} of "
+    f"its whole change of entropy and {gain:.0%} of its whole gain of accuracy "
+    f"(the paper reports {_PAPER_ENTROPY_SHARE:.0%} and "
+    f"{_PAPER_GAIN_SHARE:.0%})."
   )
-  rows = [("entropy drop", entropy, 0.73), ("accuracy gain", gain, 0.76)]
+  rows = [
+    ("entropy drop", entropy, _PAPER_ENTROPY_SHARE),
+    ("accuracy gain", gain, _PAPER_GAIN_SHARE),
+  ]
   table = Table(("share in the first 1/12", "this study", "paper"), rows)
   return Section("collapse", "Entropy collapse", sentence, panels, table)
 
 
-def final_table(study: runs.Study) -> Section | None:
-  """Every held-out measure at the end of training."""
+def results(study: studies.Study) -> Section | None:
+  """Every held-out measure at the end of training, over seeds."""
   measures = sorted(
-    {
-      key
-      for run in study.runs
-      for key in run.metrics
-      if key.startswith(_EVAL) and len(run.series(key))
-    }
+    {key for run in study.runs for key in run.metrics if key.startswith(_EVAL)}
   )
   if not measures:
     return None
-  rows = []
+  ends = [functools.partial(_final, key=key) for key in measures]
+  rows: list[Row] = []
+  best, best_score = "", -math.inf
   for label, members in study.variants.items():
-    values = [_mean(members, key, _last) for key in measures]
-    rows.append((label, len(members), *values))
-  best = max(
-    (row for row in rows if not math.isnan(row[2])), key=lambda row: row[2]
+    rows.append(
+      (
+        label,
+        len(members),
+        *(str(section.over_seeds(members, end)) for end in ends),
+      )
+    )
+    score = _mean(members, dynamics.final_score)
+    if score > best_score:
+      best, best_score = label, score
+  sentence = (
+    f"{best} ended with the highest accuracy seen, {best_score:.3f}; an order "
+    "of methods whose intervals overlap is not established."
   )
   names = [key.removeprefix(_EVAL) for key in measures]
-  sentence = (
-    f"At the last evaluation {best[0]} had the highest {names[0]} "
-    f"({best[2]:.3f}); the order of methods is as sure as their seeds are many."
-  )
   table = Table(("method", "runs", *names), rows)
-  return Section("final", "Held-out results at the end", sentence, {}, table)
+  return Section("results", "Held-out results at the end", sentence, {}, table)
 
 
-_ENDS = (dynamics.first, dynamics.final)
+def _final(run: runs.Run, key: str) -> float:
+  return dynamics.final(run.series(key))
 
 
-def _last(series: runs.Series) -> float:
-  return float(series.values[-1]) if len(series) else math.nan
+def _mean(members: Members, measure: Callable[[runs.Run], float]) -> float:
+  return section.over_seeds(members, measure).mean
 
 
-def _mean(members, key, measure) -> float:
-  return section.mean_over(members, lambda run: measure(run.series(key)))
-
-
-def _mean_accuracy(members, measure) -> float:
-  return section.mean_over(
-    members, lambda run: measure(run.series(run.accuracy_key))
+def _first_and_final(
+  members: Members, key: Callable[[runs.Run], str]
+) -> tuple[float, float]:
+  return (
+    _mean(members, lambda run: dynamics.first(run.series(key(run)))),
+    _mean(members, lambda run: dynamics.final(run.series(key(run)))),
   )
-
-
-def _share(run: runs.Run, name: str) -> float:
-  found = dynamics.collapse(run)
-  return math.nan if found is None else getattr(found, name)

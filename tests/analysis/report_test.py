@@ -32,7 +32,7 @@ def test_page_says_which_claim_failed(tmp_path):
     if claim["holds"] is False
   ]
   assert failed == ["KL-Cov's final entropy is above GRPO's"]
-  assert "5 held here and 1 did not" in page.read_text()
+  assert "5 held and 1 did not hold" in page.read_text()
 
 
 def test_missing_methods_are_reported_as_not_measured(tmp_path):
@@ -40,7 +40,7 @@ def test_missing_methods_are_reported_as_not_measured(tmp_path):
   page, summary, *_ = report.write(tmp_path)
   claims = json.loads(summary.read_text())["claims"]
   assert {claim["holds"] for claim in claims} == {None}
-  assert "6 could not be measured" in page.read_text()
+  assert "6 not measured" in page.read_text()
 
 
 def test_names_from_files_are_escaped(tmp_path):

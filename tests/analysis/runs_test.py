@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxrl_entropy.analysis import runs
+from jaxrl_entropy.analysis import runs, studies
 from jaxrl_entropy.errors import UserError
 from tests.analysis import synthetic
 
@@ -61,7 +61,7 @@ def test_folder_without_metrics_is_an_error(tmp_path):
 def test_study_leaves_out_a_warm_start(tmp_path):
   synthetic.write_study(tmp_path)
   write(tmp_path / "pretrain", b'{"step": 0, "loss": 2.0}')
-  study = runs.load_study(tmp_path)
+  study = studies.load(tmp_path)
   assert [run.name for run in study.runs] == ["clip_cov", "grpo", "kl_cov"]
 
 
@@ -76,7 +76,7 @@ def test_seeds_are_one_variant_and_settings_tell_variants_apart(tmp_path):
         settings={"fraction": fraction},
       )
   synthetic.write_run(tmp_path / "rloo", advantage="rloo")
-  study = runs.load_study(tmp_path)
+  study = studies.load(tmp_path)
   assert {label: len(m) for label, m in study.variants.items()} == {
     "GRPO": 2,
     "RLOO": 1,

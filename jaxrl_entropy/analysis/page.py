@@ -1,0 +1,169 @@
+"""The report as one HTML page.
+
+The page is whole in itself (images are embedded, there is no script) and reads
+on a phone and on paper. Whatever comes from a file is escaped.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+import html
+
+from jaxrl_entropy.analysis import claims, plots, studies
+from jaxrl_entropy.analysis.section import Cell, Section, Table, listing
+
+_VERDICTS = {True: "held", False: "did not hold", None: "not measured"}
+_RELATION_SIGNS = {"<": "&lt;", ">": "&gt;", ">=": "≥"}
+
+
+def render(
+  study: studies.Study,
+  sections: Sequence[Section],
+  checked: Sequence[claims.Claim],
+  images: Mapping[str, plots.Image],
+) -> str:
+  """The page of a study.
+
+  Args:
+    study: the runs.
+    sections: what to show of them.
+    checked: statements about them.
+    images: the drawn panels, by `<section>_<panel>`.
+  """
+  title = html.escape(study.name)
+  parts = [
+    f"<header><p class=kicker>Entropy report</p><h1>{title}</h1>"
+    f"<p class=lead>{html.escape(_lead(study, checked))}</p></header>",
+    _verdicts(checked),
+    *(_section(section, images) for section in sections),
+    _notes(study),
+  ]
+  return _TEMPLATE.format(title=title, css=_CSS, body="\n".join(parts))
+
+
+def _lead(study: studies.Study, checked: Sequence[claims.Claim]) -> str:
+  verdicts = [each.holds for each in checked]
+  counts = [
+    f"{count} {word}"
+    for verdict, word in _VERDICTS.items()
+    if (count := verdicts.count(verdict))
+  ]
+  steps = max(len(run.records) for run in study.runs)
+  number = f"{len(study.runs)} run{'s' * (len(study.runs) > 1)}"
+  return (
+    f"{number} of up to {steps} steps. Of {len(checked)} statements of the "
+    f"paper: {listing(counts)}."
+  )
+
+
+def _verdicts(checked: Sequence[claims.Claim]) -> str:
+  rows = "".join(
+    f"<tr class={_VERDICTS[each.holds].replace(' ', '-')}>"
+    f"<td>{html.escape(each.claim)}</td>"
+    f"<td>{_cell(each.value)}</td>"
+    f"<td>{_RELATION_SIGNS[each.relation]} {each.threshold:g}</td>"
+    f"<td>{_VERDICTS[each.holds]}</td></tr>"
+    for each in checked
+  )
+  return (
+    "<section id=claims><h2>What held</h2><div class=scroll><table>"
+    "<thead><tr><th>Statement</th><th>Measured</th><th>Asked</th><th>Verdict</th></tr>"
+    f"</thead><tbody>{rows}</tbody></table></div></section>"
+  )
+
+
+def _section(section: Section, images: Mapping[str, plots.Image]) -> str:
+  panels = "".join(
+    f'<img alt="{html.escape(f"{section.title}: {name}")}" src="data:'
+    f'image/svg+xml;base64,{_base64(images[f"{section.name}_{name}"].svg)}">'
+    for name in section.panels
+  )
+  return (
+    f"<section id={section.name}><h2>{html.escape(section.title)}</h2>"
+    f"<p>{html.escape(section.sentence)}</p>"
+    f"<div class=panels>{panels}</div>{_table(section.table)}</section>"
+  )
+
+
+def _table(table: Table) -> str:
+  head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
+  body = "".join(
+    f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>"
+    for row in table.rows
+  )
+  return (
+    f"<div class=scroll><table><thead><tr>{head}</tr></thead>"
+    f"<tbody>{body}</tbody></table></div>"
+  )
+
+
+def _cell(cell: Cell) -> str:
+  if cell is None or cell != cell:
+    return "–"
+  if isinstance(cell, float):
+    return f"{cell:.3g}" if abs(cell) < 0.1 else f"{cell:.3f}"
+  return html.escape(str(cell))
+
+
+def _notes(study: studies.Study) -> str:
+  if not study.notes:
+    return ""
+  items = "".join(f"<li>{html.escape(note)}</li>" for note in study.notes)
+  return (
+    f"<section id=notes><h2>Notes on the data</h2><ul>{items}</ul></section>"
+  )
+
+
+def _base64(text: str) -> str:
+  return base64.b64encode(text.encode()).decode()
+
+
+_TEMPLATE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}: entropy report</title>
+<style>{css}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+
+_CSS = """
+:root { color-scheme: light; --ink: #1f2933; --muted: #616e7c;
+  --line: #e4e7eb; }
+body { margin: 0; color: var(--ink); background: #fff;
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Arial, sans-serif; }
+main { max-width: 56rem; margin: 0 auto; padding: 3rem 1.25rem 4rem; }
+h1 { font-weight: 300; font-size: 2.4rem; letter-spacing: -.02em;
+  line-height: 1.15; margin: 0 0 .6rem; overflow-wrap: anywhere; }
+h2 { font-weight: 400; font-size: 1.45rem; letter-spacing: -.01em;
+  margin: 0 0 .4rem; }
+p { max-width: 44rem; margin: 0 0 1rem; overflow-wrap: anywhere; }
+.kicker { color: var(--muted); font-size: .8rem; letter-spacing: .12em;
+  text-transform: uppercase; margin: 0; }
+.lead { font-size: 1.15rem; font-weight: 300; }
+section { margin-top: 3.2rem; }
+.panels { display: grid; gap: 1rem 1.5rem; margin: 1.2rem 0;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)); }
+.panels img { width: 100%; height: auto; display: block; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .86rem; min-width: 50%;
+  font-variant-numeric: tabular-nums; }
+th { font-weight: 400; color: var(--muted); vertical-align: bottom; }
+th, td { padding: .35rem .9rem .35rem 0; text-align: right;
+  border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child { text-align: left; }
+#claims td:last-child { white-space: nowrap; font-weight: 600; }
+.held td:last-child { color: #1b7a4b; }
+.did-not-hold td:last-child { color: #c0392b; }
+.not-measured td { color: var(--muted); }
+#notes { color: var(--muted); font-size: .86rem; }
+@media print { body { font-size: 10.5pt; } main { max-width: none; padding: 0; }
+  section { break-inside: avoid; margin-top: 1.6rem; }
+  .panels { grid-template-columns: repeat(2, 1fr); } }
+"""

@@ -1,0 +1,172 @@
+"""Sections on settings: coefficients and model size against the outcome."""
+
+from collections.abc import Callable, Mapping
+import math
+
+from matplotlib.figure import Figure
+import numpy as np
+
+from jaxrl_entropy.analysis import (
+  dynamics,
+  law,
+  plots,
+  runs,
+  section,
+  studies,
+  style,
+)
+from jaxrl_entropy.analysis.section import Members, Row, Section, Table
+
+PARAMETERS = "model/parameters"
+
+
+def coefficients(study: studies.Study) -> Section | None:
+  """Final entropy and accuracy against the setting that a method varies."""
+  sweeps = {
+    (method, setting): values
+    for method, variants in _by_method(study).items()
+    for setting, values in _varied(variants).items()
+  }
+  if not sweeps:
+    return None
+  panels: dict[str, Figure] = {}
+  rows: list[Row] = []
+  parts = []
+  for index, ((method, setting), values) in enumerate(sweeps.items()):
+    short = setting.rsplit(".", 1)[-1]
+    x = np.array(sorted(values))
+    entropy = np.array([_final(values[v], dynamics.final_entropy) for v in x])
+    score = np.array([_final(values[v], dynamics.final_score) for v in x])
+    color = style.colors([method])[method]
+    for name, y in (("entropy", entropy), ("accuracy", score)):
+      panels[f"{name}_{index}"] = plots.scatter(
+        f"{method}: final {name}",
+        [plots.Cloud("", x, y, color)],
+        [plots.Line("", x, y, color)],
+        x_label=short,
+      )
+    rows += [
+      (method, f"{short} = {v:g}", len(values[v]), float(h), float(r))
+      for v, h, r in zip(x, entropy, score, strict=True)
+    ]
+    parts.append(
+      f"{method} from {entropy[0]:.3f} to {entropy[-1]:.3f} as {short} goes "
+      f"from {x[0]:g} to {x[-1]:g}"
+    )
+  sentence = f"Final entropy changes for {section.listing(parts)}."
+  columns = ("method", "setting", "runs", "final entropy", "final accuracy")
+  return Section(
+    "coefficients",
+    "What the coefficients do",
+    sentence,
+    panels,
+    Table(columns, rows),
+  )
+
+
+def sizes(study: studies.Study) -> Section | None:
+  """a and b of plain GRPO against model size, and R against log H."""
+  by_size = {
+    size: members
+    for size, members in sorted(_by_size(study).items())
+    if law.is_enough(law.pooled(members)[0])
+  }
+  if len(by_size) < 3:
+    return None
+  size = np.array(list(by_size))
+  laws = [law.fit(*law.pooled(members)) for members in by_size.values()]
+  a, b = np.array([(each.a, each.b) for each in laws]).T
+  guess = [_extrapolate(size, values) for values in (a, b)]
+  sentence = (
+    f"Log-linear lines through the smaller models predict a = {guess[0]:.3f} "
+    f"and b = {guess[1]:.3f} for the largest ({size[-1]:.3g} parameters); its "
+    f"own fit gives {a[-1]:.3f} and {b[-1]:.3f}, and its ceiling is off by "
+    f"{guess[1] - guess[0] - laws[-1].ceiling:+.3f}."
+  )
+  rows: list[Row] = [
+    (f"{s:,.0f}", each.points, each.a, each.b, each.ceiling, each.r2)
+    for s, each in zip(size, laws, strict=True)
+  ]
+  columns = ("parameters", "points", "a", "b", "ceiling", "R²")
+  return Section(
+    "sizes",
+    "Model size",
+    sentence,
+    {
+      "curves": _size_curves(by_size),
+      "a": _size_panel("a", size, a),
+      "b": _size_panel("b", size, b),
+    },
+    Table(columns, rows),
+  )
+
+
+def _by_method(study: studies.Study) -> dict[str, list[Members]]:
+  grouped: dict[str, list[Members]] = {}
+  for members in study.variants.values():
+    grouped.setdefault(members[0].method, []).append(members)
+  return grouped
+
+
+def _varied(variants: list[Members]) -> dict[str, dict[float, Members]]:
+  """The loss's numeric arguments with three values or more, and their runs."""
+  names = {
+    name
+    for members in variants
+    for name in members[0].setting("loss.args", {}) or {}
+  }
+  found = {}
+  for name in sorted(names):
+    path = f"loss.args.{name}"
+    values = {
+      float(value): members
+      for members in variants
+      if isinstance(value := members[0].setting(path), int | float)
+    }
+    if len(values) >= 3:
+      found[path] = values
+  return found
+
+
+def _by_size(study: studies.Study) -> dict[float, list[runs.Run]]:
+  """Plain GRPO's runs by number of parameters."""
+  grouped: dict[float, list[runs.Run]] = {}
+  for run in study.runs:
+    count = dynamics.first(run.series(PARAMETERS))
+    if run.method == runs.BASELINE and math.isfinite(count):
+      grouped.setdefault(count, []).append(run)
+  return grouped
+
+
+def _extrapolate(size: np.ndarray, values: np.ndarray) -> float:
+  """The last value, by a line in log size through the others."""
+  line = np.polyfit(np.log(size[:-1]), values[:-1], 1)
+  return float(np.polyval(line, np.log(size[-1])))
+
+
+def _size_curves(by_size: Mapping[float, Members]) -> Figure:
+  clouds = []
+  for index, (size, members) in enumerate(by_size.items()):
+    color = style.shade(style.ACCENT, index, len(by_size))
+    clouds.append(plots.Cloud(f"{size:.2g}", *law.pooled(members), color))
+  return plots.scatter(
+    "Accuracy, by parameters",
+    clouds,
+    x_label="entropy (nats/token)",
+    logarithmic=True,
+  )
+
+
+def _size_panel(name: str, size: np.ndarray, values: np.ndarray) -> Figure:
+  line = np.polyval(np.polyfit(np.log(size), values, 1), np.log(size))
+  return plots.scatter(
+    name,
+    [plots.Cloud("", size, values, style.ACCENT)],
+    [plots.Line("", size, line, style.MUTED, style="--")],
+    x_label="parameters",
+    logarithmic=True,
+  )
+
+
+def _final(members: Members, measure: Callable[[runs.Run], float]) -> float:
+  return section.over_seeds(members, measure).mean
