@@ -115,23 +115,28 @@ def row_length(config: ConfigDict) -> int:
   return rollout.max_prompt_length + rollout.max_response_length
 
 
-def build_forward(config: ConfigDict, model: TransformerConfig) -> Forward:
-  """The training forward pass of `config` without moments."""
+def build_forward(
+  config: ConfigDict, model: TransformerConfig, moments: bool = False
+) -> Forward:
+  """The training forward pass of `config`."""
   return Forward(
     model,
     temperature=config.rollout.temperature,
     remat=config.model.remat,
     attention=config.model.attention,
     chunk=config.optimizer.logits_chunk,
+    moments=moments,
   )
 
 
-def build_sampler(config: ConfigDict, policy: Policy) -> Sampler:
+def build_sampler(
+  config: ConfigDict, model: TransformerConfig, mesh: Mesh
+) -> Sampler:
   """The sampler of the rollouts, which also serves evaluation."""
   rollout = config.rollout
   return Sampler(
-    policy.model,
-    policy.mesh,
+    model,
+    mesh,
     slots=rollout.slots or rollout.prompts * rollout.responses,
     max_prompt_length=rollout.max_prompt_length,
     max_length=row_length(config),

@@ -9,9 +9,13 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from jaxrl_entropy.losses import alias
 from jaxrl_entropy.rewards.verify import RewardPool
-from jaxrl_entropy.training import build, diagnostics, probe, state as state_lib
+from jaxrl_entropy.training import (
+  build,
+  diagnostics,
+  method as method_lib,
+  probe,
+)
 from jaxrl_entropy.training.checkpoint import Checkpoints
 from jaxrl_entropy.training.metrics import MetricsFile, Progress, TensorBoard
 from jaxrl_entropy.training.pretrain import warm_start
@@ -45,12 +49,10 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     jax.set_mesh(policy.mesh),
     RewardPool(reward.workers, reward.timeout, reward.sandbox) as pool,
   ):
-    objective = alias.resolve(config.loss.name, config.loss.args)
+    method = method_lib.resolve(config)
     warn_if_idle(config)
-    trainer = Trainer(config, policy, objective, pool)
-    state = state_lib.init_state(
-      policy.params, trainer.optimizer, config.seed, policy.mesh
-    )
+    trainer = Trainer(config, policy, method, pool)
+    state = trainer.init(policy.params)
     run = _Run(config, workdir, trainer)
     step, state = run.resume(state)
     if step is None:
@@ -58,9 +60,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
       return 0
     if step == 0 and config.pretrain.steps:
       start = warm_start(config, policy, workdir)
-      state = state_lib.init_state(
-        start, trainer.optimizer, config.seed, policy.mesh
-      )
+      state = trainer.init(start)
     run.steps(state, step)
   return 0
 
@@ -150,6 +150,8 @@ class _Run:
         record |= _floats(probe.dynamics(before, after))
         watch.lap("probe")
       self._stop_if_broken(state, step)
+      state, coefficients = trainer.steer(state, record)
+      record |= coefficients
     seconds = sum(watch.seconds.values())
     record |= {f"throughput/{k}_s": v for k, v in watch.seconds.items()}
     record["throughput/tokens_per_s"] = everything.tokens / seconds

@@ -76,7 +76,7 @@ def warm_start(config: ConfigDict, policy: Policy, workdir: Path) -> Params:
   )
   progress = Progress("pretrain", steps, done)
   for step in range(done, steps):
-    state, metrics = update(state, _batch(config, policy, step), ())
+    state, metrics = update(state, _batch(config, policy, step))
     if (step + 1) % SHOW_EVERY == 0 or step + 1 == steps:
       progress.show(step + 1, loss=float(metrics["loss"].compute()))
     if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:

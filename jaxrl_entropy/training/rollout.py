@@ -13,6 +13,7 @@ from jaxrl_entropy.ops.advantages import (
   Advantages,
   Estimator,
 )
+from jaxrl_entropy.ops.kl import kl
 from jaxrl_entropy.rewards.verify import Verdict
 from jaxrl_entropy.sampling.request import Completion, Request
 from jaxrl_entropy.types import Params
@@ -44,6 +45,8 @@ class Rollout:
     mask: bool [N, T].
     signals: float32 [N, T] arrays by name: `sampler_logp`, then `old_logp`,
       `entropy`, `advantages`, `returns` and what else an objective asks for.
+    outcomes: float32 [N] arrays by name that an estimator asks for:
+      `baseline_rewards` of ReMax.
   """
 
   problems: list[Problem]
@@ -55,6 +58,7 @@ class Rollout:
   truncated: np.ndarray
   mask: np.ndarray
   signals: dict[str, np.ndarray]
+  outcomes: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
   @property
   def tokens(self) -> int:
@@ -124,15 +128,13 @@ def concatenate(parts: Sequence[Rollout]) -> Rollout:
     values = [getattr(part, name) for part in parts]
     if isinstance(values[0], list):
       return [item for value in values for item in value]
+    if isinstance(values[0], dict):
+      return {k: np.concatenate([v[k] for v in values]) for k in values[0]}
     return np.concatenate(values)
 
-  names = [f.name for f in dataclasses.fields(Rollout)]
-  joined = {n: join(n) for n in names if n not in ("groups", "signals")}
-  signals = {
-    name: np.concatenate([part.signals[name] for part in parts])
-    for name in parts[0].signals
-  }
-  return Rollout(groups=np.concatenate(groups), signals=signals, **joined)
+  names = {f.name for f in dataclasses.fields(Rollout)} - {"groups"}
+  joined = {name: join(name) for name in names}
+  return Rollout(groups=np.concatenate(groups), **joined)
 
 
 def informative(rollout: Rollout) -> np.ndarray:
@@ -143,23 +145,50 @@ def informative(rollout: Rollout) -> np.ndarray:
 
 
 def estimate_advantages(
-  rollout: Rollout, estimator: Estimator, **optional: np.ndarray
+  rollout: Rollout,
+  estimator: Estimator,
+  *,
+  kl_coefficient: float = 0.0,
+  kl_kind: str = "k1",
 ) -> Rollout:
-  """Adds `advantages` and `returns`; the estimator runs on all responses."""
-  available = {
-    name: rollout.signals.get(name)
-    for name in estimator.needs
-    if name in rollout.signals
-  }
+  """Adds `advantages` and `returns`, estimated over all responses.
+
+  Args:
+    rollout: with `old_logp` among its signals.
+    estimator: of the advantages.
+    kl_coefficient: of the KL to the reference (signal `ref_logp`), taken off
+      the reward of each token; 0: none.
+    kl_kind: estimator of that KL, see `ops.kl`.
+  """
+  known = rollout.signals | rollout.outcomes
+  optional = {k: known[k] for k in estimator.needs if k in known}
+  if kl_coefficient:
+    divergence = kl(known["old_logp"], known["ref_logp"], kl_kind)
+    optional["token_rewards"] = -kl_coefficient * np.asarray(divergence)
   result: Advantages = estimator(
     AdvantageInputs(
       rewards=rollout.rewards,
       mask=rollout.mask,
       groups=rollout.groups,
-      **(available | optional),
+      **optional,
     )
   )
   return rollout.with_signals(
     advantages=np.asarray(result.advantages),
     returns=np.asarray(result.returns),
   )
+
+
+def with_overlong_penalty(
+  rollout: Rollout, buffer: int, penalty: float
+) -> Rollout:
+  """DAPO's soft overlong punishment (arXiv 2503.14476, equation 13).
+
+  The reward falls linearly, from 0 at `buffer` tokens before the length limit
+  to `-penalty` at the limit.
+  """
+  limit = rollout.mask.shape[1]
+  over = rollout.mask.sum(1) - (limit - buffer)
+  cost = penalty * np.clip(over / buffer, 0.0, 1.0)
+  rewards = (rollout.rewards - cost).astype(np.float32)
+  return dataclasses.replace(rollout, rewards=rewards)

@@ -228,20 +228,19 @@ def apply_gradient(
 
 
 def make_update(
-  make_objective: Callable[[Any], Objective],
+  make_objective: Callable[[TrainState], Objective],
   optimizer: optax.GradientTransformation,
   forward: Forward,
   shardings: Any,
   *,
   scope: str = "mini",
   **capacity: int,
-) -> Callable[[TrainState, Rows, Any], tuple[TrainState, Metrics]]:
-  """The jitted update (state, rows, coefficients) -> (state, metrics).
-
-  The state is donated.
+) -> Callable[[TrainState, Rows], tuple[TrainState, Metrics]]:
+  """The jitted update (state, rows) -> (state, metrics); it donates the state.
 
   Args:
-    make_objective: builds the objective from the (traced) coefficients.
+    make_objective: builds the objective inside the step, so that coefficients
+      may be traced functions of the state.
     optimizer: gradient transformation of the policy.
     forward: the policy's forward pass.
     shardings: tree of shardings of the state, kept over the update.
@@ -249,13 +248,11 @@ def make_update(
     **capacity: `num_responses` and `max_length` of a mini-batch.
   """
 
-  def update(
-    state: TrainState, rows: Rows, coefficients: Any
-  ) -> tuple[TrainState, Metrics]:
+  def update(state: TrainState, rows: Rows) -> tuple[TrainState, Metrics]:
     loss, metrics, gradient = loss_and_gradient(
       state.params,
       rows,
-      make_objective(coefficients),
+      make_objective(state),
       jax.random.fold_in(state.key, state.update),
       forward,
       scope=scope,

@@ -1,6 +1,6 @@
 """The moving parts of a run: collect a rollout, learn from it, evaluate."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 import time
 from typing import Any
@@ -13,7 +13,7 @@ from jaxrl_entropy import sharding
 from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.data.sources import PromptStream
 from jaxrl_entropy.evaluation import evaluate
-from jaxrl_entropy.ops import advantages
+from jaxrl_entropy.ops.logprobs import TokenStats
 from jaxrl_entropy.rewards.verify import RewardPool
 from jaxrl_entropy.sampling.request import Completion, Request
 from jaxrl_entropy.training import (
@@ -25,17 +25,27 @@ from jaxrl_entropy.training import (
   state as state_lib,
 )
 from jaxrl_entropy.training.build import Policy
+from jaxrl_entropy.training.method import Method
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.state import TrainState
 from jaxrl_entropy.training.step import (
   Forward,
-  Objective,
   Rows,
   make_update,
 )
 from jaxrl_entropy.types import Metrics, Params
 
 HELD_OUT = "held_out"
+# Inputs of an objective that come with the rollout; the others are computed by
+# the update's own forward pass.
+CARRIED = {
+  "advantages",
+  "old_logp",
+  "ref_logp",
+  "sampler_logp",
+  "old_values",
+  "returns",
+}
 
 
 class Stopwatch:
@@ -65,17 +75,15 @@ class Trainer:
     self,
     config: ConfigDict,
     policy: Policy,
-    objective: Objective,
+    method: Method,
     pool: RewardPool,
   ) -> None:
     self._config, self._policy, self._pool = config, policy, pool
-    self._objective = objective
-    self._sampler = build.build_sampler(config, policy)
-    self._estimator = advantages.resolve(
-      config.advantage.name, config.advantage.args
-    )
+    self._method = method
+    self._sampler = build.build_sampler(config, policy.model, policy.mesh)
     self.stream = PromptStream(policy.task, seed=config.seed)
-    self.forward = build.build_forward(config, policy.model)
+    moments = bool(method.needs & {"sum_p2", "sum_p2_logp"})
+    self.forward = build.build_forward(config, policy.model, moments)
     updates = config.steps * config.optimizer.updates
     self.schedule = state_lib.learning_rate(config.optimizer, updates)
     self.optimizer = state_lib.make_optimizer(config.optimizer, self.schedule)
@@ -86,6 +94,31 @@ class Trainer:
   @property
   def _length(self) -> int:
     return self._config.rollout.max_response_length
+
+  def init(self, params: Params) -> TrainState:
+    """A fresh state; the reference policy, where one is needed, is `params`."""
+    roles = {}
+    if "ref_logp" in self._method.needs:
+      roles["reference"] = params
+    return state_lib.init_state(
+      params,
+      self.optimizer,
+      self._config.seed,
+      self._policy.mesh,
+      roles=roles,
+      controller=self._method.controllers.init(),
+    )
+
+  def steer(
+    self, state: TrainState, record: Mapping[str, float]
+  ) -> tuple[TrainState, dict[str, float]]:
+    """Feeds a step's record to the controllers; `control/*` are their values
+    during that step."""
+    controllers = self._method.controllers
+    values = controllers.coefficients(state.controller, state.update)
+    used = {f"control/{name}": float(v) for name, v in values.items()}
+    moved = controllers.update(state.controller, record)
+    return state.replace(controller=moved), used
 
   def collect(
     self, state: TrainState, step: int, watch: Stopwatch
@@ -105,13 +138,18 @@ class Trainer:
     ):
       part = self._sample(state, step, len(parts))
       watch.lap("rollout")
-      parts.append(self._with_statistics(state.params, part))
+      parts.append(self._with_statistics(state, part))
       watch.lap("score")
       found += len(rollout_lib.informative(part))
       if not settings.filter_groups:
         break
     everything = rollout_lib.concatenate(parts)
-    everything = rollout_lib.estimate_advantages(everything, self._estimator)
+    everything = rollout_lib.estimate_advantages(
+      everything,
+      self._method.estimator,
+      kl_coefficient=self._config.reward.kl_coefficient,
+      kl_kind=self._config.reward.kl_kind,
+    )
     passing = rollout_lib.informative(everything)
     if not settings.filter_groups:
       passing = np.unique(everything.groups)
@@ -127,7 +165,7 @@ class Trainer:
     responses *= config.rollout.responses
     if self._update is None:
       self._update = make_update(
-        lambda _: self._objective,
+        self._method.objective,
         self.optimizer,
         self.forward,
         sharding.param_shardings(state, self._policy.mesh),
@@ -138,11 +176,11 @@ class Trainer:
     rng = np.random.default_rng(self._seeds(state, step, 1, stream=1))
     total: Metrics = {}
     for part in minibatches.deal(kept, config.optimizer.updates, rng):
-      names = ("advantages", "old_logp", *self._extra_signals())
-      rows = self._lay_out(part, names, responses)
+      names = {"advantages", "old_logp"} | self._method.needs
+      rows = self._lay_out(part, names & CARRIED, responses)
       micro = config.optimizer.micro_batches
       rows = rows_lib.put(rows, micro, self._policy.mesh)
-      state, metrics = self._update(state, rows, ())
+      state, metrics = self._update(state, rows)
       total = {k: total[k] + v if total else v for k, v in metrics.items()}
     return state, total
 
@@ -200,35 +238,69 @@ class Trainer:
   def _sample(self, state: TrainState, step: int, batch: int) -> Rollout:
     problems: list[Problem] = self.stream.take(self._config.rollout.prompts)
     seeds = self._seeds(state, step, len(problems), stream=2 + batch)
-    requests = build.make_requests(problems, self._policy, self._config, seeds)
+    part = self._respond(state.params, problems, seeds)
+    reward = self._config.reward
+    if reward.overlong_buffer:
+      part = rollout_lib.with_overlong_penalty(
+        part, reward.overlong_buffer, reward.overlong_penalty
+      )
+    if "baseline_rewards" in self._method.needs:
+      greedy = self._respond(
+        state.params, problems, seeds, n=1, temperature=0.0
+      )
+      part.outcomes["baseline_rewards"] = greedy.rewards[part.groups]
+    return part
+
+  def _respond(
+    self,
+    params: Params,
+    problems: Sequence[Problem],
+    seeds: Sequence[int],
+    **overrides: Any,
+  ) -> Rollout:
+    """Scored responses to `problems`, sampled by `rollout` and `overrides`."""
+    requests = build.make_requests(
+      problems, self._policy, self._config, seeds, **overrides
+    )
     return rollout_lib.sample(
       problems,
       requests,
-      state.params,
+      params,
       self._sampler.generate,
       self._pool.score,
       self._policy.tokenizer,
       self._length,
     )
 
-  def _with_statistics(self, params: Params, part: Rollout) -> Rollout:
-    """Adds the trainer's own `old_logp` and `entropy`, before any update."""
+  def _with_statistics(self, state: TrainState, part: Rollout) -> Rollout:
+    """Adds what the trainer computes before any update: `old_logp`, `entropy`,
+    and the moments and the reference's log-probs where they are asked for."""
+    rollout = self._config.rollout
+    stats = self._statistics(state.params, part)
+    signals = stats | {"old_logp": stats.pop("logp")}
+    if rollout.old_logp == "sampler":
+      signals["old_logp"] = part.signals["sampler_logp"]
+    if "ref_logp" in self._method.needs:
+      reference = self._statistics(state.roles["reference"], part)
+      signals["ref_logp"] = reference["logp"]
+    return part.with_signals(**signals)
+
+  def _statistics(self, params: Params, part: Rollout) -> dict[str, np.ndarray]:
+    """The fields of TokenStats that exist, [responses, tokens]."""
     config, mesh = self._config, self._policy.mesh
     count = len(part.responses)
     slices = config.optimizer.updates * config.optimizer.micro_batches
     capacity = rows_lib.row_capacity(count, slices, mesh)
     rows = self._lay_out(part, (), capacity)
     stats = self._score(params, rows_lib.put(rows, slices, mesh))
-    signals = {
+    return {
       name: rows_lib.gather(np.asarray(values), rows, count, self._length)
-      for name, values in stats.items()
+      for name, values in vars(stats).items()
+      if values is not None
     }
-    if config.rollout.old_logp == "sampler":
-      signals["old_logp"] = part.signals["sampler_logp"]
-    return part.with_signals(**signals)
 
   def _lay_out(
-    self, part: Rollout, names: Sequence[str], responses: int
+    self, part: Rollout, names: Iterable[str], responses: int
   ) -> Rows:
     config, mesh = self._config, self._policy.mesh
     micro = config.optimizer.micro_batches
@@ -239,12 +311,6 @@ class Trainer:
       length=build.row_length(config),
     )
 
-  def _extra_signals(self) -> list[str]:
-    """Optional inputs of the objective that the rollout carries."""
-    computed = {"entropy", "sum_p2", "sum_p2_logp", "values"}
-    needs = getattr(self._objective, "needs", frozenset())
-    return sorted(needs - computed)
-
   def _seeds(
     self, state: TrainState, step: int, count: int, stream: int
   ) -> list[int]:
@@ -253,17 +319,15 @@ class Trainer:
     return [int(x) >> 1 for x in jax.random.bits(key, (count,))]
 
 
-def make_score(forward: Forward) -> Any:
-  """Jitted (params, rows) -> `old_logp` and `entropy`, [rows, L] on the host's
-  row order."""
+def make_score(forward: Forward) -> Callable[[Params, Rows], TokenStats]:
+  """A jitted forward pass over rows [M, R, L]; the statistics are [M * R, L].
+
+  Rows come out in the order they had on the host.
+  """
 
   @jax.jit
-  def score(params: Params, rows: Rows) -> dict[str, jax.Array]:
+  def score(params: Params, rows: Rows) -> TokenStats:
     stats = jax.lax.map(lambda part: forward(params, part), rows)
-    length = rows.tokens.shape[-1]
-    return {
-      "old_logp": stats.logp.reshape(-1, length),
-      "entropy": stats.entropy.reshape(-1, length),
-    }
+    return jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), stats)
 
   return score

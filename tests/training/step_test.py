@@ -194,7 +194,7 @@ def test_jitted_update_descends_and_counts():
   rows = rows_lib.put(make_rows(), 2, one_device())
   values = []
   for _ in range(3):
-    state, metrics = update(state, rows, ())
+    state, metrics = update(state, rows)
     values.append(float(metrics["loss"].compute()))
   assert values[2] < values[1] < values[0]
   assert int(state.update) == 3
