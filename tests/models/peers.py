@@ -1,0 +1,155 @@
+"""Tiny random models of `transformers`, with settings that are easy to miss.
+
+`python -m tests.models.peers` writes tests/data/models: each model as its
+library saves it, and the logits it gives (needs the `parity` extra). With them
+parity stays under test where torch is not installed.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FOLDER = Path(__file__).parents[1] / "data" / "models"
+BATCH, LENGTH, VOCAB = 2, 24, 61
+
+_SMALL = {
+  "vocab_size": VOCAB,
+  "hidden_size": 24,
+  "intermediate_size": 36,
+  "num_hidden_layers": 3,
+  "num_attention_heads": 6,
+  "num_key_value_heads": 2,
+  "max_position_embeddings": 64,
+}
+_LLAMA3 = {
+  "rope_type": "llama3",
+  "rope_theta": 100.0,
+  "factor": 8.0,
+  "low_freq_factor": 1.0,
+  "high_freq_factor": 4.0,
+  "original_max_position_embeddings": 16,
+}
+_YARN = {
+  "rope_type": "yarn",
+  "rope_theta": 200.0,
+  "factor": 4.0,
+  "original_max_position_embeddings": 16,
+  "beta_fast": 4.0,
+}
+
+# Model type and settings, by the name of the case.
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+  "qwen2_tied": ("qwen2", {"tie_word_embeddings": True}),
+  "qwen2_window_in_upper_layers": (
+    "qwen2",
+    {
+      "use_sliding_window": True,
+      "sliding_window": 5,
+      "max_window_layers": 1,
+      "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+    },
+  ),
+  "qwen2_linear_rope": (
+    "qwen2",
+    {
+      "num_attention_heads": 3,
+      "num_key_value_heads": 3,
+      "rope_parameters": {
+        "rope_type": "linear",
+        "factor": 2.5,
+        "rope_theta": 1e4,
+      },
+    },
+  ),
+  "qwen3_wide_heads": (
+    "qwen3",
+    {
+      "num_attention_heads": 5,
+      "num_key_value_heads": 1,
+      "head_dim": 12,
+      "attention_bias": True,
+      "rms_norm_eps": 1e-2,
+    },
+  ),
+  "qwen3_yarn_mixed_layers": (
+    "qwen3",
+    {
+      "head_dim": 8,
+      "tie_word_embeddings": True,
+      "rope_parameters": _YARN,
+      "use_sliding_window": True,
+      "sliding_window": 7,
+      "layer_types": [
+        "sliding_attention",
+        "full_attention",
+        "sliding_attention",
+      ],
+    },
+  ),
+  "llama_llama3_rope_biases": (
+    "llama",
+    {
+      "attention_bias": True,
+      "mlp_bias": True,
+      "hidden_act": "gelu_pytorch_tanh",
+      "rope_parameters": _LLAMA3,
+    },
+  ),
+  "llama_yarn_magnitudes": (
+    "llama",
+    {
+      "tie_word_embeddings": True,
+      "head_dim": 10,
+      "rope_parameters": _YARN
+      | {"mscale": 0.7, "mscale_all_dim": 1.2, "truncate": False},
+    },
+  ),
+  "mistral_short_window": (
+    "mistral",
+    {"sliding_window": 4, "head_dim": 14, "hidden_act": "relu"},
+  ),
+}
+
+
+def tokens(seed: int = 0) -> np.ndarray:
+  """int32 [BATCH, LENGTH] of random ids."""
+  rng = np.random.default_rng(seed)
+  return rng.integers(VOCAB, size=(BATCH, LENGTH)).astype(np.int32)
+
+
+def make(kind: str, settings: dict[str, Any], seed: int = 0) -> Any:
+  """A torch model with every parameter random, norms and biases included."""
+  import torch
+  from transformers import AutoConfig, AutoModelForCausalLM
+
+  config = AutoConfig.for_model(kind, **(_SMALL | settings))
+  config._attn_implementation = "eager"
+  torch.manual_seed(seed)
+  model = AutoModelForCausalLM.from_config(config).eval()
+  with torch.no_grad():
+    for name, parameter in model.named_parameters():
+      center = 1.0 if "norm" in name else 0.0
+      parameter.copy_(center + 0.25 * torch.randn(parameter.shape))
+  return model
+
+
+def logits(model: Any, ids: np.ndarray) -> np.ndarray:
+  """float32 [BATCH, LENGTH, VOCAB] of a torch model."""
+  import torch
+
+  with torch.no_grad():
+    return model(torch.as_tensor(ids, dtype=torch.long)).logits.numpy()
+
+
+def main() -> None:
+  for seed, (name, (kind, settings)) in enumerate(CASES.items()):
+    model = make(kind, settings, seed)
+    # Small files, so that a model has several.
+    model.save_pretrained(FOLDER / name, max_shard_size="20KB")
+    (FOLDER / name / "generation_config.json").unlink(missing_ok=True)
+    np.save(FOLDER / name / "logits.npy", logits(model, tokens()))
+
+
+if __name__ == "__main__":
+  main()
