@@ -40,16 +40,17 @@ def weights(
     `params`, with "layers" as a tuple of one tree a layer.
   """
   params = lora.merged(params)
+  stored = config.dtype if dtype in ("", "int8") else dtype
+  # A copy even where nothing changes: the policy's own buffers are donated.
+  copied = jax.tree.map(lambda x: jnp.array(x, stored), params)
+  layers = copied["layers"]
   if dtype == "int8":
-    params = {**params, "layers": quantize(params["layers"])}
-  else:
-    params = jax.tree.map(lambda x: x.astype(dtype or config.dtype), params)
+    layers = quantize(params["layers"])
 
   def layer(index: int) -> Params:
-    return jax.tree.map(lambda x: x[index], params["layers"])
+    return jax.tree.map(lambda x: x[index], layers)
 
-  layers = tuple(layer(index) for index in range(config.num_layers))
-  return {**params, "layers": layers}
+  return {**copied, "layers": tuple(map(layer, range(config.num_layers)))}
 
 
 def quantize(params: Params) -> Params:

@@ -36,7 +36,10 @@ Stream = Float[Array, "*B D"]
 
 
 class Linear(nn.Module):
-  """`x W + b`, plus `x A B` where the parameters hold a low-rank adapter."""
+  """`x W + b`, plus `x A B` where the parameters hold a low-rank adapter.
+
+  A kernel of integers comes with the scale of each of its columns.
+  """
 
   features: int
   use_bias: bool = False
@@ -47,6 +50,9 @@ class Linear(nn.Module):
     y = x @ self.param("kernel", nn.initializers.lecun_normal(), shape).astype(
       x.dtype
     )
+    if self.has_variable("params", "scale"):
+      scale = self.get_variable("params", "scale").astype(y.dtype)
+      y = y * jnp.broadcast_to(scale, y.shape)
     if self.has_variable("params", "lora_a"):
       a, b = (self.get_variable("params", n) for n in ("lora_a", "lora_b"))
       y = y + x @ a.astype(x.dtype) @ b.astype(x.dtype)

@@ -9,10 +9,10 @@ import numpy as np
 
 from jaxrl_entropy.sampling import rows
 from jaxrl_entropy.sampling.engine import Engine, Produced, Sizes
-from jaxrl_entropy.sampling.logits import Draw
 from jaxrl_entropy.sampling.request import Completion
 from jaxrl_entropy.sampling.scheduler import Scheduler
-from jaxrl_entropy.sampling.sequences import Prefix, Sequence
+from jaxrl_entropy.sampling.sequences import Prefix, Sample, Sequence
+from jaxrl_entropy.sampling.stops import Decode, stop_length
 from jaxrl_entropy.types import Params
 
 
@@ -34,13 +34,27 @@ class Event:
 
 
 class Batch:
-  """Requests on their way through the slots."""
+  """Requests on their way through the slots, with their cache and weights."""
 
   def __init__(
-    self, engine: Engine, sizes: Sizes, queue: deque[Prefix], params: Params
+    self,
+    engine: Engine,
+    sizes: Sizes,
+    queue: deque[Prefix],
+    params: Params,
+    decode_text: Decode | None,
   ):
-    """Args: queue: what is to be sampled. params: the policy's."""
+    """Copies the weights, after which `params` may change or go.
+
+    Args:
+      engine: the programs.
+      sizes: of the programs.
+      queue: what is to be sampled.
+      params: the policy's.
+      decode_text: tokens to text, for stop strings.
+    """
     self._engine, self._sizes = engine, sizes
+    self._decode_text = decode_text
     self._parts = [
       Scheduler(
         queue,
@@ -56,7 +70,9 @@ class Batch:
 
   @property
   def unfinished(self) -> bool:
-    return any(part.running or part.waiting for part in self._parts)
+    """Is there work, here or in another process of the job?"""
+    work = any(part.running or part.waiting for part in self._parts)
+    return bool(self._engine.agree(work))
 
   def advance(self) -> Iterator[Event]:
     """One visit: fills, admits and decodes; tells what was sampled."""
@@ -64,14 +80,13 @@ class Batch:
       part.reserve()
     self._fill()
     self._admit()
-    if any(part.running for part in self._parts):
-      yield from self._decode()
+    yield from self._decode()
 
   def _fill(self) -> None:
     """Computes the next chunk of prompts that are to run soon."""
     sizes = self._sizes
     filling = [part.to_fill(sizes.fill_rows) for part in self._parts]
-    if not any(filling):
+    if not self._engine.agree(any(filling)):
       return
     chunk = rows.chunk_rows(
       filling, sizes.fill_rows, sizes.chunk, sizes.columns
@@ -83,26 +98,25 @@ class Batch:
       prefix.filled += min(sizes.chunk, prefix.missing)
 
   def _admit(self) -> None:
+    """Puts what is ready into idle slots."""
     copies = [part.admit() for part in self._parts]
-    if any(copies):
+    if self._engine.agree(any(copies)):
       call = self._engine.put(rows.copy_rows(copies, self._sizes.slots))
       self._cache = self._engine.copy_pages(None, self._cache, call)
 
   def _decode(self) -> Iterator[Event]:
+    """Runs the slots for a while and shares out what they made."""
     sizes = self._sizes
     running = [list(part.running) for part in self._parts]
-    most = max(map(len, running))
+    most = self._engine.agree(max(map(len, running)))
+    if not most:
+      return
     width = next(width for width in sizes.widths if width >= most)
-    slots = rows.slot_rows(
-      running,
-      width,
-      steps=sizes.steps,
-      stop_ids=sizes.stop_ids,
-      columns=sizes.columns,
-      patience=[
-        max(width // 32, 1) if part.waiting else width for part in self._parts
-      ],
-    )
+    # Where samples wait, come back when slots are idle; else at the end.
+    patience = [
+      max(width // 32, 1) if part.waiting else width for part in self._parts
+    ]
+    slots = rows.slot_rows(running, width, sizes, patience)
     self._cache, produced = self._engine.decode(
       self._weights, self._cache, self._engine.put(slots)
     )
@@ -110,25 +124,33 @@ class Batch:
     for index, part in enumerate(self._parts):
       for row, sequence in enumerate(running[index], start=index * width):
         if produced.count[row]:
-          yield _record(part, sequence, produced, row)
+          yield self._record(part, sequence, produced, row)
 
+  def _record(
+    self, part: Scheduler, sequence: Sequence, produced: Produced, row: int
+  ) -> Event:
+    """Adds what a slot made to its sequence, and retires it at its end."""
+    count, sample = int(produced.count[row]), sequence.sample
+    draw = jax.tree.map(lambda x: x[row, :count], produced.draws)
+    sequence.token = int(draw.token[-1])
+    sequence.position += count
+    sample.extend(draw)
+    sample.stopped = bool(produced.stopped[row])
+    self._stop_at_strings(sample, count)
+    ended = sample.remaining == 0
+    if ended:
+      part.finish(sequence)
+    return Event(
+      sample.owner,
+      sample.index,
+      sample.draws[-1].token,
+      sample.completion() if ended else None,
+    )
 
-def _record(
-  part: Scheduler, sequence: Sequence, produced: Produced, row: int
-) -> Event:
-  """Adds what a slot made to its sequence, and retires it at its end."""
-  count, sample = int(produced.count[row]), sequence.sample
-  draw = Draw(*(x[row, :count] for x in jax.tree.leaves(produced.draws)))
-  sample.extend(draw)
-  sample.stopped = bool(produced.stopped[row])
-  sequence.token = int(draw.token[-1])
-  sequence.position += count
-  ended = sample.remaining == 0
-  if ended:
-    part.finish(sequence)
-  return Event(
-    sample.owner,
-    sample.index,
-    draw.token,
-    sample.completion() if ended else None,
-  )
+  def _stop_at_strings(self, sample: Sample, new: int) -> None:
+    strings = sample.request.stop_strings
+    if strings:
+      length = stop_length(sample.tokens, new, strings, self._decode_text)
+      if length is not None:
+        sample.truncate(length)
+        sample.stopped = True

@@ -13,6 +13,7 @@ from typing import Any
 
 from flax import struct
 import jax
+from jax.experimental import multihost_utils
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int, UInt
@@ -138,7 +139,14 @@ class Engine:
     local_parts: those whose rows this process holds.
   """
 
-  def __init__(self, config: TransformerConfig, mesh: Mesh, sizes: Sizes):
+  def __init__(
+    self,
+    config: TransformerConfig,
+    mesh: Mesh,
+    sizes: Sizes,
+    weight_dtype: str = "",
+  ):
+    """Args: weight_dtype: of its copy of the weights, see decoding.weights."""
     self._config, self._mesh = config, mesh
     self.parts = mesh.shape["data"] * mesh.shape["fsdp"]
     self._rows = sharding.row_sharding(mesh)
@@ -149,10 +157,12 @@ class Engine:
       decoding.init_cache, config, sizes.pages * self.parts, sizes.page_size
     )
     heads = P(sharding.ROWS, "tensor")
+    shapes = jax.eval_shape(new_cache)
     cache = jax.tree.map(
       lambda x: NamedSharding(mesh, sharding.fitting(heads, x.shape, mesh)),
-      jax.eval_shape(new_cache),
+      shapes,
     )
+    self._cache_shapes = _placed(shapes, cache)
     self.new_cache = jax.jit(new_cache, out_shardings=cache)
     self.prefill = self._program(
       functools.partial(prefill, config=config), cache
@@ -162,6 +172,9 @@ class Engine:
       (cache, self._rows),
     )
     self.copy_pages = self._program(copy_pages, cache)
+    self._convert = functools.partial(
+      decoding.weights, config=config, dtype=weight_dtype
+    )
     self._copy: Callable[[Params], Params] | None = None
 
   def _program(self, function: Callable, out_shardings: Any) -> Callable:
@@ -180,11 +193,39 @@ class Engine:
   def weights(self, params: Params) -> Params:
     """The sampler's copy of a policy's parameters, in its own layout."""
     if self._copy is None:
-      unstack = functools.partial(decoding.unstack, config=self._config)
+      placed = self._weight_shapes(params)
       self._copy = jax.jit(
-        unstack, out_shardings=_weight_shardings(unstack, params, self._mesh)
+        self._convert,
+        out_shardings=jax.tree.map(lambda x: x.sharding, placed),
       )
     return self._copy(params)
+
+  def _weight_shapes(self, params: Params) -> Any:
+    shapes = jax.eval_shape(self._convert, params)
+    return _placed(shapes, _weight_shardings(shapes, self._mesh))
+
+  def shapes(self, params: Params, rows: Any) -> tuple[Any, Any, Any]:
+    """What a program is called with, without the numbers, to compile it ahead.
+
+    Args:
+      params: the policy's, or their shapes.
+      rows: a program's rows, NumPy, for all parts.
+
+    Returns:
+      Shapes with shardings of (weights, cache, rows).
+    """
+    everywhere = jax.tree.map(lambda _: self._rows, rows)
+    return (
+      self._weight_shapes(params),
+      self._cache_shapes,
+      _placed(rows, everywhere),
+    )
+
+  def agree(self, value: int) -> int:
+    """The largest value that any process of the job has; all must ask."""
+    if jax.process_count() == 1:
+      return value
+    return int(multihost_utils.process_allgather(np.int32(value)).max())
 
   def put(self, tree: Any) -> Any:
     """This process's rows (NumPy, leading axis) as arrays over the mesh."""
@@ -205,18 +246,26 @@ class Engine:
     return jax.tree.map(rows, tree)
 
 
-def _weight_shardings(unstack: Callable, params: Params, mesh: Mesh) -> Any:
-  """Weights split over tensor as the parameters are, whole on the rest."""
+def _placed(shapes: Any, shardings: Any) -> Any:
+  """Shapes (or arrays' shapes) with these shardings."""
+  return jax.tree.map(
+    lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
+    shapes,
+    shardings,
+  )
 
-  def sharding_of(path: tuple[Any, ...], x: jax.ShapeDtypeStruct):
+
+def _weight_shardings(weights: Any, mesh: Mesh) -> Any:
+  """Split over tensor as the parameters are; whole on the other axes."""
+
+  def place(path: tuple[Any, ...], x: jax.ShapeDtypeStruct) -> NamedSharding:
     name = sharding.path_name(path)
-    stacked = sharding.param_spec(name, x.ndim + name.startswith("layers"))
-    spec = P(*(axis if axis == "tensor" else None for axis in stacked))
-    spec = P(*spec[1:]) if name.startswith("layers") else spec
+    stacked = 1 if name.startswith("layers") else 0
+    spec = sharding.param_spec(name, x.ndim + stacked)[stacked:]
+    spec = P(*(axis if axis == "tensor" else None for axis in spec))
     return NamedSharding(mesh, sharding.fitting(spec, x.shape, mesh))
 
-  shapes = jax.eval_shape(unstack, params)
-  return jax.tree_util.tree_map_with_path(sharding_of, shapes)
+  return jax.tree_util.tree_map_with_path(place, weights)
 
 
 def prefill(

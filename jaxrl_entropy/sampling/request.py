@@ -7,6 +7,27 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
+class Completion:
+  """One continuation of length n.
+
+  Attributes:
+    tokens: int32 [n], the token that stopped it included.
+    logp: float32 [n], log-prob in the distribution each token was drawn from
+      (after temperature, top-k, top-p, min-p), nats.
+    raw_logp: float32 [n], log-prob before any of these, nats.
+    entropy: float32 [n], of the whole vocabulary at the sampling temperature,
+      nats.
+    finish: "stop", or "length" where max_tokens cut it short.
+  """
+
+  tokens: np.ndarray
+  logp: np.ndarray
+  raw_logp: np.ndarray
+  entropy: np.ndarray
+  finish: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Request:
   """`n` continuations of one prompt.
 
@@ -26,6 +47,10 @@ class Request:
     stop_strings: texts that end a continuation, which the sampler's `decode`
       must be able to produce; the token that completes one belongs to it.
     seed: of the random numbers; any integer, its lowest 32 bits count.
+    partial: empty, or `n` earlier answers to the same request that ended for
+      their length: they go on from their last token, up to max_tokens in all,
+      and keep the log-probs they were sampled with. Ones that stopped are
+      returned as they are.
   """
 
   prompt: Sequence[int] | np.ndarray
@@ -38,6 +63,7 @@ class Request:
   stop_ids: tuple[int, ...] = ()
   stop_strings: tuple[str, ...] = ()
   seed: int = 0
+  partial: tuple[Completion, ...] = ()
 
   def __post_init__(self):
     rules = {
@@ -47,29 +73,9 @@ class Request:
       "temperature": (self.temperature >= 0, "must not be negative"),
       "top_k": (self.top_k >= 0, "must not be negative; 0 turns it off"),
       "top_p": (0 < self.top_p <= 1, "must be in (0, 1]; 1 turns it off"),
+      "partial": (len(self.partial) in (0, self.n), "must be empty or n long"),
       "min_p": (0 <= self.min_p <= 1, "must be in [0, 1]; 0 turns it off"),
     }
     for name, (holds, rule) in rules.items():
       if not holds:
         raise ValueError(f"Request.{name}={getattr(self, name)!r} {rule}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Completion:
-  """One continuation of length n.
-
-  Attributes:
-    tokens: int32 [n], the token that stopped it included.
-    logp: float32 [n], log-prob in the distribution each token was drawn from
-      (after temperature, top-k, top-p, min-p), nats.
-    raw_logp: float32 [n], log-prob before any of these, nats.
-    entropy: float32 [n], of the whole vocabulary at the sampling temperature,
-      nats.
-    finish: "stop", or "length" where max_tokens cut it short.
-  """
-
-  tokens: np.ndarray
-  logp: np.ndarray
-  raw_logp: np.ndarray
-  entropy: np.ndarray
-  finish: str

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrl_entropy.sampling.engine import Chunk, Copies, Slots
+from jaxrl_entropy.sampling.engine import Chunk, Copies, Sizes, Slots
 from jaxrl_entropy.sampling.logits import Controls
 from jaxrl_entropy.sampling.scheduler import Copy
 from jaxrl_entropy.sampling.sequences import Prefix, Sequence
@@ -66,13 +66,10 @@ def copy_rows(parts: ListLike[ListLike[Copy]], width: int) -> Copies:
 def slot_rows(
   parts: ListLike[ListLike[Sequence]],
   width: int,
-  *,
-  steps: int,
-  stop_ids: int,
-  columns: int,
+  sizes: Sizes,
   patience: ListLike[int],
 ) -> Slots:
-  """Running sequences as slots, with room for `stop_ids` of them a slot."""
+  """Running sequences as `width` slots for each part."""
   rows = Rows(parts, width)
   sequences = list(itertools.chain.from_iterable(parts))
   samples = [sequence.sample for sequence in sequences]
@@ -80,16 +77,20 @@ def slot_rows(
   return Slots(
     token=rows.column((s.token for s in sequences), np.int32),
     position=rows.column((s.position for s in sequences), np.int32),
-    budget=rows.column((min(steps, s.remaining) for s in samples), np.int32),
+    budget=rows.column(
+      (min(sizes.steps, s.remaining) for s in samples), np.int32
+    ),
     seed=rows.column((r.seed & 0xFFFFFFFF for r in requests), np.uint32),
     sample=rows.column((s.index for s in samples), np.int32),
-    stop_ids=rows.table([r.stop_ids for r in requests], stop_ids, fill=-1),
+    stop_ids=rows.table(
+      [r.stop_ids for r in requests], sizes.stop_ids, fill=-1
+    ),
     controls=Controls(
       rows.column((r.temperature for r in requests), np.float32, fill=1),
       rows.column((r.top_k for r in requests), np.int32),
       rows.column((r.top_p for r in requests), np.float32, fill=1),
       rows.column((r.min_p for r in requests), np.float32),
     ),
-    table=rows.table([s.pages for s in sequences], columns),
+    table=rows.table([s.pages for s in sequences], sizes.columns),
     patience=np.array(patience, np.int32),
   )

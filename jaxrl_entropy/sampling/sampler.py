@@ -1,16 +1,24 @@
 """Continuous batching over a mesh: requests in, completions out."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence as ListLike
+from collections.abc import Callable, Iterable, Iterator, Sequence as ListLike
+import itertools
+from typing import Any
 
 from jax.sharding import Mesh
+import numpy as np
 
 from jaxrl_entropy.models.config import TransformerConfig
-from jaxrl_entropy.sampling import platform
+from jaxrl_entropy.sampling import platform, rows
 from jaxrl_entropy.sampling.batch import Batch, Event
 from jaxrl_entropy.sampling.engine import Engine, Sizes
 from jaxrl_entropy.sampling.request import Completion, Request
-from jaxrl_entropy.sampling.sequences import Sample, prefix_of
+from jaxrl_entropy.sampling.sequences import (
+  Sample,
+  prefixes_of,
+  samples_of,
+)
+from jaxrl_entropy.sampling.stops import Decode
 from jaxrl_entropy.types import Params
 
 __all__ = ("Completion", "Event", "Request", "Sampler")
@@ -37,6 +45,8 @@ class Sampler:
     max_prompt_length: int,
     max_length: int,
     kv_tokens: int = 0,
+    weight_dtype: str = "",
+    decode_text: Decode | None = None,
     choices: platform.Platform | None = None,
   ):
     """Allocates nothing yet.
@@ -49,6 +59,9 @@ class Sampler:
       max_length: tokens of the longest prompt with its continuation.
       kv_tokens: tokens that the cache holds, on the whole mesh; 0: enough for
         every slot at `max_length`.
+      weight_dtype: of the sampler's copy of the weights: "float32",
+        "bfloat16", "int8", or by default the model's compute dtype.
+      decode_text: a tokenizer's `decode`; stop strings need it.
       choices: sizes of the programs; by default those for the mesh's platform.
     """
     choices = choices or platform.of(mesh)
@@ -70,7 +83,8 @@ class Sampler:
       steps=choices.steps,
       stop_ids=MAX_STOP_IDS,
     )
-    self._engine = Engine(config, mesh, self._sizes)
+    self._engine = Engine(config, mesh, self._sizes, weight_dtype)
+    self._decode_text = decode_text
 
   def generate(
     self,
@@ -102,16 +116,45 @@ class Sampler:
   def stream(
     self, params: Params, requests: ListLike[Request]
   ) -> Iterator[Event]:
-    """As `generate`, but tells of tokens as they come."""
+    """As `generate`, but tells of tokens as they come.
+
+    The weights are copied before this returns, so that an optimiser may
+    overwrite `params` while the events are still being drawn: this is how
+    rollouts run ahead of training.
+    """
     for index, request in enumerate(requests):
       self._check(index, request)
-    queue = deque(
-      prefix_of(*(Sample(request, owner, i) for i in range(request.n)))
-      for owner, request in enumerate(requests)
-    )
-    batch = Batch(self._engine, self._sizes, queue, params)
+    samples = [samples_of(r, owner) for owner, r in enumerate(requests)]
+    queue = deque(p for group in samples for p in prefixes_of(group))
+    batch = Batch(self._engine, self._sizes, queue, params, self._decode_text)
+    return self._events(itertools.chain.from_iterable(samples), batch)
+
+  def _events(self, samples: Iterable[Sample], batch: Batch) -> Iterator[Event]:
+    nothing = np.zeros(0, np.int32)
+    for sample in samples:
+      if not sample.remaining:
+        yield Event(sample.owner, sample.index, nothing, sample.completion())
     while batch.unfinished:
       yield from batch.advance()
+
+  def programs(
+    self, params: Params
+  ) -> dict[str, tuple[Callable[..., Any], tuple[Any, Any, Any]]]:
+    """The main jitted programs and the shapes they are called with, by name.
+
+    Nothing is computed; it is for compiling ahead of time.
+
+    Args:
+      params: the policy's parameters, or their shapes.
+    """
+    sizes, engine = self._sizes, self._engine
+    idle: list[list] = [[] for _ in range(engine.parts)]
+    chunk = rows.chunk_rows(idle, sizes.fill_rows, sizes.chunk, sizes.columns)
+    slots = rows.slot_rows(idle, sizes.slots, sizes, [1] * engine.parts)
+    return {
+      "prefill": (engine.prefill, engine.shapes(params, chunk)),
+      "decode": (engine.decode, engine.shapes(params, slots)),
+    }
 
   def _check(self, index: int, request: Request) -> None:
     """Refuses what could never run."""
@@ -130,6 +173,11 @@ class Sampler:
     if len(request.stop_ids) > MAX_STOP_IDS:
       raise ValueError(
         f"{name}: {len(request.stop_ids)} stop_ids; at most {MAX_STOP_IDS}"
+      )
+    if request.stop_strings and self._decode_text is None:
+      raise ValueError(
+        f"{name}: stop_strings need a sampler with decode_text, a function "
+        "from token ids to text"
       )
     size, pages = self._sizes.page_size, self._sizes.pages - 1
     # Continuations copy the page that the prompt fills in part.

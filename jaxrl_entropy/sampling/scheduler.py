@@ -14,7 +14,7 @@ from jaxrl_entropy.sampling.sequences import (
   Prefix,
   Sample,
   Sequence,
-  prefix_of,
+  prefixes_of,
 )
 
 Copy = tuple[int, int]
@@ -157,5 +157,5 @@ class Scheduler:
     else:
       youngest = next(s for s in reversed(self.running) if s is not keep)
       self.finish(youngest)
-      prefix = prefix_of(youngest.sample)
+      (prefix,) = prefixes_of([youngest.sample])
     self._queue.appendleft(prefix)

@@ -1,8 +1,10 @@
 """What the scheduler moves around: samples, their prefixes, and sequences."""
 
 from collections import deque
+from collections.abc import Iterator
 import dataclasses
 
+import jax
 import numpy as np
 
 from jaxrl_entropy.sampling.logits import Draw
@@ -44,6 +46,13 @@ class Sample:
     self.draws.append(draw)
     self.length += len(draw.token)
 
+  def truncate(self, length: int) -> None:
+    """Keeps the first `length` tokens, all but some of the last piece."""
+    last = self.draws.pop()
+    keep = len(last.token) - (self.length - length)
+    self.draws.append(jax.tree.map(lambda x: x[:keep], last))
+    self.length = length
+
   def completion(self) -> Completion:
     def join(name: str) -> np.ndarray:
       return np.concatenate([getattr(draw, name) for draw in self.draws])
@@ -51,6 +60,15 @@ class Sample:
     finish = "stop" if self.stopped else "length"
     names = ("token", "logp", "raw_logp", "entropy")
     return Completion(*(join(name) for name in names), finish=finish)
+
+
+def samples_of(request: Request, owner: int) -> list[Sample]:
+  """The request's continuations, begun or not."""
+  samples = [Sample(request, owner, index) for index in range(request.n)]
+  for sample, part in zip(samples, request.partial, strict=False):
+    sample.extend(Draw(part.tokens, part.logp, part.raw_logp, part.entropy))
+    sample.stopped = part.finish == "stop"
+  return samples
 
 
 @dataclasses.dataclass(eq=False)
@@ -92,8 +110,12 @@ class Sequence:
   position: int
 
 
-def prefix_of(*samples: Sample) -> Prefix:
-  """What samples of one request, equally far, continue: prompt and tokens."""
+def prefixes_of(samples: list[Sample]) -> Iterator[Prefix]:
+  """What samples of one request continue: the prompt, or their own tokens."""
   prompt = np.asarray(samples[0].request.prompt, np.int32)
-  tokens = np.concatenate([prompt, samples[0].tokens])
-  return Prefix(tokens, deque(samples))
+  fresh = [sample for sample in samples if not sample.length]
+  if fresh:
+    yield Prefix(prompt, deque(fresh))
+  for sample in samples:
+    if sample.length and sample.remaining:
+      yield Prefix(np.concatenate([prompt, sample.tokens]), deque([sample]))
