@@ -26,7 +26,7 @@ _CALLED = re.compile(
   r"(\{[^}]*\}|%?[\w.-]+)"
 )
 _TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
-_CONSTANT = re.compile(r"= s32\[\] constant\((\d+)\)")
+_CONSTANT = re.compile(r"= s32\[\]\S* constant\((\d+)\)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,22 +181,35 @@ def _axes(line: str, mesh: Mapping[str, int]) -> tuple[tuple[str, ...], int]:
 
 
 def _groups(line: str, devices: int) -> np.ndarray:
-  """int [groups, size]: the devices that talk to each other."""
+  """int [groups, size]: the devices that talk to each other.
+
+  XLA writes them in three ways: as a list, as a transposed range, or as axes
+  of a mesh of its own.
+  """
+  ids = np.arange(devices)
   iota = re.search(
     r"replica_groups=\[(\d+),(\d+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", line
   )
   if iota:
-    ids = np.arange(devices).reshape(_integers(iota[3]))
+    ids = ids.reshape(_integers(iota[3]))
     if iota[4]:
       ids = ids.transpose(_integers(iota[4]))
     return ids.reshape(-1, int(iota[2]))
+  named = re.search(r"replica_groups=mesh\[(.*?)\] \{(.*?)\}", line)
+  if named:
+    sizes = dict(re.findall(r"'(\w+)'=(\d+)", named[1]))
+    talking = re.findall(r"'(\w+)'", named[2])
+    ids = ids.reshape([int(size) for size in sizes.values()])
+    last = [list(sizes).index(axis) for axis in talking]
+    ids = np.moveaxis(ids, last, range(-len(last), 0))
+    return ids.reshape(-1, math.prod(int(sizes[axis]) for axis in talking))
   listed = re.search(
     r"(?:replica_groups|source_target_pairs)=\{(\{.*?\})\}", line
   )
   if listed:
     rows = re.findall(r"\{([\d,]+)\}", listed[1])
     return np.array([_integers(row) for row in rows])
-  return np.arange(devices)[None]
+  return ids[None]
 
 
 def _integers(text: str) -> list[int]:
