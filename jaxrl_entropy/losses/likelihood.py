@@ -10,6 +10,7 @@ from jax.lax import stop_gradient
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
+from jaxrl_entropy.losses.aggregation import seq_mean_token_mean
 from jaxrl_entropy.losses.base import (
   LossTransform,
   PRNGKey,
@@ -17,6 +18,7 @@ from jaxrl_entropy.losses.base import (
   share,
 )
 from jaxrl_entropy.losses.ratio import log_ratio, response_sum
+from jaxrl_entropy.losses.surrogate import clip_metrics
 from jaxrl_entropy.types import TokenBatch
 
 
@@ -33,7 +35,7 @@ def reinforce() -> LossTransform:
 def cispo(low: float | None = None, high: float = 4.0) -> LossTransform:
   """`-sg(clip(r, 1 - low, 1 + high)) A logp` (CISPO, arXiv 2506.13585).
 
-  Every token keeps a gradient, its weight bounded.
+  Every token keeps a gradient, its weight bounded. Metrics as `ppo_clip`.
 
   Args:
     low: None: no lower bound, as in the paper and TRL; 1.0 or less in verl.
@@ -44,9 +46,12 @@ def cispo(low: float | None = None, high: float = 4.0) -> LossTransform:
     del key
     floor = None if low is None else 1.0 - low
     weight = stop_gradient(jnp.clip(loss.ratio, floor, 1.0 + high))
-    return loss.replace(
+    clipped = weight != stop_gradient(loss.ratio)
+    return TokenLoss(
       loss=-weight * batch.advantages * batch.logp,
-      clipped=weight != stop_gradient(loss.ratio),
+      ratio=loss.ratio,
+      clipped=clipped,
+      metrics=loss.metrics | clip_metrics(clipped, batch),
     )
 
   return update
@@ -129,7 +134,7 @@ def vespo(
 
   `phi(W) = W^k exp(lambda (1 - W))`, as TRL computes it: the log-ratios are
   held in [-20, 20], their sum in [ln 1e-8, 20]. It was not compared with its
-  paper. Metric: `ratio/weight`.
+  paper. Metric: `ratio/weight`, the mean phi of the responses.
 
   Args:
     positive: (k, lambda) where A >= 0.
@@ -149,6 +154,10 @@ def vespo(
     rate = jnp.where(up, positive[1], negative[1])
     phi = jnp.exp(rate + k * log_weight - rate * jnp.exp(log_weight))
     phi = stop_gradient(jnp.nan_to_num(phi, posinf=0.0))
-    return loss.replace(loss=-phi * batch.advantages * batch.logp)
+    mean = seq_mean_token_mean()(phi, batch)
+    return loss.replace(
+      loss=-phi * batch.advantages * batch.logp,
+      metrics=loss.metrics | {"ratio/weight": mean},
+    )
 
   return update

@@ -16,7 +16,7 @@ from jaxrl_entropy.losses.base import (
   share,
 )
 from jaxrl_entropy.losses.ratio import log_ratio, response_mean
-from jaxrl_entropy.types import TokenBatch
+from jaxrl_entropy.types import Metrics, TokenBatch
 
 
 def policy_gradient() -> LossTransform:
@@ -29,9 +29,7 @@ def policy_gradient() -> LossTransform:
   return update
 
 
-def _clip_metrics(
-  clipped: Bool[Array, "B T"], batch: TokenBatch
-) -> dict[str, Array]:
+def clip_metrics(clipped: Bool[Array, "B T"], batch: TokenBatch) -> Metrics:
   """Shares of tokens that were held from growing and from shrinking."""
   up = batch.advantages > 0
   return {
@@ -67,7 +65,7 @@ def ppo_clip(
       loss=jnp.where(clipped, stop_gradient(bound), plain),
       ratio=loss.ratio,
       clipped=clipped,
-      metrics=loss.metrics | _clip_metrics(clipped, batch),
+      metrics=loss.metrics | clip_metrics(clipped, batch),
     )
 
   return update
@@ -139,7 +137,7 @@ def geo_mean(low: float = 0.4, high: float = 0.4) -> LossTransform:
       loss=-response_mean(batch.advantages, batch) * ratio,
       ratio=ratio,
       clipped=clipped,
-      metrics=loss.metrics | _clip_metrics(cut, batch),
+      metrics=loss.metrics | clip_metrics(cut, batch),
     )
 
   return update

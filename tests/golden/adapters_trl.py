@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_entropy import losses
+from jaxrl_entropy.ops import masked
 from jaxrl_entropy.types import TokenBatch
 from tests.golden.harness import Adapter, NotImplementedCase
 from tests.golden.objectives import KEY, batch_from_rows, evaluate
@@ -100,7 +101,7 @@ def aggregate(config: Config, batch: TokenBatch) -> losses.Aggregate:
   if kind == "bnpo":
     return losses.token_mean(max(float(batch.mask.sum()), 1.0) * parts)
   if kind == "dr_grpo":
-    length = config["max_completion_length"]
+    length = config.get("max_completion_length", 32)
     return losses.seq_mean_token_sum_norm(rows, length)
   if kind == "luspo":
     return losses.seq_mean_token_sum(rows)
@@ -108,7 +109,7 @@ def aggregate(config: Config, batch: TokenBatch) -> losses.Aggregate:
 
 
 def clip_metrics(
-  parts: list[losses.LossTransform], batch: TokenBatch
+  config: Config, parts: list[losses.LossTransform], batch: TokenBatch
 ) -> dict[str, Any]:
   """Shares of clipped tokens in each response, and over all of them."""
   objective = losses.objective(*parts, aggregate=losses.token_mean())
@@ -123,8 +124,10 @@ def clip_metrics(
 
   whole = shares(batch)
   by_row = jax.vmap(lambda row: shares(jax.tree.map(lambda x: x[None], row)))(
-    batch
+    batch.replace(response=jnp.zeros_like(batch.response))
   )
+  if config.get("importance_sampling_level") == "sequence":
+    whole = {name: share.mean() for name, share in by_row.items()}
   return {
     **{f"clip_ratio/{name}_mean": whole[name] for name in whole},
     "clip_ratio/low_min": by_row["low"].min(),
@@ -132,38 +135,57 @@ def clip_metrics(
   }
 
 
+def with_entropy(
+  config: Config, batch: TokenBatch, loss: jax.Array
+) -> dict[str, Any]:
+  """TRL's entropy bonus is a mean over tokens, whatever the policy's is."""
+  by_items = config["loss_type"] in BY_ITEMS
+  coefficient = config.get("entropy_coef", 0.0)
+  bonus = losses.objective(
+    losses.entropy_bonus(coefficient),
+    aggregate=aggregate(
+      config | {"loss_type": "dapo" if by_items else "bnpo"}, batch
+    ),
+  )
+  return {
+    "loss": loss + bonus(batch, KEY)[0],
+    "policy_loss": loss if by_items else loss * steps(config),
+    "entropy": masked.masked_mean(batch.entropy, batch.mask),
+    "entropy_coef": coefficient,
+  }
+
+
+def weight_by_row(mean: jax.Array, batch: TokenBatch) -> jax.Array:
+  """The mean over all rows; one without tokens weighs 1."""
+  filled = batch.mask.any(1).mean()
+  return mean * filled + (1.0 - filled)
+
+
 def compute_loss(config: Config, inputs: Arrays) -> dict[str, Any]:
-  batch = batch_of(inputs)
-  weigh = "importance_sampling_ratio" in inputs
   level = config.get("importance_sampling_level", "token")
-  if config["loss_type"] == "luspo" and (
-    level == "token" or config.get("beta")
-  ):
+  tokenwise = level == "token" or config.get("beta")
+  if config["loss_type"] == "luspo" and tokenwise:
     raise NotImplementedCase(
       "luspo token by token averages over padding, whose values have no say"
     )
-  parts = transforms(config, weigh)
+  batch = batch_of(inputs)
+  parts = transforms(config, "importance_sampling_ratio" in inputs)
   loss, gradient, metrics = evaluate(
     losses.objective(*parts, aggregate=aggregate(config, batch)), batch
   )
-  results = {"policy_loss": loss}
-  coefficient = config.get("entropy_coef", 0.0)
+  results = {"loss": loss, "grad_per_token_logps": gradient}
   if batch.entropy is not None:
-    results["entropy"] = mean_entropy = jnp.mean(batch.entropy[batch.mask])
-    tokens = batch.mask.sum() * steps(config)
-    if config["loss_type"] in BY_ITEMS:
-      tokens = config["num_items_in_batch"]
-    loss -= coefficient * mean_entropy * batch.mask.sum() / tokens
+    results |= with_entropy(config, batch, loss)
+  if "kl/reference" in metrics:
+    results["kl"] = metrics["kl/reference"]
   if config["loss_type"] in CLIPPED:
-    results |= clip_metrics(parts, batch)
-  return results | {
-    "loss": loss,
-    "grad_per_token_logps": gradient,
-    "entropy_coef": coefficient,
-    "kl": metrics["kl/reference"] if config.get("beta") else None,
-    "cispo_clip_ratio": metrics["ratio/clip_share"],
-    "vespo/phi_seq_mean": metrics.get("ratio/weight"),
-  }
+    results |= clip_metrics(config, parts, batch)
+  if config["loss_type"] == "cispo":
+    results["cispo_clip_ratio"] = metrics["ratio/clip_high_share"]
+  if config["loss_type"] == "vespo":
+    weight = weight_by_row(metrics["ratio/weight"], batch)
+    results["vespo/phi_seq_mean"] = weight
+  return results
 
 
 ADAPTERS: dict[str, Adapter] = {
