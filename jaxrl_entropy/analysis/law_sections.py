@@ -165,21 +165,23 @@ def intervention(study: studies.Study) -> Section | None:
 
 
 def _verdict(name: str, label: str, found: interventions.Intervention) -> str:
-  def side(estimate: stats.Estimate, noun: str) -> str:
-    word = {1: "above", 0: "not separable from", -1: "below"}[estimate.sign]
-    return f"{word} {noun} ({estimate})"
-
-  if found.residual.count < 2:
+  residual, above_ceiling = found.residual, found.above_ceiling
+  if residual.count < 2:
     return (
-      f"{label} lies {found.residual.mean:+.3f} from {name}'s curve at equal "
-      f"entropy and ends {found.above_ceiling.mean:+.3f} from its ceiling; one "
-      "seed gives no interval."
+      f"{label} lies {residual.mean:+.3f} from {name}'s curve at equal entropy "
+      f"and ends {above_ceiling.mean:+.3f} from its ceiling; one seed gives no "
+      "interval."
     )
   return (
-    f"At equal entropy {label} is {side(found.residual, f'{name} curve')}; it "
-    f"ends {side(found.above_ceiling, 'the predicted ceiling')} and "
-    f"{side(found.above_baseline, f'{name} itself')}."
+    f"At equal entropy {label} is {_side(residual)} {name}'s curve "
+    f"({residual}); it ends {_side(above_ceiling)} the predicted ceiling "
+    f"({above_ceiling}) and {_side(found.above_baseline)} {name} itself "
+    f"({found.above_baseline})."
   )
+
+
+def _side(estimate: stats.Estimate) -> str:
+  return {1: "above", 0: "not separable from", -1: "below"}[estimate.sign]
 
 
 def _law_row(label: str, each: law.Law, intervals: law.Intervals) -> Row:

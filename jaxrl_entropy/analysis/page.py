@@ -158,7 +158,8 @@ th { font-weight: 400; color: var(--muted); vertical-align: bottom; }
 th, td { padding: .35rem .9rem .35rem 0; text-align: right;
   border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; }
-#claims td:last-child { white-space: nowrap; font-weight: 600; }
+td:not(:first-child) { white-space: nowrap; }
+#claims td:last-child { font-weight: 600; }
 .held td:last-child { color: #1b7a4b; }
 .did-not-hold td:last-child { color: #c0392b; }
 .not-measured td { color: var(--muted); }

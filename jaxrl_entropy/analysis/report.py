@@ -1,8 +1,4 @@
-"""The report of a study: an HTML page, its numbers as JSON, plots as files.
-
-The page is whole in itself (images are embedded, there is no script) and reads
-on a phone and on paper. Whatever comes from a file is escaped.
-"""
+"""The report of a study: an HTML page, its numbers as JSON, plots as files."""
 
 from collections.abc import Sequence
 import json
@@ -66,13 +62,9 @@ def write(
     for name, figure in section.panels.items()
   }
   html, summary = output / "report.html", output / "summary.json"
-  html.write_text(
-    page.render(study, sections, checked, images), encoding="utf-8"
-  )
-  summary.write_text(
-    json.dumps(_summary(study, sections, checked), indent=1, allow_nan=False),
-    encoding="utf-8",
-  )
+  numbers = _summary(study, sections, checked)
+  html.write_text(page.render(study, sections, checked, images), "utf-8")
+  summary.write_text(json.dumps(numbers, indent=1, allow_nan=False), "utf-8")
   paths = [html, summary]
   for name, image in images.items():
     path = output / "plots" / name

@@ -8,18 +8,36 @@ from jaxrl_entropy.errors import UserError
 from tests.analysis import synthetic
 
 
-def test_quickstart_study_gives_page_summary_and_plots(tmp_path):
-  paths = report.write(synthetic.write_study(tmp_path / "study"))
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+  return synthetic.write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def paths(study):
+  return report.write(study)
+
+
+def test_quickstart_study_gives_page_summary_and_plots(paths):
   assert all(path.stat().st_size > 0 for path in paths)
   names = {path.name for path in paths}
   assert {"report.html", "summary.json", "law_all.png", "law_all.svg"} <= names
 
 
-def test_every_quickstart_claim_is_measured_and_holds(tmp_path):
-  paths = report.write(synthetic.write_study(tmp_path))
+def test_every_quickstart_claim_is_measured_and_holds(paths):
   summary = json.loads(paths[1].read_text())
   assert len(summary["claims"]) == 6
   assert all(claim["holds"] is True for claim in summary["claims"])
+
+
+def test_summary_has_the_numbers_of_every_section_of_the_page(paths):
+  figures = json.loads(paths[1].read_text())["figures"]
+  sections = re.findall(r"<section id=(\w+)", paths[0].read_text())
+  assert list(figures) == [s for s in sections if s != "claims"]
+  assert all(figure["sentence"] for figure in figures.values())
+  rows = [row for f in figures.values() for row in f["rows"]]
+  columns = [f["columns"] for f in figures.values() for _ in f["rows"]]
+  assert [len(row) for row in rows] == [len(names) for names in columns]
 
 
 def test_page_says_which_claim_failed(tmp_path):
@@ -46,25 +64,22 @@ def test_missing_methods_are_reported_as_not_measured(tmp_path):
 def test_names_from_files_are_escaped(tmp_path):
   hostile = "<script>alert(1)</script> $x_{"
   run = synthetic.write_run(tmp_path / "run", hostile)
-  (run / "metrics.jsonl").open("a").write('{"step": 161, "entr')
+  with (run / "metrics.jsonl").open("a") as file:
+    file.write('{"step": 161, "entr')
   text = report.write(tmp_path)[0].read_text()
   assert "<script" not in text
   assert "&lt;script&gt;alert(1)" in text
 
 
-def test_page_refers_to_nothing_outside_itself(tmp_path):
-  text = report.write(synthetic.write_study(tmp_path))[0].read_text()
+def test_page_refers_to_nothing_outside_itself(paths):
+  text = paths[0].read_text()
   sources = re.findall(r'(?:src|href)="([^"]*)"', text)
   assert sources
   assert all(source.startswith("data:image/svg") for source in sources)
 
 
-def test_the_same_study_gives_the_same_files(tmp_path):
-  study = synthetic.write_study(tmp_path / "study")
-  first, second = (
-    report.write(study, tmp_path / name) for name in ("one", "two")
-  )
-  for a, b in zip(first, second, strict=True):
+def test_the_same_study_gives_the_same_files(study, paths, tmp_path):
+  for a, b in zip(paths, report.write(study, tmp_path), strict=True):
     assert a.read_bytes() == b.read_bytes(), a.name
 
 

@@ -20,8 +20,12 @@ def write_run(
   bonus: float = 0.0,
   noise: float = 0.004,
   settings: dict | None = None,
+  extra: dict | None = None,
 ) -> pathlib.Path:
-  """A run whose accuracy follows the law, `bonus` above it at the end."""
+  """A run whose accuracy follows the law, `bonus` above it at the end.
+
+  `settings` are the loss's arguments; `extra` is added to every record.
+  """
   rng = np.random.default_rng([seed, len(loss)])
   workdir.mkdir(parents=True, exist_ok=True)
   config = {
@@ -33,7 +37,8 @@ def write_run(
   (workdir / "config.json").write_text(json.dumps(config))
   entropy = floor + (start - floor) * np.exp(-np.arange(steps + 1) / 25)
   records = [
-    _record(rng, entropy, step, steps, bonus, noise) for step in range(steps)
+    _record(rng, entropy, step, steps, bonus, noise) | (extra or {})
+    for step in range(steps)
   ]
   if loss != "grpo":
     for record in records:

@@ -1,0 +1,97 @@
+"""Sections that the quick start's study does not have."""
+
+import math
+
+import pytest
+
+from jaxrl_entropy.analysis import (
+  dynamics_sections,
+  law_sections,
+  studies,
+  sweep_sections,
+)
+from tests.analysis import synthetic
+
+
+def rows_of(section):
+  return {tuple(row[:2]): row[2:] for row in section.table.rows}
+
+
+def test_coefficients_appear_where_one_is_varied(tmp_path):
+  for fraction, floor in ((0.01, 0.1), (0.05, 0.2), (0.2, 0.3)):
+    synthetic.write_run(
+      tmp_path / f"clip{fraction}",
+      "clip_cov",
+      floor=floor,
+      settings={"fraction": fraction, "low": 1.0},
+    )
+  section = sweep_sections.coefficients(studies.load(tmp_path))
+  assert list(section.panels) == ["entropy_0", "accuracy_0"]
+  _, entropy, _ = rows_of(section)["Clip-Cov", "fraction = 0.2"]
+  assert entropy == pytest.approx(0.3, abs=0.01)
+  assert "fraction goes from 0.01 to 0.2" in section.sentence
+
+
+def test_sizes_predict_the_largest_model_from_the_smaller(tmp_path):
+  for index in range(4):
+    size = 1e5 * 4**index
+    synthetic.write_run(
+      tmp_path / f"size{index}",
+      seed=index,
+      extra={"model/parameters": size},
+      settings={},
+    )
+  section = sweep_sections.sizes(studies.load(tmp_path))
+  assert list(section.panels) == ["curves", "a", "b"]
+  assert [row[0] for row in section.table.rows] == [
+    "100,000",
+    "400,000",
+    "1,600,000",
+    "6,400,000",
+  ]
+  assert all(abs(row[2] - synthetic.A) < 0.03 for row in section.table.rows)
+
+
+def test_splits_show_where_the_covariance_sits(tmp_path):
+  extra = {
+    "cov/difficulty_low": 0.01,
+    "cov/difficulty_middle": 0.1,
+    "cov/difficulty_high": 0.2,
+  }
+  synthetic.write_run(tmp_path / "grpo", extra=extra)
+  section = dynamics_sections.splits(studies.load(tmp_path))
+  assert list(section.panels) == ["difficulty"]
+  assert "by difficulty for above 2/3 (0.2)" in section.sentence
+
+
+def test_interventions_say_what_the_seeds_establish(tmp_path):
+  for seed in range(3):
+    synthetic.write_run(tmp_path / f"grpo{seed}", seed=seed)
+    synthetic.write_run(
+      tmp_path / f"kl{seed}", "kl_cov", seed=seed, floor=0.2, bonus=0.3
+    )
+  section = law_sections.intervention(studies.load(tmp_path))
+  assert "KL-Cov is above GRPO's curve" in section.sentence
+  assert "above the predicted ceiling" in section.sentence
+
+
+def test_early_points_predict_the_late_ones_of_every_seed(tmp_path):
+  for seed in range(2):
+    synthetic.write_run(tmp_path / f"grpo{seed}", seed=seed)
+  rows = law_sections.prediction(studies.load(tmp_path)).table.rows
+  assert [row[0] for row in rows] == ["grpo0", "grpo1"]
+  assert all(row[4] < 0.02 and not math.isnan(row[5]) for row in rows)
+
+
+@pytest.mark.parametrize(
+  "build",
+  [
+    law_sections.intervention,
+    dynamics_sections.splits,
+    sweep_sections.coefficients,
+    sweep_sections.sizes,
+  ],
+)
+def test_a_section_without_its_data_is_left_out(tmp_path, build):
+  synthetic.write_run(tmp_path / "grpo")
+  assert build(studies.load(tmp_path)) is None
