@@ -52,3 +52,9 @@ from jaxrl_entropy.losses.surrogate import (
   ppo_clip,
   sapo,
 )
+from jaxrl_entropy.losses.weighting import (
+  balance_entropy_flow,
+  covariance_kernel,
+  entropy_polarity,
+  polarity_weight,
+)

@@ -8,7 +8,7 @@ import importlib
 import inspect
 from typing import Any
 
-from jaxrl_entropy.losses import likelihood, ratio, surrogate
+from jaxrl_entropy.losses import likelihood, ratio, surrogate, weighting
 from jaxrl_entropy.losses.aggregation import (
   Aggregate,
   aggregate_by,
@@ -197,6 +197,48 @@ def entropy_tokens(
   )
 
 
+def covariance_kernel(
+  low: float = 0.2,
+  high: float = 0.2,
+  width: float = 1.0,
+  aggregate: Aggregation = "token_mean",
+) -> Objective:
+  """CW-GRPO: extreme covariances weigh less (arXiv 2605.11538)."""
+  return _objective(
+    surrogate.ppo_clip(low, high),
+    weighting.covariance_kernel(width),
+    by=aggregate,
+  )
+
+
+def opefo(
+  strength: Any = 1.0,
+  low: float = 0.2,
+  high: float = 0.2,
+  aggregate: Aggregation = "token_mean",
+) -> Objective:
+  """Entropy flows up and down in balance (arXiv 2605.11491)."""
+  return _objective(
+    surrogate.ppo_clip(low, high),
+    weighting.balance_entropy_flow(strength),
+    by=aggregate,
+  )
+
+
+def papo(
+  balance: Any = 0.2,
+  low: float = 0.2,
+  high: float = 0.2,
+  aggregate: Aggregation = "token_mean",
+) -> Objective:
+  """Advantages reweighed by entropy polarity (arXiv 2605.11775)."""
+  return _objective(
+    surrogate.ppo_clip(low, high),
+    weighting.polarity_weight(balance),
+    by=aggregate,
+  )
+
+
 METHODS: dict[str, Callable[..., Objective]] = {
   "grpo": grpo,
   "bnpo": grpo,
@@ -209,7 +251,7 @@ METHODS: dict[str, Callable[..., Objective]] = {
   for method in (
     *(clip_higher, dr_grpo, dual_clip, policy_gradient, reinforce),
     *(clip_cov, kl_cov, gspo, geo_mean, luspo, cispo, sapo, dppo, dro, vespo),
-    entropy_tokens,
+    *(entropy_tokens, covariance_kernel, opefo, papo),
   )
 }
 

@@ -16,12 +16,14 @@ import dataclasses
 import inspect
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 import optax
 
 Scalar = Float[Array, ""]
-State = dict[str, Scalar]
+State = Any
+"""A pytree of float32 scalars."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,15 +31,15 @@ class Control:
   """What drives one coefficient.
 
   Attributes:
-    start: the state, float32, before anything was measured.
+    start: the state before anything was measured, as Python numbers.
     value: (state, optimiser updates so far) -> the coefficient.
     observe: (state, measured value of `metric`) -> the next state.
     metric: key of the step's record that is fed back; None: a schedule.
   """
 
-  start: float
-  value: Callable[[Scalar, Int[Array, ""]], Scalar]
-  observe: Callable[[Scalar, Scalar], Scalar] = lambda state, _: state
+  start: Any
+  value: Callable[[State, Int[Array, ""]], Scalar]
+  observe: Callable[[State, Scalar], State] = lambda state, _: state
   metric: str | None = None
 
 
@@ -100,7 +102,7 @@ def target_entropy(
       f"target_entropy needs target and start above 0, not {target}, {start}"
     )
 
-  def observe(state: Scalar, entropy: Scalar) -> Scalar:
+  def observe(state: State, entropy: Scalar) -> State:
     factor = jnp.exp(gain * (1.0 - entropy / target))
     return jnp.clip(state * factor, low, high)
 
@@ -128,15 +130,53 @@ def adaptive_entropy(
     metric: what is measured.
   """
 
-  def observe(state: Scalar, entropy: Scalar) -> Scalar:
-    # The sign carries whether the bonus acts: c is kept as -c where it rests.
+  def observe(state: State, entropy: Scalar) -> State:
     below = entropy < target
-    moved = jnp.abs(state) + jnp.where(below, step, -step)
-    moved = jnp.clip(moved, 0.0, high)
-    return jnp.where(below, moved, -moved)
+    moved = state["coefficient"] + jnp.where(below, step, -step)
+    return {
+      "coefficient": jnp.clip(moved, 0.0, high),
+      "acts": below.astype(jnp.float32),
+    }
 
   return Control(
-    start, lambda state, _: jnp.maximum(state, 0.0), observe, metric
+    {"coefficient": start, "acts": 0.0},
+    lambda state, _: state["coefficient"] * state["acts"],
+    observe,
+    metric,
+  )
+
+
+def entropy_trend(
+  gain: float = 5.0,
+  limit: float = 0.5,
+  decay: float = 0.9,
+  metric: str = "entropy/token_mean",
+) -> Control:
+  """In [-limit, limit]: above 0 while the entropy falls, below while it rises.
+
+  clip(gain (1 - H / mean H), -limit, limit) against the running mean: the phase
+  signal for `losses.polarity_weight`.
+
+  Args:
+    gain: how much a relative change of the entropy counts.
+    limit: largest absolute value.
+    decay: of the running mean, a rollout.
+    metric: what is measured.
+  """
+
+  def observe(state: State, entropy: Scalar) -> State:
+    mean = jnp.where(state["mean"] > 0, state["mean"], entropy)
+    fall = 1.0 - entropy / jnp.maximum(mean, 1e-6)
+    return {
+      "mean": decay * mean + (1.0 - decay) * entropy,
+      "value": jnp.clip(gain * fall, -limit, limit),
+    }
+
+  return Control(
+    {"mean": 0.0, "value": 0.0},
+    lambda state, _: state["value"],
+    observe,
+    metric,
   )
 
 
@@ -159,7 +199,7 @@ def adaptive_kl(
     metric: what is measured.
   """
 
-  def observe(state: Scalar, divergence: Scalar) -> Scalar:
+  def observe(state: State, divergence: Scalar) -> State:
     error = jnp.clip(divergence / target - 1.0, -0.2, 0.2)
     return state * (1.0 + error * samples / horizon)
 
@@ -174,6 +214,7 @@ CONTROLS: dict[str, Callable[..., Control]] = {
     exponential,
     target_entropy,
     adaptive_entropy,
+    entropy_trend,
     adaptive_kl,
   )
 }
@@ -187,10 +228,8 @@ class Controllers:
 
   def init(self) -> State:
     """The state before the first rollout."""
-    return {
-      name: jnp.float32(control.start)
-      for name, control in self.controls.items()
-    }
+    starts = {name: c.start for name, c in self.controls.items()}
+    return jax.tree.map(jnp.float32, starts)
 
   def coefficients(
     self, state: State, update: Int[Array, ""]
@@ -213,13 +252,16 @@ class Controllers:
     }
 
   def _observe(
-    self, control: Control, state: Scalar, record: Mapping[str, Any]
-  ) -> Scalar:
+    self, control: Control, state: State, record: Mapping[str, Any]
+  ) -> State:
     if control.metric is None:
       return state
     measured = jnp.asarray(record[control.metric], jnp.float32)
     moved = control.observe(state, measured)
-    return jnp.where(jnp.isfinite(measured), moved, state)
+    known = jnp.isfinite(measured)
+    return jax.tree.map(
+      lambda new, old: jnp.where(known, new, old), moved, state
+    )
 
 
 def resolve(specs: Mapping[str, Mapping[str, Any]]) -> Controllers:

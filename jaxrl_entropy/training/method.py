@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from jaxrl_entropy.losses import alias
@@ -42,7 +43,7 @@ def resolve(config: ConfigDict) -> Method:
     ValueError: for a name or an argument that is not known.
   """
   controllers = controllers_lib.resolve(config.loss.controllers)
-  start = {name: c.start for name, c in controllers.controls.items()}
+  start = controllers.coefficients(controllers.init(), jnp.int32(0))
   first = alias.resolve(config.loss.name, {**config.loss.args, **start})
   estimator = advantages.resolve(config.advantage.name, config.advantage.args)
   needs = first.needs | estimator.needs

@@ -35,11 +35,11 @@ def test_cosine_and_exponential():
 
 def test_target_entropy_steers_a_policy_to_its_target():
   """Entropy falls by itself and rises with the coefficient."""
-  controller = single(name="target_entropy", target=0.5, start=0.01, gain=0.3)
+  controller = single(name="target_entropy", target=0.5, start=0.01, gain=0.05)
   state, entropy = controller.init(), 1.5
-  for _ in range(400):
+  for _ in range(600):
     state = controller.update(state, {"entropy/token_mean": entropy})
-    entropy += 0.02 * (value(controller, state) - entropy)
+    entropy += 0.2 * (value(controller, state) - entropy)
   np.testing.assert_allclose(entropy, 0.5, rtol=0.02)
 
 
@@ -62,6 +62,15 @@ def test_adaptive_entropy_acts_below_its_target_only():
     got.append(value(controller, state))
   expected = [0.01, 0.02, 0.0, 0.02, 0.0, 0.0, 0.0, 0.01]
   np.testing.assert_allclose(got, expected, atol=1e-7)
+
+
+def test_entropy_trend_is_above_zero_while_the_entropy_falls():
+  controller = single(name="entropy_trend", limit=0.4)
+  state, got = controller.init(), []
+  for entropy in (1.0, 1.0, 0.95, 0.5, 1.5):
+    state = controller.update(state, {"entropy/token_mean": entropy})
+    got.append(value(controller, state))
+  np.testing.assert_allclose(got, [0, 0, 0.25, 0.4, -0.4], atol=1e-6)
 
 
 def test_adaptive_kl_moves_by_a_fifth_a_horizon():

@@ -1,0 +1,82 @@
+"""Which responses of a rollout are learned from, once advantages are known."""
+
+from collections.abc import Callable, Mapping
+import importlib
+import inspect
+from typing import Any
+
+import numpy as np
+
+# (advantage of each response [N], entropy of the rollout in nats a token,
+# share of the run that is done) -> bool [N]
+Acceptance = Callable[[np.ndarray, float, float], np.ndarray]
+
+
+def everything() -> Acceptance:
+  """Learns from all responses."""
+  return lambda advantages, entropy, done: np.ones(len(advantages), bool)
+
+
+def entropy_band(
+  lower: tuple[float, float] = (0.6, 0.4),
+  upper: tuple[float, float] = (0.7, 0.5),
+) -> Acceptance:
+  """Keeps the entropy inside a band that moves over the run: Entrocraft.
+
+  Below the band only responses of negative advantage are learned from, which
+  raises the entropy; above it only those of positive advantage. The rule and
+  the bounds are those of the authors' code (Li et al. 2026, arXiv 2604.26326).
+  It also takes the bare reward for the advantage outside the band; here the
+  advantages stay the estimator's.
+
+  Args:
+    lower: lower edge at the start and at the end of the run, nats a token;
+      linear in between.
+    upper: upper edge likewise.
+
+  Raises:
+    ValueError: if the lower edge is above the upper one.
+  """
+  for low, high in zip(lower, upper, strict=True):
+    if low > high:
+      raise ValueError(f"entropy_band: lower edge {low} is above upper {high}")
+
+  def accept(advantages: np.ndarray, entropy: float, done: float) -> np.ndarray:
+    if entropy < np.interp(done, (0.0, 1.0), lower):
+      return advantages < 0
+    if entropy > np.interp(done, (0.0, 1.0), upper):
+      return advantages > 0
+    return np.ones(len(advantages), bool)
+
+  return accept
+
+
+FILTERS: dict[str, Callable[..., Acceptance]] = {
+  "everything": everything,
+  "entropy_band": entropy_band,
+}
+
+
+def resolve(name: str, args: Mapping[str, Any] | None = None) -> Acceptance:
+  """The filter of `config.rollout.accept`: a name, or an import path.
+
+  Raises:
+    ValueError: for an unknown name, or arguments that the filter lacks.
+  """
+  factory = FILTERS.get(name)
+  if factory is None and ":" in name:
+    module, _, attribute = name.partition(":")
+    factory = getattr(importlib.import_module(module), attribute)
+  if factory is None:
+    raise ValueError(
+      f"rollout.accept.name is {name!r}; use one of {', '.join(FILTERS)}, or "
+      "an import path 'module:name'"
+    )
+  args = dict(args or {})
+  try:
+    inspect.signature(factory).bind(**args)
+  except TypeError as error:
+    raise ValueError(
+      f"rollout.accept {name!r} does not take these args: {error}"
+    ) from error
+  return factory(**args)
