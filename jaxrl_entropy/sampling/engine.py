@@ -221,6 +221,13 @@ class Engine:
       _placed(rows, everywhere),
     )
 
+  @property
+  def compilations(self) -> int:
+    """Programs compiled so far, over all of their shapes."""
+    programs = (self.new_cache, self.prefill, self.decode, self.copy_pages)
+    copy = [] if self._copy is None else [self._copy]
+    return sum(program._cache_size() for program in (*programs, *copy))
+
   def agree(self, value: int) -> int:
     """The largest value that any process of the job has; all must ask."""
     if jax.process_count() == 1:

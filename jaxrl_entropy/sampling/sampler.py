@@ -86,6 +86,11 @@ class Sampler:
     self._engine = Engine(config, mesh, self._sizes, weight_dtype)
     self._decode_text = decode_text
 
+  @property
+  def compilations(self) -> int:
+    """How many programs were compiled so far; it stays bounded."""
+    return self._engine.compilations
+
   def generate(
     self,
     params: Params,

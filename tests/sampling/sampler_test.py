@@ -1,6 +1,9 @@
 """The sampler against a loop that runs the whole forward for each token."""
 
+import dataclasses
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,6 +12,7 @@ from jaxrl_entropy.models import config as config_lib, transformer
 from jaxrl_entropy.ops import logprobs
 from jaxrl_entropy.sampling.platform import Platform
 from jaxrl_entropy.sampling.sampler import Request, Sampler
+from tests import devices
 
 CONFIG = config_lib.preset(
   "tiny",
@@ -86,3 +90,191 @@ def test_greedy_equals_the_whole_forward(params, sampler):
     for completion in group:
       assert completion.tokens.tolist() == expected
       assert completion.finish == "length"
+
+
+def test_log_probs_equal_the_trainers(params, sampler):
+  request = make_requests(temperature=0.7)[1]
+  (group,) = sampler.generate(params, [request])
+  for completion in group:
+    tokens = np.concatenate([request.prompt, completion.tokens])[None]
+    positions = np.arange(tokens.shape[1], dtype=np.int32)[None]
+    hidden = transformer.hidden_states(
+      params, CONFIG, tokens, positions, np.ones_like(tokens)
+    )
+    start = len(request.prompt) - 1
+    head = transformer.lm_head(params, CONFIG)
+
+    def stats(
+      temperature, hidden=hidden, start=start, head=head, at=completion
+    ):
+      return logprobs.token_stats(
+        hidden[0, start:-1], head, at.tokens, temperature=temperature
+      )
+
+    sampled, raw = stats(0.7), stats(1.0)
+    np.testing.assert_allclose(completion.logp, sampled.logp, atol=1e-4)
+    np.testing.assert_allclose(completion.raw_logp, raw.logp, atol=1e-4)
+    np.testing.assert_allclose(completion.entropy, sampled.entropy, atol=1e-4)
+
+
+def test_an_answer_does_not_depend_on_its_neighbours(params, sampler):
+  requests = make_requests(temperature=1.0)
+  together = sampler.generate(params, requests)
+  reverse = sampler.generate(params, requests[::-1])[::-1]
+  alone = [sampler.generate(params, [request])[0] for request in requests]
+  for groups in zip(together, reverse, alone, strict=True):
+    for a, b, c in zip(*groups, strict=True):
+      assert a.tokens.tolist() == b.tokens.tolist() == c.tokens.tolist()
+  first, second = together[1][:2]
+  assert first.tokens.tolist() != second.tokens.tolist()
+
+
+def test_programs_compile_once_for_a_width(params):
+  sampler = make_sampler()
+  before = sampler.compilations
+  assert before == 0
+  for seed in range(3):
+    for length in (3, 12, 20):
+      request = Request(np.arange(length), n=seed + 2, max_tokens=8, seed=seed)
+      sampler.generate(params, [request])
+  # Weights, an empty cache, prefill, page copies, and decoding with 1 to 3
+  # slots.
+  assert sampler.compilations == 4 + len(SMALL.widths(3))
+
+
+def test_a_tight_cache_gives_the_same_answers(params, sampler):
+  """Sequences that lose their pages resume where they were."""
+  requests = make_requests(temperature=1.0)
+  tight = make_sampler(kv_tokens=6 * SMALL.page_size)
+  for expected, group in zip(
+    sampler.generate(params, requests),
+    tight.generate(params, requests),
+    strict=True,
+  ):
+    for a, b in zip(expected, group, strict=True):
+      assert a.tokens.tolist() == b.tokens.tolist()
+      np.testing.assert_allclose(a.logp, b.logp, atol=1e-4)
+
+
+def test_what_can_never_fit_is_refused_with_the_sum(params):
+  tight = make_sampler(kv_tokens=3 * SMALL.page_size)
+  with pytest.raises(ValueError, match=r"9 prompt tokens \+ 20 max_tokens"):
+    tight.generate(params, make_requests())
+
+
+@pytest.mark.parametrize(
+  ("request_", "complaint"),
+  [
+    (Request(range(21)), "max_prompt_length is 20"),
+    (Request(range(20), max_tokens=29), "= 49, above"),
+    (Request((1,), stop_ids=tuple(range(9))), "9 stop_ids"),
+    (Request((1,), stop_strings=("x",)), "decode_text"),
+  ],
+)
+def test_impossible_requests_are_refused(params, sampler, request_, complaint):
+  with pytest.raises(ValueError, match=complaint):
+    sampler.generate(params, [request_])
+
+
+def test_stop_ids_end_a_continuation_and_belong_to_it(params, sampler):
+  request = Request((1, 2, 3), max_tokens=20, seed=5)
+  ((free,),) = sampler.generate(params, [request])
+  stop = int(free.tokens[7])
+  ((short,),) = sampler.generate(
+    params, [dataclasses.replace(request, stop_ids=(49, stop))]
+  )
+  end = free.tokens.tolist().index(stop) + 1
+  assert short.tokens.tolist() == free.tokens[:end].tolist()
+  np.testing.assert_array_equal(short.logp, free.logp[:end])
+  assert (short.finish, free.finish) == ("stop", "length")
+
+
+def test_stop_strings_end_at_the_token_that_completes_them(params):
+  sampler = make_sampler(decode_text=lambda ids: " ".join(map(str, ids)))
+  request = Request((1, 2, 3), max_tokens=20, seed=5)
+  ((free,),) = sampler.generate(params, [request])
+  string = f"{free.tokens[6]} {free.tokens[7]}"
+  ((short,),) = sampler.generate(
+    params, [dataclasses.replace(request, stop_strings=(string,))]
+  )
+  assert short.tokens.tolist() == free.tokens[: len(short.tokens)].tolist()
+  assert len(short.tokens) == len(short.logp) <= 8
+  assert string in " ".join(map(str, short.tokens))
+  assert string not in " ".join(map(str, short.tokens[:-1]))
+  assert short.finish == "stop"
+
+
+def test_partial_continuations_go_on_as_if_never_cut(params, sampler):
+  request = Request(np.arange(9), n=3, max_tokens=20, stop_ids=(7,), seed=1)
+  (whole,) = sampler.generate(params, [request])
+  cut = dataclasses.replace(request, max_tokens=6)
+  (begun,) = sampler.generate(params, [cut])
+  marked = [dataclasses.replace(part, logp=part.logp - 1) for part in begun]
+  (resumed,) = sampler.generate(
+    params, [dataclasses.replace(request, partial=tuple(marked))]
+  )
+  for part, end, reference in zip(marked, resumed, whole, strict=True):
+    done = len(part.tokens)
+    assert end.tokens.tolist() == reference.tokens.tolist()
+    assert end.finish == reference.finish
+    # The log-probs of the behaviour policy are kept, not recomputed.
+    np.testing.assert_array_equal(end.logp[:done], part.logp)
+    np.testing.assert_allclose(
+      end.logp[done:], reference.logp[done:], atol=1e-4
+    )
+
+
+def test_streamed_tokens_are_the_completions(params, sampler):
+  requests = make_requests()
+  pieces, completions = {}, {}
+  for event in sampler.stream(params, requests):
+    key = event.request, event.sample
+    pieces.setdefault(key, []).extend(event.tokens.tolist())
+    if event.completion is not None:
+      completions[key] = event.completion.tokens.tolist()
+  assert pieces == completions
+  assert len(completions) == sum(request.n for request in requests)
+
+
+def test_the_weights_are_copied_before_a_stream_is_read(params, sampler):
+  """An optimiser that donates its parameters does not disturb a rollout."""
+  requests = make_requests()[:2]
+  expected = sampler.generate(params, requests)
+  mine = jax.tree.map(jnp.copy, params)
+  events = sampler.stream(mine, requests)
+  jax.tree.map(lambda x: x.delete(), mine)
+  for event in events:
+    if event.completion is not None:
+      reference = expected[event.request][event.sample]
+      assert event.completion.tokens.tolist() == reference.tokens.tolist()
+
+
+@pytest.mark.parametrize(("dtype", "close"), [("bfloat16", 0.1), ("int8", 0.2)])
+def test_small_weights_cost_a_small_mismatch(params, dtype, close):
+  request = Request(np.arange(9), n=4, max_tokens=24, seed=2)
+  (group,) = make_sampler(weight_dtype=dtype).generate(params, [request])
+  gaps = []
+  for completion in group:
+    tokens = np.concatenate([request.prompt, completion.tokens])[None]
+    row = np.asarray(_logits(params, np.pad(tokens, ((0, 0), (0, 15)))))[0]
+    logp = np.asarray(jax.nn.log_softmax(row))[
+      np.arange(8, 8 + 24), completion.tokens
+    ]
+    gaps += (completion.logp - logp).tolist()
+  assert 0 < np.abs(gaps).mean() < close
+
+
+def _sample_on_eight(params):
+  mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
+  params = jax.device_put(params, sharding.param_shardings(params, mesh))
+  return make_sampler(mesh, slots=4).generate(params, make_requests())
+
+
+def test_eight_devices_give_the_same_tokens_as_one(params, sampler):
+  eight = devices.run(_sample_on_eight, jax.tree.map(np.asarray, params))
+  one = sampler.generate(params, make_requests())
+  for expected, group in zip(one, eight, strict=True):
+    for a, b in zip(expected, group, strict=True):
+      assert a.tokens.tolist() == b.tokens.tolist()
+      np.testing.assert_allclose(a.logp, b.logp, atol=1e-5)
+      np.testing.assert_allclose(a.entropy, b.entropy, atol=1e-5)

@@ -1,0 +1,145 @@
+"""Filters against sorting, and draws against their probabilities."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl_entropy.sampling import logits as logits_lib
+from jaxrl_entropy.sampling.logits import Controls
+
+VOCABULARY = 300  # more than one block
+DRAWS = 20_000
+
+
+def make_controls(rows, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0):
+  def column(value, dtype):
+    return jnp.full((rows,), value, dtype)
+
+  return Controls(
+    column(temperature, jnp.float32),
+    column(top_k, jnp.int32),
+    column(top_p, jnp.float32),
+    column(min_p, jnp.float32),
+  )
+
+
+def make_logits(rows=1, seed=0, spread=2.0):
+  random = np.random.default_rng(seed)
+  return spread * random.normal(size=(rows, VOCABULARY)).astype(np.float32)
+
+
+def expected_probabilities(logits, temperature, top_k, top_p, min_p):
+  """By sorting, one filter after the other, in float64."""
+  p = np.exp(logits.astype(np.float64) / temperature)
+  p /= p.sum()
+  order = np.argsort(-p)
+  keep = np.zeros_like(p, bool)
+  keep[order[: top_k or p.size]] = True
+  p = np.where(keep, p, 0) / p[keep].sum()
+  before = np.cumsum(p[order]) - p[order]
+  keep = np.zeros_like(keep)
+  keep[order[before < top_p]] = True
+  p = np.where(keep & (p >= min_p * p.max()), p, 0)
+  return p / p.sum()
+
+
+SETTINGS = [
+  {"temperature": 1.0},
+  {"temperature": 0.6},
+  {"temperature": 1.7},
+  {"top_k": 5},
+  {"top_p": 0.8},
+  {"min_p": 0.05},
+  {"temperature": 1.3, "top_k": 40, "top_p": 0.9, "min_p": 0.02},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_draws_follow_the_sampled_distribution(settings):
+  full = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
+  logits = make_logits()
+  p = expected_probabilities(logits[0], **(full | settings))
+  drawn = jax.jit(logits_lib.draw)(
+    jnp.repeat(jnp.asarray(logits), DRAWS, axis=0),
+    make_controls(DRAWS, **settings),
+    jax.random.uniform(jax.random.key(1), (DRAWS, 2)),
+  )
+  counts = np.bincount(drawn.token, minlength=VOCABULARY)
+  assert not counts[p == 0].any()
+  np.testing.assert_allclose(drawn.logp, np.log(p[drawn.token]), atol=1e-5)
+  # Pearson's chi-square over cells with enough mass, the rest as one cell.
+  large = p * DRAWS > 5
+  observed = np.append(counts[large], counts[~large].sum())
+  expected = np.append(p[large], p[~large].sum()) * DRAWS
+  observed, expected = observed[expected > 0], expected[expected > 0]
+  chi_square = ((observed - expected) ** 2 / expected).sum()
+  freedom = len(expected) - 1
+  # Four standard deviations above the mean of the chi-square distribution.
+  assert chi_square < freedom + 4 * np.sqrt(2 * freedom)
+
+
+def test_raw_logp_and_entropy_ignore_the_filters():
+  logits, uniform = (
+    make_logits(8),
+    jax.random.uniform(jax.random.key(0), (8, 2)),
+  )
+  drawn = logits_lib.draw(
+    jnp.asarray(logits), make_controls(8, temperature=0.7, top_k=3), uniform
+  )
+  raw = np.asarray(jax.nn.log_softmax(logits))
+  tempered = np.asarray(jax.nn.log_softmax(logits / np.float32(0.7)))
+  np.testing.assert_allclose(
+    drawn.raw_logp, raw[np.arange(8), drawn.token], atol=1e-5
+  )
+  np.testing.assert_allclose(
+    drawn.entropy, -(np.exp(tempered) * tempered).sum(-1), atol=1e-5
+  )
+
+
+def test_temperature_zero_takes_the_first_of_the_most_likely():
+  logits = make_logits(4)
+  logits[1, 7] = logits[1, 290] = logits[1].max() + 1
+  uniform = jnp.zeros((4, 2))
+  drawn = logits_lib.draw(
+    jnp.asarray(logits), make_controls(4, temperature=0.0), uniform
+  )
+  assert drawn.token.tolist() == logits.argmax(-1).tolist()
+  np.testing.assert_allclose(drawn.logp[0], 0.0)
+
+
+def test_rows_have_their_own_controls():
+  """A greedy neighbour, or a filtered one, changes nothing."""
+  logits = jnp.asarray(make_logits(3))
+  uniform = jax.random.uniform(jax.random.key(2), (3, 2))
+  alone = logits_lib.draw(logits, make_controls(3), uniform)
+  mixed = Controls(
+    jnp.array([0.0, 1.0, 1.0]),
+    jnp.array([0, 0, 2]),
+    jnp.array([1.0, 1.0, 0.5]),
+    jnp.array([0.0, 0.0, 0.1]),
+  )
+  together = logits_lib.draw(logits, mixed, uniform)
+  assert together.token[1] == alone.token[1]
+  np.testing.assert_allclose(together.logp[1], alone.logp[1], atol=1e-6)
+
+
+def test_largest_uniform_number_still_gives_a_possible_token():
+  logits = np.full((1, VOCABULARY), -np.inf, np.float32)
+  logits[0, [3, 100, 101]] = [0.3, -0.2, 0.1]
+  uniform = jnp.full((1, 2), np.nextafter(np.float32(1), np.float32(0)))
+  drawn = logits_lib.draw(jnp.asarray(logits), make_controls(1), uniform)
+  assert int(drawn.token[0]) in (3, 100, 101)
+  assert np.isfinite(drawn.logp[0])
+
+
+@pytest.mark.parametrize("k", [1, 2, 17, VOCABULARY, VOCABULARY + 5])
+def test_top_k_keeps_k_tokens_and_ties(k):
+  logits = make_logits(3)
+  logits -= logits.max(-1, keepdims=True)
+  kept = logits_lib.exclude(jnp.asarray(logits), make_controls(3, top_k=k))
+  assert (np.isfinite(kept).sum(-1) == min(k, VOCABULARY)).all()
+  tied = jnp.asarray(np.round(logits))
+  kept = logits_lib.exclude(tied, make_controls(3, top_k=k))
+  last = np.sort(tied, -1)[:, ::-1][:, min(k, VOCABULARY) - 1]
+  assert ((np.asarray(kept) > -np.inf) == (tied >= last[:, None])).all()
