@@ -32,7 +32,7 @@ def covariance_kernel(width: float = 1.0) -> LossTransform:
   CW-GRPO (Wang et al. 2026, arXiv 2605.11538): w = exp(-c^2 / (2 sigma^2)), c
   the token's covariance and sigma its standard deviation, then scaled to mean
   1. The paper's normalisation is over a group; here it is over the mini-batch.
-  Metric: `kernel/squared_weight`, the mean of w^2: 1 where nothing is reweighed.
+  Metric: `kernel/squared_weight`, the mean of w^2 (1: nothing is reweighed).
 
   Args:
     width: bandwidth in standard deviations; the paper's is 1.
