@@ -35,6 +35,30 @@ PARAM_RULES: tuple[tuple[str, P], ...] = (
 )
 
 
+def axis_sizes(devices: int, **sizes: int) -> dict[str, int]:
+  """The size of every mesh axis; one may be -1, "all that is left".
+
+  Args:
+    devices: how many there are.
+    **sizes: of axes by name; 1 for those left out.
+
+  Raises:
+    ValueError: if the sizes do not multiply to the number of devices.
+  """
+  filled = dict.fromkeys(AXES, 1) | sizes
+  known = math.prod(size for size in filled.values() if size != -1)
+  if known > 0 and devices % known == 0:
+    rest = devices // known
+    filled = {a: rest if s == -1 else s for a, s in filled.items()}
+  if math.prod(filled.values()) != devices or min(filled.values()) < 1:
+    named = ", ".join(f"{a}={s}" for a, s in filled.items())
+    raise ValueError(
+      f"mesh ({named}) does not cover {devices} devices: the sizes must "
+      "multiply to that number; set one of them to -1 to fill it in"
+    )
+  return filled
+
+
 def make_mesh(
   data: int = 1,
   fsdp: int = 1,
@@ -48,18 +72,11 @@ def make_mesh(
     ValueError: if the sizes do not multiply to the number of devices.
   """
   devices = jax.devices() if devices is None else devices
-  sizes = [data, fsdp, tensor, context]
-  known = math.prod(size for size in sizes if size != -1)
-  if sizes.count(-1) == 1 and known > 0 and len(devices) % known == 0:
-    sizes[sizes.index(-1)] = len(devices) // known
-  if math.prod(sizes) != len(devices) or min(sizes) < 1:
-    named = ", ".join(f"{a}={s}" for a, s in zip(AXES, sizes, strict=True))
-    raise ValueError(
-      f"mesh ({named}) does not cover {len(devices)} devices: the sizes must "
-      "multiply to that number; set one of them to -1 to fill it in"
-    )
+  sizes = axis_sizes(
+    len(devices), data=data, fsdp=fsdp, tensor=tensor, context=context
+  )
   return jax.make_mesh(
-    tuple(sizes), AXES, (AxisType.Auto,) * len(AXES), devices=devices
+    tuple(sizes.values()), AXES, (AxisType.Auto,) * len(AXES), devices=devices
   )
 
 

@@ -1,8 +1,8 @@
 """Compiles one program for a slice that is not there, in a child process.
 
-The compiler for TPUs needs its own environment, may take long, and may crash;
-so each program is compiled by `python -m jaxrl_entropy.planning.compiling`,
-which reads a request and writes an answer, both JSON.
+The compiler for TPUs needs an environment of its own, may take long, and may
+crash; so each program is compiled by `python -m jaxrl_entropy.planning.child`,
+which reads a task and writes a result, both JSON.
 """
 
 from collections.abc import Sequence
@@ -11,15 +11,14 @@ import importlib.util
 import json
 import os
 from pathlib import Path
-import re
 import subprocess
 import sys
 import tempfile
-import time
 from typing import Any
 
-_ENVIRONMENT = {
-  "JAX_PLATFORMS": "cpu",
+from jaxrl_entropy.planning import topology
+
+_COMPILER = {
   "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
   # Without these the library looks for the machine that it is not on.
   "TPU_SKIP_MDS_QUERY": "1",
@@ -45,7 +44,7 @@ class Task:
     overrides: dotted field and its value as text.
     topology: name of the slice.
     program: "train", "prefill" or "decode".
-    low_effort: compile faster, with other collectives than a run would have.
+    low_effort: compile faster; the collectives may differ from a run's.
   """
 
   config: str
@@ -57,26 +56,35 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """What the compiler says; bytes are of one device.
+  """What is known of a program; bytes and FLOPs are of one device.
 
   Attributes:
-    status: "ok", "out of memory", "time limit", or "failed".
-    seconds: the compilation took.
-    needed: bytes at the peak, None where the compiler does not tell.
+    status: "ok", "out of memory", "time limit", "failed", or "not compiled"
+      where there is no compiler.
+    roles: bytes of its arguments by what they are.
+    flops: matrix FLOPs of one call.
+    traffic: bytes that one call must at least read and write.
+    tokens: that one call makes or learns from, on the whole mesh.
+    needed: bytes at the peak; None where that is not known.
     temporaries: bytes besides arguments and results.
-    collectives: one mapping for each kind and axes: kind, axes, count, bytes;
-      None where the program's text could not be read.
-    warnings: about collectives.
+    collectives: a mapping for each kind and axes (kind, axes, count, bytes);
+      None where they are not known.
+    warnings: about the collectives.
     message: why it failed.
+    seconds: that compiling took.
   """
 
   status: str
-  seconds: float = 0.0
+  roles: dict[str, float] = dataclasses.field(default_factory=dict)
+  flops: float = 0.0
+  traffic: float = 0.0
+  tokens: int = 0
   needed: float | None = None
   temporaries: float = 0.0
   collectives: Sequence[dict[str, Any]] | None = None
   warnings: Sequence[str] = ()
   message: str = ""
+  seconds: float = 0.0
 
 
 def has_compiler() -> bool:
@@ -85,80 +93,33 @@ def has_compiler() -> bool:
 
 
 def compile_apart(task: Task, limit: float) -> Result:
-  """Compiles in a child process that is ended after `limit` seconds."""
-  effort = _LOW_EFFORT if task.low_effort else {}
+  """The result of a child process that is ended after `limit` seconds.
+
+  Without the compiler it tells of sizes only.
+  """
   with tempfile.TemporaryDirectory() as folder:
     answer = Path(folder, "answer.json")
-    request = json.dumps(dataclasses.asdict(task))
+    command = (sys.executable, "-m", "jaxrl_entropy.planning.child", answer)
     try:
       done = subprocess.run(
-        (sys.executable, "-m", __name__, str(answer)),
-        input=request,
-        env=os.environ | _ENVIRONMENT | effort,
+        command,
+        input=json.dumps(dataclasses.asdict(task)),
+        env=os.environ | _environment(task),
         capture_output=True,
         text=True,
         timeout=limit,
       )
     except subprocess.TimeoutExpired:
-      return Result("time limit", limit, message=f"stopped after {limit:.0f} s")
-    if done.returncode != 0:
-      return _failure(done.stderr)
+      return Result("time limit", message=f"stopped after {limit:.0f} s")
+    if done.returncode != 0 or not answer.exists():
+      lines = [line for line in done.stderr.splitlines() if line.strip()]
+      return Result("failed", message=lines[-1] if lines else "no output")
     return Result(**json.loads(answer.read_text()))
 
 
-def _failure(errors: str) -> Result:
-  """The result of a child that did not answer, from its error output."""
-  used = re.search(r"Used ([\d.]+)([KMG]) of [\d.]+[KMG] (?:hbm|HBM)", errors)
-  if used:
-    scale = {"K": 2**10, "M": 2**20, "G": 2**30}[used[2]]
-    return Result("out of memory", needed=float(used[1]) * scale)
-  lines = [line for line in errors.splitlines() if line.strip()]
-  return Result("failed", message=lines[-1] if lines else "no output")
-
-
-def main() -> None:
-  request = json.load(sys.stdin)
-  result = _compile(Task(**request))
-  Path(sys.argv[1]).write_text(json.dumps(dataclasses.asdict(result)))
-
-
-def _compile(task: Task) -> Result:
-  import jax
-  from jax.experimental import topologies
-
-  from jaxrl_entropy import config as config_lib, sharding
-  from jaxrl_entropy.planning import hlo, programs, topology, traffic
-
-  slice_ = topology.parse(task.topology)
-  devices = topologies.get_topology_desc(
-    platform="tpu",
-    topology_name=slice_.compiler_name,
-    num_slices=1,
-    **dict(slice_.generation.options),
-  ).devices
-  config = config_lib.load(task.config, task.overrides)
-  mesh = sharding.make_mesh(**config.mesh, devices=devices)
-  with jax.set_mesh(mesh):
-    program = programs.MAKERS[task.program](config, mesh)
-    start = time.monotonic()
-    compiled = program.function.lower(*program.args).compile()
-  memory = compiled.memory_analysis()
-  results = memory.output_size_in_bytes - memory.alias_size_in_bytes
-  needed = memory.argument_size_in_bytes + results
-  needed += memory.temp_size_in_bytes + memory.generated_code_size_in_bytes
-  seconds = time.monotonic() - start
-  result = Result("ok", seconds, needed, memory.temp_size_in_bytes)
-  try:
-    text = compiled.as_text()
-  except RuntimeError:  # The text of a very large program can fail to be made.
-    return result
-  collectives = hlo.collectives(text, mesh.shape)
-  return dataclasses.replace(
-    result,
-    collectives=traffic.summary(collectives),
-    warnings=programs.warnings(program, collectives, mesh),
-  )
-
-
-if __name__ == "__main__":
-  main()
+def _environment(task: Task) -> dict[str, str]:
+  variables = {"JAX_PLATFORMS": "cpu"}
+  if has_compiler():
+    return variables | _COMPILER | (_LOW_EFFORT if task.low_effort else {})
+  devices = topology.parse(task.topology).devices
+  return variables | {"JAX_NUM_CPU_DEVICES": str(devices)}

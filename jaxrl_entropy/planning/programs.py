@@ -31,14 +31,18 @@ class Program:
   Attributes:
     function: the jitted function.
     args: trees of ShapeDtypeStruct with shardings.
-    roles: what its arguments are, by name.
-    calls: how often it reads its arguments (decode: once a token).
+    roles: its larger arguments by what they are.
+    weights: the parameters that it reads in every step.
+    tokens: that one call learns from or makes, on the whole mesh.
+    steps: of one call that depend on each other (decode: tokens of a slot).
   """
 
   function: Callable[..., Any]
   args: tuple[Any, ...]
   roles: dict[str, Any]
-  calls: int = 1
+  weights: Params
+  tokens: int
+  steps: int = 1
 
 
 def device_bytes(tree: Any) -> int:
@@ -82,29 +86,35 @@ def train(config: ConfigDict, mesh: Mesh) -> Program:
     "optimizer moments": state.opt_state,
     "mini-batch": rows,
   }
-  return Program(update, (state, rows), roles)
+  return Program(update, (state, rows), roles, state.params, rows.tokens.size)
 
 
 def prefill(config: ConfigDict, mesh: Mesh) -> Program:
   """The sampler's pass over a chunk of the prompts."""
-  return _of_sampler("prefill", config, mesh)
+  function, args = _of_sampler("prefill", config, mesh)
+  weights, cache, chunk = args
+  roles = {"sampler copy": weights, "KV cache": cache}
+  return Program(function, args, roles, weights, chunk.tokens.size)
 
 
 def decode(config: ConfigDict, mesh: Mesh) -> Program:
   """The sampler's loop over new tokens, with all slots in use."""
-  return _of_sampler("decode", config, mesh)
+  function, args = _of_sampler("decode", config, mesh)
+  weights, cache, _ = args
+  roles = {"sampler copy": weights, "KV cache": cache}
+  _, produced = jax.eval_shape(function, *args)
+  size, steps = produced.draws.token.size, produced.draws.token.shape[1]
+  return Program(function, args, roles, weights, size, steps)
 
 
 MAKERS = {"train": train, "prefill": prefill, "decode": decode}
 
 
-def _of_sampler(name: str, config: ConfigDict, mesh: Mesh) -> Program:
+def _of_sampler(name: str, config: ConfigDict, mesh: Mesh) -> tuple[Any, Any]:
+  """A program of the sampler and the shapes it is called with."""
   model = planned_model(config)
   sampler = build.build_sampler(config, model, mesh)
-  params = abstract_params(config, model, mesh)
-  function, args = sampler.programs(params)[name]
-  weights, cache, _ = args
-  return Program(function, args, {"sampler copy": weights, "KV cache": cache})
+  return sampler.programs(abstract_params(config, model, mesh))[name]
 
 
 def planned_model(config: ConfigDict) -> TransformerConfig:

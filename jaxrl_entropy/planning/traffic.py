@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from jaxrl_entropy.planning.hlo import Collective
+from jaxrl_entropy.planning.programs import Program
 
 REDUCTIONS = ("all-reduce", "reduce-scatter")
 # A reduction of the whole gradient sends this often its own bytes, at most:
@@ -29,31 +30,27 @@ def summary(collectives: Iterable[Collective]) -> list[dict[str, Any]]:
 
 
 def warnings(
-  collectives: Sequence[Collective],
-  params: Any,
-  tokens: int,
-  mesh: Mapping[str, int],
+  collectives: Sequence[Collective], program: Program, mesh: Mapping[str, int]
 ) -> list[str]:
-  """What a train step should not do, in words.
+  """What a program should not do, in words.
 
   Args:
-    collectives: of the compiled step.
-    params: shapes of the parameters.
-    tokens: of a mini-batch, padding included.
+    collectives: of the compiled program.
+    program: what was compiled.
     mesh: size of each mesh axis.
   """
   found = [
-    *_repeated_head(collectives, params),
-    *_repeated_gradient(collectives, params, mesh),
+    *_repeated_head(collectives, program.weights),
+    *_repeated_gradient(collectives, program.weights, mesh),
   ]
   gathers = [
     c
     for c in collectives
-    if c.kind == "all-gather" and math.prod(c.shape) == tokens
+    if c.kind == "all-gather" and math.prod(c.shape) == program.tokens
   ]
   if gathers:
     found.append(
-      f"{len(gathers)} all-gathers of one value a token ({tokens} of them): "
+      f"{len(gathers)} all-gathers of one value a token ({program.tokens}): "
       f"something sorts or indexes all tokens, in {gathers[0].source}"
     )
   return found
@@ -91,6 +88,7 @@ def _repeated_gradient(
   gradient = sum(x.size * 4 for x in jax.tree.leaves(params)) / mesh["tensor"]
   if sent > GRADIENT_SHARE * gradient:
     yield (
-      f"reductions over data, fsdp and context send {sent / gradient:.1f} times "
-      "the gradient: it is reduced in the loop over micro-batches"
+      "reductions over data, fsdp and context send "
+      f"{sent / gradient:.1f} times the bytes of the gradient: it is reduced "
+      "in the loop over micro-batches"
     )

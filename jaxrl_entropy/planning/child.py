@@ -1,0 +1,107 @@
+"""The child process of `compiling`: one program, compiled and measured."""
+
+from collections.abc import Sequence
+import dataclasses
+import json
+from pathlib import Path
+import re
+import sys
+import time
+
+import jax
+from jax.experimental import topologies
+from jax.sharding import Mesh
+
+from jaxrl_entropy import config as config_lib, sharding
+from jaxrl_entropy.planning import flops, hlo, programs, topology, traffic
+from jaxrl_entropy.planning.compiling import Result, Task, has_compiler
+from jaxrl_entropy.planning.programs import Program
+
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
+
+
+def main() -> None:
+  task = Task(**json.load(sys.stdin))
+  config = config_lib.load(task.config, task.overrides)
+  mesh = sharding.make_mesh(**config.mesh, devices=_devices(task.topology))
+  with jax.set_mesh(mesh):
+    program = programs.MAKERS[task.program](config, mesh)
+    result = _measure(program, mesh)
+    if has_compiler():
+      result = _compile(program, mesh, result)
+  Path(sys.argv[1]).write_text(json.dumps(dataclasses.asdict(result)))
+
+
+def _devices(name: str) -> Sequence[jax.Device]:
+  """The slice's devices, or as many others where there is no compiler."""
+  if not has_compiler():
+    return jax.devices("cpu")
+  slice_ = topology.parse(name)
+  described = topologies.get_topology_desc(
+    platform="tpu",
+    topology_name=slice_.compiler_name,
+    num_slices=1,
+    **dict(slice_.generation.options),
+  )
+  return described.devices
+
+
+def _measure(program: Program, mesh: Mesh) -> Result:
+  """What is known before compiling."""
+  roles = {k: programs.device_bytes(v) for k, v in program.roles.items()}
+  weights = programs.device_bytes(program.weights)
+  arguments = programs.device_bytes(program.args)
+  return Result(
+    "not compiled",
+    roles,
+    flops=flops.count(program.function, *program.args) / mesh.size,
+    traffic=arguments + (program.steps - 1) * weights,
+    tokens=program.tokens,
+  )
+
+
+def _compile(program: Program, mesh: Mesh, result: Result) -> Result:
+  start = time.monotonic()
+  try:
+    compiled = program.function.lower(*program.args).compile()
+  except jax.errors.JaxRuntimeError as error:
+    if "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    needed = _needed(str(error), sum(result.roles.values()))
+    return dataclasses.replace(result, status="out of memory", needed=needed)
+  memory = compiled.memory_analysis()
+  needed = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+  needed += memory.output_size_in_bytes - memory.alias_size_in_bytes
+  result = dataclasses.replace(
+    result,
+    status="ok",
+    needed=needed + memory.generated_code_size_in_bytes,
+    temporaries=memory.temp_size_in_bytes,
+    seconds=time.monotonic() - start,
+  )
+  try:
+    text = compiled.as_text()
+  except jax.errors.JaxRuntimeError:
+    # The text of a very large program can fail to be made.
+    return result
+  found = hlo.collectives(text, mesh.shape)
+  return dataclasses.replace(
+    result,
+    collectives=traffic.summary(found),
+    warnings=traffic.warnings(found, program, mesh.shape),
+  )
+
+
+def _needed(message: str, arguments: float) -> float | None:
+  """The bytes that the compiler says it would have used, if it does."""
+  total = re.search(r"Used ([\d.]+)([KMG]) of", message)
+  if total:
+    return float(total[1]) * _UNITS[total[2]]
+  temporaries = re.search(r"temporaries \(([\d.]+)([KMG])\)", message)
+  if temporaries:
+    return arguments + float(temporaries[1]) * _UNITS[temporaries[2]]
+  return None
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,154 @@
+"""The verdicts of a plan, as text and as JSON."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import Any
+
+from jaxrl_entropy.planning.compiling import Result
+from jaxrl_entropy.planning.topology import GIB, Topology
+
+FITS, TIGHT, TOO_BIG = "FITS", "TIGHT", "DOES NOT FIT"
+# Above this share of the memory, fragmentation or another version of the
+# compiler may be enough to run out of it.
+TIGHT_FROM = 0.93
+
+EXIT = {FITS: 0, TIGHT: 0, TOO_BIG: 1}
+NOT_COMPILED = 3
+"""Exit status where there is no compiler, or it gave no verdict."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """Programs of one config on one slice.
+
+  Attributes:
+    config: as it was named.
+    topology: the slice.
+    mesh: size of each axis.
+    results: of the programs train, prefill and decode.
+    advice: what would fit, where something does not.
+  """
+
+  config: str
+  topology: Topology
+  mesh: Mapping[str, int]
+  results: Mapping[str, Result]
+  advice: Sequence[str] = ()
+
+  @property
+  def phases(self) -> dict[str, float | None]:
+    """Bytes at the peak of each phase of a step, with all that is resident.
+
+    While sampling, the train state stays; while training, the sampler's copy
+    and its cache are gone.
+    """
+    train = self.results["train"]
+    roles = ("parameters", "optimizer moments")
+    state = sum(train.roles.get(role, 0.0) for role in roles)
+    sampler = [self.results[name].needed for name in ("prefill", "decode")]
+    together = None if None in sampler else state + max(map(float, sampler))
+    return {"training": train.needed, "sampling beside it": together}
+
+  @property
+  def verdict(self) -> str | None:
+    """The worst one of all phases; None where one is not known."""
+    verdicts = [judge(x, self.topology) for x in self.phases.values()]
+    if TOO_BIG in verdicts:
+      return TOO_BIG
+    if None in verdicts:
+      return None
+    return TIGHT if TIGHT in verdicts else FITS
+
+  @property
+  def status(self) -> int:
+    """Exit status of the command."""
+    return NOT_COMPILED if self.verdict is None else EXIT[self.verdict]
+
+
+def judge(needed: float | None, topology: Topology) -> str | None:
+  """The verdict on a peak of so many bytes a device."""
+  if needed is None:
+    return None
+  share = needed / topology.generation.hbm
+  return FITS if share <= TIGHT_FROM else TIGHT if share <= 1 else TOO_BIG
+
+
+def bound(result: Result, topology: Topology) -> float:
+  """Seconds that one call takes at least: by arithmetic or by memory."""
+  generation = topology.generation
+  return max(
+    result.flops / generation.flops, result.traffic / generation.bandwidth
+  )
+
+
+def to_json(plan: Plan) -> dict[str, Any]:
+  programs = {
+    name: dataclasses.asdict(result)
+    | {
+      "verdict": _verdict(result, plan.topology),
+      "bound_seconds": bound(result, plan.topology),
+    }
+    for name, result in plan.results.items()
+  }
+  return {
+    "config": plan.config,
+    "topology": dataclasses.asdict(plan.topology),
+    "mesh": dict(plan.mesh),
+    "programs": programs,
+    "phases": plan.phases,
+    "verdict": plan.verdict,
+    "advice": list(plan.advice),
+  }
+
+
+def to_text(plan: Plan) -> str:
+  topology = plan.topology
+  mesh = ", ".join(f"{axis} {size}" for axis, size in plan.mesh.items())
+  lines = [
+    f"{plan.config} on {topology.name}: {topology.devices} devices "
+    f"({topology.compiler_name}), {_gib(topology.generation.hbm)} each",
+    f"mesh: {mesh}",
+    "",
+  ]
+  for name, result in plan.results.items():
+    lines += _program_lines(name, result, topology)
+  for phase, needed in plan.phases.items():
+    verdict = judge(needed, topology) or "not known"
+    lines.append(f"{verdict:13} {phase}: {_gib(needed)}")
+  lines += [f"advice: {line}" for line in plan.advice]
+  return "\n".join(lines)
+
+
+def _program_lines(name: str, result: Result, topology: Topology) -> list[str]:
+  lines = [
+    f"{_verdict(result, topology):13} {name}: peak {_gib(result.needed)}, "
+    f"compiled in {result.seconds:.0f} s"
+  ]
+  if result.message:
+    lines.append(f"  {result.message}")
+  lines += [f"  {_gib(x):>10}  {role}" for role, x in result.roles.items()]
+  if result.temporaries:
+    lines.append(f"  {_gib(result.temporaries):>10}  temporaries")
+  seconds = bound(result, topology)
+  lines.append(
+    f"  at least {seconds:.3g} s for {result.tokens} tokens "
+    f"({result.flops:.3g} FLOPs and {_gib(result.traffic)} a device; a bound, "
+    "not a prediction)"
+  )
+  for one in result.collectives or ():
+    lines.append(
+      f"  {_gib(one['bytes']):>10}  sent by {one['count']} x {one['kind']} "
+      f"over {'+'.join(one['axes'])}"
+    )
+  lines += [f"  warning: {warning}" for warning in result.warnings]
+  return [*lines, ""]
+
+
+def _verdict(result: Result, topology: Topology) -> str:
+  if result.status == "out of memory":
+    return TOO_BIG
+  return judge(result.needed, topology) or result.status.upper()
+
+
+def _gib(size: float | None) -> str:
+  return "not known" if size is None else f"{size / GIB:.2f} GiB"
