@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import html
 
 from jaxrl_entropy.analysis import claims, plots, studies
-from jaxrl_entropy.analysis.section import Cell, Section, Table, listing
+from jaxrl_entropy.analysis.section import Row, Section, Table, as_text, listing
 
 _VERDICTS = {True: "held", False: "did not hold", None: "not measured"}
 _RELATION_SIGNS = {"<": "&lt;", ">": "&gt;", ">=": "≥"}
@@ -59,7 +59,7 @@ def _verdicts(checked: Sequence[claims.Claim]) -> str:
   rows = "".join(
     f"<tr class={_VERDICTS[each.holds].replace(' ', '-')}>"
     f"<td>{html.escape(each.claim)}</td>"
-    f"<td>{_cell(each.value)}</td>"
+    f"<td>{as_text(each.value)}</td>"
     f"<td>{_RELATION_SIGNS[each.relation]} {each.threshold:g}</td>"
     f"<td>{_VERDICTS[each.holds]}</td></tr>"
     for each in checked
@@ -86,22 +86,16 @@ def _section(section: Section, images: Mapping[str, plots.Image]) -> str:
 
 def _table(table: Table) -> str:
   head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
-  body = "".join(
-    f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>"
-    for row in table.rows
-  )
+  body = "".join(_row(row) for row in table.rows)
   return (
     f"<div class=scroll><table><thead><tr>{head}</tr></thead>"
     f"<tbody>{body}</tbody></table></div>"
   )
 
 
-def _cell(cell: Cell) -> str:
-  if cell is None or cell != cell:
-    return "–"
-  if isinstance(cell, float):
-    return f"{cell:.3g}" if abs(cell) < 0.1 else f"{cell:.3f}"
-  return html.escape(str(cell))
+def _row(row: Row) -> str:
+  cells = (f"<td>{html.escape(as_text(cell))}</td>" for cell in row)
+  return f"<tr>{''.join(cells)}</tr>"
 
 
 def _notes(study: studies.Study) -> str:

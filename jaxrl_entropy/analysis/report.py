@@ -18,7 +18,7 @@ from jaxrl_entropy.analysis import (
 )
 from jaxrl_entropy.analysis.section import Builder, Cell, Section
 
-SECTIONS: tuple[Builder, ...] = (
+_SECTIONS: tuple[Builder, ...] = (
   training_sections.methods,
   training_sections.collapse,
   law_sections.fitted,
@@ -33,6 +33,11 @@ SECTIONS: tuple[Builder, ...] = (
   sweep_sections.sizes,
   training_sections.results,
 )
+
+
+def sections(study: studies.Study) -> list[Section]:
+  """What the study has the data for, in the order of the page."""
+  return [found for build in _SECTIONS if (found := build(study))]
 
 
 def write(
@@ -54,16 +59,16 @@ def write(
   study = studies.load(folder)
   output = pathlib.Path(output or pathlib.Path(folder) / "report")
   (output / "plots").mkdir(parents=True, exist_ok=True)
-  sections = [found for build in SECTIONS if (found := build(study))]
+  shown = sections(study)
   checked = claims.check(study)
   images = {
     f"{section.name}_{name}": plots.render(figure, f"{section.name}_{name}")
-    for section in sections
+    for section in shown
     for name, figure in section.panels.items()
   }
   html, summary = output / "report.html", output / "summary.json"
-  numbers = _summary(study, sections, checked)
-  html.write_text(page.render(study, sections, checked, images), "utf-8")
+  numbers = _summary(study, shown, checked)
+  html.write_text(page.render(study, shown, checked, images), "utf-8")
   summary.write_text(json.dumps(numbers, indent=1, allow_nan=False), "utf-8")
   paths = [html, summary]
   for name, image in images.items():
@@ -76,7 +81,7 @@ def write(
 
 def _summary(
   study: studies.Study,
-  sections: Sequence[Section],
+  shown: Sequence[Section],
   checked: Sequence[claims.Claim],
 ) -> dict[str, Any]:
   return {
@@ -103,7 +108,7 @@ def _summary(
         "columns": list(section.table.columns),
         "rows": [[_finite(c) for c in row] for row in section.table.rows],
       }
-      for section in sections
+      for section in shown
     },
   }
 

@@ -87,6 +87,15 @@ def _smooth(values: np.ndarray) -> np.ndarray:
   return np.convolve(values, window, "same") / weight
 
 
+def as_text(cell: Cell) -> str:
+  """A cell for a reader: three digits or decimals; a dash for no value."""
+  if cell is None or cell != cell:
+    return "–"
+  if isinstance(cell, float):
+    return f"{cell:.3g}" if abs(cell) < 0.1 else f"{cell:.3f}"
+  return str(cell)
+
+
 def listing(parts: Sequence[str]) -> str:
   """`a, b and c`."""
   if len(parts) < 2:

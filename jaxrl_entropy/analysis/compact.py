@@ -1,0 +1,65 @@
+"""Copies of runs that are small enough to commit.
+
+    python -m jaxrl_entropy.analysis.compact runs/study docs/results/study
+
+Keeps what the analysis reads, to five digits; drops times, throughput and the
+rest. A report of the copy shows the same figures as one of the original.
+"""
+
+from collections.abc import Mapping
+import json
+import pathlib
+import sys
+from typing import Any
+
+from jaxrl_entropy.analysis import runs, studies
+
+_KEPT = (
+  "step",
+  "model/parameters",
+  "entropy/",
+  "reward/accuracy",
+  "groups/informative",
+  "response/length",
+  "eval/held_out/",
+  "cov/",
+  "probe/delta_entropy",
+  "probe/minus_cov",
+  "select/share",
+  "ratio/clip_share",
+  "kl/old",
+)
+
+
+def compact(
+  source: str | pathlib.Path, destination: str | pathlib.Path
+) -> list[pathlib.Path]:
+  """Copies the runs of a study, one folder a run.
+
+  Raises:
+    UserError: no run is in `source`.
+  """
+  folders = []
+  for run in studies.load(source).runs:
+    folder = pathlib.Path(destination) / run.name
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [_line(record) for record in run.records]
+    (folder / runs.METRICS).write_text("".join(lines), encoding="utf-8")
+    config = json.dumps({"config": run.config}, indent=1) + "\n"
+    (folder / runs.CONFIG).write_text(config, encoding="utf-8")
+    folders.append(folder)
+  return folders
+
+
+def _line(record: Mapping[str, Any]) -> str:
+  kept = {
+    key: float(f"{value:.5g}") if isinstance(value, float) else value
+    for key, value in record.items()
+    if key.startswith(_KEPT)
+  }
+  return json.dumps(kept, separators=(",", ":")) + "\n"
+
+
+if __name__ == "__main__":
+  for path in compact(*sys.argv[1:]):
+    print(path)

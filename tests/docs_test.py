@@ -1,0 +1,77 @@
+"""The documentation's figures are those of the committed results."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from jaxrl_entropy.errors import UserError
+from tests.analysis import synthetic
+
+ROOT = Path(__file__).parents[1]
+MAX_RESULTS = 5 * 2**20  # bytes
+
+
+@pytest.fixture
+def generate():
+  path = ROOT / "docs" / "generate.py"
+  spec = importlib.util.spec_from_file_location("generate", path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+def test_every_page_matches_the_committed_results(generate):
+  for page in generate.pages():
+    text = page.read_text()
+    assert generate.fill(text) == text, f"{page}: run python docs/generate.py"
+
+
+def test_committed_results_are_small():
+  files = (ROOT / "docs" / "results").rglob("*")
+  assert sum(f.stat().st_size for f in files if f.is_file()) <= MAX_RESULTS
+
+
+def test_parts_are_filled_from_a_study(generate, monkeypatch, tmp_path):
+  monkeypatch.setattr(generate, "RESULTS", tmp_path)
+  synthetic.write_study(tmp_path / "quick")
+  old = (
+    "Before\n<!-- generated: claims quick -->\nold\n<!-- end -->\n"
+    "<!-- generated: section quick law -->\n<!-- end -->\nAfter"
+  )
+  new = generate.fill(old)
+  assert "old" not in new
+  assert "| GRPO's final entropy, as a share of its first" in new
+  assert "GRPO follows R = " in new
+  assert new.startswith("Before")
+  assert new.endswith("After")
+  assert generate.fill(new) == new
+
+
+def test_benchmarks_become_a_table(generate, monkeypatch, tmp_path):
+  monkeypatch.setattr(generate, "RESULTS", tmp_path)
+  result = {
+    "case": "B=1",
+    "metric": "tokens/s",
+    "ours": 27.34567,
+    "peer": "transformers",
+    "peer_value": 19.1,
+    "ratio": 1.43,
+    "spread": 0.05,
+  }
+  content = {
+    "machine": {"processor": "Some CPU", "cores": 2},
+    "benchmarks": [{"name": "sampler", "results": [result]}],
+  }
+  (tmp_path / "b.json").write_text(json.dumps(content))
+  made = generate.fill("<!-- generated: benchmarks b.json -->\n<!-- end -->")
+  assert "On 2 cores of Some CPU." in made
+  assert "| sampler | B=1 | tokens/s | 27.35" in made
+  assert "1.43 (±5%)" in made
+
+
+def test_a_part_without_results_is_an_error(generate, monkeypatch, tmp_path):
+  monkeypatch.setattr(generate, "RESULTS", tmp_path)
+  with pytest.raises(UserError, match="nowhere"):
+    generate.fill("<!-- generated: claims nowhere -->\n<!-- end -->")
