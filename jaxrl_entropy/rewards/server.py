@@ -1,12 +1,12 @@
-"""Inside the sandbox: runs verifiers on hostile text, one process an item.
+"""Inside the sandbox: runs a verifier on hostile text, in child processes.
 
-The server itself reads no model text. It imports a verifier once, then forks a
-child for each item, which gives up its last rights and verifies; whatever
-happens in the child costs that item alone.
+The server itself reads no model text. It imports the verifier once, then forks
+children, which give up their last rights and verify. A child that dies, hangs
+or has done its number of items is replaced by a fork, at no cost of imports.
 """
 
 from collections.abc import Callable
-from functools import cache
+import gc
 import importlib
 import json
 import os
@@ -18,72 +18,99 @@ from typing import Any
 from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.rewards.confine import confine
 
+Verifier = Callable[[Problem, str], float]
+
 MAX_REPLY = 4096  # bytes; a pipe takes them at once
+MAX_ERROR = 500  # characters
 
 
 def main(request: dict[str, Any]) -> None:
   """Serves lines of JSON from standard input until it closes."""
-  load(request["verifier"])
+  verifier = _load(request["verifier"])
+  # Shared pages stay shared while the children's collectors run.
+  gc.freeze()
   with os.fdopen(os.dup(1), "w") as replies:
     # Nothing that a library prints may mix with the replies.
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     print("ready", file=replies, flush=True)
     os.dup2(null, 2)
-    for line in sys.stdin:
-      reply = _serve(json.loads(line), request)
-      print(json.dumps(reply), file=replies, flush=True)
+    _serve(request, verifier, replies)
 
 
-@cache
-def load(path: str) -> Callable[[Problem, str], float]:
-  """The verifier at `package.module:name`."""
-  module, _, name = path.partition(":")
-  return getattr(importlib.import_module(module), name)
+def _load(path: str) -> Verifier:
+  """The verifier at `package.module:name`, its module's `warm_up()` done."""
+  module_name, _, name = path.partition(":")
+  module = importlib.import_module(module_name)
+  getattr(module, "warm_up", lambda: None)()
+  return getattr(module, name)
 
 
-def _serve(item: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
-  """The reply to one item: its reward, or an error."""
-  reading, writing = os.pipe()
-  child = os.fork()
-  if child == 0:
-    _answer(item, request, writing)
-  os.close(writing)
-  try:
-    return _reply(reading, item["timeout"])
-  finally:
-    os.close(reading)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+def _serve(request: dict[str, Any], verifier: Verifier, replies: Any) -> None:
+  child, served = None, 0
+  for line in sys.stdin:
+    if child is None:
+      child, served = _Child(request, verifier), 0
+    reply = child.ask(line, request["timeout"])
+    served += 1
+    if "error" in reply or served == request["items"]:
+      child.close()
+      child = None
+    print(json.dumps(reply), file=replies, flush=True)
 
 
-def _reply(reading: int, timeout: float) -> dict[str, Any]:
-  """What the child writes, which is not to be trusted to have a form."""
-  if not select.select([reading], [], [], timeout)[0]:
-    return {"error": "timeout"}
-  try:
-    reward, error = json.loads(os.read(reading, MAX_REPLY))
-    return {"reward": float(reward), "error": error and str(error)}
-  except (ValueError, TypeError):
-    return {"error": "the verifier died"}
+class _Child:
+  """A forked process that verifies one item after the other."""
+
+  def __init__(self, request: dict[str, Any], verifier: Verifier):
+    items, self._items = os.pipe()
+    self._replies, replies = os.pipe()
+    self._pid = os.fork()
+    if self._pid == 0:
+      _verify_all(request, verifier, items, replies)
+    os.close(items)
+    os.close(replies)
+
+  def ask(self, line: str, timeout: float) -> dict[str, Any]:
+    """The reply to an item, which is not to be trusted to have a form."""
+    try:
+      # A child that waits for its item has an empty pipe: no write blocks
+      # for longer than the child takes to read.
+      os.write(self._items, line.encode())
+      if not select.select([self._replies], [], [], timeout)[0]:
+        return {"error": "timeout"}
+      reward, error = json.loads(os.read(self._replies, MAX_REPLY))
+      return {"error": str(error)} if error else {"reward": float(reward)}
+    except (OSError, ValueError, TypeError):
+      return {"error": "the verifier died"}
+
+  def close(self) -> None:
+    os.close(self._items)
+    os.close(self._replies)
+    os.kill(self._pid, signal.SIGKILL)
+    os.waitpid(self._pid, 0)
 
 
-def _answer(item: dict[str, Any], request: dict[str, Any], out: int) -> None:
+def _verify_all(
+  request: dict[str, Any], verifier: Verifier, items: int, replies: int
+) -> None:
   """The child: never returns."""
-  try:
-    verifier = load(request["verifier"])
-    out = _keep_only(out)
-    confine(request)
-    reward = verifier(Problem(**item["problem"]), item["response"])
-    reply = [float(reward), None]
-  except BaseException as error:
-    reply = [0.0, f"{type(error).__name__}: {error}"[:500]]
-  os.write(out, json.dumps(reply).encode())
+  # It keeps nothing of the server's but these two: no item may see another's
+  # reply, or write it.
+  os.dup2(items, 0)
+  os.dup2(replies, 3)
+  os.closerange(4, os.sysconf("SC_OPEN_MAX"))
+  confine(request)
+  with os.fdopen(0) as lines:
+    for line in lines:
+      os.write(3, json.dumps(_verify(json.loads(line), verifier)).encode())
   os._exit(0)
 
 
-def _keep_only(descriptor: int) -> int:
-  """Closes all else but standard error: no item may see or answer another."""
-  os.dup2(descriptor, 0)
-  os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-  return 0
+def _verify(
+  item: dict[str, Any], verifier: Verifier
+) -> tuple[float, str | None]:
+  try:
+    return float(verifier(Problem(**item["problem"]), item["response"])), None
+  except BaseException as error:
+    return 0.0, f"{type(error).__name__}: {error}"[:MAX_ERROR]

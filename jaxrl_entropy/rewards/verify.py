@@ -27,9 +27,13 @@ INLINE = {
 }
 # Verifiers that parse the response, and so run in the sandbox.
 SANDBOXED = {
-  "math": "jaxrl_entropy.rewards.math_answer:verify",
+  "math": "jaxrl_entropy.rewards.maths.symbolic:verify",
   "gym": "jaxrl_entropy.rewards.gym:verify",
 }
+# What can tell, for many responses, without parsing them; else None.
+FIRST = {"math": "jaxrl_entropy.rewards.math_answer:decide"}
+# Responses that one process may verify: what evaluates nothing may see many.
+REUSE = {SANDBOXED["math"]: 200}
 PROGRAM = "code"  # runs the response itself
 
 CACHED = 100_000
@@ -129,8 +133,11 @@ class RewardPool:
     self, problem: Problem, response: str
   ) -> tuple[float, str | None]:
     name = problem.verifier
-    if name in INLINE:
-      return _inline(name)(problem, response), None
+    here = INLINE.get(name) or FIRST.get(name)
+    if here:
+      reward = _load(here)(problem, response)
+      if reward is not None:
+        return reward, None
     level = choose(self._sandbox)
     if name == PROGRAM:
       return code.verify(problem, response, level, self._timeout)
@@ -142,7 +149,9 @@ class RewardPool:
     """This thread's worker for a verifier."""
     workers = self._local.__dict__
     if verifier not in workers:
-      workers[verifier] = Worker(level, verifier, self._timeout)
+      workers[verifier] = Worker(
+        level, verifier, self._timeout, REUSE.get(verifier, 1)
+      )
       self._workers.append(workers[verifier])
     return workers[verifier]
 
@@ -166,8 +175,8 @@ class RewardPool:
 
 
 @cache
-def _inline(name: str) -> Verifier:
-  return load_object(INLINE[name], known=INLINE)
+def _load(path: str) -> Callable[[Problem, str], float | None]:
+  return load_object(path, known=INLINE)
 
 
 def _key(item: Item) -> Key:

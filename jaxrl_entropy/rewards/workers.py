@@ -29,11 +29,13 @@ class Worker:
     level: a working level of the sandbox.
     verifier: import path of the verifier.
     timeout: seconds for one response.
+    items: responses that one process may verify, one after the other.
   """
 
-  def __init__(self, level: str, verifier: str, timeout: float):
+  def __init__(self, level: str, verifier: str, timeout: float, items: int):
     self._level, self._verifier, self._timeout = level, verifier, timeout
-    self._limits = sandbox.Limits(cpu=timeout + 1, memory=MEMORY)
+    self._items = items
+    self._limits = sandbox.Limits(cpu=(timeout + 1) * items, memory=MEMORY)
     self._open = ExitStack()
     self._server: subprocess.Popen | None = None
 
@@ -47,11 +49,7 @@ class Worker:
     Raises:
       SandboxError: the server does not start, so no item could be scored.
     """
-    item = {
-      "problem": dataclasses.asdict(problem),
-      "response": response,
-      "timeout": self._timeout,
-    }
+    item = {"problem": dataclasses.asdict(problem), "response": response}
     server = self._server or self._start()
     try:
       _write(server, json.dumps(item).encode() + b"\n")
@@ -66,7 +64,11 @@ class Worker:
       sandbox.launch(
         self._level,
         "server",
-        {"verifier": self._verifier},
+        {
+          "verifier": self._verifier,
+          "timeout": self._timeout,
+          "items": self._items,
+        },
         limits=self._limits,
         streams=(subprocess.PIPE, subprocess.PIPE, subprocess.PIPE),
         imports=_imports(self._verifier),

@@ -1,0 +1,113 @@
+"""Whether two answers are equal, by the conventions of docs/rewards.md."""
+
+from collections.abc import Callable
+from fractions import Fraction
+
+from jaxrl_entropy.rewards.maths.lexer import UnreadableError
+from jaxrl_entropy.rewards.maths.quantity import literal, split_unit
+from jaxrl_entropy.rewards.maths.tree import (
+  Equation,
+  Group,
+  Leaf,
+  Node,
+  Tokens,
+  is_symbol,
+  parse,
+)
+
+Symbolic = Callable[[Tokens, Tokens], bool]
+"""Equality of two expressions, (reference, answer), that are no literals."""
+
+
+def equal(gold: str, answer: str, symbolic: Symbolic) -> bool:
+  """Whether `answer` equals the reference `gold`.
+
+  Not symmetric: the answer must be worked out as far as the reference is.
+  """
+  if gold.strip() == answer.strip():
+    return True
+  try:
+    return _nodes(parse(gold), parse(answer), symbolic)
+  except UnreadableError:
+    return False
+
+
+def _nodes(gold: Node, answer: Node, symbolic: Symbolic) -> bool:
+  if isinstance(gold, Equation) and isinstance(answer, Equation):
+    return _leaves(gold.left, answer.left, symbolic) and _nodes(
+      gold.right, answer.right, symbolic
+    )
+  gold, answer = _value(gold), _value(answer)
+  if isinstance(gold, Group) and isinstance(answer, Group):
+    return _groups(gold, answer, symbolic)
+  if isinstance(gold, Leaf) and isinstance(answer, Leaf):
+    return _leaves(gold, answer, symbolic)
+  return False
+
+
+def _value(node: Node) -> Node:
+  """The right side of `x = 3` or `f(x) = 3`."""
+  if isinstance(node, Equation) and _is_name(node.left.tokens):
+    return node.right
+  return node
+
+
+def _is_name(given: Tokens) -> bool:
+  letters = [t for t in given if t.value not in ("(", ")", "_", "{", "}")]
+  return given[0].value != "(" and all(
+    t.kind in ("symbol", "word") or is_symbol((t,)) for t in letters
+  )
+
+
+def _groups(gold: Group, answer: Group, symbolic: Symbolic) -> bool:
+  if len(gold.parts) != len(answer.parts):
+    return False
+  if gold.ordered or answer.ordered:
+    return gold.kind == answer.kind and all(
+      _nodes(g, a, symbolic)
+      for g, a in zip(gold.parts, answer.parts, strict=True)
+    )
+  if "union" in (gold.kind, answer.kind) and gold.kind != answer.kind:
+    return False
+  left = list(answer.parts)
+  for part in gold.parts:
+    found = next((a for a in left if _nodes(part, a, symbolic)), None)
+    if found is None:
+      return False
+    left.remove(found)
+  return True
+
+
+def _leaves(gold: Leaf, answer: Leaf, symbolic: Symbolic) -> bool:
+  if _spelling(gold.tokens) == _spelling(answer.tokens):
+    return True
+  (gold_value, gold_unit) = split_unit(gold.tokens)
+  (answer_value, answer_unit) = split_unit(answer.tokens)
+  scale = Fraction(1)
+  if gold_unit and answer_unit:
+    if gold_unit.powers != answer_unit.powers:
+      return False
+    scale = answer_unit.factor / gold_unit.factor
+  wanted, given = literal(gold_value), literal(answer_value)
+  if wanted and given:
+    # `8/2` is a problem, and 4 its answer.
+    finished = wanted.value.denominator > 1 or not given.quotient
+    return finished and wanted.value == scale * given.value
+  if wanted or scale != 1 or _unlike(gold_value, answer_value):
+    return False
+  return _spelling(gold_value) == _spelling(answer_value) or symbolic(
+    gold_value, answer_value
+  )
+
+
+def _unlike(gold: Tokens, answer: Tokens) -> bool:
+  """Whether no algebra could show two expressions equal."""
+  return any(
+    token.kind == "word" or token.value in ("infty", "emptyset")
+    for token in (*gold, *answer)
+  )
+
+
+def _spelling(given: Tokens) -> list[str]:
+  """Tokens to compare as text; words in any case, but not single letters."""
+  return [t.value.casefold() if len(t.value) > 1 else t.value for t in given]

@@ -1,0 +1,180 @@
+"""Equality of two expressions by computer algebra.
+
+Reaches sympy's parser with text that a model wrote: for the sandbox only.
+"""
+
+from latex2sympy2_extended import latex2sympy
+import math_verify
+import sympy
+
+from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.rewards.math_answer import reward
+from jaxrl_entropy.rewards.maths import compare
+from jaxrl_entropy.rewards.maths.lexer import Token, words
+from jaxrl_entropy.rewards.maths.tree import Tokens
+
+MAX_TOKENS = 200
+
+_GREEK = words(
+  "alpha beta gamma delta epsilon theta lambda mu phi rho sigma tau omega "
+  "varepsilon varphi eta kappa xi zeta psi chi nu pi"
+)
+_FUNCTIONS = words(
+  "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp"
+)
+_COMMANDS = _GREEK | _FUNCTIONS | {"frac", "sqrt", "cdot", "times"}
+_MARKS = frozenset("+-*/^_(){}[]!|")
+# What may stand in any finished answer; all else, only where the reference has
+# it too.
+_ALGEBRA = (
+  sympy.Add,
+  sympy.Mul,
+  sympy.Pow,
+  sympy.Number,
+  sympy.Symbol,
+  sympy.NumberSymbol,
+  sympy.core.numbers.ImaginaryUnit,
+)
+_POINTS = tuple(map(sympy.Rational, ("7/11", "-13/9", "29/5", "-1/7", "3/2")))
+_DIGITS = 30
+
+
+def verify(problem: Problem, response: str) -> float:
+  """The reward of a response, algebra included."""
+  return reward(problem, response, equal)
+
+
+def warm_up() -> None:
+  """Fills the parser's tables, once for all the processes forked later."""
+  for gold, answer in (
+    (r"\frac{\sqrt{3}x^2}{2} + 1", r"1 + \frac{1}{2}\sqrt{3} \cdot x^{2}"),
+    (r"\pi (n+1)^2 - e^{3}", r"\pi (n^2 + 2n + 1) - e^3"),
+    (r"\frac{\ln(a-b)}{3+4i}", r"\frac{3-4i}{25}\ln(a-b)"),
+  ):
+    compare.equal(gold, answer, equal)
+
+
+def equal(gold: Tokens, answer: Tokens) -> bool:
+  """Whether two expressions are equal and the answer is worked out.
+
+  An answer that still has terms to collect, factors to multiply, or functions
+  that the reference has not, restates its problem, and is wrong.
+  """
+  wanted, given = read(gold), read(answer)
+  if wanted is None or given is None:
+    return False
+  if _finished(wanted) and not _finished(given):
+    return False
+  if not _operations(given) <= _operations(wanted):
+    return False
+  if wanted.free_symbols != given.free_symbols:
+    return False
+  return _agree(wanted, given) and math_verify.verify(
+    wanted, given, timeout_seconds=None
+  )
+
+
+def read(given: Tokens) -> sympy.Expr | None:
+  """The expression; None where it is in no plain algebraic notation."""
+  text = _latex(given)
+  if text is None:
+    return None
+  try:
+    expression = latex2sympy(text)
+  except Exception:
+    # The parser raises bare Exceptions.
+    return None
+  if not isinstance(expression, sympy.Expr):
+    return None
+  return expression.subs(sympy.Symbol("i"), sympy.I)
+
+
+def _latex(given: Tokens) -> str | None:
+  """The tokens as LaTeX that has one reading only; None if they have more."""
+  if len(given) > MAX_TOKENS:
+    return None
+  parts: list[str] = []
+  before = [Token("mark", "("), Token("mark", "("), *given]
+  for second, first, token in zip(before, before[1:], given, strict=False):
+    if not _is_plain(token) or (token.value == "[" and first.value != "sqrt"):
+      return None
+    if _ends(first) and second.value != "_":
+      if token.kind == "number" or (
+        first.kind == "number" and token.value == "frac"
+      ):
+        return None  # `x 2`, `2 3` and `2 \frac{1}{2}x` may mean anything
+      if token.value == "(":
+        parts.append(r"\cdot")
+    parts.append(_written(token))
+  return " ".join(parts)
+
+
+def _is_plain(token: Token) -> bool:
+  if token.kind in ("number", "symbol"):
+    return "overline" not in token.value
+  return token.value in (_COMMANDS if token.kind == "command" else _MARKS)
+
+
+def _ends(token: Token) -> bool:
+  """Whether a factor may end with this token."""
+  return (
+    token.kind in ("number", "symbol")
+    or token.value in (")", "}", "]", "!")
+    or token.value in _GREEK
+  )
+
+
+def _written(token: Token) -> str:
+  if token.kind == "command":
+    return "\\" + token.value
+  if token.kind == "number" and "." in token.value:
+    # Decimals are exact here.
+    return sympy.latex(sympy.Rational(token.value))
+  return token.value
+
+
+def _finished(expression: sympy.Expr) -> bool:
+  for node in sympy.preorder_traversal(expression):
+    if node.is_Add:
+      kinds = [term.doit().as_coeff_Mul()[1] for term in node.args]
+      if len(set(kinds)) < len(kinds):
+        return False
+    elif node.is_Mul:
+      factors = sympy.Mul.make_args(node)
+      if sum(f.is_Rational and abs(f) != 1 for f in factors) > 1:
+        return False
+  return True
+
+
+def _operations(expression: sympy.Expr) -> set[str]:
+  """Names of what an expression does beyond algebra, powers of numbers too."""
+  return {
+    "power" if node.is_Pow else type(node).__name__
+    for node in sympy.preorder_traversal(expression)
+    if not isinstance(node, _ALGEBRA) or _is_numeric_power(node)
+  }
+
+
+def _is_numeric_power(node: sympy.Basic) -> bool:
+  return (
+    isinstance(node, sympy.Pow)
+    and node.base.is_Rational
+    and node.exp.is_Integer
+    and node.exp > 1
+  )
+
+
+def _agree(left: sympy.Expr, right: sympy.Expr) -> bool:
+  """Whether both have the same values at a few points."""
+  symbols = sorted(left.free_symbols, key=str)
+  for shift in range(3 if symbols else 1):
+    point = {
+      symbol: _POINTS[(index + shift) % len(_POINTS)]
+      for index, symbol in enumerate(symbols)
+    }
+    values = [e.subs(point).evalf(_DIGITS) for e in (left, right)]
+    error = abs(values[0] - values[1])
+    bound = sympy.Float(10) ** (6 - _DIGITS) * (1 + abs(values[0]))
+    if not (error.is_Float or error.is_Integer) or not error < bound:
+      return False
+  return True
