@@ -54,7 +54,6 @@ def get_config() -> ConfigDict:
   config.pretrain.batch_size = 128
   config.pretrain.learning_rate = 4e-3
   config.pretrain.wrong_share = 0.3  # demonstrations with a wrong answer
-  config.pretrain.folder = "pretrain"  # relative to the workdir
 
   config.rollout = ConfigDict()
   config.rollout.prompts = 72  # sampled a step
