@@ -72,7 +72,7 @@ def test_no_talk_in_a_local_program():
 LOOP = """HloModule m
 
 %cond (p: (s32[], f32[8])) -> pred[] {
-  %bound = s32[] constant(12)
+  %bound = s32[]{:T(128)} constant(12)
   ROOT %lt = pred[] compare(%i, %bound), direction=LT
 }
 
@@ -87,7 +87,7 @@ LOOP = """HloModule m
 ENTRY %main (x: f32[8]) -> f32[8] {
   %w = (s32[], f32[8]{0}) while(%t), condition=%cond, body=%body
   %s = (bf16[4]{0}, bf16[8]{0}) all-gather-start(%y), replica_groups=GROUPS
-  %p = (f32[8], f32[8]) collective-permute-start(%y), source_target_pairs={{0,4}}
+  %p = (f32[8], f32[8]) collective-permute-start(%y), PAIRS
 }
 """
 
@@ -100,11 +100,15 @@ ENTRY %main (x: f32[8]) -> f32[8] {
     ("[4,2]<=[2,2,2]T(1,2,0)", ("data",)),
     ("[4,2]<=[4,2]T(0,1)", ("tensor",)),
     ("[2,4]<=[2,2,2]T(1,0,2)", ("data", "tensor")),
+    ("mesh['axis_0'=4,'axis_1'=2] {'axis_1'}", ("tensor",)),
+    ("mesh['a'=2,'b'=2,'c'=2] {'b','a'}", ("data", "fsdp")),
     ("{}", ("data", "fsdp", "tensor")),
   ],
 )
 def test_groups_axes_trips_and_asynchronous_results(groups, axes):
-  found = hlo.collectives(LOOP.replace("GROUPS", groups), MESH)
+  text = LOOP.replace("GROUPS", groups)
+  text = text.replace("PAIRS", "source_target_pairs={{0,4},{4,0}}")
+  found = hlo.collectives(text, MESH)
   by_kind = {c.kind: c for c in found}
   assert by_kind["all-reduce"].count == 12
   assert by_kind["all-reduce"].axes == axes
