@@ -65,7 +65,7 @@ def warm_start(config: ConfigDict, policy: Policy, workdir: Path) -> Params:
   done = checkpoints.latest() or 0
   if done:
     state, _ = checkpoints.restore(done, state)
-  objective = losses.objective(losses.gpg(), aggregate=losses.token_mean())
+  objective = losses.objective(losses.reinforce(), aggregate=losses.token_mean())
   update = make_update(
     lambda _: objective,
     optimizer,
