@@ -1,7 +1,8 @@
 """From a config to the objects of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,8 +18,13 @@ from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import TransformerConfig, preset
 from jaxrl_entropy.sampling.request import Request
 from jaxrl_entropy.sampling.sampler import Sampler
+from jaxrl_entropy.training import critic, implicit_reward
+from jaxrl_entropy.training.checkpoint import Checkpoints
+from jaxrl_entropy.training.roles import Role
 from jaxrl_entropy.training.step import Forward
 from jaxrl_entropy.types import Params
+
+CHECKPOINTS = "checkpoints"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +70,24 @@ def build_policy(config: ConfigDict) -> Policy:
       f"model was made for {model.max_length}: lower one of them"
     )
   return Policy(mesh, task, tokenizer, model, params)
+
+
+def load_policy(config: ConfigDict, workdir: str | Path) -> Policy:
+  """The policy of `config` with the newest parameters of a run.
+
+  Raises:
+    UserError: if `workdir` has no checkpoint.
+  """
+  policy = build_policy(config)
+  folder = Path(workdir) / CHECKPOINTS
+  found = None
+  if folder.is_dir():
+    checkpoints = Checkpoints(folder, config.checkpoint.keep)
+    found = checkpoints.restore_params(policy.params)
+    checkpoints.close()
+  if found is None:
+    raise UserError(f"{folder}: there is no checkpoint of a run")
+  return dataclasses.replace(policy, params=found[1])
 
 
 def build_tokenizer(config: ConfigDict, task: Task) -> Tokenizer:
@@ -127,6 +151,23 @@ def build_forward(
     chunk=config.optimizer.logits_chunk,
     moments=moments,
   )
+
+
+# The models that learn beside the policy, by the field that asks for them.
+ROLES = {
+  "values": critic.critic,
+  "process_rewards": implicit_reward.implicit_reward,
+}
+
+
+def build_roles(
+  config: ConfigDict, forward: Forward, needs: Container[str]
+) -> list[Role]:
+  """The models that `needs` ask for, run as the policy is by `forward`."""
+  plain = dataclasses.replace(forward, moments=False)
+  return [
+    make(config, plain) for field, make in ROLES.items() if field in needs
+  ]
 
 
 def build_sampler(

@@ -84,16 +84,16 @@ class _Run:
   ) -> None:
     self._config, self._workdir, self._trainer = config, workdir, trainer
     self._checkpoints = Checkpoints(
-      workdir / "checkpoints", config.checkpoint.keep
+      workdir / build.CHECKPOINTS, config.checkpoint.keep
     )
     self._offset = 0
 
   def resume(self, state: TrainState) -> tuple[int | None, TrainState]:
     """The step to go on with (None: all done) and the state there."""
-    step = self._checkpoints.latest()
-    if step is None:
+    found = self._checkpoints.restore(state)
+    if found is None:
       return 0, state
-    state, host = self._checkpoints.restore(step, state)
+    step, state, host = found
     if host["finished"]:
       return None, state
     self._trainer.stream.restore(host["stream"])

@@ -47,6 +47,6 @@ def resolve(config: ConfigDict) -> Method:
   first = alias.resolve(config.loss.name, {**config.loss.args, **start})
   estimator = advantages.resolve(config.advantage.name, config.advantage.args)
   needs = first.needs | estimator.needs
-  if config.reward.kl_coefficient:
+  if config.reward.kl_coefficient or "process_rewards" in needs:
     needs |= {"ref_logp"}
   return Method(config.loss, estimator, controllers, frozenset(needs))

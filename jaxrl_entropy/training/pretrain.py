@@ -62,10 +62,11 @@ def warm_start(config: ConfigDict, policy: Policy, workdir: Path) -> Params:
     policy.params, optimizer, config.seed, policy.mesh
   )
   checkpoints = Checkpoints(folder, keep=1)
-  done = checkpoints.latest() or 0
-  if done:
-    state, _ = checkpoints.restore(done, state)
-  objective = losses.objective(losses.reinforce(), aggregate=losses.token_mean())
+  found = checkpoints.restore(state)
+  done, state, _ = found or (0, state, {})
+  objective = losses.objective(
+    losses.reinforce(), aggregate=losses.token_mean()
+  )
   update = make_update(
     lambda _: objective,
     optimizer,

@@ -64,6 +64,11 @@ class Rollout:
   def tokens(self) -> int:
     return int(self.mask.sum())
 
+  def row_means(self, name: str) -> np.ndarray:
+    """The mean of a signal over each response's tokens, [N]."""
+    total = np.where(self.mask, self.signals[name], 0).sum(1)
+    return total / np.maximum(self.mask.sum(1), 1)
+
   def with_signals(self, **signals: np.ndarray) -> "Rollout":
     return dataclasses.replace(self, signals=self.signals | signals)
 

@@ -73,12 +73,9 @@ class Forward:
   chunk: int = 1024
   moments: bool = False
 
-  def __call__(self, params: Params, rows: Rows) -> TokenStats:
-    """Log-prob and entropy at every token of one micro-batch, [R, L].
-
-    Column t describes token t; column 0, which nothing predicts, is undefined.
-    """
-    hidden = transformer.hidden_states(
+  def hidden(self, params: Params, rows: Rows) -> Float[Array, "R L D"]:
+    """Hidden states of one micro-batch after the final norm."""
+    return transformer.hidden_states(
       params,
       self.model,
       rows.tokens,
@@ -87,8 +84,14 @@ class Forward:
       remat=self.remat,
       attention=self.attention,
     )
+
+  def __call__(self, params: Params, rows: Rows) -> TokenStats:
+    """Log-prob and entropy at every token of one micro-batch, [R, L].
+
+    Column t describes token t; column 0, which nothing predicts, is undefined.
+    """
     stats = token_stats(
-      hidden,
+      self.hidden(params, rows),
       transformer.lm_head(params, self.model),
       jnp.roll(rows.tokens, -1, axis=-1),
       temperature=self.temperature,
@@ -98,23 +101,27 @@ class Forward:
     return jax.tree.map(lambda x: jnp.roll(x, 1, axis=-1), stats)
 
 
+# (params, rows of one micro-batch) -> arrays [R, L], named as the fields of a
+# TokenBatch: what the objective may differentiate.
+ForwardPass = Callable[[Params, Rows], Any]
+
+
 def flatten_rows(x: Array) -> Array:
   """[M, R, L] -> [R * M, L]; rows stay on their devices (R is the outer)."""
   return jnp.swapaxes(x, 0, 1).reshape(-1, x.shape[-1])
 
 
-def token_batch(rows: Rows, stats: TokenStats, **capacity: int) -> TokenBatch:
-  """What the objective sees of `rows` under the current policy."""
-  flat = jax.tree.map(flatten_rows, (rows, stats))
-  rows, stats = flat
+def token_batch(rows: Rows, stats: Any, **capacity: int) -> TokenBatch:
+  """What the objective sees of `rows`.
+
+  `stats` is the forward pass's result, its fields named as the batch's.
+  """
+  rows, stats = jax.tree.map(flatten_rows, (rows, stats))
   return TokenBatch(
-    logp=stats.logp,
     mask=rows.mask,
     response=rows.response,
     position=rows.index,
-    entropy=stats.entropy,
-    sum_p2=stats.sum_p2,
-    sum_p2_logp=stats.sum_p2_logp,
+    **vars(stats),
     **rows.signals,
     **capacity,
   )
@@ -125,7 +132,7 @@ def loss_and_gradient(
   rows: Rows,
   objective: Objective,
   key: Key[Array, ""],
-  forward: Forward,
+  forward: ForwardPass,
   *,
   scope: str = "mini",
   **capacity: int,
@@ -133,11 +140,11 @@ def loss_and_gradient(
   """The objective's value, its metrics and the gradient of its parameters.
 
   Args:
-    params: the policy.
+    params: the model's.
     rows: one mini-batch, [M, R, L].
     objective: (TokenBatch, key) -> (loss, metrics).
     key: randomness of this update's objective.
-    forward: the policy's forward pass.
+    forward: the model's forward pass.
     scope: "mini": the objective sees the whole mini-batch; "micro": it sees
       each micro-batch alone and the losses are averaged, as in code bases that
       accumulate gradients (the result then depends on the layout).
@@ -148,9 +155,7 @@ def loss_and_gradient(
   """
   count = rows.tokens.shape[0]
 
-  def evaluate(
-    stats: TokenStats, rows: Rows
-  ) -> tuple[Float[Array, ""], Metrics]:
+  def evaluate(stats: Any, rows: Rows) -> tuple[Float[Array, ""], Metrics]:
     return objective(token_batch(rows, stats, **capacity), key)
 
   pull = jax.value_and_grad(evaluate, has_aux=True)
@@ -168,7 +173,7 @@ def loss_and_gradient(
   else:
     (loss, metrics), cotangents = _per_slice(pull, stats, rows)
 
-  def accumulate(total: Params, part: tuple[Rows, TokenStats]) -> Any:
+  def accumulate(total: Params, part: tuple[Rows, Any]) -> Any:
     slice_, cotangent = part
     _, backward = jax.vjp(lambda p: forward(p, slice_), params)
     (gradient,) = backward(cotangent)
@@ -179,11 +184,11 @@ def loss_and_gradient(
   return loss, metrics, gradient
 
 
-def _per_slice(pull: Callable, stats: TokenStats, rows: Rows) -> Any:
+def _per_slice(pull: Callable, stats: Any, rows: Rows) -> Any:
   """`pull` on every micro-batch alone: mean loss, summed metrics."""
   count = rows.tokens.shape[0]
 
-  def one(part: tuple[TokenStats, Rows]) -> Any:
+  def one(part: tuple[Any, Rows]) -> Any:
     return pull(*jax.tree.map(lambda x: x[None], part))
 
   (losses, metrics), cotangents = jax.lax.map(one, (stats, rows))
@@ -230,7 +235,7 @@ def apply_gradient(
 def make_update(
   make_objective: Callable[[TrainState], Objective],
   optimizer: optax.GradientTransformation,
-  forward: Forward,
+  forward: ForwardPass,
   shardings: Any,
   *,
   scope: str = "mini",
@@ -241,8 +246,8 @@ def make_update(
   Args:
     make_objective: builds the objective inside the step, so that coefficients
       may be traced functions of the state.
-    optimizer: gradient transformation of the policy.
-    forward: the policy's forward pass.
+    optimizer: gradient transformation of the model.
+    forward: the model's forward pass.
     shardings: tree of shardings of the state, kept over the update.
     scope: see `loss_and_gradient`.
     **capacity: `num_responses` and `max_length` of a mini-batch.

@@ -1,6 +1,6 @@
 """The moving parts of a run: collect a rollout, learn from it, evaluate."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 import time
 from typing import Any
@@ -13,11 +13,11 @@ from jaxrl_entropy import sharding
 from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.data.sources import PromptStream
 from jaxrl_entropy.evaluation import evaluate
-from jaxrl_entropy.ops.logprobs import TokenStats
 from jaxrl_entropy.rewards.verify import RewardPool
 from jaxrl_entropy.sampling.request import Completion, Request
 from jaxrl_entropy.training import (
   build,
+  filters,
   minibatches,
   probe,
   rollout as rollout_lib,
@@ -29,7 +29,7 @@ from jaxrl_entropy.training.method import Method
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.state import TrainState
 from jaxrl_entropy.training.step import (
-  Forward,
+  ForwardPass,
   Rows,
   make_update,
 )
@@ -88,6 +88,12 @@ class Trainer:
     self.schedule = state_lib.learning_rate(config.optimizer, updates)
     self.optimizer = state_lib.make_optimizer(config.optimizer, self.schedule)
     self._score = make_score(self.forward)
+    self._roles = build.build_roles(config, self.forward, method.needs)
+    self._role_scores = {r.name: make_score(r.forward) for r in self._roles}
+    self._role_updates: dict[str, Any] = {}
+    self._accept = filters.resolve(
+      config.rollout.accept.name, config.rollout.accept.args
+    )
     self._update: Any = None
     self._observe: probe.Observe | None = None
 
@@ -96,15 +102,18 @@ class Trainer:
     return self._config.rollout.max_response_length
 
   def init(self, params: Params) -> TrainState:
-    """A fresh state; the reference policy, where one is needed, is `params`."""
-    roles = {}
+    """A fresh state; every other model that is needed starts from `params`."""
+    seed, mesh = self._config.seed, self._policy.mesh
+    roles: dict[str, Any] = {
+      role.name: role.init(params, seed, mesh) for role in self._roles
+    }
     if "ref_logp" in self._method.needs:
       roles["reference"] = params
     return state_lib.init_state(
       params,
       self.optimizer,
-      self._config.seed,
-      self._policy.mesh,
+      seed,
+      mesh,
       roles=roles,
       controller=self._method.controllers.init(),
     )
@@ -144,6 +153,8 @@ class Trainer:
       if not settings.filter_groups:
         break
     everything = rollout_lib.concatenate(parts)
+    for role in self._roles:
+      everything = role.summarize(everything)
     everything = rollout_lib.estimate_advantages(
       everything,
       self._method.estimator,
@@ -154,6 +165,11 @@ class Trainer:
     if not settings.filter_groups:
       passing = np.unique(everything.groups)
     kept = np.isin(everything.groups, passing[: settings.groups])
+    kept &= self._accept(
+      everything.row_means("advantages"),
+      everything.signals["entropy"][everything.mask].mean(),
+      step / self._config.steps,
+    )
     return everything, everything.select(np.flatnonzero(kept)), found
 
   def learn(
@@ -177,12 +193,32 @@ class Trainer:
     total: Metrics = {}
     for part in minibatches.deal(kept, config.optimizer.updates, rng):
       names = {"advantages", "old_logp"} | self._method.needs
-      rows = self._lay_out(part, names & CARRIED, responses)
-      micro = config.optimizer.micro_batches
-      rows = rows_lib.put(rows, micro, self._policy.mesh)
+      rows = self._put(part, names & CARRIED, responses)
       state, metrics = self._update(state, rows)
+      state, taught = self._teach(state, part, responses)
+      metrics |= taught
       total = {k: total[k] + v if total else v for k, v in metrics.items()}
     return state, total
+
+  def _teach(
+    self, state: TrainState, part: Rollout, responses: int
+  ) -> tuple[TrainState, Metrics]:
+    """One update of each model beside the policy, on the same mini-batch."""
+    metrics: Metrics = {}
+    for role in self._roles:
+      own = state.roles[role.name]
+      if role.name not in self._role_updates:
+        self._role_updates[role.name] = role.make_update(
+          own,
+          self._policy.mesh,
+          num_responses=responses,
+          max_length=self._length,
+        )
+      rows = self._put(role.lesson(part), role.reads, responses)
+      own, found = self._role_updates[role.name](own, rows)
+      state = state.replace(roles=state.roles | {role.name: own})
+      metrics |= found
+    return state, metrics
 
   def evaluate(self, params: Params) -> dict[str, float]:
     """`eval/held_out/*` on the first problems of the test split."""
@@ -276,28 +312,41 @@ class Trainer:
     """Adds what the trainer computes before any update: `old_logp`, `entropy`,
     and the moments and the reference's log-probs where they are asked for."""
     rollout = self._config.rollout
-    stats = self._statistics(state.params, part)
+    stats = self._statistics(self._score, state.params, part)
     signals = stats | {"old_logp": stats.pop("logp")}
     if rollout.old_logp == "sampler":
       signals["old_logp"] = part.signals["sampler_logp"]
     if "ref_logp" in self._method.needs:
-      reference = self._statistics(state.roles["reference"], part)
+      frozen = state.roles["reference"]
+      reference = self._statistics(self._score, frozen, part)
       signals["ref_logp"] = reference["logp"]
+    for role in self._roles:
+      params = state.roles[role.name].params
+      seen = self._statistics(self._role_scores[role.name], params, part)
+      signals |= role.observe(seen)
     return part.with_signals(**signals)
 
-  def _statistics(self, params: Params, part: Rollout) -> dict[str, np.ndarray]:
-    """The fields of TokenStats that exist, [responses, tokens]."""
+  def _statistics(
+    self, score: ForwardPass, params: Params, part: Rollout
+  ) -> dict[str, np.ndarray]:
+    """What `score` gives for each token, by name: [responses, tokens]."""
     config, mesh = self._config, self._policy.mesh
     count = len(part.responses)
     slices = config.optimizer.updates * config.optimizer.micro_batches
     capacity = rows_lib.row_capacity(count, slices, mesh)
     rows = self._lay_out(part, (), capacity)
-    stats = self._score(params, rows_lib.put(rows, slices, mesh))
+    stats = score(params, rows_lib.put(rows, slices, mesh))
     return {
       name: rows_lib.gather(np.asarray(values), rows, count, self._length)
       for name, values in vars(stats).items()
       if values is not None
     }
+
+  def _put(self, part: Rollout, names: Iterable[str], responses: int) -> Rows:
+    """A mini-batch on the mesh."""
+    micro = self._config.optimizer.micro_batches
+    rows = self._lay_out(part, names, responses)
+    return rows_lib.put(rows, micro, self._policy.mesh)
 
   def _lay_out(
     self, part: Rollout, names: Iterable[str], responses: int
@@ -319,14 +368,14 @@ class Trainer:
     return [int(x) >> 1 for x in jax.random.bits(key, (count,))]
 
 
-def make_score(forward: Forward) -> Callable[[Params, Rows], TokenStats]:
+def make_score(forward: ForwardPass) -> ForwardPass:
   """A jitted forward pass over rows [M, R, L]; the statistics are [M * R, L].
 
   Rows come out in the order they had on the host.
   """
 
   @jax.jit
-  def score(params: Params, rows: Rows) -> TokenStats:
+  def score(params: Params, rows: Rows) -> Any:
     stats = jax.lax.map(lambda part: forward(params, part), rows)
     return jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), stats)
 
