@@ -5,11 +5,13 @@ Every function works on arrays sharded over any mesh; the only arrays that
 cross devices are scalars and tables of one entry a response.
 """
 
+from jax import lax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 _LIMB_BITS = 8
 _LIMBS = 3
+_MAX_SHIFT = 100  # keeps powers of two finite where the range is tiny
 
 
 def guard(x: Float[Array, "*s"], mask: Bool[Array, "*s"]) -> Float[Array, "*s"]:
@@ -68,22 +70,39 @@ def exact_mean(
 
   Permuted, repacked, padded or sharded otherwise, equal values give equal bits;
   a constant array gives exactly that constant. The distances to the maximum
-  are summed as 24-bit fixed-point integers, in limbs that cannot overflow up
-  to 2^24 tokens, so the error is below 2^-24 of the range of `x`.
+  are summed as fixed-point integers of 24 bits, in limbs that cannot overflow
+  up to 2^24 tokens, so the error is below 2^-24 of the range of `x`.
   """
   valid = mask & jnp.isfinite(x)
   top = jnp.max(x, initial=-jnp.inf, where=valid)
   bottom = jnp.min(x, initial=jnp.inf, where=valid)
-  # A power of two: multiplying by it is exact, fused into an addition or not.
   _, exponent = jnp.frexp(top - bottom)
-  bits = _LIMBS * _LIMB_BITS
-  fixed = jnp.ldexp(guard(top - x, valid), bits - 1 - exponent)
-  fixed = fixed.astype(jnp.uint32)
-  count = jnp.sum(valid, dtype=jnp.uint32)
+  # Powers of two: multiplying by them is exact, so that it does not matter
+  # which operations the compiler fuses.
+  shift = _LIMBS * _LIMB_BITS - jnp.maximum(exponent, -_MAX_SHIFT)
+  unit, scale = lax.optimization_barrier(
+    (jnp.ldexp(1.0, -shift), jnp.ldexp(1.0, shift))
+  )
+  fixed = (guard(top - x, valid) * scale).astype(jnp.uint32)
+  limbs = [
+    (fixed >> (limb * _LIMB_BITS)) & ((1 << _LIMB_BITS) - 1)
+    for limb in reversed(range(_LIMBS))
+  ]
+  *sums, count = _sums([*limbs, valid.astype(jnp.uint32)])
   distance = jnp.float32(0)
-  for limb in reversed(range(_LIMBS)):
-    digit = (fixed >> (limb * _LIMB_BITS)) & ((1 << _LIMB_BITS) - 1)
-    distance = distance * 2.0**_LIMB_BITS + jnp.sum(digit).astype(jnp.float32)
+  for limb_sum in sums:
+    distance = distance * 2.0**_LIMB_BITS + limb_sum.astype(jnp.float32)
   distance /= jnp.maximum(count, 1).astype(jnp.float32)
-  mean = top - jnp.ldexp(distance, exponent + 1 - bits)
-  return jnp.where(count == 0, 0.0, mean)
+  mean = jnp.where(count == 0, 0.0, top - distance * unit)
+  # Or the compiler works these scalars out again for every token.
+  return lax.optimization_barrier(mean)
+
+
+def _sums(arrays: list[UInt32[Array, "*s"]]) -> list[UInt32[Array, ""]]:
+  """The sum of each array, in one pass over them all."""
+  return lax.reduce(
+    arrays,
+    [jnp.uint32(0)] * len(arrays),
+    lambda a, b: [x + y for x, y in zip(a, b, strict=True)],
+    tuple(range(arrays[0].ndim)),
+  )

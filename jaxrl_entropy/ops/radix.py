@@ -65,6 +65,8 @@ def _search(
 
   Meaningless for a rank outside `[1, count of active]`.
   """
+  # Each round reads the keys again: let them be computed once.
+  keys, active = lax.optimization_barrier((keys, active))
   prefix = jnp.uint32(0)
   shift = 32
   for width in _digits():
