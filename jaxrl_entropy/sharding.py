@@ -16,7 +16,13 @@ import re
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
+from jax.sharding import (
+  AbstractMesh,
+  AxisType,
+  Mesh,
+  NamedSharding,
+  PartitionSpec as P,
+)
 
 AXES = ("data", "fsdp", "tensor", "context")
 ROWS = ("data", "fsdp")
@@ -80,6 +86,16 @@ def make_mesh(
   )
 
 
+def platform() -> str:
+  """The platform that a program is made for: "cpu", "gpu" or "tpu".
+
+  It is that of the ambient mesh, whose machine need not be this one, or else
+  JAX's default.
+  """
+  device = jax.sharding.get_abstract_mesh().abstract_device
+  return jax.default_backend() if device is None else device.platform
+
+
 def path_name(path: tuple[Any, ...]) -> str:
   """`layers/mlp/up_proj/kernel` for a key path of jax.tree_util."""
   return jax.tree_util.keystr(path, simple=True, separator="/")
@@ -93,7 +109,7 @@ def param_spec(name: str, ndim: int) -> P:
   return P()
 
 
-def fitting(spec: P, shape: Sequence[int], mesh: Mesh) -> P:
+def fitting(spec: P, shape: Sequence[int], mesh: Mesh | AbstractMesh) -> P:
   """`spec` without the axes that do not divide their dimension."""
 
   def keep(axis: Any, size: int) -> Any:
