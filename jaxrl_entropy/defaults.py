@@ -71,6 +71,10 @@ def get_config() -> ConfigDict:
   config.rollout.kv_tokens = 0  # KV budget in tokens; 0: slots x max length
   config.rollout.old_logp = "trainer"  # or "sampler"
   config.rollout.pack = False  # several responses a row
+  # Which responses are learned from (training/filters.py): "everything", or
+  # "entropy_band" with args lower=(0.6, 0.4), upper=(0.7, 0.5).
+  config.rollout.accept = ConfigDict({"name": "everything"})
+  config.rollout.accept.args = ConfigDict({}, type_safe=False)
 
   config.advantage = ConfigDict()
   config.advantage.name = "grpo"
@@ -80,9 +84,20 @@ def get_config() -> ConfigDict:
   config.loss.name = "grpo"
   config.loss.args = ConfigDict({}, type_safe=False)
   config.loss.scope = "mini"  # "micro": statistics per micro-batch, as peers
-  # What drives an argument of the loss during the run (training/controllers.py):
+  # What drives an argument of the loss in the run (training/controllers.py):
   # controllers.coefficient = dict(name="target_entropy", target=0.3, start=1.0)
   config.loss.controllers = ConfigDict({}, type_safe=False)
+
+  config.critic = ConfigDict()  # read with advantage.name = "gae"
+  config.critic.learning_rate = 3e-4
+  config.critic.clip = 0.5  # trust region of a value around its old one
+
+  config.implicit_reward = ConfigDict()  # read with advantage.name = "prime"
+  config.implicit_reward.learning_rate = 3e-4
+  config.implicit_reward.beta = 0.05  # reward of a token: beta log(rm / ref)
+  config.implicit_reward.lam = 0.0  # reward_t += lam reward_{t+1}
+  config.implicit_reward.normalize = True  # largest reward-to-go is 1
+  config.implicit_reward.sum_to_outcome = False
 
   config.optimizer = ConfigDict()
   config.optimizer.name = "adamw"  # or "sgd"

@@ -1,0 +1,110 @@
+"""PRIME's reward model: a decoder whose log-ratios reward every token.
+
+It starts as the policy's first parameters and learns from each rollout to tell
+right responses from wrong ones (Cui et al. 2025, arXiv 2502.01456). A rollout
+is rewarded by the model as it was before it learned from that rollout
+(`update=after` in the authors' recipe).
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+from ml_collections import ConfigDict
+import numpy as np
+import optax
+
+from jaxrl_entropy.ops import implicit_reward as ops, masked
+from jaxrl_entropy.training import state as state_lib
+from jaxrl_entropy.training.roles import Role, copied
+from jaxrl_entropy.training.rollout import Rollout
+from jaxrl_entropy.training.step import Forward, Objective
+from jaxrl_entropy.types import Mean, Metrics, TokenBatch
+
+
+def cross_entropy(beta: float) -> Objective:
+  """How badly sigmoid(beta sum_t log(rm / ref)) predicts correctness.
+
+  The batch's `returns` carry the label of its response (0 to 1) at each token.
+  Metric: `accuracy`, the share of responses on the right side of 0.
+  """
+
+  def objective(
+    batch: TokenBatch, key: Key[Array, ""]
+  ) -> tuple[Float[Array, ""], Metrics]:
+    del key
+
+    def per_response(x: Float[Array, "B T"]) -> Float[Array, " R"]:
+      x = masked.guard(x, batch.mask)
+      return masked.segment_sum(x, batch.response, batch.num_responses)
+
+    length = per_response(jnp.ones_like(batch.logp))
+    present = length > 0
+    label = per_response(batch.returns) / jnp.maximum(length, 1.0)
+    score = beta * per_response(batch.logp - batch.ref_logp)
+    loss = masked.masked_mean(ops.cross_entropy(score, label), present)
+    right = ((score > 0) == (label > 0.5)) & present
+    metrics = {
+      "accuracy": Mean(
+        right.sum().astype(jnp.float32), present.sum().astype(jnp.float32)
+      )
+    }
+    return loss, metrics
+
+  return objective
+
+
+def _lesson(rollout: Rollout) -> Rollout:
+  label = rollout.correct.astype(np.float32)[:, None]
+  return rollout.with_signals(
+    returns=np.broadcast_to(label, rollout.mask.shape)
+  )
+
+
+def process_rewards(settings: ConfigDict) -> Callable[[Rollout], Rollout]:
+  """Adds `process_rewards` to a rollout scored by both models."""
+
+  @jax.jit
+  def rewards(q: jax.Array, mask: jax.Array, correct: jax.Array) -> jax.Array:
+    raw = ops.implicit_rewards(
+      q,
+      mask,
+      beta=settings.beta,
+      lam=settings.lam,
+      accuracy=correct if settings.sum_to_outcome else None,
+    )
+    return ops.normalize(raw) if settings.normalize else raw
+
+  def summarize(rollout: Rollout) -> Rollout:
+    q = rollout.signals["implicit_logp"] - rollout.signals["ref_logp"]
+    correct = rollout.correct.astype(np.float32)
+    return rollout.with_signals(
+      process_rewards=np.asarray(rewards(q, rollout.mask, correct))
+    )
+
+  return summarize
+
+
+def implicit_reward(config: ConfigDict, forward: Forward) -> Role:
+  """The reward model of `config.implicit_reward`.
+
+  Args:
+    config: the whole configuration.
+    forward: how the policy's decoder is run.
+  """
+  settings = config.implicit_reward
+  return Role(
+    name="implicit_reward",
+    forward=forward,
+    objective=cross_entropy(settings.beta),
+    optimizer=state_lib.make_optimizer(
+      config.optimizer, optax.constant_schedule(settings.learning_rate)
+    ),
+    start=copied,
+    observe=lambda statistics: {"implicit_logp": statistics["logp"]},
+    summarize=process_rewards(settings),
+    lesson=_lesson,
+    reads=("ref_logp", "returns", "old_logp", "advantages"),
+    reports=("accuracy",),
+  )

@@ -1,0 +1,183 @@
+"""The critic and the implicit reward model: what they learn, and in a run."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl_entropy import sharding
+from jaxrl_entropy.models import transformer
+from jaxrl_entropy.models.config import preset
+from jaxrl_entropy.ops import implicit_reward as ops
+from jaxrl_entropy.training import critic, implicit_reward, loop, rows
+from jaxrl_entropy.training.step import Forward
+from jaxrl_entropy.types import token_batch_from_rows
+from tests.training import tiny_config
+
+MODEL = preset("nano", vocab_size=16)
+
+
+def config():
+  config = tiny_config.get_config()
+  config.optimizer.learning_rate = 3e-3
+  config.critic.learning_rate = 1e-2
+  config.implicit_reward.learning_rate = 1e-2
+  return config
+
+
+def responses(seed=0, count=8, length=4):
+  """Right responses hold a 3, wrong ones do not."""
+  rng = np.random.default_rng(seed)
+  tokens = rng.integers(4, 16, (count, length))
+  right = np.arange(count) % 2 == 0
+  tokens[right, rng.integers(0, length, count)[right]] = 3
+  return tokens, right
+
+
+def make_rows(signals):
+  tokens, _ = responses()
+  count, length = tokens.shape
+  laid = rows.fill_rows(
+    [np.array([1, 2])] * count,
+    list(tokens),
+    rows.one_per_row(count),
+    rows=count,
+    length=length + 2,
+  )
+  laid = rows.with_signals(laid, signals)
+  return jax.tree.map(lambda x: jnp.asarray(x)[None], laid)
+
+
+def trained(role, signals, updates=60):
+  """The role's metrics at each of some updates on one mini-batch."""
+  mesh = sharding.make_mesh(devices=jax.devices()[:1])
+  params = transformer.init(MODEL, jax.random.key(0))
+  state = role.init(params, 0, mesh)
+  update = role.make_update(state, mesh, num_responses=8, max_length=4)
+  batch, history = make_rows(signals), []
+  for _ in range(updates):
+    state, metrics = update(state, batch)
+    history.append({k: float(m.compute()) for k, m in metrics.items()})
+  return history
+
+
+def zeros(*names):
+  return {name: np.zeros((8, 4), np.float32) for name in names}
+
+
+def test_critic_starts_at_zero_and_learns_its_returns():
+  returns = np.where(responses()[1][:, None], 1.0, -1.0) * np.ones((8, 4))
+  signals = zeros("old_values", "logp", "old_logp", "advantages")
+  settings = config()
+  settings.critic.clip = 10.0
+  role = critic.critic(settings, Forward(MODEL))
+  history = trained(role, signals | {"returns": returns.astype(np.float32)})
+  np.testing.assert_allclose(history[0]["critic/value/error"], 1.0, rtol=1e-5)
+  # Before the 3 has come nothing tells the responses apart.
+  assert history[-1]["critic/value/error"] < 0.7
+
+
+def test_a_value_does_not_see_its_own_token():
+  forward = critic.ValueForward(Forward(MODEL))
+  params = critic.start(transformer.init(MODEL, jax.random.key(0)))
+  key = jax.random.key(1)
+  params["value_head"]["kernel"] = jax.random.normal(key, (MODEL.hidden_size,))
+  batch = jax.tree.map(lambda x: x[0], make_rows({}))
+  before = forward(params, batch).values
+  changed = batch.replace(tokens=batch.tokens.at[:, 4].set(9))
+  after = forward(params, changed).values
+  # Nothing predicts column 0.
+  np.testing.assert_allclose(after[:, 1:5], before[:, 1:5], atol=1e-6)
+  assert np.abs(after[:, 5] - before[:, 5]).max() > 1e-3
+
+
+def test_implicit_reward_learns_to_tell_right_from_wrong():
+  role = implicit_reward.implicit_reward(config(), Forward(MODEL))
+  right = responses()[1].astype(np.float32)[:, None] * np.ones((8, 4))
+  params = transformer.init(MODEL, jax.random.key(0))
+  batch = make_rows({})
+  logp = Forward(MODEL)(params, jax.tree.map(lambda x: x[0], batch)).logp
+  reference = rows.gather(
+    np.asarray(logp), jax.tree.map(lambda x: np.asarray(x[0]), batch), 8, 4
+  )
+  signals = zeros("old_logp", "advantages") | {
+    "ref_logp": reference,
+    "returns": right.astype(np.float32),
+  }
+  history = trained(role, signals)
+  first, last = history[0], history[-1]
+  # It starts as its reference: every score is 0.
+  np.testing.assert_allclose(
+    first["implicit_reward/loss"], np.log(2), rtol=1e-4
+  )
+  assert last["implicit_reward/loss"] < 0.9 * first["implicit_reward/loss"]
+  assert last["implicit_reward/accuracy"] == 1.0
+
+
+def test_cross_entropy_of_a_batch_is_that_of_its_responses():
+  rng = np.random.default_rng(2)
+  mask = np.arange(5) < np.array([5, 2, 3, 0])[:, None]
+  q = rng.normal(size=(4, 5)).astype(np.float32)
+  label = np.array([1.0, 0.0, 0.5, 1.0], np.float32)
+  nothing = jnp.zeros((4, 5))
+  batch = token_batch_from_rows(
+    jnp.where(mask, q, jnp.nan),
+    nothing,
+    nothing,
+    jnp.asarray(mask),
+    ref_logp=nothing,
+    returns=jnp.broadcast_to(label[:, None], (4, 5)),
+  )
+  objective = implicit_reward.cross_entropy(0.7)
+  loss, metrics = objective(batch, jax.random.key(0))
+  score = 0.7 * np.where(mask, q, 0).sum(1)
+  expected = ops.cross_entropy(jnp.asarray(score), jnp.asarray(label))[:3]
+  np.testing.assert_allclose(loss, expected.mean(), rtol=1e-5)
+  assert metrics["accuracy"].count == 3
+  order = np.array([2, 3, 0, 1])
+  moved = jax.tree.map(lambda x: x[order], batch)
+  again, _ = objective(moved, jax.random.key(0))
+  np.testing.assert_allclose(again, loss, rtol=1e-6)
+
+
+def run(tmp_path, **settings):
+  config = tiny_config.get_config()
+  config.steps = 2
+  config.pretrain.steps = 0
+  config.eval.every = 0
+  config.probe.every = 0
+  for path, value in settings.items():
+    section, field = path.split("__")
+    config[section][field] = value
+  assert loop.train(config, tmp_path) == 0
+  lines = (tmp_path / loop.METRICS).read_text().splitlines()
+  return [json.loads(line) for line in lines][:-1]
+
+
+def test_a_run_with_gae(tmp_path):
+  records = run(tmp_path, advantage__name="gae")
+  assert all(r["critic/value/error"] > 0 for r in records)
+  assert all(r["critic/grad_norm"] > 0 for r in records)
+  assert all(r["grad_norm"] > 0 for r in records)
+
+
+def test_a_run_with_prime(tmp_path):
+  records = run(tmp_path, advantage__name="prime")
+  assert all(0 <= r["implicit_reward/accuracy"] <= 1 for r in records)
+  # The loss starts at log 2, where the model is its reference.
+  assert records[-1]["implicit_reward/loss"] != pytest.approx(
+    np.log(2), abs=1e-6
+  )
+
+
+def test_a_run_that_rejects_by_entropy(tmp_path):
+  """An entropy above the band: only better responses are learned from."""
+  accept = {
+    "name": "entropy_band",
+    "args": {"lower": (0.0, 0.0), "upper": (0.0, 0.0)},
+  }
+  records = run(tmp_path, rollout__accept=accept, loss__name="policy_gradient")
+  # On policy the loss is minus the mean advantage.
+  assert records[0]["loss"] < -0.1
