@@ -65,51 +65,51 @@ def draw(
     uniform: two independent numbers in [0, 1) for each row.
   """
   logits = logits.astype(jnp.float32)
-  logits = logits - logits.max(axis=-1, keepdims=True)
-  tempered = temper(logits, controls.temperature)
+  top = logits.max(axis=-1, keepdims=True)
+  greedy = controls.temperature == 0
+  heat = jnp.where(greedy, 1.0, controls.temperature)
+  # Nothing but reductions reads all logits: what they reduce is fused into
+  # them, and no second array of that size is written.
   sampled = jax.lax.cond(
-    _any_filter(controls), exclude, lambda x, _: x, tempered, controls
+    _any_filter(controls), exclude, lambda x, *_: x, logits, top, controls
   )
-  token, total = _invert(sampled, uniform)
+  token, logp = _invert(sampled, top, heat, uniform)
+  raw = _at(logits - top, token) - jnp.log(jnp.exp(logits - top).sum(axis=-1))
   return Draw(
-    token,
-    _at(sampled, token) - jnp.log(total),
-    _at(logits, token) - jnp.log(jnp.exp(logits).sum(axis=-1)),
-    _entropy(tempered),
+    token, logp, raw, jnp.where(greedy, 0.0, _entropy(logits, top, heat))
   )
-
-
-def temper(
-  logits: Float[Array, "B V"], temperature: Float[Array, "B"]
-) -> Float[Array, "B V"]:
-  """Logits over temperature, for rows whose largest logit is 0."""
-  heat = temperature[:, None]
-  hot = logits / jnp.where(heat > 0, heat, 1.0)
-  greedy = jnp.where(logits == 0, 0.0, -jnp.inf)
-  return jnp.where(heat > 0, hot, greedy)
 
 
 def exclude(
-  tempered: Float[Array, "B V"], controls: Controls
+  logits: Float[Array, "B V"], top: Float[Array, "B 1"], controls: Controls
 ) -> Float[Array, "B V"]:
-  """-inf at the tokens that top-k, top-p and min-p rule out, in this order.
+  """-inf at the tokens that the controls rule out.
 
-  Tokens that tie with the last one kept are kept too. The largest logit of
-  each row is 0 and stays.
+  Top-k, then top-p among what is left, then min-p. Tokens that tie with the
+  last one kept are kept too. At temperature 0 the most likely token is left,
+  with its ties.
+
+  Args:
+    logits: before the temperature.
+    top: the largest of each row.
+    controls: of each row.
   """
-  vocabulary = tempered.shape[-1]
-  count = jnp.where(controls.top_k > 0, controls.top_k, vocabulary)
-  ones = jnp.ones_like(tempered)
-  kept = _above(tempered, _cutoff(tempered, ones, count.astype(jnp.float32)))
+  greedy = controls.temperature == 0
+  heat = jnp.where(greedy, 1.0, controls.temperature)
+  tempered = (logits - top) / heat[:, None]
+  count = jnp.where(controls.top_k > 0, controls.top_k, logits.shape[-1])
+  count = jnp.where(greedy, 1, count).astype(jnp.float32)
+  kept = _above(tempered, _cutoff(tempered, jnp.ones_like(tempered), count))
   mass = jnp.exp(kept)
   nucleus = _cutoff(kept, mass, controls.top_p * mass.sum(axis=-1))
   kept = jnp.where((controls.top_p < 1)[:, None], _above(kept, nucleus), kept)
-  return _above(kept, jnp.log(controls.min_p))
+  kept = _above(kept, jnp.log(controls.min_p))
+  return jnp.where(kept > -jnp.inf, logits, -jnp.inf)
 
 
 def _any_filter(controls: Controls) -> Bool[Array, ""]:
-  active = (controls.top_k > 0) | (controls.top_p < 1) | (controls.min_p > 0)
-  return active.any()
+  filters = (controls.top_k > 0) | (controls.top_p < 1) | (controls.min_p > 0)
+  return (filters | (controls.temperature == 0)).any()
 
 
 def _above(
@@ -145,9 +145,12 @@ def _cutoff(
 
 
 def _invert(
-  logits: Float[Array, "B V"], uniform: Float[Array, "B 2"]
+  logits: Float[Array, "B V"],
+  top: Float[Array, "B 1"],
+  heat: Float[Array, "B"],
+  uniform: Float[Array, "B 2"],
 ) -> tuple[Int[Array, "B"], Float[Array, "B"]]:
-  """A token of each row, and the row's total mass.
+  """A token of each row, and its log-prob.
 
   Two levels, first a block of tokens and then a token of it, so that no
   cumulative sum runs over the vocabulary.
@@ -155,10 +158,15 @@ def _invert(
   pad = -logits.shape[-1] % BLOCK
   logits = jnp.pad(logits, ((0, 0), (0, pad)), constant_values=-jnp.inf)
   blocks = logits.reshape(logits.shape[0], -1, BLOCK)
-  mass = jnp.exp(blocks).sum(axis=-1)
+  mass = jnp.exp((blocks - top[..., None]) / heat[:, None, None]).sum(axis=-1)
   block = _pick(mass, uniform[:, 0])
   chosen = jnp.take_along_axis(blocks, block[:, None, None], axis=1)[:, 0]
-  return block * BLOCK + _pick(jnp.exp(chosen), uniform[:, 1]), mass.sum(-1)
+  tempered = (chosen - top) / heat[:, None]
+  index = _pick(jnp.exp(tempered), uniform[:, 1])
+  return (
+    block * BLOCK + index,
+    _at(tempered, index) - jnp.log(mass.sum(axis=-1)),
+  )
 
 
 def _pick(
@@ -173,10 +181,14 @@ def _pick(
   return index.astype(jnp.int32)
 
 
-def _entropy(logits: Float[Array, "B V"]) -> Float[Array, "B"]:
-  p = jnp.exp(logits)
+def _entropy(
+  logits: Float[Array, "B V"], top: Float[Array, "B 1"], heat: Float[Array, "B"]
+) -> Float[Array, "B"]:
+  tempered = (logits - top) / heat[:, None]
+  p = jnp.exp(tempered)
   total = p.sum(axis=-1)
-  weighted = jnp.where(p > 0, p * logits, 0.0).sum(axis=-1)
+  # The bound keeps an excluded token's 0 * -inf at 0.
+  weighted = (p * jnp.maximum(tempered, -1e4)).sum(axis=-1)
   return jnp.log(total) - weighted / total
 
 
