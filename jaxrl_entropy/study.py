@@ -35,10 +35,11 @@ class Run:
 
 
 def list_runs(
-  path: str, overrides: Sequence[tuple[str, str]] = ()
+  spec: str, overrides: Sequence[tuple[str, str]] = ()
 ) -> list[Run]:
   """The runs that `sweep(add)` of the config file adds, each config checked.
 
+  `FILE.py:PART` calls `sweep(add, PART)`, for a study of several parts.
   `add(overrides, arg)` takes a mapping of dotted fields and the argument of
   `get_config`; both may be left out. `overrides` apply to all runs.
 
@@ -46,6 +47,7 @@ def list_runs(
     UserError: if the file has no `sweep`, two runs have the same name, or the
       config of one is wrong.
   """
+  path, _, part = spec.partition(":")
   sweep = getattr(config_lib.load_module(path), "sweep", None)
   if sweep is None:
     raise UserError(f"config {path}: it has no function sweep(add)")
@@ -60,7 +62,7 @@ def list_runs(
     config_lib.load(run.config, run.overrides)
     runs[run.name] = run
 
-  sweep(add)
+  sweep(add, part) if part else sweep(add)
   return list(runs.values())
 
 

@@ -69,6 +69,14 @@ def test_runs_are_named_by_their_differences(path):
   )
 
 
+def test_a_study_of_parts_runs_the_part_that_is_named(tmp_path):
+  file = tmp_path / "parts.py"
+  head = CONFIG.partition("def sweep")[0]
+  file.write_text(f"{head}def sweep(add, part='x'):\n  add(arg=part)\n")
+  assert [run.name for run in study.list_runs(f"{file}:sizes")] == ["sizes"]
+  assert [run.name for run in study.list_runs(str(file))] == ["x"]
+
+
 @pytest.mark.parametrize(
   ("line", "message"),
   [

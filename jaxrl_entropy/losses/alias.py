@@ -8,7 +8,13 @@ import importlib
 import inspect
 from typing import Any
 
-from jaxrl_entropy.losses import likelihood, ratio, surrogate, weighting
+from jaxrl_entropy.losses import (
+  likelihood,
+  penalties,
+  ratio,
+  surrogate,
+  weighting,
+)
 from jaxrl_entropy.losses.aggregation import (
   Aggregate,
   aggregate_by,
@@ -17,7 +23,6 @@ from jaxrl_entropy.losses.aggregation import (
 )
 from jaxrl_entropy.losses.base import LossTransform, masked, set_to_zero
 from jaxrl_entropy.losses.objective import Objective, objective
-from jaxrl_entropy.losses.penalties import add_kl
 from jaxrl_entropy.losses.selection import (
   complement,
   random_covariance,
@@ -47,6 +52,35 @@ def clip_higher(
 ) -> Objective:
   """The asymmetric clip of DAPO (arXiv 2503.14476)."""
   return grpo(low, high, aggregate)
+
+
+def entropy_bonus(
+  coefficient: Any,
+  low: float = 0.2,
+  high: float = 0.2,
+  aggregate: Aggregation = "token_mean",
+) -> Objective:
+  """GRPO with a bonus for entropy."""
+  return _objective(
+    surrogate.ppo_clip(low, high),
+    penalties.entropy_bonus(coefficient),
+    by=aggregate,
+  )
+
+
+def reference_kl(
+  coefficient: Any,
+  kind: str = "k3",
+  low: float = 0.2,
+  high: float = 0.2,
+  aggregate: Aggregation = "token_mean",
+) -> Objective:
+  """GRPO with a KL penalty to the reference policy (arXiv 2402.03300)."""
+  return _objective(
+    surrogate.ppo_clip(low, high),
+    penalties.reference_kl(coefficient, kind),
+    by=aggregate,
+  )
 
 
 def dr_grpo(low: float = 0.2, high: float = 0.2) -> Objective:
@@ -107,7 +141,9 @@ def kl_cov(
   return _objective(
     ratio.token_ratio(ratio_limit),
     surrogate.policy_gradient(),
-    masked(add_kl(coefficient, kind), top_covariance(fraction, **options)),
+    masked(
+      penalties.add_kl(coefficient, kind), top_covariance(fraction, **options)
+    ),
     by=aggregate,
   )
 
@@ -249,7 +285,8 @@ METHODS: dict[str, Callable[..., Objective]] = {
 } | {
   method.__name__: method
   for method in (
-    *(clip_higher, dr_grpo, dual_clip, policy_gradient, reinforce),
+    *(clip_higher, entropy_bonus, reference_kl, dr_grpo, dual_clip),
+    *(policy_gradient, reinforce),
     *(clip_cov, kl_cov, gspo, geo_mean, luspo, cispo, sapo, dppo, dro, vespo),
     *(entropy_tokens, covariance_kernel, opefo, papo),
   )

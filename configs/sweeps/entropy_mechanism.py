@@ -1,0 +1,106 @@
+"""The study of docs/science.md, in parts; each part is a study of its own.
+
+    jaxrl-entropy sweep --config=configs/sweeps/entropy_mechanism.py:headline \\
+        --workdir=runs/headline
+    jaxrl-entropy analyze --workdir=runs/headline
+    python -m jaxrl_entropy.analysis.compact runs/headline docs/results/headline
+
+Minutes are of one run on two idle CPU cores; the parts stand in the order in
+which they are worth running.
+
+    part          runs  minutes  asks
+    headline         9        3  collapse, law, dynamics; Clip-Cov and KL-Cov
+    hard             9       10  the same with four numbers: who ends higher?
+    coefficients     8        3  entropy level against r, k and beta
+    baselines        7        3  clip-higher, entropy bonus, reference KL
+    algorithms       6        3  a and b under RLOO and REINFORCE++
+    sizes            4        4  a and b against model size
+    long             3        9  three times the steps: do the orders change?
+    theory           4        2  one update a rollout, SGD and Adam
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from configs import quickstart
+from jaxrl_entropy.errors import UserError, nearest
+
+Cell = tuple[str, dict[str, Any]]
+"""The method of `get_config`, and what is changed in it."""
+
+METHODS = tuple(quickstart.METHODS)
+SEEDS = range(3)
+SIZES = ("pico", "nano", "tiny", "mini")
+
+get_config = quickstart.get_config
+
+
+def headline() -> Iterator[Cell]:
+  for seed in SEEDS:
+    for method in METHODS:
+      yield method, {"seed": seed}
+
+
+def hard() -> Iterator[Cell]:
+  for method, changes in headline():
+    yield method, changes | {"task.args.numbers": 4, "pretrain.steps": 1000}
+
+
+def coefficients() -> Iterator[Cell]:
+  for fraction in (0.005, 0.02, 0.05):
+    yield "clip_cov", {"loss.args.fraction": fraction}
+  for fraction in (0.02, 0.05):
+    yield "kl_cov", {"loss.args.fraction": fraction}
+  for coefficient in (0.5, 1.0, 2.0):
+    yield "kl_cov", {"loss.args.coefficient": coefficient}
+
+
+def baselines() -> Iterator[Cell]:
+  yield "grpo", {"loss.name": "clip_higher"}
+  for name in ("entropy_bonus", "reference_kl"):
+    for coefficient in (0.003, 0.01, 0.03):
+      yield "grpo", {"loss.name": name, "loss.args.coefficient": coefficient}
+
+
+def algorithms() -> Iterator[Cell]:
+  for advantage in ("grpo", "rloo", "reinforce_plus_plus"):
+    for seed in (0, 1):
+      yield "grpo", {"advantage.name": advantage, "seed": seed}
+
+
+def sizes() -> Iterator[Cell]:
+  for size in SIZES:
+    yield "grpo", {"model.preset": size}
+
+
+def long() -> Iterator[Cell]:
+  for method in METHODS:
+    yield method, {"steps": 3 * get_config().steps}
+
+
+def theory() -> Iterator[Cell]:
+  """On-policy, all groups kept: the setting of Theorems 1 and 2."""
+  on_policy = {"optimizer.updates": 1, "rollout.filter_groups": False}
+  for optimizer, rates in (("sgd", (0.1, 0.3)), ("adamw", (3e-4, 1e-3))):
+    for rate in rates:
+      yield (
+        "grpo",
+        on_policy
+        | {"optimizer.name": optimizer, "optimizer.learning_rate": rate},
+      )
+
+
+PARTS = {
+  part.__name__: part
+  for part in (
+    *(headline, hard, coefficients, baselines),
+    *(algorithms, sizes, long, theory),
+  )
+}
+
+
+def sweep(add, part: str = "headline"):
+  if part not in PARTS:
+    raise UserError(f"part {part!r}: {nearest(part, PARTS)}")
+  for method, changes in PARTS[part]():
+    add(changes, arg=method)
