@@ -74,8 +74,8 @@ def dr_grpo() -> Estimator:
 def grpo_passk(scale: bool = True, eps: float = 1e-6) -> Estimator:
   """The best of a group gets its lead over the second, the others 0.
 
-  Pass@k training (Walder and Karkhanis 2025, arXiv 2505.15201) as verl has it.
-  A tie at the top leads by 0.
+  Pass@k training as verl has it (Tang et al. 2025, arXiv 2503.19595). A tie at
+  the top leads by 0.
 
   Args:
     scale: divide by std_g + eps.
