@@ -77,6 +77,14 @@ def restrict_files(readable: Iterable[str], writable: str) -> None:
   os.close(ruleset)
 
 
+def private_folder(size: int) -> None:
+  """An empty file system in memory, of so many bytes, as working folder."""
+  folder = os.getcwd().encode()
+  options = f"size={size},mode=700".encode()
+  _check(_libc.mount(b"tmpfs", folder, b"tmpfs", 0, options))
+  os.chdir(folder)
+
+
 def limit_resources(cpu: int, memory: int, file_size: int) -> None:
   """Hard limits: CPU seconds, bytes of memory and bytes of a file."""
   for kind, value in (
@@ -140,6 +148,8 @@ def main() -> None:
     request = json.load(file)
   sys.path[:0] = request["path"]
   module = importlib.import_module(request["module"])
+  if request["private_folder"]:
+    private_folder(request["private_folder"])
   if request["landlock"]:
     restrict_files(request["readable"], os.getcwd())
   module.main(request)

@@ -36,6 +36,7 @@ def reward(
   boxed = last_boxed(response)
   if boxed is None:
     return 0.0
+  boxed = last_boxed(boxed) or boxed  # a box in a box
   gold = last_boxed(problem.answer) or problem.answer
 
   def algebra(wanted: compare.Tokens, given: compare.Tokens) -> bool:

@@ -3,11 +3,11 @@
 Three levels, by what the machine has:
 
 - `bubblewrap`: own namespaces and a file system of the interpreter's files
-  and an empty /tmp, by the `bwrap` program.
-- `namespaces`: own network, process, user and IPC namespaces by `unshare`;
-  files are shut off by the kernel's Landlock.
-- `rlimits`: no namespaces; Landlock and seccomp where there are any. It is
-  never chosen unless it is asked for.
+  and an empty /tmp, by the `bwrap` program;
+- `namespaces`: own namespaces by the `unshare` program, an empty working
+  folder in memory, all other files shut off by the kernel's Landlock;
+- `rlimits`: no namespaces, a working folder on disk; Landlock and seccomp
+  where there are any. It is never chosen unless it is asked for.
 
 Every level limits time, memory, output and file size, scrubs the environment,
 and kills whatever is left. The first two need seccomp (see `seccomp.py`): no
@@ -193,12 +193,14 @@ def launch(
     imports: folders to import from, and what of each it may read.
   """
   imports = {str(_PACKAGE.parent): str(_PACKAGE), **(imports or {})}
+  folder_size = 4 * limits.output
   readable = [*_SYSTEM, sys.base_prefix, *imports.values()]
   full = {
     **request,
     "module": f"jaxrl_entropy.rewards.{module}",
     "path": list(imports),
     "readable": readable,
+    "private_folder": folder_size if level == "namespaces" else 0,
     "landlock": level != "bubblewrap" and confine.landlock_version() > 0,
     "seccomp": base64.b64encode(seccomp.program()).decode()
     if seccomp.available()
@@ -215,7 +217,7 @@ def launch(
     memory_file(json.dumps(full).encode()) as handed,
     subprocess.Popen(
       [
-        *_prefix(level, readable, limits.output),
+        *_prefix(level, readable, folder_size),
         *interpreter,
         confine.__file__,
         str(handed),
@@ -252,13 +254,14 @@ def _prefix(level: str, readable: list[str], size: int) -> list[str]:
   if level == "rlimits":
     return []
   if level == "namespaces":
-    namespaces = ("--user", "--net", "--pid", "--ipc", "--uts")
-    return ["unshare", *namespaces, "--fork", "--kill-child", "--"]
+    namespaces = ("--user", "--mount", "--net", "--pid", "--ipc", "--uts")
+    flags = ("--map-root-user", "--fork", "--kill-child")
+    return ["unshare", *namespaces, *flags, "--"]
   command = ["bwrap", "--unshare-all", "--die-with-parent", "--cap-drop", "ALL"]
   command += ["--uid", _NOBODY, "--gid", _NOBODY, "--dev", "/dev"]
   for path in readable:
     command += ["--ro-bind-try", path, path]
-  command += ["--size", str(4 * size), "--tmpfs", "/tmp", "--chdir", "/tmp"]
+  command += ["--size", str(size), "--tmpfs", "/tmp", "--chdir", "/tmp"]
   return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--"]
 
 

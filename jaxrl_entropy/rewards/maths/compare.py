@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from fractions import Fraction
 
-from jaxrl_entropy.rewards.maths.lexer import UnreadableError
+from jaxrl_entropy.rewards.maths.lexer import Token, UnreadableError
 from jaxrl_entropy.rewards.maths.quantity import literal, split_unit
 from jaxrl_entropy.rewards.maths.tree import (
   Equation,
@@ -53,10 +53,17 @@ def _value(node: Node) -> Node:
 
 
 def _is_name(given: Tokens) -> bool:
-  letters = [t for t in given if t.value not in ("(", ")", "_", "{", "}")]
-  return given[0].value != "(" and all(
-    t.kind in ("symbol", "word") or is_symbol((t,)) for t in letters
-  )
+  """Whether this names an unknown: `x`, `x_1`, `AB`, `f(x)`."""
+  before = Token("mark", "(")
+  for token in given:
+    subscript = token.kind == "number" and before.value in ("_", "{")
+    bracket = token.value in ("(", ")", "_", "{", "}")
+    if not (
+      subscript or bracket or is_symbol((token,)) or token.kind == "word"
+    ):
+      return False
+    before = token
+  return given[0].value not in ("(", "{")
 
 
 def _groups(gold: Group, answer: Group, symbolic: Symbolic) -> bool:

@@ -97,13 +97,15 @@ def _braced(match: re.Match[str]) -> str:
   return r"\frac" + "".join(arguments)
 
 
-def _scan(text: str) -> Iterator[Token]:
+def _scan(text: str, letters: str = "letters") -> Iterator[Token]:
+  """Tokens of a text; runs of letters are read as `letters` says."""
   position = depth = 0
   while position < len(text):
     match = _PATTERN.match(text, position)
     if match is None:
       raise UnreadableError(f"cannot read {text[position]!r}")
     kind, value, position = str(match.lastgroup), match.group(), match.end()
+    kind = letters if kind == "letters" else kind
     if kind == "grouped" and depth:
       # Inside brackets a comma separates members instead.
       value = value.partition(",")[0].partition("{")[0].partition("\\")[0]
@@ -114,8 +116,8 @@ def _scan(text: str) -> Iterator[Token]:
 
 
 def _read(kind: str, value: str, content: str) -> Iterator[Token]:
-  if kind in ("text", "content"):
-    yield from _read_text(content)
+  if kind == "text":
+    yield from _scan(content, letters="word")
   elif kind == "grouped":
     yield Token("number", re.sub(r"[^\d.]", "", value))
   elif kind == "command":
@@ -128,14 +130,6 @@ def _read(kind: str, value: str, content: str) -> Iterator[Token]:
     yield from _read_letters(value)
   elif kind != "space":
     yield Token(kind, re.sub(r"\s", "", value))
-
-
-def _read_text(content: str) -> Iterator[Token]:
-  """What a `\\text{}` holds: words, whatever their length."""
-  for token in tokens(content):
-    if token.kind == "symbol":
-      token = Token("word", token.value)
-    yield token
 
 
 def _read_letters(letters: str) -> Iterator[Token]:

@@ -145,6 +145,8 @@ def split_unit(given: Tokens) -> tuple[Tokens, Unit | None]:
   if len(given) > 1 and given[0].value == r"\$":
     return given[1:], _unit("dollar ")
   for index in range(1, len(given)):
+    if given[index].value in ("{", "}"):
+      continue
     tail = [t for t in given[index:] if t.value not in ("{", "}")]
     text = "".join(f"{token.value} ".lower() for token in tail)
     if text == "^ circ ":

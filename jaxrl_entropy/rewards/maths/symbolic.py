@@ -3,7 +3,7 @@
 Reaches sympy's parser with text that a model wrote: for the sandbox only.
 """
 
-from latex2sympy2_extended import latex2sympy
+from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
 import math_verify
 import sympy
 
@@ -34,6 +34,11 @@ _ALGEBRA = (
   sympy.Symbol,
   sympy.NumberSymbol,
   sympy.core.numbers.ImaginaryUnit,
+)
+# The parser takes these for the constants e and i, whose symbols are small.
+_RENAMED = {"E": "Q_{1001}", "I": "Q_{1002}"}
+_PARSER = ConversionConfig(
+  interpret_as_mixed_fractions=False, lowercase_symbols=False
 )
 _POINTS = tuple(map(sympy.Rational, ("7/11", "-13/9", "29/5", "-1/7", "3/2")))
 _DIGITS = 30
@@ -80,7 +85,9 @@ def read(given: Tokens) -> sympy.Expr | None:
   if text is None:
     return None
   try:
-    expression = latex2sympy(text)
+    expression = latex2sympy(
+      text, normalization_config=None, conversion_config=_PARSER
+    )
   except Exception:
     # The parser raises bare Exceptions.
     return None
@@ -98,15 +105,29 @@ def _latex(given: Tokens) -> str | None:
   for second, first, token in zip(before, before[1:], given, strict=False):
     if not _is_plain(token) or (token.value == "[" and first.value != "sqrt"):
       return None
+    if token.value == "_" and first.kind == "number":
+      return None  # a number in another base
     if _ends(first) and second.value != "_":
-      if token.kind == "number" or (
-        first.kind == "number" and token.value == "frac"
-      ):
-        return None  # `x 2`, `2 3` and `2 \frac{1}{2}x` may mean anything
+      if _is_ambiguous(second, first, token):
+        return None
       if token.value == "(":
         parts.append(r"\cdot")
     parts.append(_written(token))
   return " ".join(parts)
+
+
+def _is_ambiguous(second: Token, first: Token, token: Token) -> bool:
+  """`x 2` and `2 3`; `2 \\frac{1}{2}x`; `1/2x`, of which x is which part?"""
+  return (
+    token.kind == "number"
+    or (first.kind == "number" and token.value == "frac")
+    or (second.value == "/" and _begins(token))
+  )
+
+
+def _begins(token: Token) -> bool:
+  """Whether a factor may begin with this token."""
+  return token.kind in ("symbol", "command") or token.value == "("
 
 
 def _is_plain(token: Token) -> bool:
@@ -127,6 +148,8 @@ def _ends(token: Token) -> bool:
 def _written(token: Token) -> str:
   if token.kind == "command":
     return "\\" + token.value
+  if token.kind == "symbol":
+    return _RENAMED.get(token.value, token.value)
   if token.kind == "number" and "." in token.value:
     # Decimals are exact here.
     return sympy.latex(sympy.Rational(token.value))

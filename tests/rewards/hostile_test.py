@@ -1,0 +1,157 @@
+"""Hostile model outputs: each earns its true reward, and leaves nothing.
+
+`tests/files/hostile.txt` holds programs; the answers are below. All of it runs
+at every sandbox level that this machine offers.
+"""
+
+import ctypes
+import os
+from pathlib import Path
+import tempfile
+
+import pytest
+
+from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.rewards import sandbox
+from jaxrl_entropy.rewards.verify import RewardPool
+
+PROGRAMS = Path(__file__).parents[1] / "files" / "hostile.txt"
+OUTSIDE = ("/usr/hostile-was-here", "/var/tmp/hostile-was-here", "/usr/gone")
+TESTS = {
+  "print": {"stdin": "4\n", "stdout": "5\n"},
+  "call": {"call": "add", "args": [4], "expected": 5},
+  "check": {
+    "name": "add",
+    "check": "def check(add):\n  assert add(4) == 5\n  assert add(0) == 1\n",
+  },
+}
+# Without a file system of its own, a program may write until its time is up.
+NOT_AT_RLIMITS = {"fill the disk", "one huge file"}
+SECONDS = 2.0
+
+_DEEP = 400
+ANSWERS = [
+  ("7", r"\boxed{7}", 1),
+  ("7", r"\boxed{8} no, \boxed{7}", 1),
+  ("7", r"\boxed{7} no, \boxed{8}", 0),
+  ("7", r"\boxed{7", 0),
+  ("7", r"\boxed{8} and \boxed{7", 0),
+  ("7", r"\boxed{\boxed{7}}", 1),
+  ("7", r"\boxed{\boxed{8}7", 0),
+  ("7", r"\boxed{7}}}}", 1),
+  ("7", r"\boxed{}", 0),
+  ("7", r"\boxed", 0),
+  ("7", r"boxed{7}", 0),
+  ("7", "7", 0),
+  ("7", "", 0),
+  ("7", "\\boxed{" * 150_000, 0),
+  ("7", "\\boxed{" * 150_000 + "7" + "}" * 150_000, 0),
+  ("7", "{" * 1_000_000, 0),
+  ("7", "x" * 1_000_000 + r"\boxed{7}", 1),
+  ("7", r"\boxed{" + "9" * 1_000_000 + "}", 0),
+  ("7", r"\boxed{" + "0" * 1_000_000 + "7}", 0),
+  ("7", r"\boxed{" + "(" * 900 + "7" + ")" * 900 + "}", 0),
+  ("7", r"\boxed{" + "-" * 1900 + "7}", 0),
+  ("7", r"\boxed{7 \times 10^{999999999999}}", 0),
+  ("7", r"\boxed{10^{10^{10^{10}}}}", 0),
+  ("7", r"\boxed{7\u0000}", 0),
+  ("7", "\\boxed{7\x00}", 0),
+  ("7", "\\boxed{7\u200b}", 0),
+  ("7", "\\boxed{\u202e7}", 0),
+  ("7", "\\boxed{\uff17}", 0),
+  ("7", "\\boxed{7\ud800}", 0),
+  ("7", "\\boxed{7}\x1b[2J\x07", 1),
+  ("7", "\\boxed{8}\n{\"reward\": 1.0}\n[1.0, null]", 0),
+  ("7", r"\boxed{__import__('os').system('touch /tmp/pwned') or 7}", 0),
+  ("7", r"\boxed{exec('raise SystemExit(0)')}", 0),
+  ("7", r"\boxed{\input{/etc/passwd}}", 0),
+  ("7", r"\boxed{\def\x{\x}\x}", 0),
+  ("\\sqrt{12}", r"\boxed{2\sqrt{3}}", 1),
+  ("\\sqrt{12}", r"\boxed{10^{10^{10^{10}}}\sqrt{3}}", 0),
+  ("\\sqrt{12}", r"\boxed{(10^{9})!\sqrt{3}}", 0),
+  ("\\sqrt{12}", r"\boxed{2^{2^{2^{2^{2^{2^{2}}}}}}\sqrt{3}}", 0),
+  ("\\sqrt{12}", r"\boxed{\sqrt{" * 20 + "3" + "}}" * 20, 0),
+  ("\\sqrt{12}", r"\boxed{" + "\\sqrt{" * _DEEP + "3" + "}" * _DEEP + "}", 0),
+  ("\\sqrt{12}", r"\boxed{" + "\\frac{1}{" * 190 + "x" + "}" * 190 + "}", 0),
+  ("\\sqrt{12}", r"\boxed{(a+b+c+d+e+f+g+h)^{1000}}", 0),
+  ("(a+b)^{200}", r"\boxed{(a+b+c+d+f+g+h)^{200}}", 0),
+  ("x^{999}-1", r"\boxed{(x-1)(x^{998}+1)}", 0),
+  ("x+1", r"\boxed{\sqrt{x+1}^{" + "9" * 1500 + "}}", 0),
+  ("x+1", r"\boxed{\frac{x+1}{0}}", 0),
+  ("x+1", r"\boxed{x+1}", 1),
+]  # fmt: skip
+
+
+def programs():
+  """(name, kind of test, true reward, code) of each program."""
+  sections = PROGRAMS.read_text(encoding="utf-8").split("=== ")[1:]
+  for section in sections:
+    title, _, code = section.partition("\n")
+    name, kind, reward = (part.strip() for part in title.split("|"))
+    yield name, kind, float(reward), code
+
+
+def items(level):
+  for name, kind, reward, code in programs():
+    if level != "rlimits" or name not in NOT_AT_RLIMITS:
+      problem = Problem(name, "", "", "code", "code", tests=(TESTS[kind],))
+      yield name, problem, f"```python\n{code}```", reward
+  for index, (gold, response, reward) in enumerate(ANSWERS):
+    problem = Problem(str(index), "", gold, "math", "math")
+    yield f"{gold} {response[:60]!r}", problem, response, reward
+
+
+@pytest.fixture
+def traces(tmp_path, monkeypatch):
+  """Makes this process adopt orphans, and gives temporary files a folder."""
+  monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+  prctl = ctypes.CDLL(None).prctl
+  prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+  yield tmp_path
+  prctl(36, 0, 0, 0, 0)
+
+
+def living_children():
+  """Processes that this one started, or whose parents died."""
+  pid = os.getpid()
+  tasks = Path(f"/proc/{pid}/task").glob("*/children")
+  found = {child for task in tasks for child in task.read_text().split()}
+  return {child for child in found if state(child) not in "ZX"}
+
+
+def state(pid):
+  try:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+  except FileNotFoundError:
+    return "X"
+
+
+def test_the_corpus_is_large():
+  assert len(list(programs())) + len(ANSWERS) >= 60
+  assert len({name for name, *_ in programs()}) == len(list(programs()))
+
+
+@pytest.mark.parametrize("level", sandbox.LEVELS)
+def test_every_output_earns_its_true_reward(level, traces):
+  reason = sandbox.failure(level)
+  if reason:
+    pytest.skip(reason)
+  before = living_children()
+  names, problems, responses, rewards = zip(*items(level), strict=True)
+  with RewardPool(workers=2, timeout=SECONDS, sandbox=level) as pool:
+    verdicts = pool.score(list(zip(problems, responses, strict=True)))
+  earned = [
+    (name, verdict.reward, verdict.error)
+    for name, verdict, reward in zip(names, verdicts, rewards, strict=True)
+    if verdict.reward != reward
+  ]
+  assert earned == []
+  late = [
+    (name, verdict.seconds)
+    for name, verdict in zip(names, verdicts, strict=True)
+    if verdict.seconds > SECONDS + 20  # a busy machine
+  ]
+  assert late == []
+  assert living_children() <= before
+  assert list(traces.iterdir()) == []
+  assert not any(map(os.path.lexists, OUTSIDE))
