@@ -30,6 +30,39 @@ def covariance_metrics(covariance: np.ndarray) -> dict[str, float]:
   }
 
 
+def split_metrics(rollout: Rollout, covariance: np.ndarray) -> dict[str, float]:
+  """Mean `cov/*` by difficulty, by outcome and by position.
+
+  `difficulty_*` are tokens of groups with some answers right, by their share:
+  below a third, up to two thirds, above. `position_q*` are the quarters of each
+  response. A part without tokens is left out.
+
+  Args:
+    rollout: all sampled responses.
+    covariance: `token_covariance(rollout)`.
+  """
+  row, column = np.nonzero(rollout.mask)
+  right = np.bincount(rollout.groups, rollout.correct)
+  share = right / np.maximum(np.bincount(rollout.groups), 1)
+  share = share[rollout.groups][row]
+  correct = rollout.correct[row]
+  begin = rollout.mask.argmax(1)[row]
+  quarter = 4 * (column - begin) // rollout.mask.sum(1)[row]
+  parts = {
+    "difficulty_low": (share > 0) & (share < 1 / 3),
+    "difficulty_middle": (share >= 1 / 3) & (share <= 2 / 3),
+    "difficulty_high": (share > 2 / 3) & (share < 1),
+    "outcome_correct": correct,
+    "outcome_incorrect": ~correct,
+    **{f"position_q{n + 1}": quarter == n for n in range(4)},
+  }
+  return {
+    f"cov/{name}": covariance[part].mean()
+    for name, part in parts.items()
+    if part.any()
+  }
+
+
 def rollout_metrics(
   everything: Rollout, kept: Rollout, informative: int
 ) -> dict[str, float]:
@@ -44,6 +77,7 @@ def rollout_metrics(
   mask = everything.mask
   entropy = everything.signals["entropy"]
   lengths = mask.sum(1)
+  covariance = token_covariance(everything)
   gap = everything.signals["sampler_logp"] - everything.signals["old_logp"]
   metrics = {
     "tokens": int(mask.sum()),
@@ -57,7 +91,8 @@ def rollout_metrics(
     "sampler/mismatch_kl": gap[mask].mean(),
     "response/length": lengths.mean(),
     "response/truncated": everything.truncated.mean(),
-    **covariance_metrics(token_covariance(everything)),
+    **covariance_metrics(covariance),
+    **split_metrics(everything, covariance),
   }
   if kept.tokens:
     metrics["entropy/filtered"] = kept.signals["entropy"][kept.mask].mean()

@@ -1,5 +1,6 @@
 """The order of things in a run of reinforcement learning."""
 
+import contextlib
 from pathlib import Path
 import time
 from typing import Any
@@ -14,17 +15,17 @@ from jaxrl_entropy.training import (
   build,
   diagnostics,
   method as method_lib,
+  multihost,
   probe,
 )
 from jaxrl_entropy.training.checkpoint import Checkpoints
-from jaxrl_entropy.training.metrics import MetricsFile, Progress, TensorBoard
+from jaxrl_entropy.training.metrics import METRICS, RunLog
 from jaxrl_entropy.training.pretrain import warm_start
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.state import TrainState
-from jaxrl_entropy.training.trainer import HELD_OUT, Stopwatch, Trainer
+from jaxrl_entropy.training.trainer import Stopwatch, Trainer
 from jaxrl_entropy.types import Metrics
 
-METRICS = "metrics.jsonl"
 STATES = "probe.npz"
 
 
@@ -35,7 +36,8 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   updates made from its rollout; the last one, `config.steps`, has no updates.
 
   Returns:
-    Exit status, 0.
+    Exit status: 0, or `multihost.PREEMPTED` after SIGTERM or SIGINT; the same
+    call then goes on where this one stopped.
 
   Raises:
     UserError: for settings that do not fit together.
@@ -47,6 +49,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   reward = config.reward
   with (
     jax.set_mesh(policy.mesh),
+    multihost.Preemption() as preemption,
     RewardPool(reward.workers, reward.timeout, reward.sandbox) as pool,
   ):
     method = method_lib.resolve(config)
@@ -56,13 +59,12 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     run = _Run(config, workdir, trainer)
     step, state = run.resume(state)
     if step is None:
-      print(f"{workdir}: all {config.steps} steps are done")
+      _say(f"{workdir}: all {config.steps} steps are done")
       return 0
     if step == 0 and config.pretrain.steps:
-      start = warm_start(config, policy, workdir)
+      start = warm_start(config, policy, workdir, preemption)
       state = trainer.init(start)
-    run.steps(state, step)
-  return 0
+    return run.steps(state, step, preemption)
 
 
 def warn_if_idle(config: ConfigDict) -> None:
@@ -94,35 +96,32 @@ class _Run:
     if found is None:
       return 0, state
     step, state, host = found
-    if host["finished"]:
+    if step > self._config.steps:
       return None, state
     self._trainer.stream.restore(host["stream"])
     self._offset = host["metrics_offset"]
-    print(f"{self._workdir}: going on at step {step}")
+    _say(f"{self._workdir}: going on at step {step}")
     return step, state
 
-  def steps(self, state: TrainState, first: int) -> None:
+  def steps(
+    self, state: TrainState, first: int, preemption: multihost.Preemption
+  ) -> int:
     """All steps from `first` on, and the last look at the final policy."""
     config, total = self._config, self._config.steps
-    metrics = MetricsFile(self._workdir / METRICS, self._offset)
-    board = TensorBoard(self._workdir / "tensorboard", first)
-    progress = Progress(config.name, total, first)
-    shown: dict[str, float] = {}
-    for step in range(first, total + 1):
-      state, record = self._step(state, step)
-      metrics.write(record)
-      if config.log.tensorboard:
-        board.write(record)
-      shown = _headline(record, shown)
-      progress.show(step, **shown)
-      done = step + 1
-      if step == total or (
-        done < total and done % config.checkpoint.every == 0
-      ):
-        self._save(min(done, total), state, metrics, finished=step == total)
-    metrics.close()
-    board.close()
-    self._checkpoints.close()
+    with (
+      contextlib.closing(self._checkpoints),
+      RunLog(self._workdir, config, self._offset, first) as log,
+    ):
+      for step in range(first, total + 1):
+        state, record = self._step(state, step)
+        log.write(record)
+        stop = preemption.requested()
+        if stop or step == total or (step + 1) % config.checkpoint.every == 0:
+          self._save(step + 1, state, log)
+        if stop and step < total:
+          _say(f"{self._workdir}: stopped after step {step}; run it again")
+          return multihost.PREEMPTED
+    return 0
 
   def _step(
     self, state: TrainState, step: int
@@ -168,15 +167,13 @@ class _Run:
       self._workdir / STATES, settings.states, state, rollout
     )
 
-  def _save(
-    self, step: int, state: TrainState, metrics: MetricsFile, finished: bool
-  ) -> None:
+  def _save(self, records: int, state: TrainState, log: RunLog) -> None:
+    """A checkpoint named by the number of records written before it."""
     host = {
-      "finished": finished,
       "stream": self._trainer.stream.position(),
-      "metrics_offset": metrics.offset(),
+      "metrics_offset": log.offset(),
     }
-    self._checkpoints.save(step, state, host)
+    self._checkpoints.save(records, state, host)
 
   def _stop_if_broken(self, state: TrainState, step: int) -> None:
     skipped, limit = int(state.skipped), self._config.optimizer.max_skipped
@@ -188,13 +185,9 @@ class _Run:
       )
 
 
-def _headline(
-  record: dict[str, Any], before: dict[str, float]
-) -> dict[str, float]:
-  """Entropy, reward and the newest held-out accuracy, for the progress line."""
-  shown = {"H": record["entropy/token_mean"], "R": record["reward/accuracy"]}
-  held_out = record.get(f"eval/{HELD_OUT}/accuracy", before.get(HELD_OUT))
-  return shown | ({} if held_out is None else {HELD_OUT: held_out})
+def _say(message: str) -> None:
+  if multihost.is_writer():
+    print(message, flush=True)
 
 
 def _computed(metrics: Metrics) -> dict[str, float]:

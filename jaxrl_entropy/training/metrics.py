@@ -8,7 +8,20 @@ import sys
 import time
 from typing import TextIO
 
+from ml_collections import ConfigDict
+
+from jaxrl_entropy.training import multihost
+
+METRICS = "metrics.jsonl"
+
 Record = Mapping[str, float | int]
+
+# What the progress line shows.
+SHOWN = {
+  "H": "entropy/token_mean",
+  "R": "reward/accuracy",
+  "held_out": "eval/held_out/accuracy",
+}
 
 
 class MetricsFile:
@@ -102,3 +115,47 @@ class Progress:
     end = "\n" if not live or done == self._total else ""
     self._stream.write(f"\r\x1b[K{line}{end}" if live else line + end)
     self._stream.flush()
+
+
+class RunLog:
+  """Everything a run writes about itself; only the writing process does.
+
+  A context manager.
+  """
+
+  def __init__(
+    self, workdir: Path, config: ConfigDict, offset: int, first: int
+  ) -> None:
+    """Goes on after `offset` bytes of the metrics file, at step `first`."""
+    self._progress = Progress(config.name, config.steps, first)
+    self._latest: dict[str, float] = {}
+    self._file: MetricsFile | None = None
+    self._board: TensorBoard | None = None
+    if multihost.is_writer():
+      self._file = MetricsFile(workdir / METRICS, offset)
+      if config.log.tensorboard:
+        self._board = TensorBoard(workdir / "tensorboard", first)
+
+  def __enter__(self) -> "RunLog":
+    return self
+
+  def __exit__(self, *exception: object) -> None:
+    for writer in (self._file, self._board):
+      if writer is not None:
+        writer.close()
+
+  def write(self, record: Record) -> None:
+    """Records one step in the files, and shows it."""
+    if self._file is None:
+      return
+    self._file.write(record)
+    if self._board is not None:
+      self._board.write(record)
+    self._latest |= {
+      short: record[name] for short, name in SHOWN.items() if name in record
+    }
+    self._progress.show(int(record["step"]), **self._latest)
+
+  def offset(self) -> int:
+    """Bytes of the metrics file, on disk; 0 at a process that writes none."""
+    return self._file.offset() if self._file is not None else 0

@@ -20,6 +20,7 @@ from jaxrl_entropy.training import build, rows as rows_lib, state as state_lib
 from jaxrl_entropy.training.build import Policy
 from jaxrl_entropy.training.checkpoint import Checkpoints
 from jaxrl_entropy.training.metrics import Progress
+from jaxrl_entropy.training.multihost import PREEMPTED, Preemption
 from jaxrl_entropy.training.step import Rows, make_update
 from jaxrl_entropy.types import Params
 
@@ -39,15 +40,20 @@ def pretrain(config: ConfigDict, workdir: str | Path) -> None:
       "--config.pretrain.steps"
     )
   policy = build.build_policy(config)
-  with jax.set_mesh(policy.mesh):
-    warm_start(config, policy, Path(workdir))
+  with jax.set_mesh(policy.mesh), Preemption() as preemption:
+    warm_start(config, policy, Path(workdir), preemption)
   print(f"warm start: {start_folder(config, Path(workdir))}")
 
 
-def warm_start(config: ConfigDict, policy: Policy, workdir: Path) -> Params:
+def warm_start(
+  config: ConfigDict, policy: Policy, workdir: Path, preemption: Preemption
+) -> Params:
   """Parameters after `config.pretrain.steps` of imitation.
 
   A finished warm start is re-used, an unfinished one goes on.
+
+  Raises:
+    SystemExit: with status `PREEMPTED`, once what was done is saved.
   """
   folder = start_folder(config, workdir)
   steps = config.pretrain.steps
@@ -78,10 +84,15 @@ def warm_start(config: ConfigDict, policy: Policy, workdir: Path) -> Params:
   progress = Progress("pretrain", steps, done)
   for step in range(done, steps):
     state, metrics = update(state, _batch(config, policy, step))
-    if (step + 1) % SHOW_EVERY == 0 or step + 1 == steps:
-      progress.show(step + 1, loss=float(metrics["loss"].compute()))
-    if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
-      checkpoints.save(step + 1, state, {})
+    done, stop = step + 1, False
+    if done % SHOW_EVERY == 0 or done == steps:
+      progress.show(done, loss=float(metrics["loss"].compute()))
+      stop = preemption.requested()
+    if stop or done % SAVE_EVERY == 0 or done == steps:
+      checkpoints.save(done, state, {})
+    if stop and done < steps:
+      checkpoints.close()
+      raise SystemExit(PREEMPTED)
   checkpoints.close()
   return state.params
 

@@ -22,6 +22,7 @@ import numpy as np
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.ops.covariance import exact_covariance
+from jaxrl_entropy.training import multihost
 from jaxrl_entropy.training.step import Forward
 from jaxrl_entropy.types import Params
 
@@ -79,8 +80,8 @@ def make_observe(
   for i, state in enumerate(states):
     tokens[i, : len(state)] = state
     last[i] = len(state) - 1
-  place = sharding.row_sharding(mesh)
-  inputs = jax.device_put((tokens, last), (place, place))
+  where = sharding.row_sharding(mesh)
+  inputs = multihost.place(tokens, where), multihost.place(last, where)
 
   @jax.jit
   def observe(

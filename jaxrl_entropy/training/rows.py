@@ -7,6 +7,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 import numpy as np
 
 from jaxrl_entropy import sharding
+from jaxrl_entropy.training import multihost
 from jaxrl_entropy.training.step import Rows
 
 # (row, offset) of each sequence, in the order of the sequences.
@@ -82,6 +83,6 @@ def put(rows: Rows, micro_batches: int, mesh: Mesh) -> Rows:
   where = NamedSharding(mesh, P(None, sharding.ROWS, "context"))
 
   def place(x: np.ndarray) -> jax.Array:
-    return jax.device_put(x.reshape(micro_batches, -1, x.shape[-1]), where)
+    return multihost.place(x.reshape(micro_batches, -1, x.shape[-1]), where)
 
   return jax.tree.map(place, rows)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 import time
 from typing import Any
+import zlib
 
 import jax
 from ml_collections import ConfigDict
@@ -12,13 +13,14 @@ import numpy as np
 from jaxrl_entropy import sharding
 from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.data.sources import PromptStream
-from jaxrl_entropy.evaluation import evaluate
+from jaxrl_entropy.evaluation import evaluate, summarise
 from jaxrl_entropy.rewards.verify import RewardPool
 from jaxrl_entropy.sampling.request import Completion, Request
 from jaxrl_entropy.training import (
   build,
   filters,
   minibatches,
+  multihost,
   probe,
   rollout as rollout_lib,
   rows as rows_lib,
@@ -81,7 +83,12 @@ class Trainer:
     self._config, self._policy, self._pool = config, policy, pool
     self._method = method
     self._sampler = build.build_sampler(config, policy.model, policy.mesh)
-    self.stream = PromptStream(policy.task, seed=config.seed)
+    self.stream = PromptStream(
+      policy.task,
+      config.seed,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+    )
     moments = bool(method.needs & {"sum_p2", "sum_p2_logp"})
     self.forward = build.build_forward(config, policy.model, moments)
     updates = config.steps * config.optimizer.updates
@@ -145,7 +152,8 @@ class Trainer:
     while not parts or (
       found < settings.groups and len(parts) < settings.max_batches
     ):
-      part = self._sample(state, step, len(parts))
+      mine = self._sample(state, step, len(parts))
+      part = rollout_lib.concatenate(multihost.share(mine))
       watch.lap("rollout")
       parts.append(self._with_statistics(state, part))
       watch.lap("score")
@@ -235,45 +243,58 @@ class Trainer:
           max_tokens=self._length,
           temperature=temperature,
           stop_ids=(self._policy.tokenizer.eos_id,),
-          seed=i,
+          # A problem's random numbers depend on nothing but the problem.
+          seed=zlib.crc32(np.asarray(prompt, np.int32).tobytes()),
         )
-        for i, prompt in enumerate(prompts)
+        for prompt in prompts
       ]
       return self._sampler.generate(params, requests)
 
+    mine = range(count)[jax.process_index() :: jax.process_count()]
     result = evaluate(
       generate,
       self._policy.tokenizer,
-      [task.problem("test", i) for i in range(count)],
+      [task.problem("test", i) for i in mine],
       self._pool.score,
       samples=settings.samples,
       temperature=settings.temperature,
       greedy=settings.greedy,
     )
-    return {f"eval/{HELD_OUT}/{k}": v for k, v in result.metrics.items()}
+    parts = multihost.share(result.records)
+    records = [record for part in parts for record in part]
+    return {f"eval/{HELD_OUT}/{k}": v for k, v in summarise(records).items()}
 
   def observe(
     self, path: Path, count: int, state: TrainState, rollout: Rollout
   ) -> probe.Observe:
     """The probe on the states kept at `path`, taken from `rollout` if new."""
     if self._observe is None:
-      if not path.exists():
-        rng = np.random.default_rng(self._seeds(state, 0, 1, stream=0))
-        states = probe.choose_states(
-          rollout.prompts, rollout.responses, count, rng
-        )
-        probe.save_states(path, states)
       self._observe = probe.make_observe(
-        probe.load_states(path),
+        self._states(path, count, state, rollout),
         build.row_length(self._config),
         self.forward,
         self._policy.mesh,
       )
     return self._observe
 
+  def _states(
+    self, path: Path, count: int, state: TrainState, rollout: Rollout
+  ) -> list[np.ndarray]:
+    if multihost.share(path.exists())[0]:
+      return probe.load_states(path)
+    rng = np.random.default_rng(self._seeds(state, 0, 1, stream=0))
+    states = probe.choose_states(rollout.prompts, rollout.responses, count, rng)
+    if multihost.is_writer():
+      probe.save_states(path, states)
+    return states
+
   def _sample(self, state: TrainState, step: int, batch: int) -> Rollout:
-    problems: list[Problem] = self.stream.take(self._config.rollout.prompts)
-    seeds = self._seeds(state, step, len(problems), stream=2 + batch)
+    """This process's share of one generation batch."""
+    total = self._config.rollout.prompts
+    seeds = self._seeds(state, step, total, stream=2 + batch)
+    mine = multihost.share_of(total)
+    seeds = seeds[mine]
+    problems = self.stream.take(len(seeds))
     part = self._respond(state.params, problems, seeds)
     reward = self._config.reward
     if reward.overlong_buffer:
@@ -337,7 +358,7 @@ class Trainer:
     rows = self._lay_out(part, (), capacity)
     stats = score(params, rows_lib.put(rows, slices, mesh))
     return {
-      name: rows_lib.gather(np.asarray(values), rows, count, self._length)
+      name: rows_lib.gather(multihost.fetch(values), rows, count, self._length)
       for name, values in vars(stats).items()
       if values is not None
     }
@@ -365,7 +386,7 @@ class Trainer:
   ) -> list[int]:
     """Host seeds drawn from the state's key; `stream` keeps uses apart."""
     key = jax.random.fold_in(jax.random.fold_in(state.key, step), stream)
-    return [int(x) >> 1 for x in jax.random.bits(key, (count,))]
+    return [int(x) >> 1 for x in np.asarray(jax.random.bits(key, (count,)))]
 
 
 def make_score(forward: ForwardPass) -> ForwardPass:

@@ -14,6 +14,22 @@ def test_covariance_metrics_of_known_values():
   assert metrics["cov/top_0.02pct_mean"] == 99.0
 
 
+def test_covariance_is_split_by_difficulty_outcome_and_position():
+  everything = make_rollout()
+  # Lengths 3, 1, 4, 2; the first group has one of two right, the second both.
+  covariance = np.arange(10.0)
+  metrics = diagnostics.split_metrics(everything, covariance)
+  assert metrics == {
+    "cov/difficulty_middle": np.mean([0, 1, 2, 3]),
+    "cov/outcome_correct": np.mean([0, 1, 2, 4, 5, 6, 7, 8, 9]),
+    "cov/outcome_incorrect": 3.0,
+    "cov/position_q1": np.mean([0, 3, 4, 8]),
+    "cov/position_q2": np.mean([1, 5]),
+    "cov/position_q3": np.mean([2, 6, 9]),
+    "cov/position_q4": 7.0,
+  }
+
+
 def test_metrics_cover_all_responses_and_the_kept_ones_apart():
   everything = make_rollout()
   kept = everything.select(np.array([0, 1]))

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from jaxrl_entropy import config as config_lib
 from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.training import loop
+from jaxrl_entropy.training.metrics import METRICS
 from tests import devices
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +36,7 @@ def load(method, *overrides):
 
 
 def records(workdir):
-  lines = (Path(workdir) / loop.METRICS).read_text().splitlines()
+  lines = (Path(workdir) / METRICS).read_text().splitlines()
   return [json.loads(line) for line in lines]
 
 
@@ -88,27 +90,32 @@ def test_another_seed_gives_other_numbers(finished, tmp_path):
 
 
 def test_a_finished_run_says_so_and_stays(finished, capsys):
-  before = (finished / loop.METRICS).read_bytes()
+  before = (finished / METRICS).read_bytes()
   assert loop.train(load("kl_cov"), finished) == 0
   assert "all 5 steps are done" in capsys.readouterr().out
-  assert (finished / loop.METRICS).read_bytes() == before
+  assert (finished / METRICS).read_bytes() == before
 
 
-def start(workdir):
+def start(workdir, **environment):
   command = (sys.executable, "-m", "jaxrl_entropy", "train")
   flags = (f"--config={CONFIG}:kl_cov", f"--workdir={workdir}")
   return subprocess.Popen(
     (*command, *flags),
     cwd=ROOT,
-    env=devices.environment(1) | {"PYTHONPATH": str(ROOT)},
+    env=devices.environment(1) | {"PYTHONPATH": str(ROOT)} | environment,
     stdout=subprocess.DEVNULL,
     stderr=subprocess.PIPE,
     text=True,
   )
 
 
+def end(process, status=0):
+  _, errors = process.communicate(timeout=300)
+  assert process.returncode == status, errors[-3000:]
+
+
 def wait_for_lines(process, workdir, count):
-  path = workdir / loop.METRICS
+  path = workdir / METRICS
   deadline = time.monotonic() + 240
   while time.monotonic() < deadline and process.poll() is None:
     if path.exists() and path.read_bytes().count(b"\n") >= count:
@@ -119,15 +126,56 @@ def wait_for_lines(process, workdir, count):
 def test_killed_runs_end_with_the_numbers_of_an_uninterrupted_one(
   finished, tmp_path
 ):
-  for lines in (2, 4):
+  for number, status, lines in (
+    (signal.SIGKILL, -9, 2),
+    (signal.SIGTERM, 75, 4),
+  ):
     process = start(tmp_path)
     wait_for_lines(process, tmp_path, lines)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-  process = start(tmp_path)
-  _, errors = process.communicate(timeout=300)
-  assert process.returncode == 0, errors[-3000:]
+    process.send_signal(number)
+    end(process, status)
+  end(start(tmp_path))
   assert timeless(tmp_path) == timeless(finished)
+
+
+def free_port():
+  with socket.socket() as listener:
+    listener.bind(("localhost", 0))
+    return listener.getsockname()[1]
+
+
+def start_pair(workdir):
+  address = f"localhost:{free_port()}"
+  return [
+    start(
+      workdir,
+      JAX_COORDINATOR_ADDRESS=address,
+      JAX_NUM_PROCESSES="2",
+      JAX_PROCESS_ID=str(index),
+      JAX_NUM_CPU_DEVICES="2",
+    )
+    for index in range(2)
+  ]
+
+
+def test_two_processes_stop_together_and_give_the_numbers_of_one(
+  finished, tmp_path
+):
+  pair = start_pair(tmp_path)
+  wait_for_lines(pair[0], tmp_path, 1)
+  pair[1].send_signal(signal.SIGTERM)
+  for process in pair:
+    end(process, 75)
+  for process in start_pair(tmp_path):
+    end(process)
+  together, alone = timeless(tmp_path), timeless(finished)
+  assert [r["step"] for r in together] == [r["step"] for r in alone]
+  for record, expected in zip(together, alone, strict=True):
+    assert set(record) == set(expected)
+    for name, value in expected.items():
+      np.testing.assert_allclose(
+        record[name], value, rtol=2e-3, atol=2e-5, err_msg=name
+      )
 
 
 def test_kl_cov_with_one_update_a_rollout_warns():
