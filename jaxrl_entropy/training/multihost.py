@@ -1,0 +1,107 @@
+"""What the processes of a job tell each other, outside of compiled steps.
+
+With one process nothing is sent. Every function must be called by all
+processes at the same point.
+"""
+
+from collections.abc import Callable
+import pickle
+import signal
+import threading
+from types import FrameType
+from typing import Any, TypeVar
+
+import jax
+from jax.experimental import multihost_utils
+from jax.sharding import Sharding
+import numpy as np
+
+from jaxrl_entropy.errors import UserError
+
+PREEMPTED = 75
+"""Exit status EX_TEMPFAIL: stopped by a signal; run the same command again."""
+
+Item = TypeVar("Item")
+
+
+def is_writer() -> bool:
+  """Whether this is the one process that writes metrics and messages."""
+  return jax.process_index() == 0
+
+
+def share_of(total: int) -> slice:
+  """This process's part of `total` items, which the processes take in order.
+
+  Raises:
+    UserError: if they do not divide evenly.
+  """
+  processes = jax.process_count()
+  if total % processes:
+    raise UserError(
+      f"rollout.prompts is {total}, which {processes} processes cannot share "
+      "evenly: make it a multiple"
+    )
+  size = total // processes
+  first = jax.process_index() * size
+  return slice(first, first + size)
+
+
+def share(item: Item) -> list[Item]:
+  """Every process's `item`, in the order of the processes."""
+  if jax.process_count() == 1:
+    return [item]
+  data = np.frombuffer(pickle.dumps(item), np.uint8)
+  sizes = multihost_utils.process_allgather(np.array([data.size], np.int32))
+  sizes = np.asarray(sizes).reshape(-1)
+  padded = np.zeros(int(sizes.max()), np.uint8)
+  padded[: data.size] = data
+  everyone = np.asarray(multihost_utils.process_allgather(padded))
+  # Written by this same program a moment ago, so unpickling it is safe.
+  return [
+    pickle.loads(part[:size].tobytes())
+    for part, size in zip(everyone, sizes, strict=True)
+  ]
+
+
+def place(x: np.ndarray, where: Sharding) -> jax.Array:
+  """A global array from a host array that all processes have in full."""
+  return jax.make_array_from_callback(x.shape, where, lambda index: x[index])
+
+
+def fetch(x: jax.Array) -> np.ndarray:
+  """The whole of a global array, on every process."""
+  if x.is_fully_addressable or x.is_fully_replicated:
+    return np.asarray(x)
+  return np.asarray(multihost_utils.process_allgather(x, tiled=True))
+
+
+class Preemption:
+  """A wish to stop: SIGTERM (or SIGINT) to any process, heard by all.
+
+  A context manager; a second signal ends the process at once.
+  """
+
+  SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+  def __init__(self) -> None:
+    self._asked = False
+    self._before: dict[int, Any] = {}
+
+  def __enter__(self) -> "Preemption":
+    if threading.current_thread() is threading.main_thread():
+      handler: Callable[[int, FrameType | None], None] = self._hear
+      self._before = {s: signal.signal(s, handler) for s in self.SIGNALS}
+    return self
+
+  def __exit__(self, *exception: object) -> None:
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+
+  def requested(self) -> bool:
+    """Whether any process was asked to stop."""
+    return any(share(self._asked))
+
+  def _hear(self, number: int, frame: FrameType | None) -> None:
+    del frame
+    self._asked = True
+    signal.signal(number, self._before[number])
