@@ -31,6 +31,8 @@ METHOD_NAMES = {
   "reinforce_plus_plus": "REINFORCE++",
   "prime": "PRIME",
   "clip_higher": "Clip-higher",
+  "entropy_bonus": "Entropy bonus",
+  "reference_kl": "Reference KL",
   "clip_cov": "Clip-Cov",
   "kl_cov": "KL-Cov",
   "dapo": "DAPO",

@@ -33,7 +33,6 @@ def coefficients(study: studies.Study) -> Section | None:
   rows: list[Row] = []
   parts = []
   for index, ((method, setting), values) in enumerate(sweeps.items()):
-    short = setting.rsplit(".", 1)[-1]
     x = np.array(sorted(values))
     entropy = np.array([_final(values[v], dynamics.final_entropy) for v in x])
     score = np.array([_final(values[v], dynamics.final_score) for v in x])
@@ -43,14 +42,14 @@ def coefficients(study: studies.Study) -> Section | None:
         f"{method}: final {name}",
         [plots.Cloud("", x, y, color)],
         [plots.Line("", x, y, color)],
-        x_label=short,
+        x_label=setting,
       )
     rows += [
-      (method, f"{short} = {v:g}", len(values[v]), float(h), float(r))
+      (method, f"{setting} = {v:g}", len(values[v]), float(h), float(r))
       for v, h, r in zip(x, entropy, score, strict=True)
     ]
     parts.append(
-      f"{method} from {entropy[0]:.3f} to {entropy[-1]:.3f} as {short} goes "
+      f"{method} from {entropy[0]:.3f} to {entropy[-1]:.3f} as {setting} goes "
       f"from {x[0]:g} to {x[-1]:g}"
     )
   sentence = f"Final entropy changes for {section.listing(parts)}."
@@ -109,22 +108,24 @@ def _by_method(study: studies.Study) -> dict[str, list[Members]]:
 
 
 def _varied(variants: list[Members]) -> dict[str, dict[float, Members]]:
-  """The loss's numeric arguments with three values or more, and their runs."""
-  names = {
-    name
-    for members in variants
-    for name in members[0].setting("loss.args", {}) or {}
-  }
+  """The loss's numeric arguments with three values or more, and their runs.
+
+  Only variants that differ in nothing but that argument are put together; of
+  several such families, the largest counts.
+  """
+  settings = [
+    (members, members[0].setting("loss.args", {})) for members in variants
+  ]
   found = {}
-  for name in sorted(names):
-    path = f"loss.args.{name}"
-    values = {
-      float(value): members
-      for members in variants
-      if isinstance(value := members[0].setting(path), int | float)
-    }
-    if len(values) >= 3:
-      found[path] = values
+  for name in sorted({name for _, args in settings for name in args}):
+    families: dict[str, dict[float, Members]] = {}
+    for members, args in settings:
+      others = str(sorted((k, v) for k, v in args.items() if k != name))
+      if isinstance(value := args.get(name), int | float):
+        families.setdefault(others, {})[float(value)] = members
+    largest = max(families.values(), key=len, default={})
+    if len(largest) >= 3:
+      found[name] = largest
   return found
 
 

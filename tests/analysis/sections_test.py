@@ -95,3 +95,18 @@ def test_early_points_predict_the_late_ones_of_every_seed(tmp_path):
 def test_a_section_without_its_data_is_left_out(tmp_path, build):
   synthetic.write_run(tmp_path / "grpo")
   assert build(studies.load(tmp_path)) is None
+
+
+def test_only_variants_that_differ_in_one_coefficient_make_a_curve(tmp_path):
+  cells = [(0.1, 1.0), (0.2, 1.0), (0.4, 1.0), (0.1, 2.0), (0.1, 3.0)]
+  for k, beta in cells:
+    synthetic.write_run(
+      tmp_path / f"kl{k}{beta}",
+      "kl_cov",
+      settings={"fraction": k, "coefficient": beta},
+    )
+  section = sweep_sections.coefficients(studies.load(tmp_path))
+  assert [row[1] for row in section.table.rows] == [
+    *("coefficient = 1", "coefficient = 2", "coefficient = 3"),
+    *("fraction = 0.1", "fraction = 0.2", "fraction = 0.4"),
+  ]
