@@ -10,6 +10,8 @@ from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key, UInt32
 
+from jaxrl_entropy import sharding
+
 # Scatter-adds into large tables are cheap on CPU and GPU; on TPU, comparing
 # with each of a few bins is.
 _SCATTER_DIGITS = (11, 11, 10)
@@ -18,10 +20,21 @@ _COMPARE_DIGITS = (4,) * 8
 
 def ascending_bits(x: Float[Array, "*s"]) -> UInt32[Array, "*s"]:
   """Keys in the order of float32 numbers: -0 equal to 0, NaN after inf."""
-  bits = lax.bitcast_convert_type(x + 0.0, jnp.uint32)
+  # Not x + 0, which the compiler takes for x, -0 included.
+  x = jnp.where(x == 0, 0.0, x)
+  bits = lax.bitcast_convert_type(x, jnp.uint32)
   negative = bits >> 31 == 1
   keys = bits ^ jnp.where(negative, jnp.uint32(2**32 - 1), jnp.uint32(2**31))
   return jnp.where(jnp.isnan(x), jnp.uint32(2**32 - 1), keys)
+
+
+def from_ascending_bits(
+  keys: UInt32[Array, "*s"],
+) -> Float[Array, "*s"]:
+  """The numbers that `ascending_bits` made the keys of."""
+  positive = keys >> 31 == 1
+  bits = keys ^ jnp.where(positive, jnp.uint32(2**31), jnp.uint32(2**32 - 1))
+  return lax.bitcast_convert_type(bits, jnp.float32)
 
 
 def mix(
@@ -52,7 +65,7 @@ def _histogram(
 
 
 def _digits() -> tuple[int, ...]:
-  on_tpu = jax.default_backend() == "tpu"
+  on_tpu = sharding.platform() == "tpu"
   return _COMPARE_DIGITS if on_tpu else _SCATTER_DIGITS
 
 
