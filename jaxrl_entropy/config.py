@@ -12,9 +12,11 @@ import importlib.metadata
 import importlib.util
 import inspect
 import json
+import os
 from pathlib import Path
 import platform
 import subprocess
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -63,8 +65,10 @@ def load(spec: str, overrides: Iterable[tuple[str, str]] = ()) -> ConfigDict:
 def load_module(path: str) -> ModuleType:
   """The Python file at `path`, run as a module.
 
+  It can import from the current folder: `from configs import common`.
+
   Raises:
-    UserError: if there is no such file.
+    UserError: if there is no such file, or it imports what is not there.
   """
   if not Path(path).is_file():
     raise UserError(f"config {path}: no such file; try configs/quickstart.py")
@@ -72,7 +76,14 @@ def load_module(path: str) -> ModuleType:
   if spec is None or spec.loader is None:
     raise UserError(f"config {path}: not a Python file (.py)")
   module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
+  if os.getcwd() not in sys.path:
+    sys.path.insert(0, os.getcwd())
+  try:
+    spec.loader.exec_module(module)
+  except ModuleNotFoundError as error:
+    raise UserError(
+      f"config {path}: {error}; run it from the folder that has it"
+    ) from error
   return module
 
 

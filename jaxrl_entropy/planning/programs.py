@@ -35,6 +35,7 @@ class Program:
     weights: the parameters that it reads in every step.
     tokens: that one call learns from or makes, on the whole mesh.
     steps: of one call that depend on each other (decode: tokens of a slot).
+    slices: micro-batches of one call.
   """
 
   function: Callable[..., Any]
@@ -43,6 +44,7 @@ class Program:
   weights: Params
   tokens: int
   steps: int = 1
+  slices: int = 1
 
 
 def device_bytes(tree: Any) -> int:
@@ -86,7 +88,14 @@ def train(config: ConfigDict, mesh: Mesh) -> Program:
     "optimizer moments": state.opt_state,
     "mini-batch": rows,
   }
-  return Program(update, (state, rows), roles, state.params, rows.tokens.size)
+  return Program(
+    update,
+    (state, rows),
+    roles,
+    state.params,
+    tokens=rows.tokens.size,
+    slices=rows.tokens.shape[0],
+  )
 
 
 def prefill(config: ConfigDict, mesh: Mesh) -> Program:

@@ -40,8 +40,8 @@ def warnings(
     mesh: size of each mesh axis.
   """
   found = [
-    *_repeated_head(collectives, program.weights),
-    *_repeated_gradient(collectives, program.weights, mesh),
+    *_repeated_head(collectives, program),
+    *_repeated_gradient(collectives, program, mesh),
   ]
   gathers = [
     c
@@ -57,26 +57,24 @@ def warnings(
 
 
 def _repeated_head(
-  collectives: Iterable[Collective], params: Any
+  collectives: Iterable[Collective], program: Program
 ) -> Iterable[str]:
-  """The head's gradient, reduced in a loop over chunks of tokens."""
-  widths = {params["embed"]["embedding"].shape[0]}
-  widths |= {_local(params["embed"]["embedding"])}
+  """The head's gradient, reduced more than once a micro-batch."""
+  embedding = program.weights["embed"]["embedding"]
+  local = embedding.sharding.shard_shape(embedding.shape)
+  vocabulary = {embedding.shape[0], local[0]}
   for one in collectives:
-    reduced = one.kind in REDUCTIONS and one.count > 1 and len(one.shape) == 2
-    if reduced and widths & set(one.shape):
+    repeated = one.kind in REDUCTIONS and one.count > program.slices
+    if repeated and len(one.shape) == 2 and vocabulary & set(one.shape):
       yield (
         f"a gradient of the LM head, {one.shape}, is reduced {one.count} times "
-        f"over {'+'.join(one.axes)}: reduce it once, after the loop"
+        f"over {'+'.join(one.axes)} in {program.slices} micro-batches: reduce "
+        "it after the loop over chunks of tokens"
       )
 
 
-def _local(embedding: jax.ShapeDtypeStruct) -> int:
-  return embedding.sharding.shard_shape(embedding.shape)[0]
-
-
 def _repeated_gradient(
-  collectives: Iterable[Collective], params: Any, mesh: Mapping[str, int]
+  collectives: Iterable[Collective], program: Program, mesh: Mapping[str, int]
 ) -> Iterable[str]:
   """Gradients reduced once a micro-batch."""
   rows = {"data", "fsdp", "context"}
@@ -85,10 +83,12 @@ def _repeated_gradient(
   )
   # Before the reduction a device holds the gradient of all that is split over
   # the tensor axis alone.
-  gradient = sum(x.size * 4 for x in jax.tree.leaves(params)) / mesh["tensor"]
+  elements = sum(x.size for x in jax.tree.leaves(program.weights))
+  gradient = 4 * elements / mesh["tensor"]
   if sent > GRADIENT_SHARE * gradient:
     yield (
       "reductions over data, fsdp and context send "
       f"{sent / gradient:.1f} times the bytes of the gradient: it is reduced "
-      "in the loop over micro-batches"
+      f"in the loop over {program.slices} micro-batches; fewer of them send "
+      "less"
     )

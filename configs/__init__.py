@@ -1,0 +1,1 @@
+"""Configurations of runs; each one's docstring is the command for it."""

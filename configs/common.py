@@ -1,0 +1,74 @@
+"""What the paper's runs share (arXiv 2505.22617 and its own scripts).
+
+Weights and data are yours to bring:
+
+    --config.model.weights=FOLDER   a Hugging Face folder of the base model
+    --config.task.args.path=FILE    DAPO-Math-17k, as JSON lines or Parquet
+"""
+
+from jaxrl_entropy import defaults
+
+# The ratio is clipped as the scripts do; Clip-Cov's own bounds are 1 and 1.
+METHODS = {
+  "grpo": {"low": 0.2, "high": 0.2},
+  "clip_higher": {"low": 0.2, "high": 0.28},
+  "clip_cov": {"fraction": 2e-4, "low": 1.0, "high": 5.0},
+  "kl_cov": {"fraction": 2e-3, "coefficient": 1.0},
+}
+
+
+def paper(method: str, **args: float):
+  """The hyper-parameters of all runs; `args` change those of the method."""
+  config = defaults.get_config()
+  config.steps = 256
+  config.loss.name = method
+  config.loss.args.update(METHODS[method] | args)
+
+  # bfloat16 weights do not move at these learning rates: float32 masters.
+  config.model.param_dtype = "float32"
+  config.model.compute_dtype = "bfloat16"
+  config.model.tokenizer = "auto"
+  config.model.remat = "full"
+
+  config.rollout.prompts = 256
+  config.rollout.groups = 256
+  config.rollout.responses = 8
+  config.rollout.max_batches = 10
+  config.rollout.max_prompt_length = 2048
+  config.rollout.max_response_length = 8192
+
+  config.optimizer.updates = 8  # mini-batches of 32 prompts
+  config.optimizer.grad_clip = 1.0
+  config.optimizer.weight_decay = 0.0
+
+  config.eval.every = 4
+  config.probe.every = 0
+  return config
+
+
+def qwen2_5_7b(method: str, **args: float):
+  """On 16 devices of 16 GB (v5e-16)."""
+  config = paper(method, **args)
+  config.name = f"qwen2.5-7b-{method}"
+  config.model.preset = "qwen2.5-7b"
+  config.optimizer.learning_rate = 5e-7
+  # Each row of the mesh holds a whole sampler: its 4 key-value heads over
+  # tensor, its slots over fsdp.
+  config.mesh.update(fsdp=4, tensor=4)
+  config.optimizer.micro_batches = 64
+  config.rollout.slots = 512
+  config.rollout.kv_tokens = 128 * 10240
+  return config
+
+
+def qwen2_5_32b(method: str, **args: float):
+  """On 128 chips of 96 GB (v5p-256)."""
+  config = paper(method, **args)
+  config.name = f"qwen2.5-32b-{method}"
+  config.model.preset = "qwen2.5-32b"
+  config.optimizer.learning_rate = 1e-6
+  config.mesh.update(fsdp=16, tensor=8)
+  config.optimizer.micro_batches = 4
+  config.rollout.slots = 1024
+  config.rollout.kv_tokens = 512 * 10240
+  return config

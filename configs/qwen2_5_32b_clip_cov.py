@@ -1,0 +1,10 @@
+"""Clip-Cov on Qwen2.5-32B with the paper's hyper-parameters.
+
+jaxrl-entropy plan --config=configs/qwen2_5_32b_clip_cov.py --topology=v5p-256
+"""
+
+from configs import common
+
+
+def get_config():
+  return common.qwen2_5_32b("clip_cov")

