@@ -8,6 +8,7 @@ import ctypes
 import os
 from pathlib import Path
 import tempfile
+import time
 
 import pytest
 
@@ -152,6 +153,9 @@ def test_every_output_earns_its_true_reward(level, traces):
     if verdict.seconds > SECONDS + 20  # a busy machine
   ]
   assert late == []
+  deadline = time.monotonic() + 5  # to die takes a moment
+  while living_children() - before and time.monotonic() < deadline:
+    time.sleep(0.01)
   assert living_children() <= before
   assert list(traces.iterdir()) == []
   assert not any(map(os.path.lexists, OUTSIDE))
