@@ -9,6 +9,8 @@ from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
+from jaxrl_entropy.ops import radix
+
 _LIMB_BITS = 8
 _LIMBS = 3
 _MAX_SHIFT = 100  # keeps powers of two finite where the range is tiny
@@ -74,8 +76,7 @@ def exact_mean(
   up to 2^24 tokens, so the error is below 2^-24 of the range of `x`.
   """
   valid = mask & jnp.isfinite(x)
-  top = jnp.max(x, initial=-jnp.inf, where=valid)
-  bottom = jnp.min(x, initial=jnp.inf, where=valid)
+  bottom, top = _extremes(x, valid)
   _, exponent = jnp.frexp(top - bottom)
   # Powers of two: multiplying by them is exact, so that it does not matter
   # which operations the compiler fuses.
@@ -96,6 +97,22 @@ def exact_mean(
   mean = jnp.where(count == 0, 0.0, top - distance * unit)
   # Or the compiler works these scalars out again for every token.
   return lax.optimization_barrier(mean)
+
+
+def _extremes(
+  x: Float[Array, "*s"], valid: Bool[Array, "*s"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+  """The least and the greatest valid number, in one pass."""
+  # As integers, which the CPU compares several at a time; floats it does not.
+  keys = radix.ascending_bits(x)
+  ends = jnp.uint32(2**32 - 1), jnp.uint32(0)
+  least, greatest = lax.reduce(
+    tuple(jnp.where(valid, keys, end) for end in ends),
+    ends,
+    lambda a, b: (jnp.minimum(a[0], b[0]), jnp.maximum(a[1], b[1])),
+    tuple(range(x.ndim)),
+  )
+  return radix.from_ascending_bits(least), radix.from_ascending_bits(greatest)
 
 
 def _sums(arrays: list[UInt32[Array, "*s"]]) -> list[UInt32[Array, ""]]:
