@@ -139,7 +139,7 @@ def test_every_output_earns_its_true_reward(level, traces):
     pytest.skip(reason)
   before = living_children()
   names, problems, responses, rewards = zip(*items(level), strict=True)
-  with RewardPool(workers=2, timeout=SECONDS, sandbox=level) as pool:
+  with RewardPool(workers=4, timeout=SECONDS, sandbox=level) as pool:
     verdicts = pool.score(list(zip(problems, responses, strict=True)))
   earned = [
     (name, verdict.reward, verdict.error)
