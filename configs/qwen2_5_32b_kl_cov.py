@@ -1,6 +1,9 @@
-"""KL-Cov on Qwen2.5-32B with the paper's hyper-parameters.
+r"""KL-Cov on Qwen2.5-32B with the paper's hyper-parameters.
 
-jaxrl-entropy plan --config=configs/qwen2_5_32b_kl_cov.py --topology=v5p-256
+    jaxrl-entropy plan --config=configs/qwen2_5_32b_kl_cov.py \
+        --topology=v5p-256
+
+Where weights and data come from: see common.py.
 """
 
 from configs import common

@@ -1,6 +1,9 @@
-"""GRPO on Qwen2.5-7B with the paper's hyper-parameters.
+r"""GRPO on Qwen2.5-7B with the paper's hyper-parameters.
 
-jaxrl-entropy plan --config=configs/qwen2_5_7b_grpo.py --topology=v5e-16
+    jaxrl-entropy plan --config=configs/qwen2_5_7b_grpo.py \
+        --topology=v5e-16
+
+Where weights and data come from: see common.py.
 """
 
 from configs import common

@@ -116,13 +116,15 @@ def to_text(plan: Plan) -> str:
     verdict = judge(needed, topology) or "not known"
     lines.append(f"{verdict:13} {phase}: {_gib(needed)}")
   lines += [f"advice: {line}" for line in plan.advice]
+  if any(r.status == "not compiled" for r in plan.results.values()):
+    lines.append("no compiler for TPUs: sizes only; pip install libtpu")
   return "\n".join(lines)
 
 
 def _program_lines(name: str, result: Result, topology: Topology) -> list[str]:
   lines = [
-    f"{_verdict(result, topology):13} {name}: peak {_gib(result.needed)}, "
-    f"compiled in {result.seconds:.0f} s"
+    f"{_verdict(result, topology):13} {name}: peak {_gib(result.needed)}"
+    + (f", compiled in {result.seconds:.0f} s" if result.seconds else "")
   ]
   if result.message:
     lines.append(f"  {result.message}")
@@ -131,9 +133,8 @@ def _program_lines(name: str, result: Result, topology: Topology) -> list[str]:
     lines.append(f"  {_gib(result.temporaries):>10}  temporaries")
   seconds = bound(result, topology)
   lines.append(
-    f"  at least {seconds:.3g} s for {result.tokens} tokens "
-    f"({result.flops:.3g} FLOPs and {_gib(result.traffic)} a device; a bound, "
-    "not a prediction)"
+    f"  at least {seconds:.3g} s for {result.tokens} tokens (a bound, not a "
+    f"prediction: {result.flops:.3g} FLOPs, {_gib(result.traffic)} a device)"
   )
   for one in result.collectives or ():
     lines.append(
