@@ -43,9 +43,17 @@ def main(argv: Sequence[str]) -> int:
   slice_ = topology.parse(args.topology)
   mesh = sharding.axis_sizes(slice_.devices, **config.mesh)
 
+  compiles = compiling.has_compiler()
+
   def compile_one(program: str, more: advice.Overrides = ()) -> Result:
-    changed = (*overrides, *more)
-    task = Task(args.config, changed, args.topology, program, args.low_effort)
+    task = Task(
+      config=args.config,
+      overrides=(*overrides, *more),
+      topology=args.topology,
+      program=program,
+      compiles=compiles,
+      low_effort=args.low_effort,
+    )
     return compiling.compile_apart(task, args.limit)
 
   results = {program: compile_one(program) for program in PROGRAMS}

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from jaxrl_entropy import config as config_lib, sharding
 from jaxrl_entropy.planning import flops, hlo, programs, topology, traffic
-from jaxrl_entropy.planning.compiling import Result, Task, has_compiler
+from jaxrl_entropy.planning.compiling import Result, Task
 from jaxrl_entropy.planning.programs import Program
 
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
@@ -23,20 +23,20 @@ _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 def main() -> None:
   task = Task(**json.load(sys.stdin))
   config = config_lib.load(task.config, task.overrides)
-  mesh = sharding.make_mesh(**config.mesh, devices=_devices(task.topology))
+  mesh = sharding.make_mesh(**config.mesh, devices=_devices(task))
   with jax.set_mesh(mesh):
     program = programs.MAKERS[task.program](config, mesh)
     result = _measure(program, mesh)
-    if has_compiler():
+    if task.compiles:
       result = _compile(program, mesh, result)
   Path(sys.argv[1]).write_text(json.dumps(dataclasses.asdict(result)))
 
 
-def _devices(name: str) -> Sequence[jax.Device]:
-  """The slice's devices, or as many others where there is no compiler."""
-  if not has_compiler():
-    return jax.devices("cpu")
-  slice_ = topology.parse(name)
+def _devices(task: Task) -> Sequence[jax.Device]:
+  """The slice's devices, or as many others where nothing is compiled."""
+  if not task.compiles:
+    return jax.devices()
+  slice_ = topology.parse(task.topology)
   described = topologies.get_topology_desc(
     platform="tpu",
     topology_name=slice_.compiler_name,

@@ -44,6 +44,7 @@ class Task:
     overrides: dotted field and its value as text.
     topology: name of the slice.
     program: "train", "prefill" or "decode".
+    compiles: false: only tell of sizes, which needs no compiler.
     low_effort: compile faster; the collectives may differ from a run's.
   """
 
@@ -51,6 +52,7 @@ class Task:
   overrides: tuple[tuple[str, str], ...]
   topology: str
   program: str
+  compiles: bool = True
   low_effort: bool = False
 
 
@@ -93,10 +95,7 @@ def has_compiler() -> bool:
 
 
 def compile_apart(task: Task, limit: float) -> Result:
-  """The result of a child process that is ended after `limit` seconds.
-
-  Without the compiler it tells of sizes only.
-  """
+  """The result of a child process that is ended after `limit` seconds."""
   with tempfile.TemporaryDirectory() as folder:
     answer = Path(folder, "answer.json")
     command = (sys.executable, "-m", "jaxrl_entropy.planning.child", answer)
@@ -119,7 +118,7 @@ def compile_apart(task: Task, limit: float) -> Result:
 
 def _environment(task: Task) -> dict[str, str]:
   variables = {"JAX_PLATFORMS": "cpu"}
-  if has_compiler():
+  if task.compiles:
     return variables | _COMPILER | (_LOW_EFFORT if task.low_effort else {})
   devices = topology.parse(task.topology).devices
   return variables | {"JAX_NUM_CPU_DEVICES": str(devices)}
