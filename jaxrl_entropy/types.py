@@ -38,8 +38,7 @@ class Mean:
     return jnp.where(empty, 0.0, self.total / jnp.where(empty, 1.0, self.count))
 
 
-@struct.dataclass
-class TokenBatch:
+class TokenBatch(struct.PyTreeNode):
   """The tokens of one optimiser mini-batch, as the objective sees them.
 
   Rows are storage, not meaning: a row may hold several packed responses, and a
@@ -75,14 +74,14 @@ class TokenBatch:
   mask: Bool[Array, "B T"]
   response: Int[Array, "B T"]
   position: Int[Array, "B T"]
-  entropy: Float[Array, "B T"] | None = None
-  ref_logp: Float[Array, "B T"] | None = None
-  sampler_logp: Float[Array, "B T"] | None = None
-  values: Float[Array, "B T"] | None = None
-  old_values: Float[Array, "B T"] | None = None
-  returns: Float[Array, "B T"] | None = None
-  sum_p2: Float[Array, "B T"] | None = None
-  sum_p2_logp: Float[Array, "B T"] | None = None
+  entropy: Float[Array, "B T"] = struct.field(default=None)
+  ref_logp: Float[Array, "B T"] = struct.field(default=None)
+  sampler_logp: Float[Array, "B T"] = struct.field(default=None)
+  values: Float[Array, "B T"] = struct.field(default=None)
+  old_values: Float[Array, "B T"] = struct.field(default=None)
+  returns: Float[Array, "B T"] = struct.field(default=None)
+  sum_p2: Float[Array, "B T"] = struct.field(default=None)
+  sum_p2_logp: Float[Array, "B T"] = struct.field(default=None)
   num_responses: int = struct.field(pytree_node=False, default=1)
   max_length: int = struct.field(pytree_node=False, default=1)
 

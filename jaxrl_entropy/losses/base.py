@@ -36,8 +36,7 @@ PROVIDERS = {
 }
 
 
-@struct.dataclass
-class TokenLoss:
+class TokenLoss(struct.PyTreeNode):
   """The loss of each token, on its way through a chain.
 
   Attributes:
@@ -53,8 +52,7 @@ class TokenLoss:
   metrics: Metrics
 
 
-@struct.dataclass
-class Selection:
+class Selection(struct.PyTreeNode):
   """Chosen tokens, and what the selector has to report about them."""
 
   chosen: Bool[Array, "B T"]

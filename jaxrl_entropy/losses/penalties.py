@@ -74,7 +74,7 @@ def entropy_bonus(coefficient: Coefficient) -> LossTransform:
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     del key
-    bonus = coefficient * batch.entropy
+    bonus = batch.entropy * coefficient
     metrics = {"entropy/bonus": token_metric(bonus, batch.mask)}
     return loss.replace(loss=loss.loss - bonus, metrics=loss.metrics | metrics)
 

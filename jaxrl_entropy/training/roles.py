@@ -56,7 +56,12 @@ class Role:
     return state_lib.init_state(self.start(params), self.optimizer, seed, mesh)
 
   def make_update(
-    self, state: TrainState, mesh: Mesh, **capacity: int
+    self,
+    state: TrainState,
+    mesh: Mesh,
+    *,
+    num_responses: int,
+    max_length: int,
   ) -> Callable[[TrainState, Rows], tuple[TrainState, Metrics]]:
     """The jitted update of its state, which is donated."""
     update = make_update(
@@ -64,7 +69,8 @@ class Role:
       self.optimizer,
       self.forward,
       sharding.param_shardings(state, mesh),
-      **capacity,
+      num_responses=num_responses,
+      max_length=max_length,
     )
     kept = (*self.reports, "loss", "grad_norm")
 

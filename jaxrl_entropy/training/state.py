@@ -15,8 +15,7 @@ from jaxrl_entropy import sharding
 from jaxrl_entropy.types import Params
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
   """Everything that decides the numbers of the updates to come.
 
   Attributes:

@@ -26,8 +26,7 @@ from jaxrl_entropy.types import Mean, Metrics, Params, TokenBatch
 Objective = Callable[[TokenBatch, Any], tuple[Float[Array, ""], Metrics]]
 
 
-@struct.dataclass
-class Rows:
+class Rows(struct.PyTreeNode):
   """Responses laid out in rows for the model, one mini-batch or a slice of it.
 
   `M` micro-batches of `R` rows of `L` tokens. `signals` are the constant
@@ -117,13 +116,9 @@ def token_batch(rows: Rows, stats: Any, **capacity: int) -> TokenBatch:
   `stats` is the forward pass's result, its fields named as the batch's.
   """
   rows, stats = jax.tree.map(flatten_rows, (rows, stats))
+  fields: dict[str, Any] = vars(stats) | rows.signals | capacity
   return TokenBatch(
-    mask=rows.mask,
-    response=rows.response,
-    position=rows.index,
-    **vars(stats),
-    **rows.signals,
-    **capacity,
+    mask=rows.mask, response=rows.response, position=rows.index, **fields
   )
 
 

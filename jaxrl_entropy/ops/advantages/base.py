@@ -14,8 +14,7 @@ import numpy as np
 from jaxrl_entropy.ops import masked
 
 
-@struct.dataclass
-class AdvantageInputs:
+class AdvantageInputs(struct.PyTreeNode):
   """Everything known of a whole rollout: one response a row.
 
   A response whose reward is NaN has no score (its verifier gave none, or the
