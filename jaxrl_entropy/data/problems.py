@@ -12,6 +12,16 @@ from jaxrl_entropy.data.tokenizers import Tokenizer
 TASKS = {
   "countdown": "jaxrl_entropy.data.countdown:Countdown",
   "arithmetic": "jaxrl_entropy.data.arithmetic:Arithmetic",
+  "chain": "jaxrl_entropy.data.drills:Chain",
+  "multiplication": "jaxrl_entropy.data.drills:Multiplication",
+  "modular_equation": "jaxrl_entropy.data.drills:ModularEquation",
+  "sorting": "jaxrl_entropy.data.drills:Sorting",
+  "files": "jaxrl_entropy.data.files:Files",
+  "tfds": "jaxrl_entropy.data.builders:Tfds",
+  "human_eval": "jaxrl_entropy.data.packaged:HumanEval",
+  "champ": "jaxrl_entropy.data.packaged:Champ",
+  "gym": "jaxrl_entropy.data.gym:Gym",
+  "mixture": "jaxrl_entropy.data.mixture:Mixture",
 }
 
 

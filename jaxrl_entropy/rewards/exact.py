@@ -1,7 +1,7 @@
-"""Exact match of a boxed answer as text."""
+"""Exact match of an answer as text."""
 
 from jaxrl_entropy.data.problems import Problem
-from jaxrl_entropy.rewards.extract import last_boxed
+from jaxrl_entropy.rewards.extract import last_boxed, last_tagged
 
 
 def verify(problem: Problem, response: str) -> float:
@@ -10,3 +10,8 @@ def verify(problem: Problem, response: str) -> float:
   if boxed is None:
     return 0.0
   return float(boxed.split() == problem.answer.split())
+
+
+def verify_tagged(problem: Problem, response: str) -> float:
+  """1.0 if the last `<answer>` holds the answer, space around it aside."""
+  return float(last_tagged(response) == problem.answer.strip())

@@ -27,6 +27,13 @@ def last_boxed(text: str) -> str | None:
   return found
 
 
+def last_tagged(text: str) -> str | None:
+  """What the last complete `<answer>...</answer>` holds."""
+  before, closed, _ = text.rpartition("</answer>")
+  _, opened, content = before.rpartition("<answer>")
+  return content.strip() if opened and closed else None
+
+
 def after_thinking(text: str) -> str:
   """What follows the last `</think>`; nothing while thinking goes on."""
   _, closed, after = text.rpartition("</think>")

@@ -23,6 +23,7 @@ Verifier = Callable[[Problem, str], float]
 INLINE = {
   "countdown": "jaxrl_entropy.data.countdown:verify",
   "exact": "jaxrl_entropy.rewards.exact:verify",
+  "tagged": "jaxrl_entropy.rewards.exact:verify_tagged",
   "integer": "jaxrl_entropy.rewards.integer:verify",
 }
 # Verifiers that parse the response, and so run in the sandbox.

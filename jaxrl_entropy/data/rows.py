@@ -1,0 +1,139 @@
+"""Rows of prompt files as problems, whatever the columns are called.
+
+Understood are the columns of DAPO-Math-17k, Eurus-2-RL-Data, MATH, Omni-MATH,
+OlympiadBench, Minerva, AIME and AMC files; see docs/data.md.
+"""
+
+from collections.abc import Mapping
+import json
+import math
+from typing import Any
+
+from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.data.prompts import CODE, bare_question, instruct
+
+_PROMPT = ("prompt", "messages", "problem", "question")
+_ANSWER = (
+  "answer", "ground_truth", "reward_model.ground_truth", "final_answer",
+)  # fmt: skip
+_SOURCE = ("data_source", "source")
+_DIFFICULTY = ("difficulty", "level")
+
+
+class RowError(ValueError):
+  """A row that is no problem: says what is missing or wrong."""
+
+
+def to_problem(
+  row: Any, *, instruction: str, verifier: str, source: str, place: str
+) -> Problem:
+  """The problem of one row.
+
+  Args:
+    row: what was read.
+    instruction: put after the question.
+    verifier: of problems without test cases.
+    source: of rows that name none.
+    place: where the row is: its id.
+
+  Raises:
+    RowError: a field is missing, empty, or of the wrong type.
+  """
+  if not isinstance(row, Mapping):
+    raise RowError("it is not an object")
+  prompt = _question(_field(row, _PROMPT))
+  answer = _field(row, _ANSWER, default="")
+  tests = _tests(row.get("tests") or _json(answer))
+  if tests:
+    instruction, verifier, answer = CODE, "code", ""
+  return Problem(
+    id=place,
+    prompt=instruct(bare_question(prompt), instruction),
+    answer="" if tests else _answer(answer),
+    source=str(_field(row, _SOURCE, default=source)),
+    verifier=verifier,
+    difficulty=_difficulty(_field(row, _DIFFICULTY, default=None)),
+    tests=tests,
+  )
+
+
+def _field(row: Mapping[str, Any], names: tuple[str, ...], **default: Any):
+  """The first of these columns that the row has; `a.b` looks into `a`."""
+  for name in names:
+    value: Any = row
+    for part in name.split("."):
+      value = value.get(part) if isinstance(value, Mapping) else None
+    if value is not None:
+      return value
+  if default:
+    return default["default"]
+  raise RowError(f"it has none of the fields {', '.join(names)}")
+
+
+def _question(prompt: Any) -> str:
+  """A prompt, or what the user says in a list of messages."""
+  if isinstance(prompt, list | tuple):
+    users = [
+      message.get("content")
+      for message in prompt
+      if isinstance(message, Mapping) and message.get("role") == "user"
+    ]
+    if len(users) != 1:
+      raise RowError(f"the prompt has {len(users)} user messages, not one")
+    prompt = users[0]
+  if not isinstance(prompt, str):
+    raise RowError(f"the prompt is {type(prompt).__name__}, not text")
+  if not prompt.strip():
+    raise RowError("the prompt is empty")
+  return prompt.strip()
+
+
+def _answer(answer: Any) -> str:
+  if isinstance(answer, list | tuple) and answer:
+    # OlympiadBench lists the parts of an answer.
+    answer = ", ".join(map(_answer, answer))
+  if isinstance(answer, bool) or not isinstance(answer, str | int | float):
+    raise RowError(f"the answer is {type(answer).__name__}, not text")
+  text = str(answer).strip()
+  if not text:
+    raise RowError("the answer is empty")
+  return text
+
+
+def _difficulty(value: Any) -> float | None:
+  """A number, or the number at the end of `Level 5`."""
+  try:
+    number = float(str(value).rpartition(" ")[2])
+  except ValueError:
+    return None
+  return number if math.isfinite(number) else None
+
+
+def _json(text: Any) -> Any:
+  """What a text holds if it is a JSON object, as Eurus-2-RL's test cases."""
+  if not isinstance(text, str) or not text.startswith("{"):
+    return None
+  try:
+    return json.loads(text)
+  except ValueError:
+    return None
+
+
+def _tests(cases: Any) -> tuple[dict[str, Any], ...]:
+  """Test cases in the forms of `rewards.code`; none for anything else."""
+  if isinstance(cases, str):
+    cases = _json(cases) or json.loads(cases)
+  if isinstance(cases, list | tuple):
+    return tuple(cases)
+  if not isinstance(cases, Mapping) or not {"inputs", "outputs"} <= set(cases):
+    return ()
+  pairs = list(zip(cases["inputs"], cases["outputs"], strict=True))
+  name = cases.get("fn_name")
+  if name is None:
+    return tuple({"stdin": _text(i), "stdout": _text(o)} for i, o in pairs)
+  return tuple({"call": name, "args": i, "expected": o} for i, o in pairs)
+
+
+def _text(value: Any) -> str:
+  """Lines of a file, which some rows have as a list."""
+  return value if isinstance(value, str) else "\n".join(map(str, value))
