@@ -47,7 +47,7 @@ def _lead(study: studies.Study, checked: Sequence[claims.Claim]) -> str:
     for verdict, word in _VERDICTS.items()
     if (count := verdicts.count(verdict))
   ]
-  steps = max(len(run.records) for run in study.runs)
+  steps = max(run.records[-1]["step"] for run in study.runs)
   number = f"{len(study.runs)} run{'s' * (len(study.runs) > 1)}"
   return (
     f"{number} of up to {steps} steps. Of {len(checked)} statements of the "

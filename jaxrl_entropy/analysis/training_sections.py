@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 import functools
-import math
+import re
 
 from jaxrl_entropy.analysis import (
   dynamics,
@@ -22,7 +22,7 @@ _CURVES = (
   ("response/length", "length", "Response length (tokens)"),
   ("select/share", "selected", "Selected tokens (share)"),
 )
-_EVAL = "eval/held_out/"
+_MEASURE = re.compile(r"eval/held_out/(accuracy|greedy|pass@\d+)")
 
 
 def methods(study: studies.Study) -> Section:
@@ -96,31 +96,40 @@ def collapse(study: studies.Study) -> Section | None:
 def results(study: studies.Study) -> Section | None:
   """Every held-out measure at the end of training, over seeds."""
   measures = sorted(
-    {key for run in study.runs for key in run.metrics if key.startswith(_EVAL)}
+    {
+      key
+      for run in study.runs
+      for key in run.metrics
+      if _MEASURE.fullmatch(key)
+    }
   )
   if not measures:
     return None
   ends = [functools.partial(_final, key=key) for key in measures]
-  rows: list[Row] = []
-  best, best_score = "", -math.inf
-  for label, members in study.variants.items():
-    rows.append(
-      (
-        label,
-        len(members),
-        *(str(section.over_seeds(members, end)) for end in ends),
-      )
+  rows: list[Row] = [
+    (
+      label,
+      len(members),
+      *(str(section.over_seeds(members, end)) for end in ends),
     )
-    score = _mean(members, dynamics.final_score)
-    if score > best_score:
-      best, best_score = label, score
-  sentence = (
-    f"{best} ended with the highest accuracy seen, {best_score:.3f}; an order "
-    "of methods whose intervals overlap is not established."
-  )
-  names = [key.removeprefix(_EVAL) for key in measures]
+    for label, members in study.variants.items()
+  ]
+  scores = {
+    label: _mean(members, dynamics.final_score)
+    for label, members in study.variants.items()
+  }
+  best = max(scores, key=lambda label: scores[label])
+  sentence = f"{best} ended at an accuracy of {scores[best]:.3f}"
+  if len(scores) > 1:
+    sentence += (
+      ", the highest seen; an order of methods whose intervals overlap is not "
+      "established"
+    )
+  names = [key.rpartition("/")[2] for key in measures]
   table = Table(("method", "runs", *names), rows)
-  return Section("results", "Held-out results at the end", sentence, {}, table)
+  return Section(
+    "results", "Held-out results at the end", f"{sentence}.", {}, table
+  )
 
 
 def _final(run: runs.Run, key: str) -> float:
