@@ -3,7 +3,8 @@
 Weights and data are yours to bring:
 
     --config.model.weights=FOLDER   a Hugging Face folder of the base model
-    --config.task.args.path=FILE    DAPO-Math-17k, as JSON lines or Parquet
+    --config.task.args.path=FILE    DAPO-Math-17k, JSON lines or Parquet
+    --config.task.args.test_path=FILE   problems to evaluate on
 """
 
 from jaxrl_entropy import defaults
@@ -29,6 +30,10 @@ def paper(method: str, **args: float):
   config.model.compute_dtype = "bfloat16"
   config.model.tokenizer = "auto"
   config.model.remat = "full"
+
+  config.task.name = "files"
+  config.task.args.update(path="data/dapo-math-17k.jsonl")
+  config.reward.workers = 16
 
   config.rollout.prompts = 256
   config.rollout.groups = 256

@@ -7,7 +7,7 @@ keeps the type of its default.
 """
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import importlib.metadata
 import importlib.util
 import inspect
@@ -53,9 +53,7 @@ def load(spec: str, overrides: Iterable[tuple[str, str]] = ()) -> ConfigDict:
   get_config = getattr(load_module(path), "get_config", None)
   if get_config is None:
     raise UserError(f"config {path}: it has no function get_config(arg)")
-  if arg and not inspect.signature(get_config).parameters:
-    raise UserError(f"config {path}: get_config takes no argument, got {arg!r}")
-  config = get_config(arg) if arg else get_config()
+  config = call(get_config, arg=arg, path=path)
   _check_fields(config, path)
   for field, text in overrides:
     override(config, field, text)
@@ -85,6 +83,21 @@ def load_module(path: str) -> ModuleType:
       f"config {path}: {error}; run it from the folder that has it"
     ) from error
   return module
+
+
+def call(function: Callable[..., Any], *args: Any, arg: str, path: str) -> Any:
+  """`function(*args)` of a config file, and `arg` after them if it is given.
+
+  Raises:
+    UserError: if the function has no parameter for `arg`.
+  """
+  if not arg:
+    return function(*args)
+  if len(inspect.signature(function).parameters) <= len(args):
+    raise UserError(
+      f"config {path}: {function.__name__} takes no argument, got {arg!r}"
+    )
+  return function(*args, arg)
 
 
 def override(config: ConfigDict, field: str, text: str) -> None:

@@ -48,6 +48,7 @@ def list_runs(
       config of one is wrong.
   """
   path, _, part = spec.partition(":")
+  path, _, part = spec.partition(":")
   sweep = getattr(config_lib.load_module(path), "sweep", None)
   if sweep is None:
     raise UserError(f"config {path}: it has no function sweep(add)")
@@ -55,8 +56,8 @@ def list_runs(
 
   def add(changes: Mapping[str, Any] | None = None, arg: str = "") -> None:
     texts = [(field, str(value)) for field, value in (changes or {}).items()]
-    spec = f"{path}:{arg}" if arg else path
-    run = Run(_name(arg, texts), spec, (*texts, *overrides))
+    source = f"{path}:{arg}" if arg else path
+    run = Run(_name(arg, texts), source, (*texts, *overrides))
     if run.name in runs:
       raise UserError(f"config {path}: sweep adds {run.name!r} twice")
     config_lib.load(run.config, run.overrides)

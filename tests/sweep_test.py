@@ -77,6 +77,16 @@ def test_a_study_of_parts_runs_the_part_that_is_named(tmp_path):
   assert [run.name for run in study.list_runs(str(file))] == ["x"]
 
 
+def test_a_part_of_a_sweep_is_its_argument(path, tmp_path):
+  file = tmp_path / "parts.py"
+  head = CONFIG.partition("def sweep")[0]
+  file.write_text(f"{head}def sweep(add, part):\n  add({{'name': part}})\n")
+  (run,) = study.list_runs(f"{file}:small")
+  assert (run.name, run.config) == ("name=small", str(file))
+  with pytest.raises(UserError, match="sweep takes no argument, got 'small'"):
+    study.list_runs(f"{path}:small")
+
+
 @pytest.mark.parametrize(
   ("line", "message"),
   [
