@@ -20,7 +20,7 @@ import numpy as np
 _MAGIC = b"GGUF"
 _SCALARS = dict(enumerate("BbHhIif?__Qqd"))
 _STRING, _ARRAY = 8, 9
-_DECODED = {0: np.dtype("<f4"), 1: np.dtype("<f2")}
+_DECODED: dict[int, np.dtype[Any]] = {0: np.dtype("<f4"), 1: np.dtype("<f2")}
 
 
 class GgufError(ValueError):

@@ -101,7 +101,7 @@ def save(
   config: TransformerConfig,
   params: Params,
   *,
-  like: str | os.PathLike[str] | None = None,
+  token_ids: Mapping[str, Any] | None = None,
   dtype: str | None = None,
   shard_bytes: int = 4 << 30,
 ) -> None:
@@ -114,8 +114,7 @@ def save(
     folder: made if need be; must not hold weights already.
     config: the model.
     params: its parameters, sharded in any way.
-    like: a Hugging Face folder whose tokenizer files and special token ids are
-      copied.
+    token_ids: `bos_token_id` and the like, for config.json.
     dtype: of the files; None: as the parameters are.
     shard_bytes: size above which the weights are split over several files.
 
@@ -133,7 +132,7 @@ def save(
   writes = jax.process_index() == 0
   if writes:
     folder.mkdir(parents=True, exist_ok=True)
-    described |= {"torch_dtype": kind.name} | _copy_companions(like, folder)
+    described |= {"torch_dtype": kind.name, **(token_ids or {})}
     _write_json(folder / "config.json", described)
   for file, tensors in shards.items():
     fetched = {name: _fetch(view, kind) for name, view in tensors.items()}
@@ -141,6 +140,23 @@ def save(
       save_file(fetched, folder / file, metadata={"format": "pt"})
   if writes and len(shards) > 1:
     _write_json(folder / INDEX, _index(shards, params, kind.itemsize))
+
+
+def copy_companions(
+  source: str | os.PathLike[str], folder: str | os.PathLike[str]
+) -> dict[str, Any]:
+  """Copies a Hugging Face folder's tokenizer and generation settings.
+
+  Returns:
+    The special token ids of its config.json.
+  """
+  source, folder = Path(source), Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  for name in _COMPANIONS:
+    if (source / name).exists():
+      shutil.copyfile(source / name, folder / name)
+  given = _read_json(source / "config.json")
+  return {key: given[key] for key in _TOKEN_IDS if key in given}
 
 
 def _source(path: Path) -> TensorSource:
@@ -190,7 +206,8 @@ def _read_leaf(
   def tensor(name: str) -> jax.Array:
     _check_shape(source, name, shape[::-1] if kept.transposed else shape)
 
-    def part(index: tuple[slice, ...]) -> np.ndarray:
+    def part(index: tuple[slice, ...] | None) -> np.ndarray:
+      assert index is not None
       values = source.read(name, index[::-1] if kept.transposed else index)
       if np.isnan(values).any():
         logging.warning("%s holds NaN", source.place(name))
@@ -277,19 +294,6 @@ def _index(
     "metadata": {"total_size": size},
     "weight_map": {n: file for file, names in shards.items() for n in names},
   }
-
-
-def _copy_companions(
-  like: str | os.PathLike[str] | None, folder: Path
-) -> dict[str, Any]:
-  """Copies the tokenizer; returns the special token ids for config.json."""
-  if like is None:
-    return {}
-  for name in _COMPANIONS:
-    if (Path(like) / name).exists():
-      shutil.copyfile(Path(like) / name, folder / name)
-  given = _read_json(Path(like) / "config.json")
-  return {key: given[key] for key in _TOKEN_IDS if key in given}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

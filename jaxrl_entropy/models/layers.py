@@ -6,6 +6,7 @@ rows for training, a KV cache for decoding. Both share every other line.
 
 from collections.abc import Callable
 import functools
+from typing import Any
 
 from flax import linen as nn
 import jax
@@ -15,6 +16,7 @@ from jaxtyping import Array, Float
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models import rope
 from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.types import Params
 
 _gelu_tanh = functools.partial(jax.nn.gelu, approximate=True)
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -33,6 +35,13 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 Rotation = tuple[Float[Array, "*B half"], Float[Array, "*B half"]]
 Heads = Float[Array, "*B heads dim"]
 Stream = Float[Array, "*B D"]
+
+
+def apply(
+  module: nn.Module, params: Params, *inputs: Any, **options: Any
+) -> Any:
+  """`module` as a pure function of its parameters."""
+  return module.apply({"params": params}, *inputs, **options)
 
 
 class Linear(nn.Module):
@@ -54,7 +63,8 @@ class Linear(nn.Module):
       scale = self.get_variable("params", "scale").astype(y.dtype)
       y = y * jnp.broadcast_to(scale, y.shape)
     if self.has_variable("params", "lora_a"):
-      a, b = (self.get_variable("params", n) for n in ("lora_a", "lora_b"))
+      a: jax.Array = self.get_variable("params", "lora_a")
+      b: jax.Array = self.get_variable("params", "lora_b")
       y = y + x @ a.astype(x.dtype) @ b.astype(x.dtype)
     if self.use_bias:
       bias = self.param("bias", nn.initializers.zeros, shape[1:])
@@ -69,11 +79,12 @@ class RMSNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: Stream) -> Stream:
-    scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
+    ones = nn.initializers.ones
+    scale = self.param("scale", ones, x.shape[-1:]).astype(x.dtype)
     wide = x.astype(jnp.float32)
     mean_square = jnp.mean(wide * wide, axis=-1, keepdims=True)
     unit = (wide * jax.lax.rsqrt(mean_square + self.eps)).astype(x.dtype)
-    return unit * jnp.broadcast_to(scale.astype(x.dtype), x.shape)
+    return unit * jnp.broadcast_to(scale, x.shape)
 
 
 class Attention(nn.Module):

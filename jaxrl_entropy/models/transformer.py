@@ -5,6 +5,7 @@ axis, so that the layers are one scan and the program does not grow with depth.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,8 @@ from jaxtyping import Array, Float, Int, Key
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models import rope
 from jaxrl_entropy.models.config import TransformerConfig
-from jaxrl_entropy.models.layers import Block, RMSNorm, stream
-from jaxrl_entropy.ops import attention as attention_ops
+from jaxrl_entropy.models.layers import Block, RMSNorm, apply, stream
+from jaxrl_entropy.ops.attention import attend
 from jaxrl_entropy.types import Params
 
 EMBEDDING_SCALE = 0.02
@@ -42,7 +43,8 @@ def init(config: TransformerConfig, key: Key[Array, ""]) -> Params:
   )
 
   def layer(key: Key[Array, ""]) -> Params:
-    return Block(config).init(key, x, rotation, lambda q, k, v: q)["params"]
+    variables = Block(config).init(key, x, rotation, lambda q, k, v: q)
+    return variables["params"]
 
   normal = functools.partial(jax.random.normal, dtype=jnp.float32)
   vocab, width = config.vocab_size, config.hidden_size
@@ -67,8 +69,7 @@ def embed(
 def final_norm(
   params: Params, config: TransformerConfig, x: Float[Array, "*B D"]
 ) -> Float[Array, "*B D"]:
-  norm = RMSNorm(config.norm_eps)
-  return norm.apply({"params": params["final_norm"]}, x)
+  return apply(RMSNorm(config.norm_eps), params["final_norm"], x)
 
 
 def lm_head(params: Params, config: TransformerConfig) -> Float[Array, "D V"]:
@@ -99,24 +100,49 @@ def hidden_states(
       of a sequence are contiguous and see only their own sequence.
     remat: what the backward pass recomputes, a key of `REMAT`.
     attention: the back-end, see `ops.attention`.
+
+  Raises:
+    ValueError: for an unknown remat policy or attention back-end.
   """
-  del attention
+  if remat not in REMAT:
+    raise ValueError(f"remat {remat!r} is unknown; one of {', '.join(REMAT)}")
   rotation = rope.rotations(config.rope, config.head_dim, positions)
+  block = Block(config)
 
-  def layer(x, scanned):
-    layer_params, window = scanned
-    attend = functools.partial(
-      attention_ops.attend, segments=segments, window=window
-    )
-    block = Block(config)
-    return block.apply({"params": layer_params}, x, rotation, attend), None
+  def layer(x: jax.Array, scanned: tuple[Params, jax.Array]) -> Any:
+    layer_params, slides = scanned
 
-  if REMAT[remat] is not None:
-    layer = jax.checkpoint(layer, policy=REMAT[remat])
-  windows = jnp.asarray(config.windows, jnp.int32)
+    def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+      return _attend(config, q, k, v, segments, slides, attention)
+
+    return apply(block, layer_params, x, rotation, attend), None
+
+  if remat != "none":
+    layer = jax.checkpoint(layer, prevent_cse=False, policy=REMAT[remat])
+  slides = jnp.asarray([window > 0 for window in config.windows])
   x = stream(embed(params, config, tokens))
-  x, _ = jax.lax.scan(layer, x, (params["layers"], windows))
+  x, _ = jax.lax.scan(layer, x, (params["layers"], slides))
   return final_norm(params, config, x)
+
+
+def _attend(
+  config: TransformerConfig,
+  q: jax.Array,
+  k: jax.Array,
+  v: jax.Array,
+  segments: jax.Array,
+  slides: jax.Array,
+  backend: str,
+) -> jax.Array:
+  """Attention of a layer; kernels need its window to be static."""
+  windows = sorted(set(config.windows))
+  choices = [
+    functools.partial(attend, window=window, backend=backend)
+    for window in windows
+  ]
+  if len(choices) == 1:
+    return choices[0](q, k, v, segments)
+  return jax.lax.cond(slides, choices[1], choices[0], q, k, v, segments)
 
 
 def logits(

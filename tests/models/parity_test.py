@@ -13,9 +13,12 @@ from tests.models import peers
 TOLERANCE = 2e-4
 
 
+_logits = jax.jit(transformer.logits, static_argnums=1)
+
+
 def _our_logits(folder, ids):
   config, params = convert.load(folder)
-  return transformer.logits(params, config, jnp.asarray(ids))
+  return _logits(params, config, jnp.asarray(ids))
 
 
 def _assert_close(ours, theirs):

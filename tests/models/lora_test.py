@@ -1,0 +1,66 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl_entropy.models import convert, lora, transformer
+from tests.models import peers
+
+CONFIG, BASE = convert.load(peers.FOLDER / "qwen2_tied")
+TOKENS = jnp.asarray(peers.tokens())
+logits = jax.jit(transformer.logits, static_argnums=1)
+
+
+def _adapted(targets=("q_proj", "up_proj")):
+  return lora.add(BASE, 3, targets, jax.random.key(1))
+
+
+def test_changes_nothing_at_first():
+  adapted = _adapted()
+  np.testing.assert_array_equal(
+    logits(adapted, CONFIG, TOKENS),
+    logits(BASE, CONFIG, TOKENS),
+  )
+
+
+def test_adapters_sit_beside_their_kernels():
+  adapted = _adapted()
+  q_proj = adapted["layers"]["attention"]["q_proj"]
+  assert q_proj["lora_a"].shape == (3, 24, 3)
+  assert q_proj["lora_b"].shape == (3, 3, 24)
+  assert "lora_a" not in adapted["layers"]["attention"]["k_proj"]
+  other = adapted["layers"]["mlp"]["up_proj"]["lora_a"]
+  assert not np.allclose(other, q_proj["lora_a"])
+
+
+def test_only_adapters_are_trained():
+  adapted = _adapted(("v_proj",))
+  mask = lora.trainable(adapted)
+  trained = [
+    jax.tree_util.keystr(path)
+    for path, value in jax.tree_util.tree_leaves_with_path(mask)
+    if value
+  ]
+  assert len(trained) == 2
+  assert all("v_proj" in name and "lora" in name for name in trained)
+  assert all(jax.tree.leaves(lora.trainable(BASE)))
+
+
+def test_merged_computes_the_same():
+  adapted = _adapted(lora.TARGETS)
+  adapted = jax.tree.map(lambda x: x + 0.02, adapted)
+  plain = lora.merged(adapted)
+  assert jax.tree.structure(plain) == jax.tree.structure(BASE)
+  np.testing.assert_allclose(
+    logits(plain, CONFIG, TOKENS),
+    logits(adapted, CONFIG, TOKENS),
+    atol=1e-3,
+  )
+
+
+@pytest.mark.parametrize(
+  ("rank", "targets"), [(0, ("q_proj",)), (2, ("q_proj", "embed"))]
+)
+def test_refuses(rank, targets):
+  with pytest.raises(ValueError, match="must be at least 1"):
+    lora.add(BASE, rank, targets, jax.random.key(1))

@@ -1,0 +1,111 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl_entropy import sharding
+from jaxrl_entropy.ops import attention, splash
+from tests import devices
+
+close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+
+
+attend = jax.jit(attention.attend, static_argnames=("window", "backend"))
+
+
+def _inputs(length=12, heads=6, kv_heads=2, dim=4, rows=2, segments=3, seed=0):
+  rng = np.random.default_rng(seed)
+
+  def normal(heads):
+    return rng.normal(size=(rows, length, heads, dim)).astype(np.float32)
+
+  ids = np.sort(rng.integers(1, segments + 1, (rows, length)), axis=1)
+  ids[:, length - length // 4 :] = 0  # padding
+  return normal(heads), normal(kv_heads), normal(kv_heads), ids.astype(np.int32)
+
+
+def _reference(q, k, v, segments, window=0):
+  """A loop over rows, heads and queries, in float64."""
+  q, k, v = (x.astype(float) for x in (q, k, v))
+  rows, length, heads, dim = q.shape
+  group = heads // k.shape[2]
+  out = np.zeros(q.shape)
+  for b, t, h in np.ndindex(rows, length, heads):
+    low = max(0, t - window + 1) if window else 0
+    seen = [s for s in range(low, t + 1) if segments[b, s] == segments[b, t]]
+    scores = k[b, seen, h // group] @ q[b, t, h] / np.sqrt(dim)
+    weights = np.exp(scores - scores.max())
+    out[b, t, h] = weights / weights.sum() @ v[b, seen, h // group]
+  return out
+
+
+@pytest.mark.parametrize("window", [0, 1, 3, 50])
+@pytest.mark.parametrize("block", [5, 512])
+def test_xla_agrees_with_a_loop(window, block, monkeypatch):
+  monkeypatch.setattr(attention, "BLOCK", block)
+  inputs = _inputs()
+  attend.clear_cache()
+  got = attend(*inputs, window=window, backend="xla")
+  close(got, _reference(*inputs, window))
+
+
+def test_blocks_change_no_gradient(monkeypatch):
+  *qkv, segments = _inputs()
+
+  def gradient():
+    def total(q, k, v):
+      out = attention.attend(q, k, v, segments, window=4, backend="xla")
+      return jnp.sum(jnp.sin(out))
+
+    return jax.jit(jax.grad(total, argnums=(0, 1, 2)))(*qkv)
+
+  whole = gradient()
+  monkeypatch.setattr(attention, "BLOCK", 5)
+  jax.tree.map(close, gradient(), whole)
+
+
+@pytest.mark.parametrize("window", [0, 100])
+def test_splash_agrees_with_xla(window):
+  inputs = _inputs(length=256, heads=4, kv_heads=2, dim=64, rows=1)
+  got = splash.attend(*inputs, window=window, interpret=True)
+  want = attention.attend(*inputs, window=window, backend="xla")
+  close(got, want, atol=1e-4)
+
+
+def test_splash_refuses_ragged_rows():
+  with pytest.raises(ValueError, match="multiple of 128 tokens"):
+    attention.attend(*_inputs(), backend="splash")
+
+
+def test_unknown_backend():
+  with pytest.raises(ValueError, match="'flash' is unknown; one of auto"):
+    attention.attend(*_inputs(), backend="flash")
+
+
+def _on_meshes():
+  inputs = _inputs(length=16, heads=8, kv_heads=4, rows=4)
+  results = []
+  for sizes in (
+    {"data": 2, "fsdp": 2, "tensor": 2},
+    {"data": 2, "context": 4},
+    {"tensor": 8},
+  ):
+    with jax.set_mesh(sharding.make_mesh(**sizes)):
+      attend = functools.partial(attention.attend, window=5, backend="xla")
+      results.append(jax.jit(attend)(*inputs))
+  long = _inputs(length=128, heads=8, kv_heads=2, dim=8, rows=2)
+  with jax.set_mesh(sharding.make_mesh(data=2, tensor=4)):
+    attend = functools.partial(splash.attend, interpret=True)
+    results.append(jax.jit(attend)(*long))
+  return results
+
+
+def test_a_mesh_changes_nothing():
+  *xla, on_splash = devices.run(_on_meshes)
+  inputs = _inputs(length=16, heads=8, kv_heads=4, rows=4)
+  for result in xla:
+    close(result, _reference(*inputs, window=5))
+  long = _inputs(length=128, heads=8, kv_heads=2, dim=8, rows=2)
+  close(on_splash, attention.attend(*long, backend="xla"), atol=1e-4)
