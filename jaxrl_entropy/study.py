@@ -48,7 +48,6 @@ def list_runs(
       config of one is wrong.
   """
   path, _, part = spec.partition(":")
-  path, _, part = spec.partition(":")
   sweep = getattr(config_lib.load_module(path), "sweep", None)
   if sweep is None:
     raise UserError(f"config {path}: it has no function sweep(add)")
@@ -63,7 +62,7 @@ def list_runs(
     config_lib.load(run.config, run.overrides)
     runs[run.name] = run
 
-  sweep(add, part) if part else sweep(add)
+  config_lib.call(sweep, add, arg=part, path=path)
   return list(runs.values())
 
 
