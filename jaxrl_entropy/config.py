@@ -1,9 +1,9 @@
 """Configuration files, typed overrides, and the saved config of a run.
 
 A config file is Python with `get_config(arg)`; it changes fields of
-`jaxrl_entropy.defaults.get_config()`. Sections called `args` are the keyword
-arguments of a chosen method and take any key; every other field is known, and
-keeps the type of its default.
+`jaxrl_entropy.defaults.get_config()`. Sections that are not type-safe there
+(`args`: keyword arguments of a chosen method) take any key; every other field
+is known, and keeps the type of its default.
 """
 
 import ast
@@ -26,7 +26,6 @@ from jaxrl_entropy import defaults
 from jaxrl_entropy.errors import UserError, nearest
 
 FILE = "config.json"
-_OPEN = "args"
 _PACKAGES = (
   "jaxrl_entropy",
   "jax",
@@ -107,11 +106,13 @@ def override(config: ConfigDict, field: str, text: str) -> None:
     UserError: naming the nearest valid field, or the expected type and the
       value that was given.
   """
-  node, *names = config, *field.split(".")
-  is_open = False
-  for name in names[:-1]:
-    node, is_open = _section(node, name, field), name == _OPEN
-  name = names[-1]
+  *sections, name = field.split(".")
+  node, known, is_open = config, defaults.get_config(), False
+  for section in sections:
+    node = _section(node, section, field)
+    if not is_open:
+      known = known[section]
+      is_open = not known.is_type_safe
   if name not in node:
     if not is_open:
       raise _unknown(field, name, node)
@@ -231,7 +232,7 @@ def _unknown_fields(
   for name, value in config.items():
     if name not in known:
       yield prefix + name, known
-    elif isinstance(known[name], ConfigDict) and name != _OPEN:
+    elif isinstance(known[name], ConfigDict) and known[name].is_type_safe:
       yield from _unknown_fields(value, known[name], f"{prefix}{name}.")
 
 

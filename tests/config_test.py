@@ -43,6 +43,7 @@ def test_loads_with_argument_and_default(path):
     ("loss.args.fraction", "1e-3", 1e-3),
     ("loss.args.new", "(1, 2)", (1, 2)),
     ("task.args.split", "hard", "hard"),
+    ("loss.controllers.new", "0.5", 0.5),
   ],
 )
 def test_override_takes_the_type_of_the_field(path, field, text, value):
