@@ -1,0 +1,80 @@
+"""The documentation of objectives is complete, and its code runs."""
+
+from pathlib import Path
+import re
+import sys
+import types
+
+import jax
+import pytest
+
+from jaxrl_entropy import defaults
+from jaxrl_entropy.losses import alias
+from jaxrl_entropy.ops import advantages
+from jaxrl_entropy.training import controllers, filters, method
+
+DOCS = Path(__file__).parents[1] / "docs"
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
+
+
+def rows_of(heading):
+  """The rows of the tables under a heading of docs/objectives.md."""
+  text = (DOCS / "objectives.md").read_text()
+  section = re.split(r"^#+ ", text, flags=re.M)
+  body = next(part for part in section if part.startswith(heading + "\n"))
+  lines = [line for line in body.splitlines() if line.startswith("| `")]
+  return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+
+def names(cell):
+  return re.findall(r"`(\w+)`", cell)
+
+
+@pytest.fixture
+def my_lab(monkeypatch):
+  """The page's code as the module that the page calls it."""
+  module = types.ModuleType("my_lab")
+  monkeypatch.setitem(sys.modules, "my_lab", module)
+  for block in BLOCK.findall((DOCS / "extending.md").read_text()):
+    # With the strict promotion rules of the tests relaxed: a user's are.
+    with jax.numpy_dtype_promotion("standard"):
+      exec(block, module.__dict__)
+  return module
+
+
+def test_the_code_of_the_page_runs_and_resolves(my_lab):
+  resolved = method.resolve(my_lab.config)
+  assert set(resolved.controllers.controls) == {"power"}
+  accept = filters.resolve(my_lab.config.rollout.accept.name)
+  assert accept(my_lab.jnp.array([0.1, -0.9]), 0.0, 0.0).tolist() == [0, 1]
+
+
+def test_a_transform_takes_ten_lines():
+  block = BLOCK.search((DOCS / "extending.md").read_text()).group(1)
+  assert len(block.strip().splitlines()) <= 12  # two of them imports
+
+
+@pytest.mark.parametrize(
+  ("heading", "known"),
+  [
+    ("Losses", alias.METHODS),
+    ("Advantages", advantages.ESTIMATORS),
+    ("What is learned from", filters.FILTERS),
+    ("Coefficients that change", controllers.CONTROLS),
+  ],
+)
+def test_every_name_is_in_its_table(heading, known):
+  listed = [name for row in rows_of(heading) for name in names(row[0])]
+  assert sorted(listed) == sorted(known)
+
+
+@pytest.mark.parametrize("section", ["loss", "advantage"])
+def test_every_config_line_resolves(section):
+  heading = {"loss": "Losses", "advantage": "Advantages"}[section]
+  for row in rows_of(heading):
+    for name in names(row[0]):
+      config = defaults.get_config()
+      config[section].name = name
+      line = row[-1].strip("`").removeprefix("config.")
+      exec(f"config.{line}", {"config": config})
+      method.resolve(config)
