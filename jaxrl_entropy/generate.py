@@ -111,7 +111,7 @@ def _sampler(policy: Policy, requests: Sequence[Request]) -> Sampler:
     policy.mesh,
     slots=min(sum(request.n for request in requests), MAX_SLOTS),
     max_prompt_length=largest(len(r.prompt) for r in requests),
-    max_length=largest(len(r.prompt) + r.max_tokens for r in requests),
+    max_length=largest(len(r.prompt) + max(r.limits) for r in requests),
     decode_text=policy.tokenizer.decode,
     choices=dataclasses.replace(choices, steps=STREAM_STEPS),
   )

@@ -5,8 +5,9 @@ because a loop over stacked layers would copy each layer's weights before use,
 and in the dtype that is cheapest to read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -105,7 +106,7 @@ def forward(
   filled = []
   layers = zip(params["layers"], cache, config.windows, strict=True)
   for layer, pages, window in layers:
-    run = functools.partial(block.apply, {"params": layer})
+    run: Callable[..., Any] = functools.partial(block.apply, {"params": layer})
     q, k, v = (
       heads.reshape(rows, length, *heads.shape[1:])
       for heads in run(x, rotation, method="qkv")

@@ -149,7 +149,7 @@ class Batch:
 
   def _stop_at_strings(self, sample: Sample, new: int) -> None:
     strings = sample.request.stop_strings
-    if strings:
+    if strings and self._decode_text is not None:
       length = stop_length(sample.tokens, new, strings, self._decode_text)
       if length is not None:
         sample.truncate(length)

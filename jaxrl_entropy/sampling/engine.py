@@ -26,7 +26,7 @@ from jaxrl_entropy.models.decoding import Cache
 from jaxrl_entropy.ops import paged_attention
 from jaxrl_entropy.ops.paged_attention import View
 from jaxrl_entropy.sampling import logits as logits_lib
-from jaxrl_entropy.sampling.logits import Controls, Draw
+from jaxrl_entropy.sampling.logits import AnyArray, Controls, Draw
 from jaxrl_entropy.types import Params
 
 
@@ -41,19 +41,19 @@ class Chunk:
     count: tokens of each row that are real.
   """
 
-  tokens: Int[Array, "R C"]
-  table: Int[Array, "R M"]
-  start: Int[Array, "R"]
-  count: Int[Array, "R"]
+  tokens: Int[AnyArray, "R C"]
+  table: Int[AnyArray, "R M"]
+  start: Int[AnyArray, "R"]
+  count: Int[AnyArray, "R"]
 
 
 @struct.dataclass
 class Copies:
   """Pages to copy; the first `count[0]` entries of a part are real."""
 
-  source: Int[Array, "B"]
-  target: Int[Array, "B"]
-  count: Int[Array, "1"]
+  source: Int[AnyArray, "B"]
+  target: Int[AnyArray, "B"]
+  count: Int[AnyArray, "1"]
 
 
 @struct.dataclass
@@ -72,18 +72,18 @@ class Slots:
     patience: [1], leave when this many sequences have ended.
   """
 
-  token: Int[Array, "B"]
-  position: Int[Array, "B"]
-  budget: Int[Array, "B"]
-  seed: UInt[Array, "B"]
-  sample: Int[Array, "B"]
-  stop_ids: Int[Array, "B S"]
+  token: Int[AnyArray, "B"]
+  position: Int[AnyArray, "B"]
+  budget: Int[AnyArray, "B"]
+  seed: UInt[AnyArray, "B"]
+  sample: Int[AnyArray, "B"]
+  stop_ids: Int[AnyArray, "B S"]
   controls: Controls
-  table: Int[Array, "B M"]
-  patience: Int[Array, "1"]
+  table: Int[AnyArray, "B M"]
+  patience: Int[AnyArray, "1"]
 
   @property
-  def active(self) -> Bool[Array, "B"]:
+  def active(self) -> Bool[AnyArray, "B"]:
     return self.budget > 0
 
 
@@ -98,8 +98,8 @@ class Produced:
   """
 
   draws: Draw
-  count: Int[Array, "B"]
-  stopped: Bool[Array, "B"]
+  count: Int[AnyArray, "B"]
+  stopped: Bool[AnyArray, "B"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +137,7 @@ class Engine:
   Attributes:
     parts: of the data axes, each with its own slots and pages.
     local_parts: those whose rows this process holds.
+    compilations: how often a program was compiled for new shapes.
   """
 
   def __init__(
@@ -147,11 +148,12 @@ class Engine:
     weight_dtype: str = "",
   ):
     """Args: weight_dtype: of its copy of the weights, see decoding.weights."""
-    self._config, self._mesh = config, mesh
+    self._mesh = mesh
+    self.compilations = 0
     self.parts = mesh.shape["data"] * mesh.shape["fsdp"]
     self._rows = sharding.row_sharding(mesh)
     held = self._rows.addressable_devices_indices_map((self.parts,))
-    self.local_parts = len({rows[0].start for rows in held.values()})
+    self.local_parts = len({rows[0].start for rows in held.values() if rows})
 
     new_cache = functools.partial(
       decoding.init_cache, config, sizes.pages * self.parts, sizes.page_size
@@ -188,7 +190,12 @@ class Engine:
       axis_names=set(sharding.ROWS),
       check_vma=False,
     )
-    return jax.jit(mapped, donate_argnums=1, out_shardings=out_shardings)
+
+    def traced(*args: Any) -> Any:
+      self.compilations += 1  # Python runs only while JAX traces.
+      return mapped(*args)
+
+    return jax.jit(traced, donate_argnums=1, out_shardings=out_shardings)
 
   def weights(self, params: Params) -> Params:
     """The sampler's copy of a policy's parameters, in its own layout."""
@@ -220,13 +227,6 @@ class Engine:
       self._cache_shapes,
       _placed(rows, everywhere),
     )
-
-  @property
-  def compilations(self) -> int:
-    """Programs compiled so far, over all of their shapes."""
-    programs = (self.new_cache, self.prefill, self.decode, self.copy_pages)
-    copy = [] if self._copy is None else [self._copy]
-    return sum(program._cache_size() for program in (*programs, *copy))
 
   def agree(self, value: int) -> int:
     """The largest value that any process of the job has; all must ask."""

@@ -9,6 +9,8 @@ Three distributions of a row matter and are told apart everywhere:
   exclude, renormalised. The token is drawn from it.
 """
 
+from typing import Any, TypeAlias
+
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 BLOCK = 256
 """Tokens of the vocabulary whose mass is summed before one of them is drawn."""
+
+
+AnyArray: TypeAlias = Any
+"""A jax.Array in a program; a NumPy array before and after it, on the host."""
 
 
 @struct.dataclass
@@ -29,10 +35,10 @@ class Controls:
     min_p: only tokens at least this often as likely as the most likely one.
   """
 
-  temperature: Float[Array, "B"]
-  top_k: Int[Array, "B"]
-  top_p: Float[Array, "B"]
-  min_p: Float[Array, "B"]
+  temperature: Float[AnyArray, "B"]
+  top_k: Int[AnyArray, "B"]
+  top_p: Float[AnyArray, "B"]
+  min_p: Float[AnyArray, "B"]
 
 
 @struct.dataclass
@@ -46,10 +52,10 @@ class Draw:
     entropy: of the tempered distribution over the whole vocabulary.
   """
 
-  token: Int[Array, "B"]
-  logp: Float[Array, "B"]
-  raw_logp: Float[Array, "B"]
-  entropy: Float[Array, "B"]
+  token: Int[AnyArray, "B"]
+  logp: Float[AnyArray, "B"]
+  raw_logp: Float[AnyArray, "B"]
+  entropy: Float[AnyArray, "B"]
 
 
 def draw(

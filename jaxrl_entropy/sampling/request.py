@@ -38,7 +38,7 @@ class Request:
   Attributes:
     prompt: token ids, at least one.
     n: how many continuations.
-    max_tokens: of each continuation.
+    max_tokens: of each continuation; one for all, or one for each.
     temperature: divides the logits; 0: the most likely token, always.
     top_k: sample among the k most likely tokens; 0: all.
     top_p: ... among the most likely ones of this total mass; 1: all.
@@ -55,7 +55,7 @@ class Request:
 
   prompt: Sequence[int] | np.ndarray
   n: int = 1
-  max_tokens: int = 16
+  max_tokens: int | tuple[int, ...] = 16
   temperature: float = 1.0
   top_k: int = 0
   top_p: float = 1.0
@@ -69,7 +69,10 @@ class Request:
     rules = {
       "prompt": (len(self.prompt) > 0, "must hold at least one token"),
       "n": (self.n >= 1, "must be at least 1"),
-      "max_tokens": (self.max_tokens >= 1, "must be at least 1"),
+      "max_tokens": (
+        len(self.limits) == self.n and min(self.limits) >= 1,
+        "must be at least 1, or a tuple of n such numbers",
+      ),
       "temperature": (self.temperature >= 0, "must not be negative"),
       "top_k": (self.top_k >= 0, "must not be negative; 0 turns it off"),
       "top_p": (0 < self.top_p <= 1, "must be in (0, 1]; 1 turns it off"),
@@ -79,3 +82,10 @@ class Request:
     for name, (holds, rule) in rules.items():
       if not holds:
         raise ValueError(f"Request.{name}={getattr(self, name)!r} {rule}")
+
+  @property
+  def limits(self) -> tuple[int, ...]:
+    """max_tokens of each continuation."""
+    if isinstance(self.max_tokens, tuple):
+      return self.max_tokens
+    return (self.max_tokens,) * self.n

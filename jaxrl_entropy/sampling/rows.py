@@ -29,7 +29,10 @@ class Rows:
     return column
 
   def table(
-    self, values: Iterable[ListLike[int]], width: int, fill: int = 0
+    self,
+    values: Iterable[ListLike[int] | np.ndarray],
+    width: int,
+    fill: int = 0,
   ) -> np.ndarray:
     """A list of at most `width` integers an object, `fill` after its end."""
     table = np.full((self._size, width), fill, np.int32)

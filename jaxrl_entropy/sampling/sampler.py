@@ -88,7 +88,7 @@ class Sampler:
 
   @property
   def compilations(self) -> int:
-    """How many programs were compiled so far; it stays bounded."""
+    """Programs compiled so far; it stops at one a number of slots, and two."""
     return self._engine.compilations
 
   def generate(
@@ -169,10 +169,11 @@ class Sampler:
         f"{name}: its prompt has {prompt} tokens and the sampler's "
         f"max_prompt_length is {self._max_prompt_length}"
       )
-    total = prompt + request.max_tokens
+    most = max(request.limits)
+    total = prompt + most
     if total > self._max_length:
       raise ValueError(
-        f"{name}: {prompt} prompt tokens + {request.max_tokens} max_tokens = "
+        f"{name}: {prompt} prompt tokens + {most} max_tokens = "
         f"{total}, above the sampler's max_length of {self._max_length}"
       )
     if len(request.stop_ids) > MAX_STOP_IDS:
@@ -192,7 +193,7 @@ class Sampler:
       shared = " + 1 to share the prompt" if copy else ""
       raise ValueError(
         f"{name} can never fit: ({prompt} prompt tokens + "
-        f"{request.max_tokens} max_tokens - 1) / {size} tokens a page{shared} "
+        f"{most} max_tokens - 1) / {size} tokens a page{shared} "
         f"= {need} pages, and the cache has {pages} for each of the mesh's "
         f"{self._engine.parts} parts; raise kv_tokens to at least "
         f"{need * size * self._engine.parts}"

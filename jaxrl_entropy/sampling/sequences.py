@@ -34,7 +34,8 @@ class Sample:
   @property
   def remaining(self) -> int:
     """Tokens that it may still get."""
-    return 0 if self.stopped else self.request.max_tokens - self.length
+    limit = self.request.limits[self.index]
+    return 0 if self.stopped else max(limit - self.length, 0)
 
   @property
   def tokens(self) -> np.ndarray:
@@ -54,12 +55,14 @@ class Sample:
     self.length = length
 
   def completion(self) -> Completion:
-    def join(name: str) -> np.ndarray:
-      return np.concatenate([getattr(draw, name) for draw in self.draws])
-
-    finish = "stop" if self.stopped else "length"
-    names = ("token", "logp", "raw_logp", "entropy")
-    return Completion(*(join(name) for name in names), finish=finish)
+    whole = jax.tree.map(lambda *pieces: np.concatenate(pieces), *self.draws)
+    return Completion(
+      whole.token,
+      whole.logp,
+      whole.raw_logp,
+      whole.entropy,
+      "stop" if self.stopped else "length",
+    )
 
 
 def samples_of(request: Request, owner: int) -> list[Sample]:
