@@ -25,6 +25,7 @@ _KEPT = (
   "eval/held_out/greedy",
   "eval/held_out/pass@",
   "cov/",
+  "extra/",
   "probe/delta_entropy",
   "probe/minus_cov",
   "select/share",

@@ -165,6 +165,34 @@ def splits(study: studies.Study) -> Section | None:
   )
 
 
+def let_through(study: studies.Study) -> Section | None:
+  """The covariance of the tokens that a higher clip lets through."""
+  key, name = "extra/covariance", "Covariance of the extra tokens"
+  lines = section.curves(study, key)
+  rows: list[Row] = []
+  for label, members in study.variants.items():
+    extra = _mean(members, key)
+    if np.isfinite(extra):
+      usual = _mean(members, "cov/filtered_mean")
+      rows.append((label, extra, usual, _mean(members, "extra/share")))
+  if not rows:
+    return None
+  label, extra, usual, share = rows[0]
+  sentence = (
+    f"The tokens that {label} lets through and a symmetric clip stops "
+    f"({share:.2%} of all) had a mean covariance of {extra:.3g}, against "
+    f"{usual:.3g} over all tokens of the same groups."
+  )
+  columns = ("method", "extra tokens", "all tokens", "share")
+  return Section(
+    "let_through",
+    "What a higher clip lets through",
+    sentence,
+    {"extra": plots.lines(name, lines)},
+    Table(columns, rows),
+  )
+
+
 _COLUMNS = ("steps", "correlation", "slope", "same sign", "covariance > 0")
 
 

@@ -29,6 +29,7 @@ _SECTIONS: tuple[Builder, ...] = (
   dynamics_sections.group_wise,
   dynamics_sections.tail,
   dynamics_sections.splits,
+  dynamics_sections.let_through,
   sweep_sections.coefficients,
   sweep_sections.sizes,
   training_sections.results,

@@ -21,11 +21,17 @@ from jaxrl_entropy.losses.aggregation import (
   seq_mean_token_mean,
   seq_mean_token_sum,
 )
-from jaxrl_entropy.losses.base import LossTransform, masked, set_to_zero
+from jaxrl_entropy.losses.base import (
+  LossTransform,
+  masked,
+  set_to_zero,
+  shadow,
+)
 from jaxrl_entropy.losses.objective import Objective, objective
 from jaxrl_entropy.losses.selection import (
   complement,
   random_covariance,
+  rising_tokens,
   top_covariance,
   top_entropy,
 )
@@ -50,8 +56,15 @@ def grpo(
 def clip_higher(
   low: float = 0.2, high: float = 0.28, aggregate: Aggregation = "token_mean"
 ) -> Objective:
-  """The asymmetric clip of DAPO (arXiv 2503.14476)."""
-  return grpo(low, high, aggregate)
+  """The asymmetric clip of DAPO (arXiv 2503.14476).
+
+  Reports, under `extra`, the tokens that a symmetric clip would have stopped.
+  """
+  return _objective(
+    surrogate.ppo_clip(low, high),
+    shadow(rising_tokens(low, high), "extra"),
+    by=aggregate,
+  )
 
 
 def entropy_bonus(
@@ -313,10 +326,9 @@ def resolve(name: str, args: Mapping[str, Any] | None = None) -> Objective:
     )
   args = dict(args or {})
   try:
-    inspect.signature(method).bind(**args)
+    return method(**args)
   except TypeError as error:
     raise ValueError(
       f"loss {name!r} does not take these args: {error}; its signature is "
       f"{name}{inspect.signature(method)}"
     ) from error
-  return method(**args)

@@ -227,6 +227,25 @@ def top_entropy(fraction: Fraction = 0.2) -> Selector:
   return top_quantile(entropy_score, fraction)
 
 
+def rising_tokens(low: float, high: float) -> Selector:
+  """Tokens of A > 0 whose ratio is in (1 + low, 1 + high].
+
+  Those that a clip at `1 + low` stops and one at `1 + high` lets through.
+  Metric: `covariance`, the mean of their parts of the covariance.
+  """
+  score = covariance_score()
+
+  def select(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> Selection:
+    del key
+    excess = loss.ratio - 1.0
+    rising = (batch.advantages > 0) & (low < excess) & (excess <= high)
+    chosen = batch.mask & rising
+    covariances = token_metric(score(batch), chosen)
+    return Selection(chosen, {"covariance": covariances})
+
+  return select
+
+
 def complement(selector: Selector) -> Selector:
   """The valid tokens that `selector` does not pick."""
 

@@ -110,3 +110,11 @@ def test_only_variants_that_differ_in_one_coefficient_make_a_curve(tmp_path):
     *("coefficient = 1", "coefficient = 2", "coefficient = 3"),
     *("fraction = 0.1", "fraction = 0.2", "fraction = 0.4"),
   ]
+
+
+def test_clip_highers_extra_tokens_are_held_against_all(tmp_path):
+  extra = {"extra/covariance": 0.5, "extra/share": 0.01}
+  synthetic.write_run(tmp_path / "higher", "clip_higher", extra=extra)
+  section = dynamics_sections.let_through(studies.load(tmp_path))
+  assert section.table.rows[0][:2] == ("Clip-higher", pytest.approx(0.5))
+  assert "(1.00% of all) had a mean covariance of 0.5" in section.sentence
