@@ -21,15 +21,15 @@ _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
 def main() -> None:
-  task = Task(**json.load(sys.stdin))
+  task, answer = Task(**json.load(sys.stdin)), Path(sys.argv[1])
   config = config_lib.load(task.config, task.overrides)
   mesh = sharding.make_mesh(**config.mesh, devices=_devices(task))
   with jax.set_mesh(mesh):
     program = programs.MAKERS[task.program](config, mesh)
     result = _measure(program, mesh)
     if task.compiles:
-      result = _compile(program, mesh, result)
-  Path(sys.argv[1]).write_text(json.dumps(dataclasses.asdict(result)))
+      result = _compile(program, mesh, result, dump=answer.parent)
+  answer.write_text(json.dumps(dataclasses.asdict(result)))
 
 
 def _devices(task: Task) -> Sequence[jax.Device]:
@@ -60,7 +60,9 @@ def _measure(program: Program, mesh: Mesh) -> Result:
   )
 
 
-def _compile(program: Program, mesh: Mesh, result: Result) -> Result:
+def _compile(
+  program: Program, mesh: Mesh, result: Result, dump: Path
+) -> Result:
   start = time.monotonic()
   try:
     compiled = program.function.lower(*program.args).compile()
@@ -72,23 +74,17 @@ def _compile(program: Program, mesh: Mesh, result: Result) -> Result:
   memory = compiled.memory_analysis()
   needed = memory.argument_size_in_bytes + memory.temp_size_in_bytes
   needed += memory.output_size_in_bytes - memory.alias_size_in_bytes
-  result = dataclasses.replace(
+  texts = dump.glob("*.after_optimizations.txt")
+  text = max(texts, key=lambda path: path.stat().st_size).read_text()
+  found = hlo.collectives(text, mesh.shape)
+  return dataclasses.replace(
     result,
     status="ok",
     needed=needed + memory.generated_code_size_in_bytes,
     temporaries=memory.temp_size_in_bytes,
-    seconds=time.monotonic() - start,
-  )
-  try:
-    text = compiled.as_text()
-  except jax.errors.JaxRuntimeError:
-    # The text of a very large program can fail to be made.
-    return result
-  found = hlo.collectives(text, mesh.shape)
-  return dataclasses.replace(
-    result,
     collectives=traffic.summary(found),
     warnings=traffic.warnings(found, program, mesh.shape),
+    seconds=time.monotonic() - start,
   )
 
 

@@ -20,6 +20,8 @@ from jaxrl_entropy.planning import topology
 
 _COMPILER = {
   "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+  # A program from the cache leaves no text behind.
+  "JAX_ENABLE_COMPILATION_CACHE": "false",
   # Without these the library looks for the machine that it is not on.
   "TPU_SKIP_MDS_QUERY": "1",
   "TPU_ACCELERATOR_TYPE": "v5litepod-16",
@@ -70,7 +72,7 @@ class Result:
     needed: bytes at the peak; None where that is not known.
     temporaries: bytes besides arguments and results.
     collectives: a mapping for each kind and axes (kind, axes, count, bytes);
-      None where they are not known.
+      None where nothing was compiled.
     warnings: about the collectives.
     message: why it failed.
     seconds: that compiling took.
@@ -103,7 +105,7 @@ def compile_apart(task: Task, limit: float) -> Result:
       done = subprocess.run(
         command,
         input=json.dumps(dataclasses.asdict(task)),
-        env=os.environ | _environment(task),
+        env=os.environ | _environment(task, folder),
         capture_output=True,
         text=True,
         timeout=limit,
@@ -116,9 +118,13 @@ def compile_apart(task: Task, limit: float) -> Result:
     return Result(**json.loads(answer.read_text()))
 
 
-def _environment(task: Task) -> dict[str, str]:
+def _environment(task: Task, folder: str) -> dict[str, str]:
   variables = {"JAX_PLATFORMS": "cpu"}
-  if task.compiles:
-    return variables | _COMPILER | (_LOW_EFFORT if task.low_effort else {})
-  devices = topology.parse(task.topology).devices
-  return variables | {"JAX_NUM_CPU_DEVICES": str(devices)}
+  if not task.compiles:
+    devices = topology.parse(task.topology).devices
+    return variables | {"JAX_NUM_CPU_DEVICES": str(devices)}
+  # The text of a very large program cannot be had in any other way.
+  dump = f"--xla_dump_to={folder} --xla_dump_hlo_as_text"
+  flags = f"{os.environ.get('XLA_FLAGS', '')} {dump}"
+  effort = _LOW_EFFORT if task.low_effort else {}
+  return variables | _COMPILER | effort | {"XLA_FLAGS": flags}
