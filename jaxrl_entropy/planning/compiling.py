@@ -5,7 +5,7 @@ crash; so each program is compiled by `python -m jaxrl_entropy.planning.child`,
 which reads a task and writes a result, both JSON.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import importlib.util
 import json
@@ -79,7 +79,7 @@ class Result:
   """
 
   status: str
-  roles: dict[str, float] = dataclasses.field(default_factory=dict)
+  roles: Mapping[str, float] = dataclasses.field(default_factory=dict)
   flops: float = 0.0
   traffic: float = 0.0
   tokens: int = 0

@@ -64,9 +64,10 @@ def _trip_count(condition: core.Jaxpr) -> int:
 
 def _dot(equation: core.JaxprEqn) -> float:
   (contracted, _), _ = equation.params["dimension_numbers"]
-  left = equation.invars[0].aval.shape
-  inner = math.prod(left[axis] for axis in contracted)
-  return 2.0 * inner * math.prod(equation.outvars[0].aval.shape)
+  left: Any = equation.invars[0].aval
+  out: Any = equation.outvars[0].aval
+  inner = math.prod(left.shape[axis] for axis in contracted)
+  return 2.0 * inner * math.prod(out.shape)
 
 
 def _jaxprs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:

@@ -122,7 +122,8 @@ def _shape(dtype: str, dimensions: str) -> tuple[tuple[int, ...], float]:
 
 def _computations(text: str) -> Iterator[tuple[str, list[str]]]:
   """Each computation's name (the entry's is "") and its lines."""
-  name, lines = None, []
+  name: str | None = None
+  lines: list[str] = []
   for line in text.splitlines():
     header = _COMPUTATION.match(line)
     if header:

@@ -4,7 +4,6 @@ They are the ones that a run uses, built by the same functions from the same
 config; only the arrays are missing.
 """
 
-from collections.abc import Callable
 import dataclasses
 import math
 from typing import Any
@@ -29,7 +28,7 @@ class Program:
   """A jitted function and the shapes it is called with.
 
   Attributes:
-    function: the jitted function.
+    function: made by jax.jit.
     args: trees of ShapeDtypeStruct with shardings.
     roles: its larger arguments by what they are.
     weights: the parameters that it reads in every step.
@@ -38,7 +37,7 @@ class Program:
     slices: micro-batches of one call.
   """
 
-  function: Callable[..., Any]
+  function: Any
   args: tuple[Any, ...]
   roles: dict[str, Any]
   weights: Params
@@ -165,7 +164,7 @@ def _abstract_rows(
   shape = (micro, count // micro, build.row_length(config))
   where = NamedSharding(mesh, P(None, sharding.ROWS, "context"))
 
-  def array(dtype: Any) -> jax.ShapeDtypeStruct:
+  def array(dtype: Any) -> Any:
     return jax.ShapeDtypeStruct(shape, dtype, sharding=where)
 
   fields = ("tokens", "positions", "segments", "response", "index")

@@ -45,8 +45,9 @@ class Plan:
     train = self.results["train"]
     roles = ("parameters", "optimizer moments")
     state = sum(train.roles.get(role, 0.0) for role in roles)
-    sampler = [self.results[name].needed for name in ("prefill", "decode")]
-    together = None if None in sampler else state + max(map(float, sampler))
+    peaks = [self.results[name].needed for name in ("prefill", "decode")]
+    known = [state + peak for peak in peaks if peak is not None]
+    together = max(known) if len(known) == len(peaks) else None
     return {"training": train.needed, "sampling beside it": together}
 
   @property
