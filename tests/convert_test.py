@@ -1,0 +1,38 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from jaxrl_entropy import cli
+from jaxrl_entropy.models import convert
+from tests.models import peers
+
+SOURCE = peers.FOLDER / "llama_yarn_magnitudes"
+
+
+def test_a_folder_is_written_in_another_type_and_size(tmp_path):
+  target = tmp_path / "out"
+  status = cli.main(
+    ["convert", f"--source={SOURCE}", f"--target={target}", "--shard-gb=2e-5"]
+  )
+  assert status == 0
+  assert len(list(target.glob("*.safetensors"))) > 2
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    convert.load(target)[1],
+    convert.load(SOURCE)[1],
+  )
+  assert json.loads((target / "config.json").read_text())["bos_token_id"] == 1
+
+
+@pytest.mark.parametrize(
+  ("source", "complaint"),
+  [("nowhere", "no such file or folder"), (".", "config.json")],
+)
+def test_complains_in_one_line(tmp_path, capsys, source, complaint):
+  flags = [f"--source={tmp_path / source}", f"--target={tmp_path / 'out'}"]
+  assert cli.main(["convert", *flags]) == 2
+  error = capsys.readouterr().err
+  assert complaint in error
+  assert error.count("\n") == 1

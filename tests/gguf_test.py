@@ -1,0 +1,158 @@
+import struct
+
+import jax
+import numpy as np
+import pytest
+
+from jaxrl_entropy import gguf
+from jaxrl_entropy.models import convert
+from jaxrl_entropy.models.sources import CheckpointError
+from tests.models import peers
+
+writer = pytest.importorskip("gguf")
+Type = writer.GGMLQuantizationType
+HEADS, KV_HEADS, LAYERS = 6, 2, 3
+
+
+def _write(path, metadata=(), tensors=(), kind="llama"):
+  file = writer.GGUFWriter(path, kind)
+  for name, value in dict(metadata).items():
+    if isinstance(value, str):
+      file.add_string(name, value)
+    elif isinstance(value, float):
+      file.add_float32(name, value)
+    elif isinstance(value, list):
+      file.add_array(name, value)
+    else:
+      file.add_uint32(name, value)
+  for name, values, kind in tensors:
+    data = writer.quantize(values, kind)
+    file.add_tensor(name, data, raw_dtype=kind)
+  file.write_header_to_file()
+  file.write_kv_data_to_file()
+  file.write_tensors_to_file()
+  file.close()
+  return path
+
+
+@pytest.mark.parametrize(
+  "kind", [Type.F32, Type.F16, Type.BF16, Type.Q8_0, Type.Q4_1, Type.Q5_0]
+)
+def test_tensors_and_metadata_are_read(tmp_path, kind):
+  values = np.random.default_rng(0).normal(size=(40, 64)).astype(np.float32)
+  words = ["a", "é", "<|end|>"]
+  path = _write(
+    tmp_path / "x.gguf",
+    {"words": words, "numbers": [3, 1, 2], "rate": 0.5, "size": 7},
+    [("first", values, kind), ("second", values[:3] + 1, Type.F32)],
+  )
+  file = gguf.open_gguf(path)
+  assert file.metadata["words"] == words
+  assert file.metadata["numbers"] == [3, 1, 2]
+  assert (file.metadata["rate"], file.metadata["size"]) == (0.5, 7)
+  want = writer.dequantize(writer.quantize(values, kind), kind)
+  np.testing.assert_array_equal(file.read("first"), want)
+  np.testing.assert_array_equal(file.read("second"), values[:3] + 1)
+
+
+@pytest.mark.parametrize("size", [3, 20, 60])
+def test_a_cut_header_is_refused(tmp_path, size):
+  path = _write(tmp_path / "x.gguf", {"words": ["a"] * 9})
+  path.write_bytes(path.read_bytes()[:size])
+  with pytest.raises(gguf.GgufError, match=r"x\.gguf"):
+    gguf.open_gguf(path)
+
+
+def test_a_cut_tensor_is_named(tmp_path):
+  path = _write(
+    tmp_path / "x.gguf", (), [("w", np.ones((4, 8), np.float32), Type.F32)]
+  )
+  path.write_bytes(path.read_bytes()[:-40])
+  file = gguf.open_gguf(path)
+  with pytest.raises(gguf.GgufError, match="ends inside tensor 'w'"):
+    file.read("w")
+
+
+def test_other_files_are_refused(tmp_path):
+  (tmp_path / "x.gguf").write_bytes(b"PK\x03\x04 something else")
+  with pytest.raises(gguf.GgufError, match="is not a GGUF file"):
+    gguf.open_gguf(tmp_path / "x.gguf")
+  (tmp_path / "x.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 1, 0, 0))
+  with pytest.raises(gguf.GgufError, match="version 1 is not supported"):
+    gguf.open_gguf(tmp_path / "x.gguf")
+
+
+_NAMES = {
+  "self_attn.q_proj": "attn_q",
+  "self_attn.k_proj": "attn_k",
+  "self_attn.v_proj": "attn_v",
+  "self_attn.o_proj": "attn_output",
+  "mlp.gate_proj": "ffn_gate",
+  "mlp.up_proj": "ffn_up",
+  "mlp.down_proj": "ffn_down",
+  "input_layernorm": "attn_norm",
+  "post_attention_layernorm": "ffn_norm",
+}
+
+
+def _model(tmp_path, **changes):
+  """A Hugging Face model and the GGUF file llama.cpp would make of it."""
+  source = convert.SafetensorsFolder(peers.FOLDER / "llama_yarn_magnitudes")
+
+  def read(name):
+    return source.read(name, (slice(None),) * len(source.shape(name)))
+
+  def interleave(rows, heads):
+    split = rows.reshape(heads, 2, -1, rows.shape[-1])
+    return split.swapaxes(1, 2).reshape(rows.shape)
+
+  tensors = {
+    "token_embd.weight": read("model.embed_tokens.weight"),
+    "output_norm.weight": read("model.norm.weight"),
+  }
+  for layer in range(LAYERS):
+    for theirs, name in _NAMES.items():
+      values = read(f"model.layers.{layer}.{theirs}.weight")
+      if name == "attn_q":
+        values = interleave(values, HEADS)
+      if name == "attn_k":
+        values = interleave(values, KV_HEADS)
+      tensors[f"blk.{layer}.{name}.weight"] = values
+  metadata = {
+    "llama.block_count": LAYERS,
+    "llama.context_length": 64,
+    "llama.embedding_length": 24,
+    "llama.feed_forward_length": 36,
+    "llama.attention.head_count": HEADS,
+    "llama.attention.head_count_kv": KV_HEADS,
+    "llama.attention.key_length": 10,
+    "llama.attention.layer_norm_rms_epsilon": 1e-6,
+    "llama.rope.freq_base": 200.0,
+  } | changes
+  return _write(
+    tmp_path / "m.gguf",
+    {k: v for k, v in metadata.items() if v is not None},
+    [(name, values, Type.F32) for name, values in tensors.items()],
+  )
+
+
+def test_a_llama_file_gives_the_same_parameters(tmp_path):
+  config, params = convert.load(_model(tmp_path))
+  theirs, want = convert.load(peers.FOLDER / "llama_yarn_magnitudes")
+  jax.tree.map(np.testing.assert_array_equal, params, want)
+  assert (config.head_dim, config.tie_embeddings) == (10, True)
+  assert config.norm_eps == theirs.norm_eps == 1e-6
+  assert config.rope.theta == 200.0
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"llama.rope.scaling.type": "yarn"}, "rope.scaling is not supported"),
+    ({"llama.block_count": None}, "no llama.block_count"),
+    ({"llama.block_count": 4}, "blk.3|layers.3"),
+  ],
+)
+def test_what_is_not_understood_is_refused(tmp_path, changes, message):
+  with pytest.raises(CheckpointError, match=message):
+    convert.load(_model(tmp_path, **changes))
