@@ -306,9 +306,19 @@ METHODS: dict[str, Callable[..., Objective]] = {
 }
 
 
-def _imported(path: str) -> Callable[..., Objective]:
-  module, _, attribute = path.partition(":")
-  return getattr(importlib.import_module(module), attribute)
+def _method(name: str) -> Callable[..., Objective]:
+  if ":" in name:
+    module, _, attribute = name.partition(":")
+    try:
+      return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+      raise ValueError(f"cannot import loss {name!r}: {error}") from error
+  if name not in METHODS:
+    raise ValueError(
+      f"unknown loss {name!r}; choose one of {', '.join(sorted(METHODS))}, or "
+      "give an import path like 'my_lab.losses:mine'"
+    )
+  return METHODS[name]
 
 
 def resolve(name: str, args: Mapping[str, Any] | None = None) -> Objective:
@@ -317,15 +327,9 @@ def resolve(name: str, args: Mapping[str, Any] | None = None) -> Objective:
   Raises:
     ValueError: for an unknown name, or arguments that the method does not take.
   """
-  method = _imported(name) if ":" in name else METHODS.get(name)
-  if method is None:
-    known = ", ".join(sorted(METHODS))
-    raise ValueError(
-      f"unknown loss {name!r}; choose one of {known}, or give an import path "
-      "like 'my_lab.losses:mine'"
-    )
-  args = dict(args or {})
+  method, args = _method(name), dict(args or {})
   try:
+    inspect.signature(method).bind(**args)
     return method(**args)
   except TypeError as error:
     raise ValueError(

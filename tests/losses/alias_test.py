@@ -1,44 +1,86 @@
+import ast
+import inspect
+
 import jax
 import numpy as np
 import pytest
 
+from jaxrl_entropy import losses
 from jaxrl_entropy.losses import alias
-from jaxrl_entropy.ops.covariance import token_covariance
 from tests.losses import batches
 
 KEY = jax.random.key(0)
 
 
-def test_clip_higher_reports_the_tokens_that_it_lets_through():
-  batch = batches.make()
-  loss, metrics = alias.resolve("clip_higher")(batch, KEY)
-  ratio = np.exp(batch.logp - batch.old_logp)
-  extra = batch.mask & (batch.advantages > 0) & (ratio > 1.2) & (ratio <= 1.28)
-  assert extra.any()
-  covariance = token_covariance(batch.logp, batch.advantages, batch.mask)
-  found = metrics["extra/covariance"].compute()
-  np.testing.assert_allclose(found, covariance[extra].mean(), rtol=1e-5)
-  share = metrics["extra/share"].compute()
-  np.testing.assert_allclose(share, extra.sum() / batch.mask.sum(), rtol=1e-6)
-  plain, _ = alias.resolve("grpo", {"high": 0.28})(batch, KEY)
-  assert loss == plain
+def value(objective):
+  return objective(batches.make(), KEY)[0]
+
+
+def mine(scale=1.0):
+  """A user's own method."""
+
+  def update(loss, batch, key):
+    del key
+    return loss.replace(loss=-scale * batch.advantages * batch.logp)
+
+  return losses.objective(update, aggregate=losses.token_mean())
+
+
+def test_the_paper_s_methods_are_the_chains_of_the_design():
+  clip_cov = losses.objective(
+    losses.ppo_clip(low=1.0, high=1.0),
+    losses.masked(
+      losses.set_to_zero(), losses.random_covariance(0.9, low=0.1, high=5.0)
+    ),
+    aggregate=losses.token_mean(),
+  )
+  args = {"fraction": 0.9, "low": 0.1}
+  assert value(losses.resolve("clip_cov", args)) == value(clip_cov)
+  kl_cov = losses.objective(
+    losses.policy_gradient(),
+    losses.masked(losses.add_kl(1.0), losses.top_covariance(0.2)),
+    aggregate=losses.token_mean(),
+  )
+  assert value(losses.resolve("kl_cov", {"fraction": 0.2})) == value(kl_cov)
+
+
+def test_there_is_no_arithmetic():
+  tree = ast.parse(inspect.getsource(alias))
+  found = [
+    node
+    for node in ast.walk(tree)
+    if isinstance(node, ast.BinOp) and not isinstance(node.op, ast.BitOr)
+  ]
+  assert not found
+
+
+def test_an_import_path_resolves_to_the_user_s_own():
+  ours = losses.resolve("tests.losses.alias_test:mine", {"scale": 2.0})
+  np.testing.assert_allclose(
+    value(ours), 2 * value(losses.resolve("reinforce")), rtol=1e-6
+  )
+
+
+def test_aggregation_is_a_setting():
+  by_token = value(losses.resolve("grpo"))
+  by_response = value(
+    losses.resolve("grpo", {"aggregate": "seq-mean-token-mean"})
+  )
+  assert by_token != by_response
 
 
 @pytest.mark.parametrize(
-  ("name", "sign"), [("entropy_bonus", -1), ("reference_kl", 1)]
+  ("name", "args", "message"),
+  [
+    ("grop", {}, "unknown loss 'grop'; choose one of .*grpo"),
+    ("grpo", {"lo": 0.2}, "'grpo' does not take .*unexpected .*'lo'.*low"),
+    ("dro", {}, "missing a required argument: 'beta'"),
+    ("clip_cov", {"fractoin": 0.1}, "'clip_cov' does not take"),
+    ("grpo", {"aggregate": "mean"}, "unknown aggregation 'mean'"),
+    ("no_such_lab:mine", {}, "no_such_lab"),
+    ("tests.losses.alias_test:nothing", {}, "nothing"),
+  ],
 )
-def test_a_bonus_or_penalty_is_added_to_grpo(name, sign):
-  batch = batches.make()
-  plain, _ = alias.resolve("grpo")(batch, KEY)
-  losses = [
-    alias.resolve(name, {"coefficient": c})(batch, KEY)[0] for c in (0.0, 0.1)
-  ]
-  assert losses[0] == plain
-  assert np.sign(losses[1] - plain) == sign
-
-
-def test_an_unknown_name_or_argument_is_named():
-  with pytest.raises(ValueError, match="unknown loss 'grpoo'"):
-    alias.resolve("grpoo")
-  with pytest.raises(ValueError, match="does not take these args"):
-    alias.resolve("clip_cov", {"fractoin": 0.1})
+def test_mistakes_are_named(name, args, message):
+  with pytest.raises(ValueError, match=message):
+    losses.resolve(name, args)

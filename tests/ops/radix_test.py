@@ -47,7 +47,7 @@ def test_keys_spell_their_numbers():
     min_size=SIZE,
     max_size=SIZE,
   ),
-  seed=st.integers(0, 2**31),
+  seed=st.integers(0, 2**31 - 1),
   count=st.integers(0, SIZE + 3),
 )
 def test_picks_what_a_full_sort_picks(digits, keys, seed, count, monkeypatch):
