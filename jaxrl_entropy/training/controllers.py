@@ -241,11 +241,22 @@ class Controllers:
     }
 
   def update(self, state: State, record: Mapping[str, Any]) -> State:
-    """Feeds back what one rollout measured; a metric not finite is ignored.
+    """Feeds back what one rollout and its updates measured.
+
+    A metric that is not finite is ignored, and so is the lack of one in a step
+    without updates.
 
     Raises:
-      KeyError: if the record lacks a metric that a control needs.
+      ValueError: if a step with updates reports no such metric.
     """
+    for name, control in self.controls.items():
+      metric = control.metric
+      if metric and metric not in record and "loss" in record:
+        raise ValueError(
+          f"loss.controllers.{name} is fed by the metric {metric!r}, which "
+          "this run does not report: choose another `metric`, or a loss that "
+          "reports it"
+        )
     return {
       name: self._observe(control, state[name], record)
       for name, control in self.controls.items()
@@ -254,7 +265,7 @@ class Controllers:
   def _observe(
     self, control: Control, state: State, record: Mapping[str, Any]
   ) -> State:
-    if control.metric is None:
+    if control.metric not in record:
       return state
     measured = jnp.asarray(record[control.metric], jnp.float32)
     moved = control.observe(state, measured)

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 import optax
 
 from jaxrl_entropy import losses
+from jaxrl_entropy.models import lora
 from jaxrl_entropy.training import state as state_lib
 from jaxrl_entropy.training.roles import Role, copied
 from jaxrl_entropy.training.rollout import Rollout
@@ -38,9 +39,12 @@ class ValueForward:
 
 
 def start(params: Params) -> Params:
-  """The policy's decoder, and a head that values every state at 0."""
+  """The policy's decoder, and a head that values every state at 0.
+
+  Adapters are merged: the critic is trained in full.
+  """
   width = params["final_norm"]["scale"].shape[0]
-  decoder = {k: v for k, v in params.items() if k != "lm_head"}
+  decoder = lora.merged({k: v for k, v in params.items() if k != "lm_head"})
   return {
     "decoder": copied(decoder),
     "value_head": {"kernel": jnp.zeros(width, jnp.float32)},

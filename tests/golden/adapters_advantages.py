@@ -107,11 +107,13 @@ def token_baseline(name: str) -> Adapter:
       "weighted": weights is not None,
       "eps": config.get("epsilon", 1e-8),
     }
+    old_logp = inputs["old_log_probs"]
+    sampler_logp = None if weights is None else old_logp - np.log(weights)
     rows = dense(
       inputs,
-      old_logp=inputs["old_log_probs"],
+      old_logp=old_logp,
       sum_p2=inputs["sum_pi_squared"],
-      sampler_weights=weights,
+      sampler_logp=sampler_logp,
     )
     return estimated(advantages.resolve(name, args), rows)
 

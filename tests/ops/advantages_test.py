@@ -33,7 +33,7 @@ def inputs(rng, sizes=(3, 4, 2), length=6, **changes):
     "values": tokens(),
     "old_logp": -np.abs(tokens()) - 0.1,
     "sum_p2": rng.uniform(0.1, 0.9, (rows, length)).astype(np.float32),
-    "sampler_weights": np.ones((rows, length), np.float32),
+    "sampler_logp": -np.abs(tokens()) - 0.1,
     "baseline_rewards": rng.normal(size=rows).astype(np.float32),
     "components": rng.normal(size=(2, rows)).astype(np.float32),
   }

@@ -89,6 +89,17 @@ def test_a_measurement_that_is_not_finite_changes_nothing():
   assert value(controller, state) == 1.0
 
 
+def test_a_metric_that_no_update_reports_is_named():
+  controller = single(
+    name="adaptive_kl", target=0.1, start=1.0, horizon=100, samples=8
+  )
+  state = controller.init()
+  # A step without updates has nothing to report.
+  assert value(controller, controller.update(state, {"reward/mean": 0})) == 1.0
+  with pytest.raises(ValueError, match="fed by the metric 'kl/reference'"):
+    controller.update(state, {"loss": 0.1})
+
+
 def test_several_controllers_trace_into_one_compiled_step():
   controller = controllers.resolve(
     {

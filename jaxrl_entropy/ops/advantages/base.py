@@ -34,7 +34,7 @@ class AdvantageInputs(struct.PyTreeNode):
     values: value head's prediction when the rollout was made.
     old_logp: log-prob under the policy that made the rollout, nats.
     sum_p2: sum over the vocabulary of p^2 under that policy.
-    sampler_weights: importance weight of the trainer against the sampler.
+    sampler_logp: log-prob that the sampler reported, nats.
     baseline_rewards: reward of the prompt's greedy response (ReMax).
     components: reward of each of K reward functions; NaN where a function has
       nothing to say of the response.
@@ -48,7 +48,7 @@ class AdvantageInputs(struct.PyTreeNode):
   values: Float[Array, "N T"] | None = None
   old_logp: Float[Array, "N T"] | None = None
   sum_p2: Float[Array, "N T"] | None = None
-  sampler_weights: Float[Array, "N T"] | None = None
+  sampler_logp: Float[Array, "N T"] | None = None
   baseline_rewards: Float[Array, "N"] | None = None
   components: Float[Array, "K N"] | None = None
 

@@ -41,11 +41,9 @@ def grpo(scale: str = "group", eps: float = 1e-6) -> Estimator:
   def estimate(inputs: AdvantageInputs) -> Advantages:
     s, groups = scores(inputs), inputs.groups
     group = group_statistics(s, groups)
-    std = {
-      "group": group.std,
-      "batch": _batch_std(s, groups),
-      "none": jnp.float32(1.0 - eps),
-    }[scale]
+    if scale == "none":
+      return spread(group.centered, inputs)
+    std = group.std if scale == "group" else _batch_moments(s, groups)[1]
     return spread(group.centered / (std + eps), inputs)
 
   return Estimator(estimate)
@@ -60,10 +58,6 @@ def _batch_moments(
   mean = (x * scored).sum() / count
   squares = (scored * (x - mean) ** 2).sum()
   return mean, jnp.sqrt(squares / jnp.maximum(count - 1.0, 1.0))
-
-
-def _batch_std(x: jax.Array, groups: jax.Array) -> jax.Array:
-  return _batch_moments(x, groups)[1]
 
 
 def dr_grpo() -> Estimator:

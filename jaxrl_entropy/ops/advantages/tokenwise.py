@@ -99,7 +99,8 @@ def optimal_token_baseline(
   Args:
     zero_tail: no baseline for the longest response of a group where no other
       reaches.
-    weighted: multiply w by the squared sampler weights.
+    weighted: multiply w by the squared importance weight of the policy against
+      the sampler.
     eps: added to the denominator.
   """
 
@@ -110,8 +111,8 @@ def optimal_token_baseline(
     assert inputs.sum_p2 is not None
     w = 1.0 - 2.0 * jnp.exp(inputs.old_logp) + inputs.sum_p2
     if weighted:
-      assert inputs.sampler_weights is not None
-      w = w * inputs.sampler_weights**2
+      assert inputs.sampler_logp is not None
+      w = w * jnp.exp(2.0 * (inputs.old_logp - inputs.sampler_logp))
     reach = masked.guard(jnp.cumsum(masked.guard(w, mask), axis=1), mask)
     weight = group_sum(reach, groups)
     baseline = group_sum(returns * reach, groups) / (weight + eps)
@@ -121,7 +122,7 @@ def optimal_token_baseline(
       absent = absent | _beyond_others(mask, groups)
     return Advantages(returns - jnp.where(absent, 0.0, baseline), returns)
 
-  needs = {"old_logp", "sum_p2"} | ({"sampler_weights"} if weighted else set())
+  needs = {"old_logp", "sum_p2"} | ({"sampler_logp"} if weighted else set())
   return Estimator(estimate, frozenset(needs))
 
 
