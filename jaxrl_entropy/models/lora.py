@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from jaxrl_entropy import sharding
 from jaxrl_entropy.types import Params
 
 TARGETS = (
@@ -66,17 +65,38 @@ def merged(params: Params) -> Params:
   }
 
 
-def trainable(params: Params) -> Any:
-  """Which leaves are trained, as bools: the adapters; all if there are none."""
+def split(params: Params) -> tuple[Params, Params]:
+  """The part that is trained and the frozen rest.
 
-  def is_adapter(path: tuple[Any, ...], leaf: jax.Array) -> bool:
-    del leaf
-    return "/lora_" in sharding.path_name(path)
+  The adapters are trained where there are any, else everything is.
+  """
+  adapters, rest = _split(params)
+  return (adapters, rest) if adapters else (params, {})
 
-  mask = jax.tree_util.tree_map_with_path(is_adapter, params)
-  if any(jax.tree.leaves(mask)):
-    return mask
-  return jax.tree.map(lambda _: True, params)
+
+def join(trained: Params, frozen: Params) -> Params:
+  """The inverse of `split`."""
+  both = {**frozen, **trained}
+  return {
+    name: join(child, frozen[name])
+    if isinstance(child, Mapping) and name in trained and name in frozen
+    else child
+    for name, child in both.items()
+  }
+
+
+def _split(node: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+  adapters: dict[str, Any] = {}
+  rest: dict[str, Any] = {}
+  for name, child in node.items():
+    if isinstance(child, Mapping):
+      below, above = _split(child)
+      if below:
+        adapters[name] = below
+      rest[name] = above
+    else:
+      (adapters if name.startswith("lora_") else rest)[name] = child
+  return adapters, rest
 
 
 def _adapter(

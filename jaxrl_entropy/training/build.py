@@ -14,7 +14,7 @@ from jaxrl_entropy.data import problems, tokenizers
 from jaxrl_entropy.data.problems import Problem, Task
 from jaxrl_entropy.data.tokenizers import Tokenizer
 from jaxrl_entropy.errors import UserError
-from jaxrl_entropy.models import transformer
+from jaxrl_entropy.models import lora, transformer
 from jaxrl_entropy.models.config import TransformerConfig, preset
 from jaxrl_entropy.sampling.request import Request
 from jaxrl_entropy.sampling.sampler import Sampler
@@ -59,6 +59,7 @@ def build_policy(config: ConfigDict) -> Policy:
   task = problems.resolve(config.task.name, config.task.args)
   tokenizer = build_tokenizer(config.model, task)
   model, params = build_model(config, tokenizer, mesh)
+  params = with_adapters(params, config, mesh)
   if tokenizer.vocab_size > model.vocab_size:
     raise UserError(
       f"the tokenizer has {tokenizer.vocab_size} symbols and the model "
@@ -101,6 +102,11 @@ def build_tokenizer(config: ConfigDict, task: Task) -> Tokenizer:
         "model.tokenizer to 'auto' or to a tokenizer's folder"
       )
     return task.tokenizer
+  if config.tokenizer == "auto" and not config.weights:
+    raise UserError(
+      "model.tokenizer is 'auto', beside the weights, but model.weights is "
+      "empty: set model.weights, or give the tokenizer's folder"
+    )
   if config.tokenizer == "auto":
     return tokenizers.load_tokenizer(weights_path(config.weights))
   return tokenizers.load_tokenizer(config.tokenizer)
@@ -130,6 +136,23 @@ def build_model(
 
   shardings = sharding.param_shardings(jax.eval_shape(init), mesh)
   return model, jax.jit(init, out_shardings=shardings)()
+
+
+def with_adapters(params: Params, config: ConfigDict, mesh: Mesh) -> Params:
+  """`params` with the low-rank adapters of `config.model`, if it asks for any.
+
+  Raises:
+    ValueError: if a target is no projection.
+  """
+  rank, targets = config.model.lora_rank, config.model.lora_targets
+  if not rank:
+    return params
+
+  def add(params: Params) -> Params:
+    return lora.add(params, rank, targets, jax.random.key(config.seed))
+
+  shardings = sharding.param_shardings(jax.eval_shape(add, params), mesh)
+  return jax.jit(add, out_shardings=shardings)(params)
 
 
 def preset_model(

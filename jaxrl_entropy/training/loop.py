@@ -16,14 +16,18 @@ from jaxrl_entropy.training import (
   diagnostics,
   method as method_lib,
   multihost,
-  probe,
+  probe as probe_lib,
 )
+from jaxrl_entropy.training.build import Policy
 from jaxrl_entropy.training.checkpoint import Checkpoints
+from jaxrl_entropy.training.collector import Collector, Stopwatch
+from jaxrl_entropy.training.held_out import evaluate_held_out
+from jaxrl_entropy.training.layout import make_layout
+from jaxrl_entropy.training.learner import Learner
 from jaxrl_entropy.training.metrics import METRICS, RunLog
+from jaxrl_entropy.training.multihost import Preemption
 from jaxrl_entropy.training.pretrain import warm_start
-from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.state import TrainState
-from jaxrl_entropy.training.trainer import Stopwatch, Trainer
 from jaxrl_entropy.types import Metrics
 
 STATES = "probe.npz"
@@ -45,25 +49,22 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   """
   workdir = Path(workdir)
   workdir.mkdir(parents=True, exist_ok=True)
+  warn_if_idle(config)
   policy = build.build_policy(config)
   reward = config.reward
   with (
     jax.set_mesh(policy.mesh),
-    multihost.Preemption() as preemption,
+    Preemption() as preemption,
     RewardPool(reward.workers, reward.timeout, reward.sandbox) as pool,
   ):
-    method = method_lib.resolve(config)
-    warn_if_idle(config)
-    trainer = Trainer(config, policy, method, pool)
-    state = trainer.init(policy.params)
-    run = _Run(config, workdir, trainer)
-    step, state = run.resume(state)
-    if step is None:
+    run = _Run(config, workdir, policy, pool)
+    step, state = run.resume()
+    if step > config.steps:
       _say(f"{workdir}: all {config.steps} steps are done")
       return 0
     if step == 0 and config.pretrain.steps:
       start = warm_start(config, policy, workdir, preemption)
-      state = trainer.init(start)
+      state = run.learner.init(start)
     return run.steps(state, step, preemption)
 
 
@@ -79,33 +80,51 @@ def warn_if_idle(config: ConfigDict) -> None:
 
 
 class _Run:
-  """One run's folder: what is written there, and where it stands."""
+  """The parts of one run, its folder, and where it stands."""
 
   def __init__(
-    self, config: ConfigDict, workdir: Path, trainer: Trainer
+    self, config: ConfigDict, workdir: Path, policy: Policy, pool: RewardPool
   ) -> None:
-    self._config, self._workdir, self._trainer = config, workdir, trainer
+    self._config, self._workdir = config, workdir
+    self._policy, self._pool = policy, pool
+    method = method_lib.resolve(config)
+    forward = build.build_forward(config, policy.model, method.moments)
+    layout = make_layout(config, policy.mesh)
+    roles = build.build_roles(config, forward, method.needs)
+    self._sampler = build.build_sampler(config, policy.model, policy.mesh)
+    self._collector = Collector(
+      config, policy, method, roles, forward, layout, self._sampler, pool
+    )
+    self.learner = Learner(config, method, roles, forward, layout)
+    self._probe = probe_lib.Probe(
+      workdir / STATES,
+      config.probe.states,
+      layout.row_length,
+      forward,
+      policy.mesh,
+    )
     self._checkpoints = Checkpoints(
       workdir / build.CHECKPOINTS, config.checkpoint.keep
     )
     self._offset = 0
 
-  def resume(self, state: TrainState) -> tuple[int | None, TrainState]:
-    """The step to go on with (None: all done) and the state there."""
+  def resume(self) -> tuple[int, TrainState]:
+    """The step to go on with and the state there: both fresh in a new folder.
+
+    A finished run's step is beyond `config.steps`.
+    """
+    state = self.learner.init(self._policy.params)
     found = self._checkpoints.restore(state)
     if found is None:
       return 0, state
     step, state, host = found
-    if step > self._config.steps:
-      return None, state
-    self._trainer.stream.restore(host["stream"])
+    self._collector.stream.restore(host["stream"])
     self._offset = host["metrics_offset"]
-    _say(f"{self._workdir}: going on at step {step}")
+    if step <= self._config.steps:
+      _say(f"{self._workdir}: going on at step {step}")
     return step, state
 
-  def steps(
-    self, state: TrainState, first: int, preemption: multihost.Preemption
-  ) -> int:
+  def steps(self, state: TrainState, first: int, preemption: Preemption) -> int:
     """All steps from `first` on, and the last look at the final policy."""
     config, total = self._config, self._config.steps
     with (
@@ -127,50 +146,40 @@ class _Run:
     self, state: TrainState, step: int
   ) -> tuple[TrainState, dict[str, Any]]:
     """One rollout with all its updates (none at the last), as one record."""
-    config, trainer = self._config, self._trainer
-    last = step == config.steps
+    config, last = self._config, step == self._config.steps
     watch = Stopwatch()
     record: dict[str, Any] = {"step": step, "time": time.time()}
-    if last or (config.eval.every and step % config.eval.every == 0):
-      record |= trainer.evaluate(state.params)
+    if last or _due(step, config.eval.every):
+      record |= evaluate_held_out(
+        config, self._policy, self._sampler, self._pool, state.params
+      )
       watch.lap("eval")
-    everything, kept, informative = trainer.collect(state, step, watch)
-    record |= diagnostics.rollout_metrics(everything, kept, informative)
-    record["lr"] = float(trainer.schedule(int(state.update)))
+    rollout, kept, informative = self._collector.collect(state, step, watch)
+    record |= diagnostics.rollout_metrics(rollout, kept, informative)
+    record["lr"] = float(self.learner.schedule(int(state.update)))
     if not last:
-      observe = self._observe(state, step, everything)
-      before = observe(state.params) if observe else None
+      probing = _due(step, config.probe.every)
+      before = self._probe.observe(state, rollout) if probing else None
       watch.lap("probe")
-      state, metrics = trainer.learn(state, kept, step)
+      state, metrics = self.learner.learn(state, kept, step)
       record |= _computed(metrics)
       watch.lap("update")
-      if observe:
-        after = observe(state.params)
-        record |= _floats(probe.dynamics(before, after))
-        watch.lap("probe")
       self._stop_if_broken(state, step)
-      state, coefficients = trainer.steer(state, record)
+      if probing:
+        after = self._probe.observe(state, rollout)
+        record |= _floats(probe_lib.dynamics(before, after))
+        watch.lap("probe")
+      state, coefficients = self.learner.steer(state, record)
       record |= coefficients
     seconds = sum(watch.seconds.values())
     record |= {f"throughput/{k}_s": v for k, v in watch.seconds.items()}
-    record["throughput/tokens_per_s"] = everything.tokens / seconds
+    record["throughput/tokens_per_s"] = rollout.tokens / seconds
     return state, record
-
-  def _observe(
-    self, state: TrainState, step: int, rollout: Rollout
-  ) -> probe.Observe | None:
-    """The probe, on states of the run's first rollout; None where it is off."""
-    settings = self._config.probe
-    if not settings.every or step % settings.every:
-      return None
-    return self._trainer.observe(
-      self._workdir / STATES, settings.states, state, rollout
-    )
 
   def _save(self, records: int, state: TrainState, log: RunLog) -> None:
     """A checkpoint named by the number of records written before it."""
     host = {
-      "stream": self._trainer.stream.position(),
+      "stream": self._collector.stream.position(),
       "metrics_offset": log.offset(),
     }
     self._checkpoints.save(records, state, host)
@@ -183,6 +192,10 @@ class _Run:
         "was not finite and were skipped; lower optimizer.learning_rate, or "
         f"look at grad_norm and kl/old in {self._workdir / METRICS}"
       )
+
+
+def _due(step: int, every: int) -> bool:
+  return every > 0 and step % every == 0
 
 
 def _say(message: str) -> None:

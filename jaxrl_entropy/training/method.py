@@ -30,6 +30,11 @@ class Method:
   controllers: Controllers
   needs: frozenset[str]
 
+  @property
+  def moments(self) -> bool:
+    """Whether the second moments of the distributions are read."""
+    return bool(self.needs & {"sum_p2", "sum_p2_logp"})
+
   def objective(self, state: TrainState) -> Objective:
     """The objective at a state; its controlled arguments may be traced."""
     driven = self.controllers.coefficients(state.controller, state.update)

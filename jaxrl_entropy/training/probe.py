@@ -23,6 +23,8 @@ from jaxrl_entropy import sharding
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.ops.covariance import exact_covariance
 from jaxrl_entropy.training import multihost
+from jaxrl_entropy.training.rollout import Rollout
+from jaxrl_entropy.training.state import TrainState, host_seeds
 from jaxrl_entropy.training.step import Forward
 from jaxrl_entropy.types import Params
 
@@ -122,3 +124,34 @@ def dynamics(
     "probe/minus_cov": -jnp.mean(exact_covariance(before, after - before)),
     "probe/entropy": jnp.mean(entropy(after)),
   }
+
+
+class Probe:
+  """The probe of one run, on states of its first rollout."""
+
+  def __init__(
+    self, path: Path, count: int, length: int, forward: Forward, mesh: Mesh
+  ) -> None:
+    """Keeps the states at `path`, so that a resumed run has the same ones."""
+    self._path, self._count = path, count
+    self._length, self._forward, self._mesh = length, forward, mesh
+    self._observe: Observe | None = None
+
+  def observe(self, state: TrainState, rollout: Rollout) -> Distribution:
+    """Log-probs [S, V] at the states, which `rollout` gives if there are none
+    yet."""
+    if self._observe is None:
+      states = self._states(state, rollout)
+      self._observe = make_observe(
+        states, self._length, self._forward, self._mesh
+      )
+    return self._observe(state.params)
+
+  def _states(self, state: TrainState, rollout: Rollout) -> list[np.ndarray]:
+    if multihost.share(self._path.exists())[0]:
+      return load_states(self._path)
+    rng = np.random.default_rng(host_seeds(state.key, 0, 0))
+    states = choose_states(rollout.prompts, rollout.responses, self._count, rng)
+    if multihost.is_writer():
+      save_states(self._path, states)
+    return states

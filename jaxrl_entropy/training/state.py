@@ -9,9 +9,11 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Int, Key
 from ml_collections import ConfigDict
+import numpy as np
 import optax
 
 from jaxrl_entropy import sharding
+from jaxrl_entropy.models import lora
 from jaxrl_entropy.types import Params
 
 
@@ -91,7 +93,7 @@ def init_state(
     zero = jnp.zeros((), jnp.int32)
     return TrainState(
       params=params,
-      opt_state=optimizer.init(params),
+      opt_state=optimizer.init(lora.split(params)[0]),
       update=zero,
       skipped=zero,
       key=jax.random.key(seed),
@@ -101,3 +103,12 @@ def init_state(
 
   shardings = sharding.param_shardings(jax.eval_shape(build, params), mesh)
   return jax.jit(build, out_shardings=shardings)(params)
+
+
+def host_seeds(
+  key: Key[Array, ""], *counters: int, count: int = 1
+) -> list[int]:
+  """Seeds of 31 bits for random draws on the host; counters keep uses apart."""
+  for counter in counters:
+    key = jax.random.fold_in(key, counter)
+  return [int(x) >> 1 for x in np.asarray(jax.random.bits(key, (count,)))]

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 import optax
 
-from jaxrl_entropy.models import transformer
+from jaxrl_entropy.models import lora, transformer
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.ops.logprobs import TokenStats, token_stats
 from jaxrl_entropy.training.state import TrainState
@@ -162,21 +162,48 @@ def loss_and_gradient(
     (gradient,) = backward(jax.tree.map(lambda x: x[0], cotangents))
     return loss, metrics, gradient
 
-  stats = jax.lax.map(lambda slice_: forward(params, slice_), rows)
+  stats = forward_slices(forward, params, rows)
   if scope == "mini":
     (loss, metrics), cotangents = pull(stats, rows)
   else:
     (loss, metrics), cotangents = _per_slice(pull, stats, rows)
 
-  def accumulate(total: Params, part: tuple[Rows, Any]) -> Any:
-    slice_, cotangent = part
+  def add_gradient(total: Params, slice_: Rows, cotangent: Any) -> Params:
     _, backward = jax.vjp(lambda p: forward(p, slice_), params)
     (gradient,) = backward(cotangent)
-    return jax.tree.map(jnp.add, total, gradient), None
+    return jax.tree.map(jnp.add, total, gradient)
+
+  def accumulate(total: Params, part: tuple[Rows, Any]) -> Any:
+    used = part[0].mask.any()
+    total = jax.lax.cond(used, add_gradient, _first, total, *part)
+    return total, None
 
   zeros = jax.tree.map(jnp.zeros_like, params)
   gradient, _ = jax.lax.scan(accumulate, zeros, (rows, cotangents))
   return loss, metrics, gradient
+
+
+def forward_slices(forward: ForwardPass, params: Params, rows: Rows) -> Any:
+  """The forward pass of every micro-batch, [M, R, L].
+
+  A slice without response tokens costs nothing; its statistics are 0.
+  """
+
+  def run(slice_: Rows) -> Any:
+    return forward(params, slice_)
+
+  def skip(slice_: Rows) -> Any:
+    shapes = jax.eval_shape(run, slice_)
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+  return jax.lax.map(
+    lambda slice_: jax.lax.cond(slice_.mask.any(), run, skip, slice_), rows
+  )
+
+
+def _first(value: Any, *others: Any) -> Any:
+  del others
+  return value
 
 
 def _per_slice(pull: Callable, stats: Any, rows: Rows) -> Any:
@@ -198,19 +225,20 @@ def apply_gradient(
   gradient: Params,
   optimizer: optax.GradientTransformation,
 ) -> tuple[TrainState, Metrics]:
-  """One optimiser step; a loss or gradient that is not finite changes nothing.
+  """One optimiser step; a loss, gradient or update not finite changes nothing.
 
   A skipped update is counted in `state.skipped`, which returns to 0 at the next
-  good one.
+  good one. The gradient is that of the trained part of the parameters, see
+  `models.lora.split`.
   """
+  trained, frozen = lora.split(state.params)
   norm = optax.tree.norm(gradient)
-  finite = jnp.isfinite(norm) & jnp.isfinite(loss)
   # Optimisers mix their integer counters with floats.
   with jax.numpy_dtype_promotion("standard"):
-    updates, opt_state = optimizer.update(
-      gradient, state.opt_state, state.params
-    )
-  params = optax.apply_updates(state.params, updates)
+    updates, opt_state = optimizer.update(gradient, state.opt_state, trained)
+  params = lora.join(optax.apply_updates(trained, updates), frozen)
+  size = optax.tree.norm(updates)
+  finite = jnp.isfinite(loss) & jnp.isfinite(norm) & jnp.isfinite(size)
 
   def keep_finite(new: Any, old: Any) -> Any:
     return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
@@ -249,12 +277,13 @@ def make_update(
   """
 
   def update(state: TrainState, rows: Rows) -> tuple[TrainState, Metrics]:
+    trained, frozen = lora.split(state.params)
     loss, metrics, gradient = loss_and_gradient(
-      state.params,
+      trained,
       rows,
       make_objective(state),
       jax.random.fold_in(state.key, state.update),
-      forward,
+      lambda trained, rows: forward(lora.join(trained, frozen), rows),
       scope=scope,
       **capacity,
     )

@@ -35,15 +35,16 @@ def test_adapters_sit_beside_their_kernels():
 
 def test_only_adapters_are_trained():
   adapted = _adapted(("v_proj",))
-  mask = lora.trainable(adapted)
-  trained = [
+  trained, frozen = lora.split(adapted)
+  names = [
     jax.tree_util.keystr(path)
-    for path, value in jax.tree_util.tree_leaves_with_path(mask)
-    if value
+    for path, _ in jax.tree_util.tree_leaves_with_path(trained)
   ]
-  assert len(trained) == 2
-  assert all("v_proj" in name and "lora" in name for name in trained)
-  assert all(jax.tree.leaves(lora.trainable(BASE)))
+  assert len(names) == 2
+  assert all("v_proj" in name and "lora" in name for name in names)
+  both = lora.join(trained, frozen)
+  assert jax.tree.structure(both) == jax.tree.structure(adapted)
+  assert lora.split(BASE) == (BASE, {})
 
 
 def test_merged_computes_the_same():

@@ -20,13 +20,3 @@ def test_fewer_groups_than_updates_make_fewer_updates():
   assert [len(p.responses) for p in deal(make_rollout(), 8)] == [2, 2]
   empty = make_rollout().select(np.array([], int))
   assert deal(empty, 8) == []
-
-
-def test_laid_out_rows_carry_the_signals_of_their_tokens():
-  rollout = make_rollout()
-  rows = minibatches.lay_out(rollout, ["advantages"], capacity=6, length=8)
-  assert rows.tokens.shape == (6, 8)
-  np.testing.assert_array_equal(
-    rows.signals["advantages"][2, 2:6], rollout.signals["advantages"][2, :4]
-  )
-  assert not rows.mask[4:].any()

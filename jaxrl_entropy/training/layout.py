@@ -1,0 +1,114 @@
+"""How responses are put into rows of fixed shape, and read back."""
+
+from collections.abc import Iterable, Sequence
+import dataclasses
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+import numpy as np
+
+from jaxrl_entropy.data.packing import first_fit
+from jaxrl_entropy.training import multihost, rows as rows_lib
+from jaxrl_entropy.training.rollout import Rollout
+from jaxrl_entropy.training.rows import Placement
+from jaxrl_entropy.training.step import ForwardPass, Rows, forward_slices
+from jaxrl_entropy.types import Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+  """Static sizes of the rows of a run.
+
+  Attributes:
+    mesh: where the rows are spread.
+    row_length: tokens of a row: the longest prompt with the longest response.
+    response_length: tokens of the longest response.
+    micro_batches: slices of one mini-batch.
+    updates: mini-batches of one rollout.
+    pack: several responses share a row where they fit. The shapes stay those
+      of one response a row; slices left without tokens are skipped.
+  """
+
+  mesh: Mesh
+  row_length: int
+  response_length: int
+  micro_batches: int
+  updates: int
+  pack: bool
+
+  def minibatch(
+    self, part: Rollout, names: Iterable[str], responses: int
+  ) -> Rows:
+    """A mini-batch of at most `responses` responses on the mesh.
+
+    Args:
+      part: the responses.
+      names: of the rollout's signals that go along.
+      responses: capacity, static.
+    """
+    capacity = rows_lib.row_capacity(responses, self.micro_batches, self.mesh)
+    rows = self._fill(part, capacity)
+    rows = rows_lib.with_signals(rows, {n: part.signals[n] for n in names})
+    return rows_lib.put(rows, self.micro_batches, self.mesh)
+
+  def score(
+    self, forward: ForwardPass, params: Params, part: Rollout
+  ) -> dict[str, np.ndarray]:
+    """What a jitted `score_of` gives for each token: [responses, tokens]."""
+    count = len(part.responses)
+    slices = self.updates * self.micro_batches
+    rows = self._fill(part, rows_lib.row_capacity(count, slices, self.mesh))
+    stats = forward(params, rows_lib.put(rows, slices, self.mesh))
+    return {
+      name: rows_lib.gather(
+        multihost.fetch(values), rows, count, self.response_length
+      )
+      for name, values in vars(stats).items()
+      if values is not None
+    }
+
+  def _fill(self, part: Rollout, capacity: int) -> Rows:
+    return rows_lib.fill_rows(
+      part.prompts,
+      part.responses,
+      self._place(part.prompts, part.responses),
+      rows=capacity,
+      length=self.row_length,
+    )
+
+  def _place(
+    self, prompts: Sequence[np.ndarray], responses: Sequence[np.ndarray]
+  ) -> Placement:
+    if not self.pack:
+      return rows_lib.one_per_row(len(responses))
+    pairs = zip(prompts, responses, strict=True)
+    return first_fit([len(p) + len(r) for p, r in pairs], self.row_length)
+
+
+def make_layout(config: ConfigDict, mesh: Mesh) -> Layout:
+  """The layout of a config on a mesh."""
+  rollout, optimizer = config.rollout, config.optimizer
+  return Layout(
+    mesh,
+    row_length=rollout.max_prompt_length + rollout.max_response_length,
+    response_length=rollout.max_response_length,
+    micro_batches=optimizer.micro_batches,
+    updates=optimizer.updates,
+    pack=rollout.pack,
+  )
+
+
+def score_of(forward: ForwardPass) -> ForwardPass:
+  """A jitted forward pass over rows [M, R, L]; the statistics are [M * R, L].
+
+  Rows come out in the order they had on the host.
+  """
+
+  @jax.jit
+  def score(params: Params, rows: Rows) -> Any:
+    stats = forward_slices(forward, params, rows)
+    return jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), stats)
+
+  return score

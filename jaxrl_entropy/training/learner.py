@@ -1,0 +1,132 @@
+"""Rollouts in, updated models out: the policy and the models beside it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+import numpy as np
+
+from jaxrl_entropy import sharding
+from jaxrl_entropy.training import minibatches, state as state_lib
+from jaxrl_entropy.training.layout import Layout
+from jaxrl_entropy.training.method import Method
+from jaxrl_entropy.training.roles import Role
+from jaxrl_entropy.training.rollout import Rollout
+from jaxrl_entropy.training.state import TrainState, host_seeds
+from jaxrl_entropy.training.step import ForwardPass, Rows, make_update
+from jaxrl_entropy.types import Metrics, Params
+
+# Inputs of an objective that come with the rollout; the others are computed by
+# the update's own forward pass.
+CARRIED = {
+  "advantages",
+  "old_logp",
+  "ref_logp",
+  "sampler_logp",
+  "old_values",
+  "returns",
+}
+
+Update = Callable[[TrainState, Rows], tuple[TrainState, Metrics]]
+
+
+class Learner:
+  """The compiled updates of a run; its state is passed in and out.
+
+  Attributes:
+    schedule: learning rate of the policy by optimiser update.
+  """
+
+  def __init__(
+    self,
+    config: ConfigDict,
+    method: Method,
+    roles: Sequence[Role],
+    forward: ForwardPass,
+    layout: Layout,
+  ) -> None:
+    self._config, self._method, self._roles = config, method, roles
+    self._forward, self._layout = forward, layout
+    updates = config.steps * config.optimizer.updates
+    self.schedule = state_lib.learning_rate(config.optimizer, updates)
+    self._optimizer = state_lib.make_optimizer(config.optimizer, self.schedule)
+    groups = -(-config.rollout.groups // config.optimizer.updates)
+    self._responses = groups * config.rollout.responses
+    self._updates: dict[str, Update] = {}
+
+  def init(self, params: Params) -> TrainState:
+    """A fresh state; every other model that is needed starts from `params`."""
+    seed, mesh = self._config.seed, self._layout.mesh
+    roles: dict[str, Any] = {
+      role.name: role.init(params, seed, mesh) for role in self._roles
+    }
+    if "ref_logp" in self._method.needs:
+      roles["reference"] = params
+    return state_lib.init_state(
+      params,
+      self._optimizer,
+      seed,
+      mesh,
+      roles=roles,
+      controller=self._method.controllers.init(),
+    )
+
+  def learn(
+    self, state: TrainState, kept: Rollout, step: int
+  ) -> tuple[TrainState, Metrics]:
+    """All optimiser updates of one rollout; metrics are summed over them."""
+    rng = np.random.default_rng(host_seeds(state.key, step, 1))
+    names = ({"advantages", "old_logp"} | self._method.needs) & CARRIED
+    total: Metrics = {}
+    for part in minibatches.deal(kept, self._config.optimizer.updates, rng):
+      rows = self._layout.minibatch(part, names, self._responses)
+      state, metrics = self._policy_update(state)(state, rows)
+      state, taught = self._teach(state, part)
+      metrics |= taught
+      total = {k: total[k] + v if total else v for k, v in metrics.items()}
+    return state, total
+
+  def steer(
+    self, state: TrainState, record: Mapping[str, float]
+  ) -> tuple[TrainState, dict[str, float]]:
+    """Feeds a step's record to the controllers; `control/*` are their values
+    during that step."""
+    controllers = self._method.controllers
+    values = controllers.coefficients(state.controller, state.update)
+    used = {f"control/{name}": float(v) for name, v in values.items()}
+    moved = controllers.update(state.controller, record)
+    return state.replace(controller=moved), used
+
+  def _policy_update(self, state: TrainState) -> Update:
+    if "policy" not in self._updates:
+      self._updates["policy"] = make_update(
+        self._method.objective,
+        self._optimizer,
+        self._forward,
+        sharding.param_shardings(state, self._layout.mesh),
+        scope=self._config.loss.scope,
+        num_responses=self._responses,
+        max_length=self._layout.response_length,
+      )
+    return self._updates["policy"]
+
+  def _teach(
+    self, state: TrainState, part: Rollout
+  ) -> tuple[TrainState, Metrics]:
+    """One update of each model beside the policy, on the same mini-batch."""
+    metrics: Metrics = {}
+    for role in self._roles:
+      own = state.roles[role.name]
+      if role.name not in self._updates:
+        self._updates[role.name] = role.make_update(
+          own,
+          self._layout.mesh,
+          num_responses=self._responses,
+          max_length=self._layout.response_length,
+        )
+      lesson = role.lesson(part)
+      rows = self._layout.minibatch(lesson, role.reads, self._responses)
+      own, found = self._updates[role.name](own, rows)
+      state = state.replace(roles=state.roles | {role.name: own})
+      metrics |= found
+    return state, metrics
