@@ -119,6 +119,8 @@ def get_config() -> ConfigDict:
   config.eval.problems = 256
   config.eval.samples = 4  # a problem, at temperature 1: accuracy and pass@k
   config.eval.temperature = 1.0
+  # Pairs (data source, temperature) that differ; 0 is greedy.
+  config.eval.source_temperatures = ()
   config.eval.greedy = True
 
   config.probe = ConfigDict()

@@ -1,6 +1,6 @@
 """Accuracy of a policy on one fixed set of problems.
 
-Nothing here knows a model: a function generates, another scores.
+`evaluate` knows no model: a function generates, another scores.
 """
 
 from collections import defaultdict
@@ -8,19 +8,28 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 import math
 from typing import Any, Protocol
+import zlib
 
 import numpy as np
 
 from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.data.tokenizers import Tokenizer
 from jaxrl_entropy.rewards.verify import Verdict
+from jaxrl_entropy.sampling.request import Completion, Request
+from jaxrl_entropy.sampling.sampler import Sampler
+from jaxrl_entropy.types import Params
 
 
 class Sample(Protocol):
   """One generated response, as `sampling.sampler.Completion`."""
 
-  tokens: Sequence[int] | np.ndarray
-  finish: str
+  @property
+  def tokens(self) -> Sequence[int] | np.ndarray:
+    """Token ids, the one that ended it included."""
+
+  @property
+  def finish(self) -> str:
+    """ "stop" or "length"."""
 
 
 Generate = Callable[[list[list[int]], int, float], Sequence[Sequence[Sample]]]
@@ -92,6 +101,31 @@ def evaluate(
       records += _records(group, generated, tokenizer, at, at != heat)
   _score_records(records, by_id, score)
   return Evaluation(summarise(records), records)
+
+
+def generator(
+  sampler: Sampler, params: Params, tokenizer: Tokenizer, max_tokens: int
+) -> Generate:
+  """`evaluate`'s function for a sampler and a policy's parameters."""
+
+  def generate(
+    prompts: list[list[int]], samples: int, temperature: float
+  ) -> list[list[Completion]]:
+    requests = [
+      Request(
+        prompt=tuple(prompt),
+        n=samples,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        stop_ids=(tokenizer.eos_id,),
+        # A problem's random numbers depend on nothing but the problem.
+        seed=zlib.crc32(np.asarray(prompt, np.int32).tobytes()),
+      )
+      for prompt in prompts
+    ]
+    return sampler.generate(params, requests)
+
+  return generate
 
 
 def summarise(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
