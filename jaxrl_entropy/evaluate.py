@@ -8,7 +8,6 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jaxrl_entropy import cli, config as config_lib, distributed
-from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.evaluation import Evaluation, evaluate, generator
 from jaxrl_entropy.rewards.verify import RewardPool
 from jaxrl_entropy.text import printable
@@ -54,7 +53,7 @@ def _evaluate(config: ConfigDict, run: str | None) -> Evaluation:
     policy = build.build_policy(config)
   else:
     with config.unlocked():
-      config.model.update(config_lib.read(run)["config"]["model"])
+      config.model.update(config_lib.read(run)["model"])
     policy = build.load_policy(config, run)
   settings, reward = config.eval, config.reward
   count = min(settings.problems, policy.task.size("test"))
@@ -72,17 +71,10 @@ def _evaluate(config: ConfigDict, run: str | None) -> Evaluation:
       problems,
       pool.score,
       samples=settings.samples,
-      temperature=temperatures(problems, settings),
+      temperature=settings.temperature,
+      source_temperatures=settings.source_temperatures,
       greedy=settings.greedy,
     )
-
-
-def temperatures(
-  problems: Sequence[Problem], settings: ConfigDict
-) -> dict[str, float]:
-  """The sampling temperature of each source."""
-  given = dict(settings.source_temperatures)
-  return {p.source: given.get(p.source, settings.temperature) for p in problems}
 
 
 def write(result: Evaluation, output: Path) -> None:

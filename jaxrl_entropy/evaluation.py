@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 import math
-from typing import Any, Protocol
+from operator import itemgetter
+from typing import Any, Protocol, TypeVar
 import zlib
 
 import numpy as np
@@ -40,6 +41,7 @@ Temperature 0 asks for the greedy response.
 
 Score = Callable[[list[tuple[Problem, str]]], Sequence[Verdict]]
 
+Item = TypeVar("Item")
 MAX_BUCKETS = 8
 
 
@@ -66,7 +68,8 @@ def evaluate(
   score: Score,
   *,
   samples: int = 1,
-  temperature: float | Mapping[str, float] = 1.0,
+  temperature: float = 1.0,
+  source_temperatures: Iterable[tuple[str, float]] = (),
   greedy: bool = True,
   system: str | None = None,
 ) -> Evaluation:
@@ -78,12 +81,13 @@ def evaluate(
     problems: the set, all of it.
     score: verdicts of (problem, response) pairs; `RewardPool.score`.
     samples: a problem; one where the temperature is 0.
-    temperature: of the samples, or one for each source.
+    temperature: of the samples.
+    source_temperatures: pairs of a data source and its own temperature.
     greedy: whether to take a greedy response as well.
     system: system message of the chat template.
 
   Raises:
-    ValueError: no problems, two with one id, or a source with no temperature.
+    ValueError: there are no problems, or two with one id.
   """
   if not problems:
     raise ValueError("there are no problems to evaluate on")
@@ -91,7 +95,10 @@ def evaluate(
   if len(by_id) < len(problems):
     raise ValueError("two problems of the evaluation set have the same id")
   records: list[dict[str, Any]] = []
-  for heat, group in _by_temperature(problems, temperature).items():
+  heats = dict(source_temperatures)
+  for heat, group in _group(
+    problems, lambda problem: heats.get(problem.source, temperature)
+  ).items():
     prompts = [tokenizer.render(p.prompt, system) for p in group]
     passes = [(heat, samples if heat > 0 else 1)]
     if greedy and heat > 0:
@@ -131,7 +138,7 @@ def generator(
 def summarise(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
   """The metrics of an evaluation from its records."""
   metrics = _summary(records)
-  sources = _group(records, "source")
+  sources = _group(records, itemgetter("source"))
   if len(sources) > 1:
     for source, part in sources.items():
       metrics |= {f"{source}/{k}": v for k, v in _summary(part).items()}
@@ -149,20 +156,6 @@ def pass_at_k(samples: int, right: int, k: int) -> float:
   if k > samples:
     raise ValueError(f"pass@{k} needs at least {k} samples, not {samples}")
   return 1.0 - math.comb(samples - right, k) / math.comb(samples, k)
-
-
-def _by_temperature(
-  problems: Sequence[Problem], temperature: float | Mapping[str, float]
-) -> dict[float, list[Problem]]:
-  groups = defaultdict(list)
-  for problem in problems:
-    if isinstance(temperature, Mapping):
-      if problem.source not in temperature:
-        raise ValueError(f"no temperature is given for {problem.source!r}")
-      groups[float(temperature[problem.source])].append(problem)
-    else:
-      groups[float(temperature)].append(problem)
-  return groups
 
 
 def _records(
@@ -226,7 +219,7 @@ def _summary(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def _right_of(records: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
   """(samples, right ones) of each problem, greedy responses left out."""
-  by_problem = _group([r for r in records if not r["greedy"]], "id")
+  by_problem = _group([r for r in records if not r["greedy"]], itemgetter("id"))
   return [(len(p), sum(r["correct"] for r in p)) for p in by_problem.values()]
 
 
@@ -238,8 +231,9 @@ def _by_difficulty(
   values = sorted({r["difficulty"] for r in known})
   if len(values) < 2:
     return {}
+  by_value = _group(known, itemgetter("difficulty"))
   if len(values) <= MAX_BUCKETS:
-    return {f"{v:g}": _group(known, "difficulty")[v] for v in values}
+    return {f"{value:g}": by_value[value] for value in values}
   edges = np.quantile([r["difficulty"] for r in known], (0, 0.25, 0.5, 0.75, 1))
   quartile = np.searchsorted(edges[1:-1], [r["difficulty"] for r in known])
   buckets = defaultdict(list)
@@ -252,11 +246,11 @@ def _by_difficulty(
 
 
 def _group(
-  records: Iterable[Mapping[str, Any]], key: str
-) -> dict[Any, list[Mapping[str, Any]]]:
+  items: Iterable[Item], key: Callable[[Item], Any]
+) -> dict[Any, list[Item]]:
   groups = defaultdict(list)
-  for record in records:
-    groups[record[key]].append(record)
+  for item in items:
+    groups[key(item)].append(item)
   return groups
 
 

@@ -1,15 +1,10 @@
 """The policy on one fixed held-out set, during a run."""
 
-from collections.abc import Sequence
-import zlib
-
 import jax
 from ml_collections import ConfigDict
-import numpy as np
 
-from jaxrl_entropy.evaluation import evaluate, summarise
+from jaxrl_entropy.evaluation import evaluate, generator, summarise
 from jaxrl_entropy.rewards.verify import RewardPool
-from jaxrl_entropy.sampling.request import Completion, Request
 from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training import multihost
 from jaxrl_entropy.training.build import Policy
@@ -32,31 +27,17 @@ def evaluate_held_out(
   settings, task = config.eval, policy.task
   count = min(settings.problems, task.size("test"))
 
-  def generate(
-    prompts: Sequence[Sequence[int]], samples: int, temperature: float
-  ) -> list[list[Completion]]:
-    requests = [
-      Request(
-        prompt=tuple(prompt),
-        n=samples,
-        max_tokens=config.rollout.max_response_length,
-        temperature=temperature,
-        stop_ids=(policy.tokenizer.eos_id,),
-        # A problem's random numbers depend on nothing but the problem.
-        seed=zlib.crc32(np.asarray(prompt, np.int32).tobytes()),
-      )
-      for prompt in prompts
-    ]
-    return sampler.generate(params, requests)
-
   mine = range(count)[jax.process_index() :: jax.process_count()]
   result = evaluate(
-    generate,
+    generator(
+      sampler, params, policy.tokenizer, config.rollout.max_response_length
+    ),
     policy.tokenizer,
     [task.problem("test", i) for i in mine],
     pool.score,
     samples=settings.samples,
     temperature=settings.temperature,
+    source_temperatures=settings.source_temperatures,
     greedy=settings.greedy,
   )
   parts = multihost.share(result.records)
