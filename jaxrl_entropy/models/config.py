@@ -144,8 +144,10 @@ _SMOL = {"vocab_size": 49152, "rope": Rope(1e5), "max_length": 8192}
 
 PRESETS: dict[str, TransformerConfig] = {
   # hidden, MLP, layers, heads, key-value heads, head size, tied
+  "pico": _sized(32, 88, 2, 2, 2, 16, True, vocab_size=64, max_length=512),
   "nano": _sized(64, 176, 3, 4, 4, 16, True, vocab_size=64, max_length=512),
   "tiny": _sized(128, 352, 3, 4, 2, 32, True, vocab_size=64, max_length=512),
+  "mini": _sized(192, 528, 4, 6, 6, 32, True, vocab_size=64, max_length=512),
   "smollm2-135m": _sized(576, 1536, 30, 9, 3, 64, True, norm_eps=1e-5, **_SMOL),
   "qwen2.5-0.5b": _qwen2_small(896, 4864, 24, 14, 2, 64),
   "qwen2.5-1.5b": _qwen2_small(1536, 8960, 28, 12, 2),
