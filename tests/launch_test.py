@@ -309,3 +309,23 @@ def test_scripts_are_clean_and_executable():
     for script in scripts
     if script.name not in sourced
   )
+
+
+@pytest.mark.slow
+def test_quickstart_reports_and_says_what_is_there(tmp_path):
+  short = ("steps=2", "pretrain.steps=20", "eval.problems=16")
+  flags = [f"--config.{setting}" for setting in short]
+
+  def quickstart():
+    return subprocess.run(
+      (ROOT / "launch" / "quickstart.sh", *flags),
+      env=os.environ | {"WORKDIR": str(tmp_path / "study")},
+      capture_output=True,
+      text=True,
+      check=True,
+    ).stdout
+
+  page = tmp_path / "study" / "report" / "report.html"
+  assert f"report: {page}" in quickstart()
+  assert page.is_file()
+  assert quickstart().count("already done") == 3

@@ -1,0 +1,89 @@
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from jaxrl_entropy import distributed
+from jaxrl_entropy.errors import UserError
+from tests import devices
+
+EXPLICIT = {
+  "JAX_COORDINATOR_ADDRESS": "host:1234",
+  "JAX_NUM_PROCESSES": "4",
+  "JAX_PROCESS_ID": "2",
+}
+
+
+@pytest.mark.parametrize(
+  ("environment", "settings"),
+  [
+    ({}, None),
+    (
+      EXPLICIT,
+      {
+        "coordinator_address": "host:1234",
+        "num_processes": 4,
+        "process_id": 2,
+      },
+    ),
+    ({"SLURM_JOB_ID": "1", "SLURM_STEP_NUM_TASKS": "8"}, {}),
+    ({"SLURM_JOB_ID": "1", "SLURM_STEP_NUM_TASKS": "1"}, None),
+    ({"SLURM_JOB_ID": "1", "SLURM_NTASKS": "8"}, None),
+    ({"TPU_WORKER_HOSTNAMES": "a,b"}, {}),
+    ({"TPU_WORKER_HOSTNAMES": "localhost"}, None),
+    ({"JAXRL_TPU_POD": "1"}, {}),
+  ],
+)
+def test_the_environment_decides(monkeypatch, environment, settings):
+  calls = []
+  monkeypatch.setattr(distributed.os, "environ", environment)
+  monkeypatch.setattr(
+    distributed.jax.distributed, "initialize", lambda **s: calls.append(s)
+  )
+  distributed.start()
+  assert calls == ([] if settings is None else [settings])
+
+
+@pytest.mark.parametrize("name", ["JAX_NUM_PROCESSES", "JAX_PROCESS_ID"])
+@pytest.mark.parametrize("value", [None, "two"])
+def test_incomplete_settings_are_named(monkeypatch, name, value):
+  environment = {k: v for k, v in EXPLICIT.items() if k != name}
+  if value is not None:
+    environment[name] = value
+  monkeypatch.setattr(distributed.os, "environ", environment)
+  with pytest.raises(UserError, match="must be numbers"):
+    distributed.start()
+
+
+JOIN = """
+import jax
+from jaxrl_entropy import distributed
+distributed.start()
+from jax.experimental import multihost_utils
+import numpy as np
+ids = multihost_utils.process_allgather(np.int32(jax.process_index()))
+print(jax.process_count(), jax.device_count(), sorted(ids.tolist()))
+"""
+
+
+def test_two_processes_find_each_other():
+  with socket.socket() as probe:
+    probe.bind(("localhost", 0))
+    port = probe.getsockname()[1]
+  processes = [
+    subprocess.Popen(
+      (sys.executable, "-c", JOIN),
+      env=devices.environment(devices=2)
+      | {
+        "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
+        "JAX_NUM_PROCESSES": "2",
+        "JAX_PROCESS_ID": str(index),
+      },
+      stdout=subprocess.PIPE,
+      text=True,
+    )
+    for index in range(2)
+  ]
+  printed = [process.communicate(timeout=120)[0] for process in processes]
+  assert [text.splitlines()[-1] for text in printed] == ["2 4 [0, 1]"] * 2
