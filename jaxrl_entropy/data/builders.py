@@ -1,6 +1,7 @@
 """TensorFlow Datasets without TensorFlow: array_record files of problems."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 import json
 import math
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from jaxrl_entropy.data.problems import Demonstration, Problem, Task
+from jaxrl_entropy.data.listed import Listed
+from jaxrl_entropy.data.problems import Problem, Task
 from jaxrl_entropy.data.prompts import BOXED
 from jaxrl_entropy.data.rows import to_problem
 
 FORMAT = "array_record"
+_SPLITS = ("train", "test")
 _TEXTS = ("id", "prompt", "answer", "source", "verifier", "tests", "extra")
 
 
@@ -53,9 +56,6 @@ class Problems(tfds.core.GeneratorBasedBuilder):
       yield index, _row(self._task.problem(split, index))
 
 
-_SPLITS = ("train", "test")
-
-
 def build(task: Task, data_dir: str | Path) -> Path:
   """Writes a task's problems below `data_dir`; the folder that `Tfds` reads."""
   builder = Problems(task=task, data_dir=str(data_dir))
@@ -63,7 +63,7 @@ def build(task: Task, data_dir: str | Path) -> Path:
   return Path(builder.data_dir)
 
 
-class Tfds:
+class Tfds(Listed):
   """A task of problems that TFDS has prepared on this machine.
 
   Args:
@@ -74,8 +74,6 @@ class Tfds:
     verifier: of their problems.
   """
 
-  tokenizer = None
-
   def __init__(
     self,
     name: str,
@@ -83,31 +81,46 @@ class Tfds:
     instruction: str = BOXED,
     verifier: str = "math",
   ):
-    self._settings = {"instruction": instruction, "verifier": verifier}
-    self._name = name
+    settings = {"instruction": instruction, "verifier": verifier}
+    read = partial(_question, name, settings) if name else _problem
     builder = _builder(name, data_dir)
-    self._rows = {split: builder.as_data_source(split) for split in _SPLITS}
-
-  def size(self, split: str) -> int:
-    return len(self._rows[split])
-
-  def problem(self, split: str, index: int) -> Problem:
-    row = {k: _text(v) for k, v in self._rows[split][index].items()}
-    if not self._name:
-      return _problem(row)
-    answer = row.get("short_answer") or row["answer"]
-    return to_problem(
-      {"question": row["question"], "answer": _final(answer)},
-      source=self._name.partition("/")[0],
-      place=f"{self._name}/{split}/{index}",
-      **self._settings,
+    super().__init__(
+      {
+        split: _Rows(builder.as_data_source(split), partial(read, split))
+        for split in _SPLITS
+      }
     )
 
-  def demonstrations(
-    self, rng: np.random.Generator, count: int, wrong_share: float
-  ) -> list[Demonstration]:
-    del rng, count, wrong_share
-    raise ValueError("TFDS has no demonstrations: set pretrain.steps to 0")
+
+class _Rows(Sequence[Problem]):
+  """Rows of a data source, read when they are asked for."""
+
+  def __init__(self, rows: Any, read: Callable[[int, dict], Problem]):
+    self._rows, self._read = rows, read
+
+  def __len__(self) -> int:
+    return len(self._rows)
+
+  def __getitem__(self, index):
+    row = {name: _text(value) for name, value in self._rows[index].items()}
+    return self._read(index, row)
+
+
+def _question(
+  name: str,
+  settings: dict[str, str],
+  split: str,
+  index: int,
+  row: Mapping[str, Any],
+) -> Problem:
+  """A row of TFDS's own builders."""
+  answer = row.get("short_answer") or row["answer"]
+  return to_problem(
+    {"question": row["question"], "answer": _final(answer)},
+    source=name.partition("/")[0],
+    place=f"{name}/{split}/{index}",
+    **settings,
+  )
 
 
 def _builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
@@ -143,7 +156,9 @@ def _row(problem: Problem) -> dict[str, Any]:
   }
 
 
-def _problem(row: Mapping[str, Any]) -> Problem:
+def _problem(split: str, index: int, row: Mapping[str, Any]) -> Problem:
+  """A row that `build` wrote."""
+  del split, index
   hardness = float(row["difficulty"])
   plain = {name: row[name] for name in _TEXTS[:5]}
   return Problem(

@@ -8,11 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 import warnings
-import zlib
 
-import numpy as np
-
-from jaxrl_entropy.data.problems import Demonstration, Problem
+from jaxrl_entropy.data.listed import Listed, hold_out
+from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.data.prompts import BOXED
 from jaxrl_entropy.data.rows import to_problem
 
@@ -32,7 +30,7 @@ class Read:
   bad: list[str]
 
 
-class Files:
+class Files(Listed):
   """A task of problems in files.
 
   Args:
@@ -45,8 +43,6 @@ class Files:
     verifier: of problems without test cases.
     max_bad: share of bad rows above which the run stops.
   """
-
-  tokenizer = None
 
   def __init__(
     self,
@@ -63,21 +59,9 @@ class Files:
 
     problems = read(path) if path else []
     if test_path:
-      self._splits = {"train": problems, "test": read(test_path)}
+      super().__init__({"train": problems, "test": read(test_path)})
     else:
-      self._splits = hold_out(problems, test_size)
-
-  def size(self, split: str) -> int:
-    return len(self._splits[split])
-
-  def problem(self, split: str, index: int) -> Problem:
-    return self._splits[split][index]
-
-  def demonstrations(
-    self, rng: np.random.Generator, count: int, wrong_share: float
-  ) -> list[Demonstration]:
-    del rng, count, wrong_share
-    raise ValueError("files have no demonstrations: set pretrain.steps to 0")
+      super().__init__(hold_out(problems, test_size))
 
 
 def expand(where: str) -> list[Path]:
@@ -129,19 +113,6 @@ def checked(read: Read, max_bad: float) -> list[Problem]:
   if not read.problems:
     raise ValueError("the files hold no problems")
   return read.problems
-
-
-def hold_out(
-  problems: Sequence[Problem], test_size: int
-) -> dict[str, list[Problem]]:
-  """The problems in two splits; the choice depends on nothing but prompts."""
-  order = sorted(problems, key=lambda p: zlib.crc32(p.prompt.encode()))
-  count = min(test_size, len(order) // 2)
-  chosen = {problem.prompt for problem in order[:count]}
-  return {
-    "train": [p for p in problems if p.prompt not in chosen],
-    "test": [p for p in problems if p.prompt in chosen],
-  }
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Callable[[], Any]]]:

@@ -6,8 +6,27 @@ from typing import Any
 import grain
 import numpy as np
 
-from jaxrl_entropy.data.problems import Demonstration, Problem, resolve
+from jaxrl_entropy.data.listed import fit
+from jaxrl_entropy.data.problems import Demonstration, Problem, Task, resolve
 from jaxrl_entropy.data.sources import source
+from jaxrl_entropy.data.tokenizers import Tokenizer
+
+
+def mixture(
+  parts: Sequence[Mapping[str, Any]], test: int = 256, seed: int = 0
+) -> "Mixture":
+  """A mixture by the names of its tasks.
+
+  Args:
+    parts: for each task `name`, `args` and `weight` (default 1).
+    test: test problems of each task, as far as it has them.
+    seed: of the order.
+  """
+  if not parts:
+    raise ValueError("a mixture needs parts")
+  tasks = [resolve(part["name"], part.get("args")) for part in parts]
+  weights = [float(part.get("weight", 1)) for part in parts]
+  return Mixture(tasks, weights, test, seed)
 
 
 class Mixture:
@@ -15,24 +34,18 @@ class Mixture:
 
   Every task is shuffled and repeated on its own, so that a small one does not
   run out before a large one.
-
-  Args:
-    parts: for each task `name`, `args` and `weight` (default 1).
-    test: problems of each task in the test split, as far as it has them.
-    seed: of the order.
   """
 
   shuffled = True
 
   def __init__(
-    self, parts: Sequence[Mapping[str, Any]], test: int = 256, seed: int = 0
+    self, tasks: Sequence[Task], weights: list[float], test: int, seed: int
   ):
-    if not parts:
-      raise ValueError("a mixture needs parts")
-    tasks = [resolve(part["name"], part.get("args")) for part in parts]
     self.tokenizer = tasks[0].tokenizer
-    if any(task.tokenizer is not self.tokenizer for task in tasks):
+    if len(tasks) > 1 and any(task.tokenizer for task in tasks):
       raise ValueError("only tasks whose prompts are text can be mixed")
+    self._tasks, self._weights = tasks, weights
+    self._held_out, self._seed = test, seed
     self._test = [
       (task, i) for task in tasks for i in range(min(test, task.size("test")))
     ]
@@ -41,8 +54,13 @@ class Mixture:
         source(task, "train").seed(seed + i).shuffle().repeat()
         for i, task in enumerate(tasks)
       ],
-      weights=[float(part.get("weight", 1)) for part in parts],
+      weights=weights,
     )
+
+  def within(self, tokenizer: Tokenizer, limit: int) -> "Mixture":
+    """The mixture of the tasks without their too long prompts."""
+    tasks = [fit(task, tokenizer, limit) for task in self._tasks]
+    return Mixture(tasks, self._weights, self._held_out, self._seed)
 
   def size(self, split: str) -> int:
     return len(self._test) if split == "test" else 2**31 - 1

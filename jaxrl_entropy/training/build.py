@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from jaxrl_entropy import gguf, sharding
-from jaxrl_entropy.data import problems, tokenizers
+from jaxrl_entropy.data import listed, problems, tokenizers
 from jaxrl_entropy.data.problems import Problem, Task
 from jaxrl_entropy.data.tokenizers import Tokenizer
 from jaxrl_entropy.errors import UserError
@@ -58,6 +58,7 @@ def build_policy(config: ConfigDict) -> Policy:
   mesh = sharding.make_mesh(**config.mesh)
   task = problems.resolve(config.task.name, config.task.args)
   tokenizer = build_tokenizer(config.model, task)
+  task = listed.fit(task, tokenizer, config.rollout.max_prompt_length)
   model, params = build_model(config, tokenizer, mesh)
   params = with_adapters(params, config, mesh)
   if tokenizer.vocab_size > model.vocab_size:
