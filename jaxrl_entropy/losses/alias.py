@@ -329,7 +329,6 @@ def resolve(name: str, args: Mapping[str, Any] | None = None) -> Objective:
   """
   method, args = _method(name), dict(args or {})
   try:
-    inspect.signature(method).bind(**args)
     return method(**args)
   except TypeError as error:
     raise ValueError(
