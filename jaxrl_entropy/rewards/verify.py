@@ -109,16 +109,20 @@ class RewardPool:
     return verdicts
 
   def metrics(self) -> dict[str, float]:
-    """Since the last call: responses a second, and counts of what went wrong.
+    """Since the last call, by the names of the metrics file.
 
-    `cached` are answered from memory, `errors` could not be judged, and
-    `timeouts` are those of them that took too long.
+    `reward/errors` responses could not be judged, of which `reward/timeouts`
+    took too long; `throughput/rewards_cached` were answered from memory.
     """
     rate = self._counts["items"] / self._seconds if self._seconds else 0.0
-    names = ("cached", "errors", "timeouts")
-    counts = {name: float(self._counts[name]) for name in names}
+    metrics = {
+      "reward/errors": float(self._counts["errors"]),
+      "reward/timeouts": float(self._counts["timeouts"]),
+      "throughput/rewards_per_s": rate,
+      "throughput/rewards_cached": float(self._counts["cached"]),
+    }
     self._seconds, self._counts = 0.0, Counter()
-    return {"per_second": rate, **counts}
+    return metrics
 
   def _judge_all(self, items: Collection[Item]) -> Iterable[Verdict]:
     inline = all(problem.verifier in INLINE for problem, _ in items)

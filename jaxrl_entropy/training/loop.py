@@ -174,6 +174,7 @@ class _Run:
     seconds = sum(watch.seconds.values())
     record |= {f"throughput/{k}_s": v for k, v in watch.seconds.items()}
     record["throughput/tokens_per_s"] = rollout.tokens / seconds
+    record |= self._pool.metrics()
     return state, record
 
   def _save(self, records: int, state: TrainState, log: RunLog) -> None:
