@@ -15,7 +15,7 @@ new processes, signals or sockets.
 """
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -179,7 +179,7 @@ def launch(
   limits: Limits,
   streams: tuple[int, int, int],
   pass_fds: tuple[int, ...] = (),
-  imports: Mapping[str, str] | None = None,
+  imports: Iterable[tuple[str, str]] = (),
 ) -> Iterator[subprocess.Popen]:
   """A sandboxed process; it and all it started are gone when the block ends.
 
@@ -190,15 +190,15 @@ def launch(
     limits: that `confine` sets.
     streams: standard input, output and error, as `subprocess` takes them.
     pass_fds: other descriptors that it inherits, with the same numbers.
-    imports: folders to import from, and what of each it may read.
+    imports: pairs of a folder to import from, and what there it may read.
   """
-  imports = {str(_PACKAGE.parent): str(_PACKAGE), **(imports or {})}
+  imports = [(str(_PACKAGE.parent), str(_PACKAGE)), *imports]
   folder_size = 4 * limits.output
-  readable = [*_SYSTEM, sys.base_prefix, *imports.values()]
+  readable = [*_SYSTEM, sys.base_prefix, *(code for _, code in imports)]
   full = {
     **request,
     "module": f"jaxrl_entropy.rewards.{module}",
-    "path": list(imports),
+    "path": list(dict.fromkeys(folder for folder, _ in imports)),
     "readable": readable,
     "private_folder": folder_size if level == "namespaces" else 0,
     "landlock": level != "bubblewrap" and confine.landlock_version() > 0,

@@ -143,12 +143,17 @@ class RewardPool:
       reward = _load(here)(problem, response)
       if reward is not None:
         return reward, None
+    path = SANDBOXED.get(name, name)
+    if name != PROGRAM and ":" not in path:
+      names = ", ".join([*INLINE, *SANDBOXED, PROGRAM])
+      raise ValueError(
+        f"problem {problem.id!r}: unknown name of a verifier {name!r}: choose "
+        f"one of {names}, or give an import path"
+      )
     level = choose(self._sandbox)
     if name == PROGRAM:
       return code.verify(problem, response, level, self._timeout)
-    return self._worker(level, SANDBOXED.get(name, name)).score(
-      problem, response
-    )
+    return self._worker(level, path).score(problem, response)
 
   def _worker(self, level: str, verifier: str) -> Worker:
     """This thread's worker for a verifier."""

@@ -88,7 +88,7 @@ class Worker:
     return server
 
 
-def _imports(verifier: str) -> dict[str, str]:
+def _imports(verifier: str) -> list[tuple[str, str]]:
   """Where the verifier's module and installed packages are imported from."""
   site = sysconfig.get_paths()["purelib"]
   top = verifier.partition(":")[0].partition(".")[0]
@@ -97,7 +97,7 @@ def _imports(verifier: str) -> dict[str, str]:
     raise ValueError(f"verifier {verifier!r}: there is no module {top!r}")
   origin = Path(spec.origin)
   code = origin.parent if origin.name == "__init__.py" else origin
-  return {str(code.parent): str(code), site: site}
+  return [(str(code.parent), str(code)), (site, site)]
 
 
 def _write(server: subprocess.Popen, data: bytes) -> None:

@@ -1,0 +1,136 @@
+"""The pool: order, caching, metrics, and items that break their verifier."""
+
+import os
+import time
+
+import pytest
+
+from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.rewards import sandbox
+from jaxrl_entropy.rewards.verify import RewardPool
+
+HERE = "tests.rewards.verify_test"
+
+
+def length(problem, response):
+  """A user's own verifier."""
+  if response == "die":
+    os._exit(1)
+  if response == "hang":
+    time.sleep(1000)
+  if response == "raise":
+    raise RuntimeError("broken\nverifier")
+  return len(response) / float(problem.answer)
+
+
+def item(response, answer="4", verifier=f"{HERE}:length"):
+  return Problem("1", "p", answer, "test", verifier), response
+
+
+def boxed(response, answer="7"):
+  return item(response, answer, "math")
+
+
+needs_sandbox = pytest.mark.skipif(
+  all(map(sandbox.failure, sandbox.LEVELS[:2])), reason="no safe sandbox here"
+)
+
+
+@needs_sandbox
+def test_one_bad_item_costs_its_own_reward_only():
+  responses = ["ab", "die", "abcd", "hang", "raise", "a"]
+  with RewardPool(workers=2, timeout=3) as pool:
+    verdicts = pool.score([item(r) for r in responses])
+    again = pool.score([item("ab")])
+  assert [v.reward for v in verdicts] == [0.5, 0, 1, 0, 0, 0.25]
+  assert [v.correct for v in verdicts] == [0, 0, 1, 0, 0, 0]
+  assert verdicts[1].error == "the verifier died"
+  assert verdicts[3].error == "timeout"
+  assert verdicts[4].error == "RuntimeError: broken\nverifier"
+  assert again[0].reward == 0.5
+
+
+@needs_sandbox
+def test_metrics_count_errors_and_the_cache():
+  with RewardPool(timeout=3) as pool:
+    pool.score([item("ab"), item("ab"), item("die"), item("hang")])
+    pool.score([item("ab"), item("die")])
+    metrics = pool.metrics()
+    assert pool.metrics()["reward/errors"] == 0
+  # A failure is tried again: it may have been the machine's.
+  assert metrics["throughput/rewards_cached"] == 2
+  assert metrics["reward/errors"] == 3
+  assert metrics["reward/timeouts"] == 1
+  assert metrics["throughput/rewards_per_s"] > 0
+
+
+def test_procedural_problems_need_no_sandbox(monkeypatch):
+  monkeypatch.setattr(sandbox, "failure", lambda level: "not here")
+  problem = Problem("1", "3 7 12 9 =", "9", "countdown", "countdown")
+  with RewardPool() as pool:
+    verdicts = pool.score(
+      [
+        (problem, "7 x 3 21 21 - 12 9"),
+        (problem, "7 x 3 21 21 - 12 8"),
+      ]
+    )
+  assert [v.reward for v in verdicts] == [1, 0]
+
+
+def test_plain_answers_need_no_sandbox(monkeypatch):
+  monkeypatch.setattr(sandbox, "failure", lambda level: "not here")
+  with RewardPool() as pool:
+    verdicts = pool.score([boxed("\\boxed{7.0}"), boxed("7"), boxed("")])
+    assert [v.reward for v in verdicts] == [1, 0, 0]
+    with pytest.raises(sandbox.SandboxError, match="jaxrl-entropy doctor"):
+      pool.score([boxed("\\boxed{\\sqrt{3}+x}", "x+\\sqrt{3}")])
+
+
+def test_the_weakest_level_is_refused_unless_asked_for(monkeypatch):
+  monkeypatch.setattr(
+    sandbox, "failure", lambda level: None if level == "rlimits" else "no"
+  )
+  with pytest.raises(sandbox.SandboxError, match="rlimits"):
+    sandbox.choose("auto")
+  assert sandbox.choose("rlimits") == "rlimits"
+  with pytest.raises(sandbox.SandboxError, match="does not work"):
+    sandbox.choose("bubblewrap")
+  with pytest.raises(sandbox.SandboxError, match="choose auto"):
+    sandbox.choose("strong")
+
+
+def test_the_next_level_takes_over(monkeypatch):
+  monkeypatch.setattr(
+    sandbox, "failure", lambda level: "no" if level == "bubblewrap" else None
+  )
+  assert sandbox.choose("auto") == "namespaces"
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+  ("verifier", "reason"),
+  [
+    ("nonesuch", "unknown name"),
+    ("no_such_module:f", "there is no module"),
+    (f"{HERE}:nonesuch", "does not start"),
+  ],
+)
+def test_an_unknown_verifier_is_reported(verifier, reason):
+  with (
+    RewardPool() as pool,
+    pytest.raises((ValueError, sandbox.SandboxError), match=reason),
+  ):
+    pool.score([item("a", verifier=verifier)])
+
+
+@needs_sandbox
+def test_algebra_is_scored_after_a_death(monkeypatch):
+  with RewardPool(timeout=10) as pool:
+    good = boxed("\\boxed{x + \\sqrt{3}}", "\\sqrt{3}+x")
+    assert pool.score([good])[0].correct
+    (worker,) = pool._workers
+    worker._server.kill()
+    other = boxed("\\boxed{x - \\sqrt{3}}", "-\\sqrt{3}+x")
+    (lost,) = pool.score([other])
+    assert "died" in lost.error
+    assert pool.score([other])[0].correct
