@@ -110,5 +110,5 @@ def load_tokenizer(path: str | Path) -> TextTokenizer:
     return TextTokenizer(
       AutoTokenizer.from_pretrained(str(path), local_files_only=True)
     )
-  except (OSError, KeyError) as error:
+  except (OSError, KeyError, ValueError) as error:
     raise ValueError(f"cannot load a tokenizer from {path}: {error}") from error

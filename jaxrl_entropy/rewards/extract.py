@@ -2,7 +2,7 @@
 
 import re
 
-_BOX_TOKEN = re.compile(r"(\\f?boxed\s*\{)|\\.|[{}]", re.DOTALL)
+_BOX_TOKEN = re.compile(r"(\\(?:boxed|fbox)\s*\{)|\\.|[{}]", re.DOTALL)
 _FENCE = "```"
 _PYTHON = ("", "python", "python3", "py")
 

@@ -1,10 +1,13 @@
 """Equality of answers: the table of tests/files/answers.txt."""
 
+from fractions import Fraction
 from pathlib import Path
 
+from hypothesis import given, settings, strategies as st
 import pytest
 
 from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.rewards import math_answer
 from jaxrl_entropy.rewards.maths import compare, symbolic
 
 TABLE = Path(__file__).parents[1] / "files" / "answers.txt"
@@ -36,3 +39,54 @@ def test_the_table_is_large_and_has_both_kinds():
   assert relations.count(UNEQUAL) >= 60
   assert relations.count(EQUAL) >= 60
   assert relations.count(MISSED) <= 0.1 * len(relations)
+
+
+def score(gold, response, prompt=""):
+  return math_answer.reward(problem(gold, prompt), response, symbolic.equal)
+
+
+def test_only_the_last_complete_box_counts():
+  assert score("7", r"\boxed{7}") == 1
+  assert score("7", r"\boxed{7}, or rather \boxed{8}") == 0
+  assert score("7", r"\boxed{7}, or rather \boxed{8") == 1
+  assert score("7", "The answer is 7.") == 0
+  assert score(r"\boxed{7}", r"\boxed{7}") == 1
+
+
+def test_a_formula_of_the_question_is_no_answer():
+  prompt = "Factor $x^2 - 1$."
+  assert score("(x-1)(x+1)", r"\boxed{x^2-1}", prompt) == 0
+  assert score("(x-1)(x+1)", r"\boxed{(x+1)(x-1)}", prompt) == 1
+  assert score("(x-1)(x+1)", r"\boxed{x^2-1}") == 1
+  # Numbers in the question may well be its answer.
+  assert score(r"\frac{1}{2}", r"\boxed{1/2}", "Is it 1/2 or 1/3?") == 1
+
+
+def test_plain_answers_are_decided_at_once_and_alike():
+  for gold, answer, _ in rows():
+    response = f"\\boxed{{{answer}}}"
+    decided = math_answer.decide(problem(gold), response)
+    if decided is not None:
+      assert decided == score(gold, response), (gold, answer)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+  st.text(alphabet="0123456789.,+-*/^_(){}[]\\ xfrac|=<>%'\"", max_size=40)
+)
+def test_noise_never_raises(text):
+  math_answer.decide(problem("7"), f"\\boxed{{{text}}}")
+  math_answer.decide(problem(text), "\\boxed{7}")
+
+
+@given(st.integers(-999, 999), st.integers(1, 999), st.integers(1, 9))
+def test_every_spelling_of_a_fraction_is_equal(above, below, factor):
+  gold = f"\\frac{{{above}}}{{{below}}}"
+  same = Fraction(above, below)
+  spelled = f"{above * factor}/{below * factor}"
+  assert decide(gold, spelled) == (same.denominator > 1)
+  assert decide(gold, f"\\frac{{{above + 1}}}{{{below}}}") == 0
+
+
+def decide(gold, answer):
+  return math_answer.decide(problem(gold), f"\\boxed{{{answer}}}")

@@ -1,0 +1,53 @@
+"""TFDS without TensorFlow."""
+
+import sys
+
+import pytest
+
+from jaxrl_entropy.data import builders
+from jaxrl_entropy.data.listed import Listed
+from jaxrl_entropy.data.problems import Problem
+
+
+def problems(count):
+  return [
+    Problem(
+      f"id{i}", f"What? é{i}", str(i), "mine", "code", None if i else 2.5,
+      tests=({"stdin": str(i), "stdout": "1"},), extra={"scoring": "all"},
+    )
+    for i in range(count)
+  ]  # fmt: skip
+
+
+def test_problems_survive_a_build(tmp_path):
+  train = problems(40)
+  folder = builders.build(Listed({"train": train, "test": train[:3]}), tmp_path)
+  task = builders.Tfds("", str(folder))
+  assert (task.size("train"), task.size("test")) == (40, 3)
+  assert [task.problem("train", i) for i in range(40)] == train
+  assert list(folder.glob("*array_record*"))
+  assert "tensorflow" not in sys.modules
+
+
+def test_what_is_not_prepared_is_named(tmp_path):
+  with pytest.raises(ValueError, match="tfds build gsm8k"):
+    builders.Tfds("gsm8k", str(tmp_path))
+  with pytest.raises(ValueError, match="nonesuch"):
+    builders.Tfds("nonesuch", str(tmp_path))
+  with pytest.raises(ValueError, match=str(tmp_path)):
+    builders.Tfds("", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+  "row",
+  [
+    {"question": "Q", "answer": "6 * 7 = 42\n#### 42", "short_answer": "42"},
+    {"question": "Q", "answer": "so\n#### 42"},
+    {"question": "Q", "answer": "42"},
+  ],
+)
+def test_rows_of_gsm8k_and_of_the_mathematics_dataset(row):
+  settings = {"instruction": "", "verifier": "math"}
+  problem = builders._question("gsm8k", settings, "test", 3, row)
+  assert (problem.prompt, problem.answer) == ("Q", "42")
+  assert (problem.source, problem.id) == ("gsm8k", "gsm8k/test/3")
