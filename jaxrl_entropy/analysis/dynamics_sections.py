@@ -171,17 +171,17 @@ def let_through(study: studies.Study) -> Section | None:
   lines = section.curves(study, key)
   rows: list[Row] = []
   for label, members in study.variants.items():
-    extra = _mean(members, key)
-    if np.isfinite(extra):
+    found = _mean(members, key)
+    if np.isfinite(found):
       usual = _mean(members, "cov/filtered_mean")
-      rows.append((label, extra, usual, _mean(members, "extra/share")))
+      rows.append((label, found, usual, _mean(members, "extra/share")))
   if not rows:
     return None
-  label, extra, usual, share = rows[0]
+  first, extra, everywhere, share = rows[0]
   sentence = (
-    f"The tokens that {label} lets through and a symmetric clip stops "
+    f"The tokens that {first} lets through and a symmetric clip stops "
     f"({share:.2%} of all) had a mean covariance of {extra:.3g}, against "
-    f"{usual:.3g} over all tokens of the same groups."
+    f"{everywhere:.3g} over all tokens of the same groups."
   )
   columns = ("method", "extra tokens", "all tokens", "share")
   return Section(

@@ -73,13 +73,14 @@ class Objective:
   def needs(self) -> frozenset[str]:
     """The optional fields of a `TokenBatch` that the transforms read."""
     seen: set[str] = set()
-    grid = jax.ShapeDtypeStruct((2, 4), jnp.float32)
-    numbers = jax.ShapeDtypeStruct((2, 4), jnp.int32)
+    grid: Any = jax.ShapeDtypeStruct((2, 4), jnp.float32)
+    numbers: Any = jax.ShapeDtypeStruct((2, 4), jnp.int32)
+    mask: Any = jax.ShapeDtypeStruct((2, 4), jnp.bool_)
     batch = TokenBatch(
       logp=grid,
       old_logp=grid,
       advantages=grid,
-      mask=jax.ShapeDtypeStruct((2, 4), jnp.bool_),
+      mask=mask,
       response=numbers,
       position=numbers,
       num_responses=2,

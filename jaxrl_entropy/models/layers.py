@@ -60,8 +60,8 @@ class Linear(nn.Module):
       x.dtype
     )
     if self.has_variable("params", "scale"):
-      scale = self.get_variable("params", "scale").astype(y.dtype)
-      y = y * jnp.broadcast_to(scale, y.shape)
+      scale: jax.Array = self.get_variable("params", "scale")
+      y = y * jnp.broadcast_to(scale.astype(y.dtype), y.shape)
     if self.has_variable("params", "lora_a"):
       a: jax.Array = self.get_variable("params", "lora_a")
       b: jax.Array = self.get_variable("params", "lora_b")

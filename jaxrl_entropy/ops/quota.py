@@ -63,8 +63,8 @@ def floor_share(
     count: number of tokens, below 2^32 (2^24 for a traced ratio).
   """
   if not isinstance(ratio, (int, float)):
-    product = jnp.floor(ratio * count.astype(jnp.float32))
-    return jnp.minimum(jnp.maximum(product, 0.0).astype(jnp.uint32), count)
+    share = jnp.floor(ratio * count.astype(jnp.float32))
+    return jnp.minimum(jnp.maximum(share, 0.0).astype(jnp.uint32), count)
   if not ratio >= 0:
     raise ValueError(f"a share of the tokens must be at least 0, not {ratio}")
   if ratio >= 1:

@@ -265,7 +265,7 @@ class Controllers:
   def _observe(
     self, control: Control, state: State, record: Mapping[str, Any]
   ) -> State:
-    if control.metric not in record:
+    if control.metric is None or control.metric not in record:
       return state
     measured = jnp.asarray(record[control.metric], jnp.float32)
     moved = control.observe(state, measured)

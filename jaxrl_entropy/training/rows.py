@@ -1,6 +1,7 @@
 """Responses on the host, and the rows that hold them on the mesh."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
@@ -34,8 +35,8 @@ def fill_rows(
   """
   shape = (rows, length)
   names = ("tokens", "positions", "segments", "response", "index")
-  out = {name: np.zeros(shape, np.int32) for name in names}
-  mask = np.zeros(shape, bool)
+  out: dict[str, Any] = {n: np.zeros(shape, np.int32) for n in names}
+  mask: Any = np.zeros(shape, bool)
   sequences = zip(prompts, responses, placement, strict=True)
   for i, (prompt, response, (row, start)) in enumerate(sequences):
     middle, end = start + len(prompt), start + len(prompt) + len(response)
