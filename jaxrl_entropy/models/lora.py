@@ -6,6 +6,7 @@ forward pass serve a model with and without them.
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+import zlib
 
 import jax
 import jax.numpy as jnp
@@ -104,7 +105,7 @@ def _adapter(
 ) -> dict[str, jax.Array]:
   """A with unit-variance outputs for unit-variance inputs, and B = 0."""
   layers, inputs, outputs = kernel.shape
-  module = sum(ord(letter) << (8 * (i % 4)) for i, letter in enumerate(path))
-  key = jax.random.fold_in(key, module % (1 << 31))
+  # Each module draws its own A.
+  key = jax.random.fold_in(key, zlib.crc32(path.encode()))
   a = jax.random.normal(key, (layers, inputs, rank)) * inputs**-0.5
   return {"lora_a": a, "lora_b": jnp.zeros((layers, rank, outputs))}

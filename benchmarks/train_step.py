@@ -1,0 +1,222 @@
+"""How fast is a training step, against torch with transformers?
+
+    python -m benchmarks.train_step --quick
+    python -m benchmarks.train_step --full --json train_step.json
+
+One GRPO update of SmolLM2-135M in float32 (log-probs and entropy of every
+token, loss, gradients, AdamW), the same rows for both. Padded rows have full
+length; ragged ones are on average a third full, which ours packs and the peer
+pads. The losses are compared before anything is timed.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+import tempfile
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from benchmarks import common
+from benchmarks.common import Result, seconds
+from jaxrl_entropy import losses, sharding
+from jaxrl_entropy.data import packing
+from jaxrl_entropy.models import convert, transformer
+from jaxrl_entropy.models.config import TransformerConfig, preset
+from jaxrl_entropy.training import rows as rows_lib
+from jaxrl_entropy.training.state import TrainState, init_state
+from jaxrl_entropy.training.step import Forward, Rows, make_update
+
+LENGTH, PROMPT = 192, 16
+# Near the log-prob of a random token, so that some ratios are clipped.
+OLD_LOGP = -10.8
+LEARNING_RATE = 1e-6
+OPTIMIZER = optax.adamw(LEARNING_RATE, weight_decay=0.0)
+MODEL = preset("smollm2-135m")
+MESH = sharding.make_mesh(devices=jax.devices()[:1])
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+  """A load: responses laid into rows, and the update that trains on them.
+
+  Attributes:
+    rows: responses.
+    micro_batches: slices of the batch.
+    ragged: lengths vary, a third of the longest on average.
+    packed: several responses share a row.
+  """
+
+  rows: int
+  micro_batches: int
+  ragged: bool = False
+  packed: bool = False
+  model: TransformerConfig = MODEL
+
+  def sequences(self) -> list[np.ndarray]:
+    """Token ids of each prompt with its response."""
+    rng = np.random.default_rng(0)
+    sizes = np.full(self.rows, LENGTH)
+    if self.ragged:
+      drawn = rng.lognormal(np.log(36), 0.7, self.rows).astype(int)
+      sizes = PROMPT + np.clip(drawn, 1, LENGTH - PROMPT)
+    return [rng.integers(self.model.vocab_size, size=size) for size in sizes]
+
+  def advantages(self) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=self.rows).astype(np.float32)
+
+  def layout(self) -> Rows:
+    """[rows, LENGTH] on the host."""
+    sequences = self.sequences()
+    place = rows_lib.one_per_row(self.rows)
+    if self.packed:
+      place = packing.first_fit([len(s) for s in sequences], LENGTH)
+    needed = 1 + max(row for row, _ in place)
+    rows = rows_lib.fill_rows(
+      [s[:PROMPT] for s in sequences],
+      [s[PROMPT:] for s in sequences],
+      place,
+      rows=-(-needed // self.micro_batches) * self.micro_batches,
+      length=LENGTH,
+    )
+    shape = (self.rows, LENGTH)
+    constant = np.full(shape, OLD_LOGP, np.float32)
+    spread = np.broadcast_to(self.advantages()[:, None], shape)
+    signals = {"advantages": spread, "old_logp": constant}
+    return rows_lib.with_signals(rows, signals)
+
+  def arrays(self) -> tuple[TrainState, Rows]:
+    """Random weights and the load, on the device."""
+    params = jax.jit(functools.partial(transformer.init, self.model))(
+      jax.random.key(0)
+    )
+    return init_state(params, OPTIMIZER, 0, MESH), jax.tree.map(
+      lambda x: jnp.asarray(x).reshape(self.micro_batches, -1, LENGTH),
+      self.layout(),
+    )
+
+  def shapes(self) -> tuple[Any, Any]:
+    """What `arrays` returns, without memory for it."""
+    return jax.eval_shape(self.arrays)
+
+  def update(self, forward: Forward) -> Any:
+    """The jitted update."""
+    return make_update(
+      lambda _: losses.resolve("grpo"),
+      OPTIMIZER,
+      forward,
+      None,
+      num_responses=self.rows,
+      max_length=LENGTH,
+    )
+
+
+class Ours:
+  """Updates by this package."""
+
+  def __init__(self, setup: Setup, forward: Forward):
+    self._state, self._rows = setup.arrays()
+    self._update = setup.update(forward)
+
+  def step(self) -> float:
+    """One update; the loss before it."""
+    self._state, metrics = self._update(self._state, self._rows)
+    return float(metrics["loss"].compute())
+
+
+class Torch:
+  """The same update by torch, on a model of `transformers`."""
+
+  def __init__(self, setup: Setup):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    params = setup.arrays()[0].params
+    with tempfile.TemporaryDirectory() as folder:
+      convert.save(folder, setup.model, params)
+      self._model = AutoModelForCausalLM.from_pretrained(folder)
+    self._torch = torch
+    self._optimizer = torch.optim.AdamW(
+      self._model.parameters(), lr=LEARNING_RATE, weight_decay=0.0
+    )
+    rows = dataclasses.replace(setup, packed=False).layout()
+    self._count = int(rows.mask.sum())
+    self._slices = [
+      [torch.as_tensor(x) for x in part]
+      for part in zip(
+        *(
+          np.split(x, setup.micro_batches)
+          for x in (
+            rows.tokens.astype(np.int64),
+            (rows.segments > 0).astype(np.int64),
+            rows.mask,
+            rows.signals["advantages"],
+          )
+        ),
+        strict=True,
+      )
+    ]
+
+  def step(self) -> float:
+    """One update; the loss before it."""
+    self._optimizer.zero_grad()
+    total = 0.0
+    for part in self._slices:
+      loss = self._loss(*part)
+      loss.backward()
+      total += loss.item()
+    self._optimizer.step()
+    return total
+
+  def _loss(self, tokens: Any, seen: Any, mask: Any, advantages: Any) -> Any:
+    torch = self._torch
+    logits = self._model(tokens, attention_mask=seen).logits[:, :-1]
+    logp = torch.log_softmax(logits, dim=-1)
+    # Computed and reported by trainers, as by ours.
+    entropy = -(logp.detach().exp() * logp.detach()).sum(-1)
+    assert bool(torch.isfinite(entropy).all())
+    picked = logp.gather(-1, tokens[:, 1:, None])[..., 0]
+    ratio = torch.exp(picked - OLD_LOGP)
+    advantages = advantages[:, 1:]
+    loss = torch.maximum(
+      -advantages * ratio, -advantages * ratio.clamp(0.8, 1.2)
+    )
+    return (loss * mask[:, 1:]).sum() / self._count
+
+
+def measure(setup: Setup, forward: Forward, rounds: int) -> list[Result]:
+  """Useful tokens a second of ours against the peer on one load."""
+  ours = Ours(setup, forward)
+  try:
+    peer = Torch(setup)
+  except ImportError:
+    common.skip("torch with transformers", "pip install torch transformers")
+    return []
+  np.testing.assert_allclose(ours.step(), peer.step(), rtol=2e-3)
+  tokens = sum(len(sequence) for sequence in setup.sequences())
+  turns: dict[str, Callable[[], float]] = {
+    "ours": lambda: tokens / seconds(ours.step),
+    "torch": lambda: tokens / seconds(peer.step),
+  }
+  kind = "ragged, packed" if setup.packed else "full rows"
+  case = f"{setup.rows} x {LENGTH} {kind} / {setup.micro_batches}"
+  return common.compare(
+    case, "train tok/s", common.alternate(turns, rounds), "ours"
+  )
+
+
+def main() -> None:
+  args = common.arguments(__doc__)
+  rounds = 3 if args.quick else 5
+  full = Setup(4, 1) if args.quick else Setup(32, 8)
+  ragged = Setup(12, 1, True, True) if args.quick else Setup(48, 4, True, True)
+  forward = Forward(full.model)
+  results = measure(full, forward, rounds) + measure(ragged, forward, rounds)
+  common.report("train_step", results, args.json)
+
+
+if __name__ == "__main__":
+  main()
