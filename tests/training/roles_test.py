@@ -14,6 +14,7 @@ from jaxrl_entropy.ops import implicit_reward as ops
 from jaxrl_entropy.training import critic, implicit_reward, loop, rows
 from jaxrl_entropy.training.step import Forward
 from jaxrl_entropy.types import token_batch_from_rows
+from tests import devices
 from tests.training import tiny_config
 
 MODEL = preset("nano", vocab_size=16)
@@ -50,16 +51,18 @@ def make_rows(signals):
   return jax.tree.map(lambda x: jnp.asarray(x)[None], laid)
 
 
-def trained(role, signals, updates=60):
+def trained(role, signals, updates=60, **sizes):
   """The role's metrics at each of some updates on one mini-batch."""
-  mesh = sharding.make_mesh(devices=jax.devices()[:1])
+  count = int(np.prod(list(sizes.values()), dtype=int))
+  mesh = sharding.make_mesh(**sizes, devices=jax.devices()[:count])
   params = transformer.init(MODEL, jax.random.key(0))
-  state = role.init(params, 0, mesh)
-  update = role.make_update(state, mesh, num_responses=8, max_length=4)
   batch, history = make_rows(signals), []
-  for _ in range(updates):
-    state, metrics = update(state, batch)
-    history.append({k: float(m.compute()) for k, m in metrics.items()})
+  with jax.set_mesh(mesh):
+    state = role.init(params, 0, mesh)
+    update = role.make_update(state, mesh, num_responses=8, max_length=4)
+    for _ in range(updates):
+      state, metrics = update(state, batch)
+      history.append({k: float(m.compute()) for k, m in metrics.items()})
   return history
 
 
@@ -67,13 +70,18 @@ def zeros(*names):
   return {name: np.zeros((8, 4), np.float32) for name in names}
 
 
-def test_critic_starts_at_zero_and_learns_its_returns():
-  returns = np.where(responses()[1][:, None], 1.0, -1.0) * np.ones((8, 4))
-  signals = zeros("old_values", "logp", "old_logp", "advantages")
+def critic_history(updates, **sizes):
   settings = config()
   settings.critic.clip = 10.0
+  returns = np.where(responses()[1][:, None], 1.0, -1.0) * np.ones((8, 4))
+  signals = zeros("old_values", "logp", "old_logp", "advantages")
+  signals["returns"] = returns.astype(np.float32)
   role = critic.critic(settings, Forward(MODEL))
-  history = trained(role, signals | {"returns": returns.astype(np.float32)})
+  return trained(role, signals, updates, **sizes)
+
+
+def test_critic_starts_at_zero_and_learns_its_returns():
+  history = critic_history(60)
   np.testing.assert_allclose(history[0]["critic/value/error"], 1.0, rtol=1e-5)
   # Before the 3 has come nothing tells the responses apart.
   assert history[-1]["critic/value/error"] < 0.7
@@ -93,20 +101,21 @@ def test_a_value_does_not_see_its_own_token():
   assert np.abs(after[:, 5] - before[:, 5]).max() > 1e-3
 
 
-def test_implicit_reward_learns_to_tell_right_from_wrong():
-  role = implicit_reward.implicit_reward(config(), Forward(MODEL))
+def reward_history(updates, **sizes):
   right = responses()[1].astype(np.float32)[:, None] * np.ones((8, 4))
   params = transformer.init(MODEL, jax.random.key(0))
-  batch = make_rows({})
-  logp = Forward(MODEL)(params, jax.tree.map(lambda x: x[0], batch)).logp
-  reference = rows.gather(
-    np.asarray(logp), jax.tree.map(lambda x: np.asarray(x[0]), batch), 8, 4
-  )
+  batch = jax.tree.map(lambda x: x[0], make_rows({}))
+  logp = np.asarray(Forward(MODEL)(params, batch).logp)
   signals = zeros("old_logp", "advantages") | {
-    "ref_logp": reference,
+    "ref_logp": rows.gather(logp, jax.tree.map(np.asarray, batch), 8, 4),
     "returns": right.astype(np.float32),
   }
-  history = trained(role, signals)
+  role = implicit_reward.implicit_reward(config(), Forward(MODEL))
+  return trained(role, signals, updates, **sizes)
+
+
+def test_implicit_reward_learns_to_tell_right_from_wrong():
+  history = reward_history(60)
   first, last = history[0], history[-1]
   # It starts as its reference: every score is 0.
   np.testing.assert_allclose(
@@ -114,6 +123,23 @@ def test_implicit_reward_learns_to_tell_right_from_wrong():
   )
   assert last["implicit_reward/loss"] < 0.9 * first["implicit_reward/loss"]
   assert last["implicit_reward/accuracy"] == 1.0
+
+
+def both_on_a_mesh():
+  sizes = {"data": 2, "fsdp": 2, "tensor": 2}
+  return critic_history(2, **sizes), reward_history(2, **sizes)
+
+
+def test_they_learn_the_same_on_a_mesh():
+  meshed = devices.run(both_on_a_mesh)
+  alone = critic_history(2), reward_history(2)
+  for ours, theirs in zip(meshed, alone, strict=True):
+    for a, b in zip(ours, theirs, strict=True):
+      # Accuracy jumps: a score that starts at 0 is a rounding error there.
+      for name in b.keys() - {"implicit_reward/accuracy"}:
+        np.testing.assert_allclose(
+          a[name], b[name], rtol=1e-4, atol=1e-6, err_msg=name
+        )
 
 
 def test_cross_entropy_of_a_batch_is_that_of_its_responses():
