@@ -70,7 +70,7 @@ class Request:
       "prompt": (len(self.prompt) > 0, "must hold at least one token"),
       "n": (self.n >= 1, "must be at least 1"),
       "max_tokens": (
-        len(self.limits) == self.n and min(self.limits) >= 1,
+        len(self.limits) == self.n and min(self.limits, default=1) >= 1,
         "must be at least 1, or a tuple of n such numbers",
       ),
       "temperature": (self.temperature >= 0, "must not be negative"),

@@ -60,6 +60,10 @@ class Scheduler:
     return self._slots - len(self.running)
 
   @property
+  def free_pages(self) -> int:
+    return self._pool.free
+
+  @property
   def waiting(self) -> bool:
     """Are there samples for a slot that falls idle?"""
     return bool(self._prefixes or self._queue)
@@ -91,12 +95,11 @@ class Scheduler:
   def reserve(self) -> None:
     """Gives each running sequence the pages of its next tokens."""
     for sequence in list(self.running):
-      if sequence not in self.running:
-        continue
       need = self._growth(sequence.pages, sequence.position, sequence.sample)
-      while self._pool.free < need:
-        self._evict(sequence)
-      sequence.pages += self._pool.take(need)
+      while sequence in self.running and self._pool.free < need:
+        self._evict()
+      if sequence in self.running:
+        sequence.pages += self._pool.take(need)
 
   def admit(self) -> list[Copy]:
     """Puts samples of filled prefixes into idle slots.
@@ -106,6 +109,19 @@ class Scheduler:
       by nobody.
     """
     copies: list[Copy] = []
+    self._admit_filled(copies)
+    # Prefixes alone may hold so many pages that none can go on.
+    while self._stuck:
+      self._close(self._prefixes.pop())
+      self._admit_filled(copies)
+    return copies
+
+  @property
+  def _stuck(self) -> bool:
+    filled = any(not prefix.missing for prefix in self._prefixes)
+    return filled and len(self._prefixes) > 1 and not self.running
+
+  def _admit_filled(self, copies: list[Copy]) -> None:
     for prefix in [p for p in self._prefixes if not p.missing]:
       while self.idle and prefix.samples:
         sequence = self._place(prefix, copies)
@@ -114,7 +130,6 @@ class Scheduler:
         self.running[sequence] = None
       if not prefix.samples:
         self._prefixes.remove(prefix)
-    return copies
 
   def _place(self, prefix: Prefix, copies: list[Copy]) -> Sequence | None:
     """The next sample of a prefix in a slot; None without pages for it."""
@@ -148,14 +163,17 @@ class Scheduler:
   def _count(self, tokens: int) -> int:
     return -(-tokens // self._page_size)
 
-  def _evict(self, keep: Sequence) -> None:
+  def _evict(self) -> None:
     """Returns to the queue what can best wait, and its pages to the pool."""
     if self._prefixes:
-      prefix = self._prefixes.pop()
-      self._pool.release(prefix.pages)
-      prefix.pages, prefix.filled = [], 0
+      self._close(self._prefixes.pop())
     else:
-      youngest = next(s for s in reversed(self.running) if s is not keep)
+      youngest = next(reversed(self.running))
       self.finish(youngest)
-      (prefix,) = prefixes_of([youngest.sample])
+      self._queue.extendleft(prefixes_of([youngest.sample]))
+
+  def _close(self, prefix: Prefix) -> None:
+    """Takes a prefix's pages back and puts it at the head of the queue."""
+    self._pool.release(prefix.pages)
+    prefix.pages, prefix.filled = [], 0
     self._queue.appendleft(prefix)

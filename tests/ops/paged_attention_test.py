@@ -1,0 +1,74 @@
+"""Pages against the attention over whole rows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl_entropy.ops import attention, paged_attention
+from jaxrl_entropy.ops.paged_attention import Pages, View
+
+ROWS, LENGTH, HEADS, KV_HEADS, DIM, SIZE = 3, 11, 6, 2, 8, 4
+TABLE = jnp.array([[5, 2, 7], [1, 9, 3], [8, 4, 6]])
+
+
+def make_heads(heads, seed):
+  shape = (ROWS, LENGTH, heads, DIM)
+  return jax.random.normal(jax.random.key(seed), shape)
+
+
+def make_view(start, count):
+  start = jnp.full(ROWS, start)
+  count = jnp.asarray(count)
+  columns = paged_attention.columns(start, count, SIZE)
+  return View(TABLE, start, count, columns)
+
+
+@pytest.mark.parametrize("window", [0, 3, 5])
+@pytest.mark.parametrize("chunk", [1, 3, LENGTH])
+def test_chunks_through_pages_equal_the_whole_row(window, chunk):
+  q, k, v = (
+    make_heads(HEADS, 0),
+    make_heads(KV_HEADS, 1),
+    make_heads(KV_HEADS, 2),
+  )
+  expected = attention.attend(
+    q, k, v, jnp.ones((ROWS, LENGTH), jnp.int32), window
+  )
+  # What is in a page before its tokens must not matter.
+  dirt = jnp.full((10, KV_HEADS, SIZE, DIM), 1e3)
+  pages, mixed = Pages(dirt, dirt), []
+  for start in range(0, LENGTH, chunk):
+    part = slice(start, start + chunk)
+    length = k[:, part].shape[1]
+    view = make_view(start, [length] * ROWS)
+    pages = paged_attention.write(pages, k[:, part], v[:, part], view)
+    mixed.append(paged_attention.attend(q[:, part], pages, view, window))
+  np.testing.assert_allclose(
+    jnp.concatenate(mixed, axis=1), expected, atol=1e-5
+  )
+
+
+def test_padding_writes_only_to_page_zero():
+  k = make_heads(KV_HEADS, 1)
+  empty = jnp.zeros((10, KV_HEADS, SIZE, DIM))
+  view = make_view(0, [LENGTH, 0, 2])
+  pages = paged_attention.write(Pages(empty, empty), k, k, view)
+  touched = np.flatnonzero(np.abs(pages.k).sum((1, 2, 3)))
+  assert set(touched) <= {0, 5, 2, 7, 8}
+  np.testing.assert_array_equal(pages.k[8, :, :2], k[2, :2].swapaxes(0, 1))
+  assert not np.asarray(pages.k[8, :, 2:]).any()
+
+
+def test_columns_follow_the_longest_row_with_new_tokens():
+  start, count = jnp.array([3, 40, 8]), jnp.array([1, 0, 1])
+  assert int(paged_attention.columns(start, count, SIZE)) == 3
+
+
+def test_copy_moves_only_as_many_pages_as_asked():
+  x = jnp.arange(6.0).reshape(6, 1, 1, 1)
+  copied = paged_attention.copy(
+    Pages(x, -x), jnp.array([1, 2, 3]), jnp.array([4, 5, 0]), jnp.int32(2)
+  )
+  assert copied.k.reshape(-1).tolist() == [0, 1, 2, 3, 1, 2]
+  assert copied.v.reshape(-1).tolist() == [0, -1, -2, -3, -1, -2]

@@ -1,0 +1,151 @@
+"""The bookkeeping alone, against a model of what the pages hold."""
+
+from collections import deque
+
+from hypothesis import given, settings, strategies as st
+import numpy as np
+import pytest
+
+from jaxrl_entropy.sampling.logits import Draw
+from jaxrl_entropy.sampling.request import Request
+from jaxrl_entropy.sampling.scheduler import Scheduler
+from jaxrl_entropy.sampling.sequences import prefixes_of, samples_of
+
+PAGE = 4
+STEPS = 3
+
+
+def make_queue(requests):
+  groups = [samples_of(request, i) for i, request in enumerate(requests)]
+  return deque(prefix for group in groups for prefix in prefixes_of(group))
+
+
+def make_scheduler(queue, slots=3, pages=9):
+  return Scheduler(queue, slots=slots, pages=pages, page_size=PAGE, steps=STEPS)
+
+
+class Memory:
+  """What a cache would hold: the token at each place of each page."""
+
+  def __init__(self, pages):
+    self.cells = np.full((pages, PAGE), -1)
+
+  def write(self, pages, start, tokens):
+    for place, token in enumerate(tokens, start=start):
+      assert pages[place // PAGE] != 0, "wrote to the page of padding"
+      self.cells[pages[place // PAGE], place % PAGE] = token
+
+  def read(self, pages, count):
+    return [int(self.cells[pages[i // PAGE], i % PAGE]) for i in range(count)]
+
+
+def token_of(sample, place):
+  """A model in which every sample says something else."""
+  return 1000 * sample.owner + 100 * sample.index + place
+
+
+def visit(scheduler, memory):
+  """What a Batch does in one visit; returns the samples that ended."""
+  scheduler.reserve()
+  for prefix in scheduler.to_fill(rows=2):
+    piece = prefix.tokens[:-1][prefix.filled : prefix.filled + 5]
+    memory.write(prefix.pages, prefix.filled, piece)
+    prefix.filled += len(piece)
+  for source, target in scheduler.admit():
+    memory.cells[target] = memory.cells[source]
+  ended = []
+  for sequence in list(scheduler.running):
+    sample = sequence.sample
+    count = min(STEPS, sample.remaining)
+    tokens = [token_of(sample, sample.length + i) for i in range(count)]
+    inputs = [sequence.token, *tokens[:-1]]
+    memory.write(sequence.pages, sequence.position, inputs)
+    numbers = np.zeros(count, np.float32)
+    sample.extend(Draw(np.array(tokens, np.int32), numbers, numbers, numbers))
+    sequence.token, sequence.position = tokens[-1], sequence.position + count
+    history = [*sample.request.prompt, *sample.tokens.tolist()]
+    held = memory.read(sequence.pages, sequence.position)
+    assert held == history[:-1], "a sequence does not find its own tokens"
+    if not sample.remaining:
+      scheduler.finish(sequence)
+      ended.append(sample)
+  return ended
+
+
+requests_ = st.lists(
+  st.builds(
+    lambda length, n, tokens: Request(
+      tuple(range(500, 500 + length)), n=n, max_tokens=tokens
+    ),
+    st.integers(1, 13),
+    st.integers(1, 5),
+    st.integers(1, 12),
+  ),
+  min_size=1,
+  max_size=6,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(requests_, st.integers(1, 4), st.integers(8, 20))
+def test_every_sample_ends_and_finds_its_tokens(requests, slots, pages):
+  queue = make_queue(requests)
+  scheduler, memory = make_scheduler(queue, slots, pages), Memory(pages)
+  ended = []
+  for _ in range(1000):
+    if not (scheduler.running or scheduler.waiting):
+      break
+    ended += visit(scheduler, memory)
+    assert len(scheduler.running) <= slots
+  assert len(ended) == sum(request.n for request in requests)
+  for sample in ended:
+    limit = sample.request.max_tokens
+    assert sample.tokens.tolist() == [token_of(sample, i) for i in range(limit)]
+  # Every page is free again.
+  assert scheduler.free_pages == pages - 1
+
+
+def test_a_prompt_is_stored_once_for_all_its_samples():
+  request = Request(tuple(range(9)), n=3, max_tokens=2)
+  scheduler = make_scheduler(make_queue([request]))
+  (prefix,) = scheduler.to_fill(rows=2)
+  prefix.filled = 8
+  copies = scheduler.admit()
+  shared = [sequence.pages[:2] for sequence in scheduler.running]
+  assert shared[0] == shared[1] == shared[2]
+  assert copies == []  # the prompt fills its pages
+
+
+def test_a_page_in_part_full_is_copied_but_for_the_last_sample():
+  request = Request(tuple(range(7)), n=3, max_tokens=1)
+  scheduler = make_scheduler(make_queue([request]))
+  (prefix,) = scheduler.to_fill(rows=2)
+  prefix.filled, pages = 6, list(prefix.pages)
+  copies = scheduler.admit()
+  assert [source for source, _ in copies] == [pages[1]] * 2
+  ends = [sequence.pages[1] for sequence in scheduler.running]
+  assert ends == [*(target for _, target in copies), pages[1]]
+
+
+def test_the_oldest_sequence_keeps_its_pages():
+  requests = [Request((1,), max_tokens=16) for _ in range(3)]
+  queue = make_queue(requests)
+  scheduler, memory = make_scheduler(queue, slots=3, pages=6), Memory(6)
+  order = []
+  for _ in range(40):
+    order += [sample.owner for sample in visit(scheduler, memory)]
+  assert order[0] == 0
+  assert sorted(order) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("remaining", [0, 2])
+def test_partial_samples_continue_their_own_tokens(remaining):
+  request = Request((1, 2), n=2, max_tokens=4 + remaining)
+  samples = samples_of(request, 0)
+  numbers = np.zeros(4, np.float32)
+  samples[1].extend(Draw(np.arange(4, dtype=np.int32), *[numbers] * 3))
+  fresh, *begun = prefixes_of(samples)
+  assert fresh.tokens.tolist() == [1, 2]
+  assert len(begun) == bool(remaining)
+  for prefix in begun:
+    assert prefix.tokens.tolist() == [1, 2, 0, 1, 2, 3]
