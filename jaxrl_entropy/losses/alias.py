@@ -291,18 +291,31 @@ def papo(
 METHODS: dict[str, Callable[..., Objective]] = {
   "grpo": grpo,
   "bnpo": grpo,
-  "dapo": clip_higher,
   "rloo": grpo,
   "reinforce_plus_plus": grpo,
+  "clip_higher": clip_higher,
+  "dapo": clip_higher,
+  "entropy_bonus": entropy_bonus,
+  "reference_kl": reference_kl,
+  "dr_grpo": dr_grpo,
+  "dual_clip": dual_clip,
+  "policy_gradient": policy_gradient,
+  "reinforce": reinforce,
   "gpg": reinforce,
-} | {
-  method.__name__: method
-  for method in (
-    *(clip_higher, entropy_bonus, reference_kl, dr_grpo, dual_clip),
-    *(policy_gradient, reinforce),
-    *(clip_cov, kl_cov, gspo, geo_mean, luspo, cispo, sapo, dppo, dro, vespo),
-    *(entropy_tokens, covariance_kernel, opefo, papo),
-  )
+  "clip_cov": clip_cov,
+  "kl_cov": kl_cov,
+  "gspo": gspo,
+  "geo_mean": geo_mean,
+  "luspo": luspo,
+  "cispo": cispo,
+  "sapo": sapo,
+  "dppo": dppo,
+  "dro": dro,
+  "vespo": vespo,
+  "entropy_tokens": entropy_tokens,
+  "covariance_kernel": covariance_kernel,
+  "opefo": opefo,
+  "papo": papo,
 }
 
 

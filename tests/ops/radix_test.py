@@ -1,3 +1,5 @@
+import functools
+
 from hypothesis import HealthCheck, given, settings, strategies as st
 import jax
 import jax.numpy as jnp
@@ -33,6 +35,12 @@ def test_keys_spell_their_numbers():
   np.testing.assert_array_equal(radix.from_ascending_bits(keys), x)
 
 
+@functools.cache
+def _jitted(digits):
+  del digits  # read when the function is traced
+  return jax.jit(lambda *args: radix.smallest(*args))
+
+
 @pytest.mark.parametrize(
   "digits", [radix._SCATTER_DIGITS, radix._COMPARE_DIGITS]
 )
@@ -56,19 +64,10 @@ def test_picks_what_a_full_sort_picks(digits, keys, seed, count, monkeypatch):
   keys = np.array(keys, np.uint32)
   identity = rng.permutation(SIZE).astype(np.uint32)
   candidates = rng.random(SIZE) < 0.8
-  chosen = _pick(digits)(keys, identity, candidates, np.uint32(count))
+  chosen = _jitted(digits)(keys, identity, candidates, np.uint32(count))
   order = np.lexsort((identity, keys))
   order = order[candidates[order]][:count]
   np.testing.assert_array_equal(np.flatnonzero(chosen), np.sort(order))
-
-
-_PICKS = {}
-
-
-def _pick(digits):
-  if digits not in _PICKS:
-    _PICKS[digits] = jax.jit(lambda *args: radix.smallest(*args))
-  return _PICKS[digits]
 
 
 def test_kth_smallest_is_that_of_the_sorted_candidates():

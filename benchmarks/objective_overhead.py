@@ -1,0 +1,120 @@
+"""What do the objective's phase and the extra forward cost in an update?
+
+    python -m benchmarks.objective_overhead --quick
+    python -m benchmarks.objective_overhead --full --json overhead.json
+
+Updates of SmolLM2-135M in float32 under KL-Cov. An update sees its whole
+mini-batch before it takes a gradient: with several micro-batches that costs
+one more forward pass (with one, nothing), and in either case the objective's
+value and cotangents on [B, T] arrays. Both are timed by themselves and given
+as shares of the update; a ratio above 1 is below the limit set for the share.
+"""
+
+from collections.abc import Callable
+import statistics
+from typing import Any
+
+import jax
+
+from benchmarks import common
+from benchmarks.common import Result, seconds
+from benchmarks.train_step import LENGTH, MODEL, OPTIMIZER, Setup
+from jaxrl_entropy import losses
+from jaxrl_entropy.training.step import (
+  Forward,
+  Rows,
+  forward_slices,
+  make_update,
+  token_batch,
+)
+
+FORWARD_LIMIT, OBJECTIVE_LIMIT = 0.30, 0.01
+
+
+def objective_phase(setup: Setup) -> Callable[[Any, Rows], Any]:
+  """Value and cotangents of the objective, from the statistics of a forward."""
+  objective = losses.resolve("kl_cov")
+
+  def evaluate(stats: Any, rows: Rows) -> Any:
+    batch = token_batch(
+      rows, stats, num_responses=setup.rows, max_length=LENGTH
+    )
+    return objective(batch, jax.random.key(0))
+
+  return jax.jit(jax.value_and_grad(evaluate, has_aux=True))
+
+
+class Phases:
+  """The parts of an update, each ready to be timed by itself."""
+
+  def __init__(self, setup: Setup):
+    forward = Forward(MODEL)
+    self._state, self._rows = setup.arrays()
+    self._objective = objective_phase(setup)
+    self._forward = jax.jit(
+      lambda params, rows: forward_slices(forward, params, rows)
+    )
+    self._stats = self._forward(self._state.params, self._rows)
+    self._update = make_update(
+      lambda _: losses.resolve("kl_cov"),
+      OPTIMIZER,
+      forward,
+      None,
+      num_responses=setup.rows,
+      max_length=LENGTH,
+    )
+
+  def forward(self) -> None:
+    jax.block_until_ready(self._forward(self._state.params, self._rows))
+
+  def objective(self) -> None:
+    jax.block_until_ready(self._objective(self._stats, self._rows))
+
+  def update(self) -> None:
+    self._state, metrics = self._update(self._state, self._rows)
+    jax.block_until_ready((self._state, metrics))
+
+
+def measure(setup: Setup, rounds: int) -> list[Result]:
+  """The shares of one load."""
+  phases = Phases(setup)
+  calls = {"update": phases.update, "objective": phases.objective}
+  limits = {"objective": OBJECTIVE_LIMIT}
+  if setup.micro_batches > 1:
+    calls["forward"] = phases.forward
+    limits["forward"] = FORWARD_LIMIT
+  turns = {n: (lambda call=call: seconds(call)) for n, call in calls.items()}
+  measured = common.alternate(turns, rounds)
+  case = f"{setup.rows} x {LENGTH} / {setup.micro_batches}"
+  return [share(case, name, measured, limit) for name, limit in limits.items()]
+
+
+def share(
+  case: str, name: str, measured: dict[str, list[float]], limit: float
+) -> Result:
+  shares = [
+    part / whole
+    for part, whole in zip(measured[name], measured["update"], strict=True)
+  ]
+  middle = statistics.median(shares)
+  return Result(
+    case,
+    f"{name} share",
+    middle,
+    "limit",
+    limit,
+    limit / middle,
+    (max(shares) - min(shares)) / middle,
+  )
+
+
+def main() -> None:
+  args = common.arguments(__doc__)
+  rows, parts, rounds = (4, 2, 3) if args.quick else (32, 8, 5)
+  results = measure(Setup(rows, parts), rounds)
+  results += measure(Setup(rows // parts, 1), rounds)
+  common.report("objective_overhead", results, args.json)
+
+
+if __name__ == "__main__":
+  main()
