@@ -88,8 +88,8 @@ class _Judge:
         raise ValueError(f"a test has an unknown form: {sorted(test)}")
 
   def _prints(self, test: Test) -> bool:
-    request = {"mode": "script", "source": self._source}
-    outcome = self._run(request, stdin=test["stdin"])
+    request = {"source": self._source}
+    outcome = self._run("code_script", request, stdin=test["stdin"])
     printed = _lines(outcome.stdout) == _lines(test["stdout"])
     return outcome.status == 0 and printed
 
@@ -97,11 +97,10 @@ class _Judge:
     if not tests:
       return
     request = {
-      "mode": "calls",
       "source": self._source,
       "calls": [[t["call"], *map(wire.encode, t["args"])] for t in tests],
     }
-    outcome = self._run(request, late=True)
+    outcome = self._run("code_calls", request, late=True)
     replies = outcome.results.splitlines()
     for test, reply in zip(tests, replies, strict=False):
       yield _returns(reply, test["expected"])
@@ -112,13 +111,13 @@ class _Judge:
   def _checks(self, test: Test) -> bool:
     """Whether the assertions, in a process of their own, all hold."""
     given = {"name": test["name"], "prelude": self._prelude}
-    solution = given | {"mode": "serve", "source": self._source}
+    solution = {"source": self._source}
     with ExitStack() as stack:
       results = stack.enter_context(sandbox.memory_file())
       tester = given | {"check": test["check"], "results": results}
       question, asked = os.pipe()
       reply, replied = os.pipe()
-      self._start(stack, "code_child", solution, (question, replied))
+      self._start(stack, "code_calls", solution, (question, replied))
       process = self._start(
         stack, "code_tester", tester, (reply, asked), results
       )
@@ -149,11 +148,15 @@ class _Judge:
     )
 
   def _run(
-    self, request: dict[str, Any], stdin: str = "", late: bool = False
+    self,
+    module: str,
+    request: dict[str, Any],
+    stdin: str = "",
+    late: bool = False,
   ) -> sandbox.Outcome:
     """Raises TimeoutError unless a `late` outcome is still of use."""
     outcome = sandbox.run(
-      self._level, "code_child", request, stdin=stdin, limits=self._limits()
+      self._level, module, request, stdin=stdin, limits=self._limits()
     )
     if outcome.timed_out and not late:
       raise TimeoutError

@@ -1,19 +1,18 @@
 """Runs inside the sandbox: gives up this process's rights, then serves.
 
-`python confine.py FD` reads a request (JSON) from the file FD, lowers its
-limits, and calls `main(request)` of the module that the request names. Only
-the standard library is imported here: this is the first thing that runs.
+`python confine.py FD` reads a request (marshal) from the file FD, shuts off
+files, and calls `main(request)` of the module that the request names; that
+calls `confine` when it needs no more rights. This is the first thing that runs
+for every program of a model: it imports little, for half of the time a run
+takes is imports (`json`, `typing` and `base64` would double it).
 """
 
-import base64
-from collections.abc import Iterable
 import ctypes
 import importlib
-import json
+import marshal
 import os
 import resource
 import sys
-from typing import Any
 
 _LANDLOCK_CREATE_RULESET = 444
 _LANDLOCK_ADD_RULE = 445
@@ -56,7 +55,7 @@ def landlock_version() -> int:
   return max(0, version)
 
 
-def restrict_files(readable: Iterable[str], writable: str) -> None:
+def restrict_files(readable: list[str], writable: str) -> None:
   """From now on, only these paths and what lies beneath may be opened."""
   version = landlock_version()
   handled = ctypes.c_uint64(
@@ -97,9 +96,8 @@ def limit_resources(cpu: int, memory: int, file_size: int) -> None:
     resource.setrlimit(kind, (value, value))
 
 
-def deny_calls(program: str) -> None:
-  """Loads the seccomp program, base64 of its BPF instructions."""
-  code = base64.b64decode(program)
+def deny_calls(code: bytes) -> None:
+  """Loads a seccomp program, its BPF instructions."""
   _no_new_privileges()
   filters = _Program(len(code) // 8, code)
   _check(
@@ -136,7 +134,7 @@ def _check(result: int) -> int:
   return result
 
 
-def confine(request: dict[str, Any]) -> None:
+def confine(request: dict) -> None:
   """Lowers limits and denies calls as the request says; for good."""
   limit_resources(**request["limits"])
   if request["seccomp"]:
@@ -145,7 +143,7 @@ def confine(request: dict[str, Any]) -> None:
 
 def main() -> None:
   with open(int(sys.argv[1]), "rb") as file:
-    request = json.load(file)
+    request = marshal.load(file)
   sys.path[:0] = request["path"]
   module = importlib.import_module(request["module"])
   if request["private_folder"]:

@@ -14,12 +14,11 @@ and kills whatever is left. The first two need seccomp (see `seccomp.py`): no
 new processes, signals or sockets.
 """
 
-import base64
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-import json
+import marshal
 import math
 import os
 from pathlib import Path
@@ -119,8 +118,8 @@ def failure(level: str) -> str | None:
   program = {"bubblewrap": "bwrap", "namespaces": "unshare"}.get(level)
   if program and shutil.which(program) is None:
     return f"there is no program {program!r}"
-  request = {"mode": "script", "source": "print(6 * 7)"}
-  outcome = run(level, "code_child", request, limits=Limits(wall=20))
+  request = {"source": "print(6 * 7)"}
+  outcome = run(level, "code_script", request, limits=Limits(wall=20))
   if outcome.stdout == "42\n":
     return None
   return (outcome.stderr.strip().splitlines() or ["it ran nothing"])[-1]
@@ -139,7 +138,7 @@ def run(
   Args:
     level: one of `LEVELS`, known to work.
     module: of `jaxrl_entropy.rewards`.
-    request: what `main` gets, as JSON.
+    request: what `main` gets, of plain types.
     stdin: text of standard input.
     limits: for the run.
   """
@@ -186,7 +185,7 @@ def launch(
   Args:
     level: one of `LEVELS`, known to work.
     module: of `jaxrl_entropy.rewards`; its `main(request)` is called.
-    request: as JSON; `confine.confine(request)` gives up the last rights.
+    request: of plain types; with it, `confine.confine` gives up all rights.
     limits: that `confine` sets.
     streams: standard input, output and error, as `subprocess` takes them.
     pass_fds: other descriptors that it inherits, with the same numbers.
@@ -202,9 +201,7 @@ def launch(
     "readable": readable,
     "private_folder": folder_size if level == "namespaces" else 0,
     "landlock": level != "bubblewrap" and confine.landlock_version() > 0,
-    "seccomp": base64.b64encode(seccomp.program()).decode()
-    if seccomp.available()
-    else "",
+    "seccomp": seccomp.program() if seccomp.available() else b"",
     "limits": {
       "cpu": math.ceil(limits.cpu),
       "memory": limits.memory,
@@ -214,7 +211,7 @@ def launch(
   interpreter = os.path.realpath(sys.executable), "-P", "-s", "-S", "-B"
   with (
     tempfile.TemporaryDirectory(prefix="jaxrl_entropy_") as folder,
-    memory_file(json.dumps(full).encode()) as handed,
+    memory_file(marshal.dumps(full)) as handed,
     subprocess.Popen(
       [
         *_prefix(level, readable, folder_size),
