@@ -23,16 +23,18 @@ from jaxtyping import Array, Bool, Float, Key
 from jaxrl_entropy.ops import masked as ops
 from jaxrl_entropy.types import Mean, Metrics, TokenBatch
 
-# The optional fields of a batch, and what makes the trainer provide them.
+# The optional fields of a batch, and what provides them. The trainer adds
+# those that its objective `needs`.
 PROVIDERS = {
-  "entropy": "the trainer's forward, when the objective's `needs` ask for it",
-  "ref_logp": "a reference policy: set `reference.enabled`",
-  "sampler_logp": "the sampler's own log-probs, kept by the rollout",
+  "entropy": "the policy's forward pass",
+  "ref_logp": "a reference policy, which the trainer keeps for a `loss` that "
+  "reads it and for `reward.kl_coefficient`",
+  "sampler_logp": "the sampler, whose log-probs a rollout carries",
   "values": "a critic: set `advantage.name` to 'gae'",
   "old_values": "a critic: set `advantage.name` to 'gae'",
   "returns": "a critic: set `advantage.name` to 'gae'",
-  "sum_p2": "the trainer's forward with `moments`",
-  "sum_p2_logp": "the trainer's forward with `moments`",
+  "sum_p2": "the policy's forward pass with `moments=True`",
+  "sum_p2_logp": "the policy's forward pass with `moments=True`",
 }
 
 
@@ -134,6 +136,7 @@ def _prefixed(name: str, metrics: Metrics) -> Metrics:
 
 
 def share(chosen: Bool[Array, "B T"], mask: Bool[Array, "B T"]) -> Mean:
+  """The share of chosen tokens in those of `mask`, as a metric."""
   return token_metric(chosen.astype(jnp.float32), mask)
 
 
