@@ -71,6 +71,15 @@ def get_config() -> ConfigDict:
   config.rollout.kv_tokens = 0  # KV budget in tokens; 0: slots x max length
   config.rollout.old_logp = "trainer"  # or "sampler"
   config.rollout.pack = False  # several responses a row
+  # 1: the next rollout is sampled before this one's updates, one step off
+  # policy.
+  config.rollout.async_rollouts = 0
+  # New tokens of a response in one step; a longer one goes on in the next step
+  # and its group is learned from when all of it is complete. 0: no limit.
+  config.rollout.partial_tokens = 0
+  # Cap of the weights pi_old / pi_sampler that correct the loss where either
+  # of the two makes a rollout off policy.
+  config.rollout.importance_cap = 2.0
   # Which responses are learned from (training/filters.py): "everything", or
   # "entropy_band" with args lower=(0.6, 0.4), upper=(0.7, 0.5).
   config.rollout.accept = ConfigDict({"name": "everything"})

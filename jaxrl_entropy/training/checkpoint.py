@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 import warnings
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxrl_entropy.errors import UserError
@@ -15,12 +16,22 @@ from jaxrl_entropy.types import Params
 Restored = TypeVar("Restored")
 
 
+class Found(NamedTuple):
+  """What a checkpoint holds."""
+
+  step: int
+  state: TrainState
+  host: dict[str, Any]
+  carried: np.ndarray
+
+
 class Checkpoints:
   """The checkpoints of one run folder; saving is asynchronous.
 
   A checkpoint named `step` holds the state after `step` steps, its parameters
-  as an item of their own, and a JSON mapping of the host's position (data
-  position, offset of the metrics file). It may be restored onto another mesh.
+  as an item of their own, a JSON mapping of the host's position (data position,
+  offset of the metrics file), and bytes that the host carries from step to
+  step. It may be restored onto another mesh.
   """
 
   def __init__(self, folder: Path, keep: int) -> None:
@@ -33,7 +44,13 @@ class Checkpoints:
     """The step of the newest complete checkpoint, or None."""
     return self._manager.latest_step()
 
-  def save(self, step: int, state: TrainState, host: Mapping[str, Any]) -> None:
+  def save(
+    self,
+    step: int,
+    state: TrainState,
+    host: Mapping[str, Any],
+    carried: np.ndarray,
+  ) -> None:
     """Starts saving; returns once `state` may be donated again."""
     self._manager.save(
       step,
@@ -41,11 +58,12 @@ class Checkpoints:
         params=ocp.args.StandardSave(state.params),
         state=ocp.args.StandardSave(state.replace(params={})),
         host=ocp.args.JsonSave(dict(host)),
+        carried=ocp.args.ArraySave(carried),
       ),
     )
 
-  def restore(self, like: TrainState) -> tuple[int, TrainState, dict] | None:
-    """The newest checkpoint that can be read: its step, state and host part.
+  def restore(self, like: TrainState) -> "Found | None":
+    """The newest checkpoint that can be read.
 
     The state has the shapes, types and layout of `like`. A checkpoint that is
     corrupt or cut short is passed over with a warning, and deleted.
@@ -57,17 +75,18 @@ class Checkpoints:
       UserError: if there are checkpoints and none of them can be read.
     """
 
-    def read(step: int) -> tuple[int, TrainState, dict]:
+    def read(step: int) -> Found:
       items = self._manager.restore(
         step,
         args=ocp.args.Composite(
           params=ocp.args.StandardRestore(_abstract(like.params)),
           state=ocp.args.StandardRestore(_abstract(like.replace(params={}))),
           host=ocp.args.JsonRestore(),
+          carried=ocp.args.ArrayRestore(np.zeros(0, np.uint8)),
         ),
       )
       state = items["state"].replace(params=items["params"])
-      return step, state, items["host"]
+      return Found(step, state, items["host"], np.asarray(items["carried"]))
 
     return self._newest(read)
 

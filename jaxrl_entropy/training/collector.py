@@ -1,6 +1,7 @@
 """Prompts in, rollouts with everything that the updates need out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+import dataclasses
 import time
 from typing import Any
 
@@ -8,9 +9,9 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.data.sources import PromptStream
 from jaxrl_entropy.rewards.verify import RewardPool
+from jaxrl_entropy.sampling.request import Completion, Request
 from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training import (
   build,
@@ -22,7 +23,7 @@ from jaxrl_entropy.training.build import Policy
 from jaxrl_entropy.training.layout import Layout, score_of
 from jaxrl_entropy.training.method import Method
 from jaxrl_entropy.training.roles import Role
-from jaxrl_entropy.training.rollout import Rollout
+from jaxrl_entropy.training.rollout import Held, Rollout
 from jaxrl_entropy.training.state import TrainState, host_seeds
 from jaxrl_entropy.training.step import ForwardPass
 from jaxrl_entropy.types import Params
@@ -66,6 +67,7 @@ class Collector:
     self._role_scores = {r.name: score_of(r.forward) for r in roles}
     accept = config.rollout.accept
     self._accept = filters.resolve(accept.name, accept.args)
+    self._held: list[Held] = []
     self.stream = PromptStream(
       policy.task,
       config.seed,
@@ -73,31 +75,37 @@ class Collector:
       process_count=jax.process_count(),
     )
 
-  def collect(
-    self, state: TrainState, step: int, watch: Stopwatch
+  def sample(self, state: TrainState, step: int) -> Rollout:
+    """Scored responses for a step, until enough groups are informative."""
+    settings = self._config.rollout
+    parts: list[Rollout] = []
+    found = 0
+    while not parts or (
+      found < settings.groups and len(parts) < settings.max_batches
+    ):
+      seeds = host_seeds(
+        state.key, step, 2 + len(parts), count=settings.prompts
+      )
+      mine = self._batch(state.params, seeds)
+      part = rollout_lib.concatenate(multihost.share(mine))
+      parts.append(part)
+      found += len(rollout_lib.informative(part))
+      if not settings.filter_groups:
+        break
+    return rollout_lib.concatenate(parts)
+
+  def prepare(
+    self, state: TrainState, rollout: Rollout, step: int
   ) -> tuple[Rollout, Rollout, int]:
-    """Samples until enough groups are informative.
+    """Adds statistics and advantages, by the policy of `state`.
 
     Returns:
       All sampled responses, those that the updates will see (the first
       `rollout.groups` groups that pass the filter), and the number of
       informative groups.
     """
-    settings, reward = self._config.rollout, self._config.reward
-    parts: list[Rollout] = []
-    found = 0
-    while not parts or (
-      found < settings.groups and len(parts) < settings.max_batches
-    ):
-      mine = self._sample(state, step, len(parts))
-      part = rollout_lib.concatenate(multihost.share(mine))
-      watch.lap("rollout")
-      parts.append(self._with_statistics(state, part))
-      watch.lap("score")
-      found += len(rollout_lib.informative(part))
-      if not settings.filter_groups:
-        break
-    everything = rollout_lib.concatenate(parts)
+    reward = self._config.reward
+    everything = self._with_statistics(state, rollout)
     for role in self._roles:
       everything = role.summarize(everything)
     everything = rollout_lib.estimate_advantages(
@@ -106,7 +114,16 @@ class Collector:
       kl_coefficient=reward.kl_coefficient,
       kl_kind=reward.kl_kind,
     )
+    found = len(rollout_lib.informative(everything))
     return everything, self._filtered(everything, step), found
+
+  def carried(self) -> list[Held]:
+    """The groups of all processes that are not complete, for a checkpoint."""
+    return [held for mine in multihost.share(self._held) for held in mine]
+
+  def carry_on(self, held: Sequence[Held]) -> None:
+    """Takes this process's part of the groups that `carried` gave."""
+    self._held = list(held[jax.process_index() :: jax.process_count()])
 
   def _filtered(self, everything: Rollout, step: int) -> Rollout:
     """The responses that will be learned from."""
@@ -123,52 +140,108 @@ class Collector:
     )
     return everything.select(np.flatnonzero(kept))
 
-  def _sample(self, state: TrainState, step: int, batch: int) -> Rollout:
-    """This process's share of one generation batch."""
-    total = self._config.rollout.prompts
-    seeds = host_seeds(state.key, step, 2 + batch, count=total)
-    seeds = seeds[multihost.share_of(total)]
-    problems = self.stream.take(len(seeds))
-    part = self._respond(state.params, problems, seeds)
+  def _batch(self, params: Params, seeds: Sequence[int]) -> Rollout:
+    """This process's share of one generation batch, complete groups alone."""
+    mine = seeds[multihost.share_of(len(seeds))]
+    fresh = len(mine) - max(multihost.share(len(self._held)))
+    problems = self.stream.take(fresh)
+    groups = self._held + [
+      Held(problem, seed, ())
+      for problem, seed in zip(problems, mine, strict=False)
+    ]
+    complete: list[Held] = []
+    while not all(multihost.share(bool(complete))):
+      grown = self._grow(params, groups)
+      limit = self._layout.response_length
+      self._held = [group for group in grown if group.unfinished(limit)]
+      complete += [group for group in grown if not group.unfinished(limit)]
+      groups = self._held
+    return self._scored(params, complete)
+
+  def _grow(self, params: Params, groups: Sequence[Held]) -> list[Held]:
+    """The groups, with responses begun or continued."""
+    answers = self._sampler.generate(params, self._requests(groups))
+    return [
+      dataclasses.replace(group, completions=tuple(answer))
+      for group, answer in zip(groups, answers, strict=True)
+    ]
+
+  def _requests(
+    self, groups: Sequence[Held], **overrides: Any
+  ) -> list[Request]:
+    budget = self._config.rollout.partial_tokens
+    limit = self._layout.response_length
+    plain = build.make_requests(
+      [group.problem for group in groups],
+      self._policy,
+      self._config,
+      [group.seed for group in groups],
+      **overrides,
+    )
+    if not budget or overrides:
+      return plain
+
+    def capped(request: Request, group: Held) -> Request:
+      done = [len(c.tokens) for c in group.completions] or [0] * request.n
+      return dataclasses.replace(
+        request,
+        partial=group.completions,
+        max_tokens=tuple(min(limit, n + budget) for n in done),
+      )
+
+    pairs = zip(plain, groups, strict=True)
+    return [capped(request, group) for request, group in pairs]
+
+  def _scored(self, params: Params, groups: Sequence[Held]) -> Rollout:
+    """The rewards of complete groups, shaped by config."""
     reward = self._config.reward
+    part = self._judge(groups, [group.completions for group in groups])
     if reward.overlong_buffer:
       part = rollout_lib.with_overlong_penalty(
         part, reward.overlong_buffer, reward.overlong_penalty
       )
     if "baseline_rewards" in self._method.needs:
-      greedy = {"n": 1, "temperature": 0.0}
-      best = self._respond(state.params, problems, seeds, greedy)
+      requests = self._requests(groups, n=1, temperature=0.0)
+      best = self._judge(groups, self._sampler.generate(params, requests))
       part.outcomes["baseline_rewards"] = best.rewards[part.groups]
     return part
 
-  def _respond(
+  def _judge(
     self,
-    params: Params,
-    problems: Sequence[Problem],
-    seeds: Sequence[int],
-    overrides: Mapping[str, Any] | None = None,
+    groups: Sequence[Held],
+    completions: Sequence[Sequence[Completion]],
   ) -> Rollout:
-    """Scored responses to `problems`, sampled by `rollout` and `overrides`."""
-    requests = build.make_requests(
-      problems, self._policy, self._config, seeds, **(overrides or {})
-    )
-    return rollout_lib.sample(
-      problems,
-      requests,
-      params,
-      self._sampler.generate,
+    return rollout_lib.from_completions(
+      [group.problem for group in groups],
+      self._requests(groups),
+      completions,
       self._pool.score,
       self._policy.tokenizer,
       self._layout.response_length,
     )
 
-  def _with_statistics(self, state: TrainState, part: Rollout) -> Rollout:
-    """Adds what the trainer computes before any update: `old_logp`, `entropy`,
-    and the moments and the reference's log-probs where they are asked for."""
+  def _with_statistics(self, state: TrainState, rollout: Rollout) -> Rollout:
+    """Adds what the models say of the tokens, before any update."""
+    size, total = self._layout.capacity, len(rollout.responses)
+    parts = [
+      self._statistics(
+        state, rollout.select(np.arange(i, min(i + size, total)))
+      )
+      for i in range(0, total, size)
+    ]
+    signals = {
+      name: np.concatenate([part[name] for part in parts]) for name in parts[0]
+    }
+    if self._config.rollout.old_logp == "sampler":
+      signals["old_logp"] = rollout.signals["sampler_logp"]
+    return rollout.with_signals(**signals)
+
+  def _statistics(
+    self, state: TrainState, part: Rollout
+  ) -> dict[str, np.ndarray]:
+    """`old_logp`, `entropy`, and what else the method asks for, [N, T]."""
     signals = self._layout.score(self._score, state.params, part)
     signals["old_logp"] = signals.pop("logp")
-    if self._config.rollout.old_logp == "sampler":
-      signals["old_logp"] = part.signals["sampler_logp"]
     if "ref_logp" in self._method.needs:
       frozen = state.roles["reference"]
       reference = self._layout.score(self._score, frozen, part)
@@ -177,4 +250,4 @@ class Collector:
       params = state.roles[role.name].params
       score = self._role_scores[role.name]
       signals |= role.observe(self._layout.score(score, params, part))
-    return part.with_signals(**signals)
+    return signals

@@ -25,6 +25,7 @@ class Layout:
     mesh: where the rows are spread.
     row_length: tokens of a row: the longest prompt with the longest response.
     response_length: tokens of the longest response.
+    capacity: responses that are scored at a time.
     micro_batches: slices of one mini-batch.
     updates: mini-batches of one rollout.
     pack: several responses share a row where they fit. The shapes stay those
@@ -34,6 +35,7 @@ class Layout:
   mesh: Mesh
   row_length: int
   response_length: int
+  capacity: int
   micro_batches: int
   updates: int
   pack: bool
@@ -56,10 +58,14 @@ class Layout:
   def score(
     self, forward: ForwardPass, params: Params, part: Rollout
   ) -> dict[str, np.ndarray]:
-    """What a jitted `score_of` gives for each token: [responses, tokens]."""
+    """What a jitted `score_of` gives for each token: [responses, tokens].
+
+    `part` has at most `capacity` responses.
+    """
     count = len(part.responses)
     slices = self.updates * self.micro_batches
-    rows = self._fill(part, rows_lib.row_capacity(count, slices, self.mesh))
+    capacity = rows_lib.row_capacity(self.capacity, slices, self.mesh)
+    rows = self._fill(part, capacity)
     stats = forward(params, rows_lib.put(rows, slices, self.mesh))
     return {
       name: rows_lib.gather(
@@ -94,6 +100,7 @@ def make_layout(config: ConfigDict, mesh: Mesh) -> Layout:
     mesh,
     row_length=rollout.max_prompt_length + rollout.max_response_length,
     response_length=rollout.max_response_length,
+    capacity=rollout.prompts * rollout.responses,
     micro_batches=optimizer.micro_batches,
     updates=optimizer.updates,
     pack=rollout.pack,

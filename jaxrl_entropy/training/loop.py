@@ -13,6 +13,7 @@ import numpy as np
 from jaxrl_entropy.rewards.verify import RewardPool
 from jaxrl_entropy.training import (
   build,
+  carry,
   diagnostics,
   method as method_lib,
   multihost,
@@ -27,6 +28,7 @@ from jaxrl_entropy.training.learner import Learner
 from jaxrl_entropy.training.metrics import METRICS, RunLog
 from jaxrl_entropy.training.multihost import Preemption
 from jaxrl_entropy.training.pretrain import warm_start
+from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.state import TrainState
 from jaxrl_entropy.types import Metrics
 
@@ -107,6 +109,7 @@ class _Run:
       workdir / build.CHECKPOINTS, config.checkpoint.keep
     )
     self._offset = 0
+    self._ahead: tuple[Rollout, int] | None = None
 
   def resume(self) -> tuple[int, TrainState]:
     """The step to go on with and the state there: both fresh in a new folder.
@@ -117,12 +120,13 @@ class _Run:
     found = self._checkpoints.restore(state)
     if found is None:
       return 0, state
-    step, state, host = found
-    self._collector.stream.restore(host["stream"])
-    self._offset = host["metrics_offset"]
-    if step <= self._config.steps:
-      _say(f"{self._workdir}: going on at step {step}")
-    return step, state
+    self._collector.stream.restore(found.host["stream"])
+    self._offset = found.host["metrics_offset"]
+    self._ahead, held = carry.decode(found.carried)
+    self._collector.carry_on(held)
+    if found.step <= self._config.steps:
+      _say(f"{self._workdir}: going on at step {found.step}")
+    return found.step, found.state
 
   def steps(self, state: TrainState, first: int, preemption: Preemption) -> int:
     """All steps from `first` on, and the last look at the final policy."""
@@ -154,7 +158,11 @@ class _Run:
         config, self._policy, self._sampler, self._pool, state.params
       )
       watch.lap("eval")
-    rollout, kept, informative = self._collector.collect(state, step, watch)
+    sampled, staleness = self._take_rollout(state, step)
+    record["rollout/staleness"] = staleness
+    watch.lap("rollout")
+    rollout, kept, informative = self._collector.prepare(state, sampled, step)
+    watch.lap("score")
     record |= diagnostics.rollout_metrics(rollout, kept, informative)
     record["lr"] = float(self.learner.schedule(int(state.update)))
     if not last:
@@ -177,13 +185,29 @@ class _Run:
     record |= self._pool.metrics()
     return state, record
 
+  def _take_rollout(self, state: TrainState, step: int) -> tuple[Rollout, int]:
+    """This step's rollout, and the updates since it was sampled.
+
+    With `rollout.async_rollouts` the next one is sampled before this one's
+    updates; the last, which nothing learns from, is always fresh.
+    """
+    sample, update = self._collector.sample, int(state.update)
+    rollout, sampled_at = self._ahead or (sample(state, step), update)
+    ahead = self._config.rollout.async_rollouts
+    if ahead and step + 1 < self._config.steps:
+      self._ahead = sample(state, step + 1), update
+    else:
+      self._ahead = None
+    return rollout, update - sampled_at
+
   def _save(self, records: int, state: TrainState, log: RunLog) -> None:
     """A checkpoint named by the number of records written before it."""
     host = {
       "stream": self._collector.stream.position(),
       "metrics_offset": log.offset(),
     }
-    self._checkpoints.save(records, state, host)
+    carried = carry.encode((self._ahead, self._collector.carried()))
+    self._checkpoints.save(records, state, host, carried)
 
   def _stop_if_broken(self, state: TrainState, step: int) -> None:
     skipped, limit = int(state.skipped), self._config.optimizer.max_skipped

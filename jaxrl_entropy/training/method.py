@@ -1,10 +1,13 @@
 """The method of a run: its objective, estimator and controllers, by config."""
 
+from collections.abc import Mapping
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from jaxrl_entropy import losses
 from jaxrl_entropy.losses import alias
 from jaxrl_entropy.ops import advantages
 from jaxrl_entropy.ops.advantages import Estimator
@@ -19,16 +22,19 @@ class Method:
   """What is optimised, and what it has to be given.
 
   Attributes:
-    config: the `loss` section.
+    loss: the `loss` section of the config.
     estimator: of the advantages.
     controllers: of the loss's arguments.
+    importance_cap: of the weights that correct off-policy rollouts; None where
+      rollouts are on policy.
     needs: optional fields of a TokenBatch or of AdvantageInputs that are read.
   """
 
-  config: ConfigDict
+  loss: ConfigDict
   estimator: Estimator
   controllers: Controllers
-  needs: frozenset[str]
+  importance_cap: float | None = None
+  needs: frozenset[str] = frozenset()
 
   @property
   def moments(self) -> bool:
@@ -38,7 +44,17 @@ class Method:
   def objective(self, state: TrainState) -> Objective:
     """The objective at a state; its controlled arguments may be traced."""
     driven = self.controllers.coefficients(state.controller, state.update)
-    return alias.resolve(self.config.name, {**self.config.args, **driven})
+    return self.build(driven)
+
+  def build(self, driven: Mapping[str, Any]) -> losses.Objective:
+    """The objective with the controlled arguments given."""
+    plain = alias.resolve(self.loss.name, {**self.loss.args, **driven})
+    if self.importance_cap is None:
+      return plain
+    correction = losses.importance_weight(self.importance_cap)
+    return losses.objective(
+      *plain.transforms, correction, aggregate=plain.aggregate
+    )
 
 
 def resolve(config: ConfigDict) -> Method:
@@ -47,11 +63,17 @@ def resolve(config: ConfigDict) -> Method:
   Raises:
     ValueError: for a name or an argument that is not known.
   """
-  controllers = controllers_lib.resolve(config.loss.controllers)
+  rollout = config.rollout
+  stale = rollout.async_rollouts or rollout.partial_tokens
+  method = Method(
+    config.loss,
+    advantages.resolve(config.advantage.name, config.advantage.args),
+    controllers_lib.resolve(config.loss.controllers),
+    importance_cap=rollout.importance_cap if stale else None,
+  )
+  controllers = method.controllers
   start = controllers.coefficients(controllers.init(), jnp.int32(0))
-  first = alias.resolve(config.loss.name, {**config.loss.args, **start})
-  estimator = advantages.resolve(config.advantage.name, config.advantage.args)
-  needs = first.needs | estimator.needs
+  needs = method.build(start).needs | method.estimator.needs
   if config.reward.kl_coefficient or "process_rewards" in needs:
     needs |= {"ref_logp"}
-  return Method(config.loss, estimator, controllers, frozenset(needs))
+  return dataclasses.replace(method, needs=needs)

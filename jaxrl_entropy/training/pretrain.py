@@ -69,7 +69,7 @@ def warm_start(
   )
   checkpoints = Checkpoints(folder, keep=1)
   found = checkpoints.restore(state)
-  done, state, _ = found or (0, state, {})
+  done, state = (found.step, found.state) if found else (0, state)
   objective = losses.objective(
     losses.reinforce(), aggregate=losses.token_mean()
   )
@@ -89,7 +89,7 @@ def warm_start(
       progress.show(done, loss=float(metrics["loss"].compute()))
       stop = preemption.requested()
     if stop or done % SAVE_EVERY == 0 or done == steps:
-      checkpoints.save(done, state, {})
+      checkpoints.save(done, state, {}, np.zeros(1, np.uint8))
     if stop and done < steps:
       checkpoints.close()
       raise SystemExit(PREEMPTED)

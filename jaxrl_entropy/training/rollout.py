@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 import dataclasses
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -16,16 +16,6 @@ from jaxrl_entropy.ops.advantages import (
 from jaxrl_entropy.ops.kl import kl
 from jaxrl_entropy.rewards.verify import Verdict
 from jaxrl_entropy.sampling.request import Completion, Request
-from jaxrl_entropy.types import Params
-
-
-class Generate(Protocol):
-  """The part of a Sampler that a rollout uses."""
-
-  def __call__(
-    self, params: Params, requests: Sequence[Request]
-  ) -> list[list[Completion]]: ...
-
 
 Score = Callable[[Sequence[tuple[Problem, str]]], Sequence[Verdict]]
 
@@ -86,21 +76,40 @@ class Rollout:
     return Rollout(**{f.name: pick(getattr(self, f.name)) for f in fields})
 
 
-def sample(
+@dataclasses.dataclass(frozen=True)
+class Held:
+  """A group with responses cut short, which go on in a later step.
+
+  Attributes:
+    problem: what is answered.
+    seed: of the group's request.
+    completions: all responses of the group, complete or not.
+  """
+
+  problem: Problem
+  seed: int
+  completions: tuple[Completion, ...]
+
+  def unfinished(self, limit: int) -> bool:
+    """Whether a response may still grow, to `limit` tokens."""
+    return any(
+      c.finish == "length" and len(c.tokens) < limit for c in self.completions
+    )
+
+
+def from_completions(
   problems: Sequence[Problem],
   requests: Sequence[Request],
-  params: Params,
-  generate: Generate,
+  groups: Sequence[Sequence[Completion]],
   score: Score,
   tokenizer: Tokenizer,
   length: int,
 ) -> Rollout:
-  """Samples the requests (one a problem) and scores what comes back."""
-  groups = generate(params, requests)
+  """What came back for the requests (one a problem), scored."""
   flat = [completion for group in groups for completion in group]
   owners = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
-  asked = [problems[i] for i in owners]
-  texts = [tokenizer.decode(completion.tokens) for completion in flat]
+  asked = [problems[int(i)] for i in owners]
+  texts = [tokenizer.decode(completion.tokens.tolist()) for completion in flat]
   verdicts = score(list(zip(asked, texts, strict=True)))
   logp = np.zeros((len(flat), length), np.float32)
   mask = np.zeros((len(flat), length), bool)
@@ -109,7 +118,7 @@ def sample(
     logp[i, : len(completion.tokens)] = completion.logp
   return Rollout(
     problems=asked,
-    prompts=[np.asarray(requests[i].prompt, np.int32) for i in owners],
+    prompts=[np.asarray(requests[int(i)].prompt, np.int32) for i in owners],
     responses=[completion.tokens for completion in flat],
     groups=owners.astype(np.int32),
     rewards=np.array([v.reward for v in verdicts], np.float32),
@@ -165,19 +174,14 @@ def estimate_advantages(
       the reward of each token; 0: none.
     kl_kind: estimator of that KL, see `ops.kl`.
   """
-  known = rollout.signals | rollout.outcomes
+  known: dict[str, Any] = rollout.signals | rollout.outcomes
   optional = {k: known[k] for k in estimator.needs if k in known}
   if kl_coefficient:
     divergence = kl(known["old_logp"], known["ref_logp"], kl_kind)
     optional["token_rewards"] = -kl_coefficient * np.asarray(divergence)
-  result: Advantages = estimator(
-    AdvantageInputs(
-      rewards=rollout.rewards,
-      mask=rollout.mask,
-      groups=rollout.groups,
-      **optional,
-    )
-  )
+  for name in ("rewards", "mask", "groups"):
+    optional[name] = getattr(rollout, name)
+  result: Advantages = estimator(AdvantageInputs(**optional))
   return rollout.with_signals(
     advantages=np.asarray(result.advantages),
     returns=np.asarray(result.returns),

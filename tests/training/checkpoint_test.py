@@ -33,7 +33,9 @@ def save(folder, sizes, seed=3):
   state = make_state(mesh, seed)
   checkpoints = Checkpoints(folder, keep=2)
   for step in (1, 2, 3):
-    checkpoints.save(step, state, {"next": step})
+    checkpoints.save(
+      step, state, {"next": step}, np.arange(step, dtype=np.uint8)
+    )
   checkpoints.close()
   return plain(state)
 
@@ -42,7 +44,8 @@ def restore(folder, sizes):
   mesh = sharding.make_mesh(*sizes, devices=jax.devices()[: np.prod(sizes)])
   like = make_state(mesh, seed=4)
   checkpoints = Checkpoints(folder, keep=2)
-  _, state, host = checkpoints.restore(like)
+  _, state, host, carried = checkpoints.restore(like)
+  np.testing.assert_array_equal(carried, np.arange(host["next"]))
   same = jax.tree.map(lambda a, b: a.sharding == b.sharding, state, like)
   assert all(jax.tree.leaves(same))
   checkpoints.close()

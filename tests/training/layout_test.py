@@ -19,6 +19,7 @@ PLAIN = Layout(
   sharding.make_mesh(devices=jax.devices()[:1]),
   row_length=12,
   response_length=5,
+  capacity=8,
   micro_batches=2,
   updates=1,
   pack=False,

@@ -256,3 +256,31 @@ def test_adapters_learn_and_the_weights_below_stay(tmp_path):
   for name in ("q_proj", "v_proj"):
     np.testing.assert_array_equal(before[name]["kernel"], after[name]["kernel"])
     assert (before[name]["lora_b"] != after[name]["lora_b"]).any()
+
+
+OFF_POLICY = (
+  ("steps", "4"),
+  ("checkpoint.every", "1"),
+  ("pretrain.steps", "0"),
+  ("rollout.partial_tokens", "6"),
+  ("rollout.async_rollouts", "1"),
+  ("eval.every", "0"),
+  ("probe.every", "0"),
+)
+
+
+def test_stale_and_partial_rollouts_survive_a_stop(tmp_path):
+  """They cross a step's border, so the checkpoint has to hold them."""
+  config = load("kl_cov", *OFF_POLICY)
+  loop.train(config, tmp_path / "whole")
+  whole = timeless(tmp_path / "whole")
+  assert [r["rollout/staleness"] for r in whole] == [0, 2, 2, 2, 0]
+  # Ten tokens take two steps of six, so that the log-probs are of two ages.
+  assert max(r["response/length"] for r in whole) > 6
+  assert all("sampler/weight" in record for record in whole[:-1])
+  first = start(tmp_path / "parts", OFF_POLICY)
+  wait_for_lines(first, tmp_path / "parts", 2)
+  first.send_signal(signal.SIGKILL)
+  first.communicate()
+  end(start(tmp_path / "parts", OFF_POLICY))
+  assert timeless(tmp_path / "parts") == whole
