@@ -19,6 +19,10 @@ ACTIVATIONS = (
 )
 
 
+class UnsupportedConfigError(ValueError):
+  """A model that this decoder does not compute, or a setting is missing."""
+
+
 @dataclasses.dataclass(frozen=True)
 class TransformerConfig:
   """A pre-norm decoder with rotary grouped-query attention and a gated MLP.

@@ -8,11 +8,13 @@ silently ignored would change the maths.
 
 from collections.abc import Mapping
 import dataclasses
-import math
 from typing import Any
 
-from jaxrl_entropy.models.config import TransformerConfig
-from jaxrl_entropy.models.rope import Rope
+from jaxrl_entropy.models import hf_rope
+from jaxrl_entropy.models.config import (
+  TransformerConfig,
+  UnsupportedConfigError,
+)
 
 # What each model type assumes where its config.json does not say (transformers
 # 5.23). None: derived from other fields, or off.
@@ -79,24 +81,6 @@ _NEUTRAL: dict[str, Any] = {
   "tie_encoder_decoder": False,
   "use_sliding_window": False,
 }
-_ROPE_KEYS = {
-  "default": (),
-  "linear": ("factor",),
-  "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
-  "yarn": (
-    "factor",
-    "beta_fast",
-    "beta_slow",
-    "truncate",
-    "attention_factor",
-    "mscale",
-    "mscale_all_dim",
-  ),
-}
-
-
-class UnsupportedConfigError(ValueError):
-  """A model that this decoder does not compute, or a key that is missing."""
 
 
 def from_hf(hf: Mapping[str, Any]) -> TransformerConfig:
@@ -137,7 +121,7 @@ def from_hf(hf: Mapping[str, Any]) -> TransformerConfig:
     num_heads=heads,
     num_kv_heads=take("num_key_value_heads") or heads,
     head_dim=take("head_dim") or width // heads,
-    rope=_rope(fields, max_length),
+    rope=hf_rope.take(fields, max_length),
     norm_eps=take("rms_norm_eps"),
     activation=take("hidden_act"),
     tie_embeddings=bool(take("tie_word_embeddings")),
@@ -160,7 +144,6 @@ def to_hf(config: TransformerConfig) -> dict[str, Any]:
     UnsupportedConfigError: names the fields that the model type of
       `config.family` cannot express.
   """
-  scaling = _rope_to_hf(config.rope)
   full = {
     "model_type": config.family,
     "architectures": [config.family.title() + "ForCausalLM"],
@@ -176,7 +159,7 @@ def to_hf(config: TransformerConfig) -> dict[str, Any]:
     "hidden_act": config.activation,
     "tie_word_embeddings": config.tie_embeddings,
     "rope_theta": config.rope.theta,
-    "rope_scaling": scaling,
+    "rope_scaling": hf_rope.scaling(config.rope),
   }
   allowed = DEFAULTS[config.family]
   if "attention_bias" in allowed:
@@ -230,69 +213,6 @@ def _explicit_layers(
       f"and sliding window {window}"
     )
   return slides
-
-
-def _rope(fields: dict[str, Any], max_length: int) -> Rope:
-  """Takes the rotary settings out of `fields`."""
-  theta = fields.pop("rope_theta", 10000.0)
-  scaling, parameters = (
-    fields.pop(key, None) for key in ("rope_scaling", "rope_parameters")
-  )
-  rope = dict(scaling or parameters or {})
-  kind = rope.pop("rope_type", None) or rope.get("type") or "default"
-  rope.pop("type", None)
-  theta = rope.pop("rope_theta", None) or theta
-  if kind not in _ROPE_KEYS:
-    raise UnsupportedConfigError(
-      f"rope type {kind!r} is not supported; one of {', '.join(_ROPE_KEYS)}"
-    )
-  inner = rope.pop("original_max_position_embeddings", None)
-  original = fields.pop("original_max_position_embeddings", None) or inner
-  original = original or max_length
-  if rope.pop("partial_rotary_factor", None) not in (None, 1.0):
-    raise UnsupportedConfigError("partial_rotary_factor is not supported")
-  given = {k: v for k, v in rope.items() if v is not None}
-  unknown = set(given) - set(_ROPE_KEYS[kind])
-  if unknown:
-    raise UnsupportedConfigError(
-      f"rope type {kind!r} with {sorted(unknown)} is not supported"
-    )
-  if kind == "default":
-    return Rope(theta)
-  if kind == "yarn":
-    given = _yarn(given, max_length / original)
-  missing = {"factor", "low_freq_factor", "high_freq_factor"} & (
-    set(_ROPE_KEYS[kind]) - set(given)
-  )
-  if missing:
-    raise UnsupportedConfigError(f"rope type {kind!r} lacks {sorted(missing)}")
-  length = 0 if kind == "linear" else original
-  return Rope(theta, kind, original_length=length, **given)
-
-
-def _yarn(given: dict[str, Any], stretch: float) -> dict[str, Any]:
-  """YaRN's settings with the attention factor resolved (2309.00071, eq. 22)."""
-  given = {"factor": stretch} | given
-  mscale = given.pop("mscale", None)
-  mscale_all = given.pop("mscale_all_dim", None)
-
-  def magnitude(scale: float) -> float:
-    return max(0.0, 0.1 * scale * math.log(max(given["factor"], 1.0))) + 1.0
-
-  factor = magnitude(1.0)
-  if mscale and mscale_all:
-    factor = magnitude(mscale) / magnitude(mscale_all)
-  return {"attention_factor": factor} | given
-
-
-def _rope_to_hf(rope: Rope) -> dict[str, Any] | None:
-  if rope.kind == "default":
-    return None
-  keys = set(_ROPE_KEYS[rope.kind]) - {"mscale", "mscale_all_dim"}
-  scaling = {key: getattr(rope, key) for key in sorted(keys)}
-  if rope.original_length:
-    scaling["original_max_position_embeddings"] = rope.original_length
-  return {"rope_type": rope.kind} | scaling
 
 
 def _refuse_rest(fields: Mapping[str, Any]) -> None:
