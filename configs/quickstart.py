@@ -31,6 +31,7 @@ def get_config(method: str = "grpo"):
   config.loss.args.update(METHODS[method])
   config.model.preset = "nano"
   config.pretrain.steps = 1200
+  config.probe.states = 2048
   # Three numbers, a target and "="; two steps of four symbols and an end.
   config.rollout.max_prompt_length = 5
   config.rollout.max_response_length = 9

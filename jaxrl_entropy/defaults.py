@@ -134,7 +134,7 @@ def get_config() -> ConfigDict:
 
   config.probe = ConfigDict()
   config.probe.every = 1  # steps; 0: never
-  config.probe.states = 256  # fixed (prompt, prefix) states
+  config.probe.states = 512  # (prompt, prefix) pairs, of whole responses
 
   config.checkpoint = ConfigDict()
   config.checkpoint.every = 20  # steps

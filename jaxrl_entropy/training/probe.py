@@ -12,11 +12,12 @@ state, so differences of log-probs stand in for differences of logits.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 import numpy as np
 
 from jaxrl_entropy import sharding
@@ -24,90 +25,102 @@ from jaxrl_entropy.models import transformer
 from jaxrl_entropy.ops.covariance import exact_covariance
 from jaxrl_entropy.training import multihost
 from jaxrl_entropy.training.rollout import Rollout
+from jaxrl_entropy.training.rows import (
+  fill_rows,
+  one_per_row,
+  put,
+  row_capacity,
+)
 from jaxrl_entropy.training.state import TrainState, host_seeds
-from jaxrl_entropy.training.step import Forward
+from jaxrl_entropy.training.step import Forward, Rows
 from jaxrl_entropy.types import Params
 
 Distribution = Float[Array, "S V"]
 Observe = Callable[[Params], Distribution]
 
 
-def choose_states(
+class Trace(NamedTuple):
+  """A prompt with a response to it; every response token gives a state, that
+  of the tokens before it."""
+
+  tokens: np.ndarray
+  prompt: int  # tokens of the prompt
+
+
+def choose_traces(
   prompts: Sequence[np.ndarray],
   responses: Sequence[np.ndarray],
-  count: int,
+  states: int,
   rng: np.random.Generator,
-) -> list[np.ndarray]:
-  """`count` token sequences that each end just before a sampled token.
+) -> list[Trace]:
+  """Whole responses, drawn at random until they have `states` states.
 
-  Every response token is equally likely to be chosen.
+  Their states share one forward pass, and so cost a fraction of what as many
+  states of as many responses would.
   """
-  owner = np.repeat(np.arange(len(responses)), [len(r) for r in responses])
-  first = np.cumsum([0] + [len(r) for r in responses[:-1]])
-  chosen = rng.choice(len(owner), size=min(count, len(owner)), replace=False)
-  return [
-    np.concatenate([prompts[i], responses[i][: token - first[i]]])
-    for token, i in zip(chosen, owner[chosen], strict=True)
-  ]
+  traces: list[Trace] = []
+  for i in rng.permutation(len(responses)):
+    if sum(len(t.tokens) - t.prompt for t in traces) >= states:
+      break
+    tokens = np.concatenate([prompts[i], responses[i]])
+    traces.append(Trace(tokens, len(prompts[i])))
+  return traces
 
 
-def save_states(path: Path, states: Sequence[np.ndarray]) -> None:
-  """Writes the states so that a resumed run measures the same ones."""
+def save_traces(path: Path, traces: Sequence[Trace]) -> None:
+  """Writes the traces so that a resumed run measures the same states."""
   partial = path.with_name("." + path.name)
-  lengths = np.array([len(s) for s in states], np.int32)
-  np.savez(partial, tokens=np.concatenate(states), lengths=lengths)
+  np.savez(
+    partial,
+    tokens=np.concatenate([t.tokens for t in traces]),
+    lengths=np.array([len(t.tokens) for t in traces], np.int32),
+    prompts=np.array([t.prompt for t in traces], np.int32),
+  )
   partial.rename(path)
 
 
-def load_states(path: Path) -> list[np.ndarray]:
+def load_traces(path: Path) -> list[Trace]:
   with np.load(path) as file:
-    return np.split(file["tokens"], np.cumsum(file["lengths"])[:-1])
+    parts = np.split(file["tokens"], np.cumsum(file["lengths"])[:-1])
+    return [
+      Trace(tokens, int(prompt))
+      for tokens, prompt in zip(parts, file["prompts"], strict=True)
+    ]
 
 
 def make_observe(
-  states: Sequence[np.ndarray], length: int, forward: Forward, mesh: Mesh
+  traces: Sequence[Trace], length: int, forward: Forward, mesh: Mesh
 ) -> Observe:
-  """A jitted params -> log-probs [S, V] at the states, float32.
+  """A jitted params -> log-probs [S, V] at the traces' states, float32.
 
   Args:
-    states: token sequences, each at most `length` long.
+    traces: sequences of at most `length` tokens.
     length: row length, static.
     forward: the policy's forward pass; its temperature applies.
-    mesh: where the states are spread, by rows.
+    mesh: where the traces are spread, by rows.
   """
-  shards = mesh.shape["data"] * mesh.shape["fsdp"]
-  rows = -(-len(states) // shards) * shards
-  tokens = np.zeros((rows, length), np.int32)
-  last = np.zeros(rows, np.int32)
-  for i, state in enumerate(states):
-    tokens[i, : len(state)] = state
-    last[i] = len(state) - 1
-  where = sharding.row_sharding(mesh)
-  inputs = multihost.place(tokens, where), multihost.place(last, where)
+  layout = fill_rows(
+    [t.tokens[: t.prompt] for t in traces],
+    [t.tokens[t.prompt :] for t in traces],
+    one_per_row(len(traces)),
+    rows=row_capacity(len(traces), 1, mesh),
+    length=length,
+  )
+  row, column = np.nonzero(layout.mask)
+  rows = jax.tree.map(lambda x: x[0], put(layout, 1, mesh))
 
   @jax.jit
-  def observe(
-    params: Params, tokens: Int[Array, "R L"], last: Int[Array, "R"]
-  ) -> Distribution:
-    columns = jnp.arange(length, dtype=jnp.int32)
-    valid = columns[None] <= last[:, None]
-    hidden = transformer.hidden_states(
-      params,
-      forward.model,
-      tokens,
-      jnp.broadcast_to(columns, tokens.shape),
-      valid.astype(jnp.int32),
-      attention=forward.attention,
-    )
-    at = jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
+  def observe(params: Params, rows: Rows) -> Distribution:
+    # The hidden state that predicts a token is the one before it.
+    hidden = forward.hidden(params, rows)[row, column - 1]
     head = transformer.lm_head(params, forward.model)
     logits = jnp.dot(
-      at.astype(head.dtype), head, preferred_element_type=jnp.float32
+      hidden, head.astype(hidden.dtype), preferred_element_type=jnp.float32
     )
     logits = sharding.constrain(logits, sharding.ROWS, "tensor")
     return jax.nn.log_softmax(logits / forward.temperature)
 
-  return lambda params: observe(params, *inputs)[: len(states)]
+  return lambda params: observe(params, rows)
 
 
 @jax.jit
@@ -130,10 +143,10 @@ class Probe:
   """The probe of one run, on states of its first rollout."""
 
   def __init__(
-    self, path: Path, count: int, length: int, forward: Forward, mesh: Mesh
+    self, path: Path, states: int, length: int, forward: Forward, mesh: Mesh
   ) -> None:
-    """Keeps the states at `path`, so that a resumed run has the same ones."""
-    self._path, self._count = path, count
+    """Keeps its traces at `path`, so that a resumed run has the same ones."""
+    self._path, self._states = path, states
     self._length, self._forward, self._mesh = length, forward, mesh
     self._observe: Observe | None = None
 
@@ -141,17 +154,19 @@ class Probe:
     """Log-probs [S, V] at the states, which `rollout` gives if there are none
     yet."""
     if self._observe is None:
-      states = self._states(state, rollout)
+      traces = self._traces(state, rollout)
       self._observe = make_observe(
-        states, self._length, self._forward, self._mesh
+        traces, self._length, self._forward, self._mesh
       )
     return self._observe(state.params)
 
-  def _states(self, state: TrainState, rollout: Rollout) -> list[np.ndarray]:
+  def _traces(self, state: TrainState, rollout: Rollout) -> list[Trace]:
     if multihost.share(self._path.exists())[0]:
-      return load_states(self._path)
+      return load_traces(self._path)
     rng = np.random.default_rng(host_seeds(state.key, 0, 0))
-    states = choose_states(rollout.prompts, rollout.responses, self._count, rng)
+    traces = choose_traces(
+      rollout.prompts, rollout.responses, self._states, rng
+    )
     if multihost.is_writer():
-      save_states(self._path, states)
-    return states
+      save_traces(self._path, traces)
+    return traces

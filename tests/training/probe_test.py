@@ -11,34 +11,35 @@ from jaxrl_entropy.training.step import Forward
 MODEL = preset("tiny", vocab_size=16, num_layers=1)
 
 
-def states():
+def traces():
   rng = np.random.default_rng(0)
   prompts = [rng.integers(2, 16, 3) for _ in range(6)]
   responses = [rng.integers(2, 16, n) for n in (1, 2, 3, 4, 4, 4)]
-  return probe.choose_states(prompts, responses, 8, rng)
+  return probe.choose_traces(prompts, responses, 8, rng)
 
 
-def test_states_end_before_a_sampled_token_and_survive_the_disk(tmp_path):
-  chosen = states()
-  assert len(chosen) == 8
-  assert all(3 <= len(state) <= 6 for state in chosen)
-  probe.save_states(tmp_path / "probe.npz", chosen)
+def test_traces_have_the_states_asked_for_and_survive_the_disk(tmp_path):
+  chosen = traces()
+  states = sum(len(t.tokens) - t.prompt for t in chosen)
+  assert 8 <= states < 12
+  probe.save_traces(tmp_path / "probe.npz", chosen)
   assert [p.name for p in tmp_path.iterdir()] == ["probe.npz"]
-  for a, b in zip(
-    chosen, probe.load_states(tmp_path / "probe.npz"), strict=True
-  ):
-    np.testing.assert_array_equal(a, b)
+  loaded = probe.load_traces(tmp_path / "probe.npz")
+  for a, b in zip(chosen, loaded, strict=True):
+    np.testing.assert_array_equal(a.tokens, b.tokens)
+    assert a.prompt == b.prompt
 
 
 def test_observed_distributions_are_those_of_the_naive_forward():
   params = transformer.init(MODEL, jax.random.key(0))
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
-  observe = probe.make_observe(states(), 8, Forward(MODEL, 0.7), mesh)
-  observed = observe(params)
-  for row, state in zip(observed, states(), strict=True):
-    logits = transformer.logits(params, MODEL, jnp.asarray(state[None]))
-    expected = jax.nn.log_softmax(logits[0, -1] / 0.7)
-    np.testing.assert_allclose(row, expected, atol=2e-6)
+  observed = probe.make_observe(traces(), 8, Forward(MODEL, 0.7), mesh)(params)
+  expected = []
+  for trace in traces():
+    logits = transformer.logits(params, MODEL, jnp.asarray(trace.tokens[None]))
+    expected.append(logits[0, trace.prompt - 1 : -1] / 0.7)
+  expected = jax.nn.log_softmax(jnp.concatenate(expected))
+  np.testing.assert_allclose(observed, expected, atol=2e-6)
 
 
 def test_covariance_predicts_the_entropy_change_to_first_order():
