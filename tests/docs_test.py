@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from jaxrl_entropy.analysis import claims, report, studies
 from jaxrl_entropy.errors import UserError
 from tests.analysis import synthetic
 
@@ -26,6 +27,21 @@ def test_every_page_matches_the_committed_results(generate):
   for page in generate.pages():
     text = page.read_text()
     assert generate.fill(text) == text, f"{page}: run python docs/generate.py"
+
+
+def test_committed_summaries_are_those_of_the_committed_metrics():
+  for file in (ROOT / "docs" / "results").glob("*/report/summary.json"):
+    study = studies.load(file.parents[1])
+    made = report.summarize(study, report.sections(study), claims.check(study))
+    committed = json.loads(file.read_text())
+    assert [c["holds"] for c in made["claims"]] == [
+      c["holds"] for c in committed["claims"]
+    ]
+    assert _sentences(made) == _sentences(committed), file
+
+
+def _sentences(summary):
+  return {name: f["sentence"] for name, f in summary["figures"].items()}
 
 
 def test_committed_results_are_small():

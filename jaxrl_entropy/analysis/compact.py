@@ -2,13 +2,14 @@
 
     python -m jaxrl_entropy.analysis.compact runs/study docs/results/study
 
-Keeps what the analysis reads, to five digits; drops times, throughput and the
-rest. A report of the copy shows the same figures as one of the original.
+Keeps what the analysis reads, to four digits, and drops the rest. A report of
+the copy shows the same figures as one of the original.
 """
 
 from collections.abc import Mapping
 import json
 import pathlib
+import shutil
 import sys
 from typing import Any
 
@@ -17,9 +18,8 @@ from jaxrl_entropy.analysis import runs, studies
 _KEPT = (
   "step",
   "model/parameters",
-  "entropy/",
+  "entropy/token_mean",
   "reward/accuracy",
-  "groups/informative",
   "response/length",
   "eval/held_out/accuracy",
   "eval/held_out/greedy",
@@ -29,8 +29,6 @@ _KEPT = (
   "probe/delta_entropy",
   "probe/minus_cov",
   "select/share",
-  "ratio/clip_share",
-  "kl/old",
 )
 
 
@@ -48,15 +46,16 @@ def compact(
     folder.mkdir(parents=True, exist_ok=True)
     lines = [_line(record) for record in run.records]
     (folder / runs.METRICS).write_text("".join(lines), encoding="utf-8")
-    config = json.dumps({"config": run.config}, indent=1) + "\n"
-    (folder / runs.CONFIG).write_text(config, encoding="utf-8")
+    config = pathlib.Path(source) / run.name / runs.CONFIG
+    if config.is_file():
+      shutil.copy(config, folder)
     folders.append(folder)
   return folders
 
 
 def _line(record: Mapping[str, Any]) -> str:
   kept = {
-    key: float(f"{value:.5g}") if isinstance(value, float) else value
+    key: float(f"{value:.4g}") if isinstance(value, float) else value
     for key, value in record.items()
     if key.startswith(_KEPT)
   }

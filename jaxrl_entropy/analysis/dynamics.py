@@ -17,6 +17,7 @@ Array = np.ndarray
 
 PROBE_DELTA = "probe/delta_entropy"
 PROBE_MINUS_COV = "probe/minus_cov"
+WINDOW = 8  # steps
 TAIL_PERCENTS = ("0.02", "0.2", "2", "20", "50")
 
 
@@ -121,19 +122,27 @@ def probe(members: Sequence[runs.Run]) -> Agreement | None:
   return agreement(*probe_points(members)) if members else None
 
 
-def group_wise(members: Sequence[runs.Run], key: str) -> Agreement | None:
-  """Minus a covariance of sampled tokens against the change to the next step.
+def group_wise(
+  members: Sequence[runs.Run], key: str, window: int = WINDOW
+) -> Agreement | None:
+  """Minus a covariance of sampled tokens against the change of entropy.
+
+  Both are means over windows of consecutive steps, and the change is the one to
+  the next window: from one step to the next, the entropies of two rollouts
+  differ more by their prompts than by the updates between them.
 
   Args:
-    members: runs, whose steps are taken together.
+    members: runs, whose windows are taken together.
     key: `cov/mean` (all groups) or `cov/filtered_mean` (informative ones).
+    window: steps.
   """
   predicted, measured = [], []
   for run in members:
-    step, covariance, entropy = run.table("step", key, runs.ENTROPY).T
-    following = np.diff(step) == 1
-    predicted.append(-covariance[:-1][following])
-    measured.append(np.diff(entropy)[following])
+    table = run.table(key, runs.ENTROPY)
+    count = len(table) // window
+    means = table[: count * window].reshape(count, window, 2).mean(axis=1)
+    predicted.append(-means[:-1, 0])
+    measured.append(np.diff(means[:, 1]))
   return agreement(np.concatenate(predicted), np.concatenate(measured))
 
 

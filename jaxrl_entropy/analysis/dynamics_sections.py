@@ -83,9 +83,10 @@ def group_wise(study: studies.Study) -> Section | None:
   if not rows or not lines:
     return None
   sentence = (
-    "Estimated from sampled tokens, minus the covariance and the change of "
-    f"entropy to the next step correlate by {section.listing(parts[:2])}; a "
-    "group of equal rewards counts as zero among all groups."
+    f"Estimated from sampled tokens, over windows of {dynamics.WINDOW} steps, "
+    "minus the covariance and the change of entropy to the next window "
+    f"correlate by {section.listing(parts[:2])}; a group of equal rewards "
+    "counts as zero among all groups."
   )
   return Section(
     "group_wise",
@@ -193,7 +194,7 @@ def let_through(study: studies.Study) -> Section | None:
   )
 
 
-_COLUMNS = ("steps", "correlation", "slope", "same sign", "covariance > 0")
+_COLUMNS = ("points", "correlation", "slope", "same sign", "covariance > 0")
 
 
 def _row(found: dynamics.Agreement) -> Row:

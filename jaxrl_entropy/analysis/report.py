@@ -68,7 +68,7 @@ def write(
     for name, figure in section.panels.items()
   }
   html, summary = output / "report.html", output / "summary.json"
-  numbers = _summary(study, shown, checked)
+  numbers = summarize(study, shown, checked)
   html.write_text(page.render(study, shown, checked, images), "utf-8")
   summary.write_text(json.dumps(numbers, indent=1, allow_nan=False), "utf-8")
   paths = [html, summary]
@@ -80,11 +80,12 @@ def write(
   return paths
 
 
-def _summary(
+def summarize(
   study: studies.Study,
   shown: Sequence[Section],
   checked: Sequence[claims.Claim],
 ) -> dict[str, Any]:
+  """All numbers and sentences of a report, ready for JSON."""
   return {
     "study": study.name,
     "runs": [

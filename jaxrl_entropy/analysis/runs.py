@@ -104,6 +104,11 @@ class Run:
     return str(self.setting("loss.name", self.name))
 
   @property
+  def loss_arguments(self) -> Mapping[str, Any]:
+    arguments = self.setting("loss.args")
+    return arguments if isinstance(arguments, Mapping) else {}
+
+  @property
   def method(self) -> str:
     """The algorithm: the loss, or the advantage under plain GRPO."""
     advantage = str(self.setting("advantage.name", "grpo"))

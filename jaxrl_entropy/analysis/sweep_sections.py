@@ -113,9 +113,7 @@ def _varied(variants: list[Members]) -> dict[str, dict[float, Members]]:
   Only variants that differ in nothing but that argument are put together; of
   several such families, the largest counts.
   """
-  settings = [
-    (members, members[0].setting("loss.args", {})) for members in variants
-  ]
+  settings = [(members, members[0].loss_arguments) for members in variants]
   found = {}
   for name in sorted({name for _, args in settings for name in args}):
     families: dict[str, dict[float, Members]] = {}

@@ -37,23 +37,26 @@ def test_probe_finds_the_slope_of_the_synthetic_run(tmp_path):
   assert found.positive == 1.0
 
 
-def test_group_wise_covariance_is_held_against_the_next_step():
+def test_group_wise_covariance_is_held_against_the_next_window():
   covariance = np.array([1.0, 4.0, 2.0, 3.0, 9.0])
   entropy = 10 - np.concatenate([[0], np.cumsum(covariance[:-1])])
   run = run_of(**{"cov/mean": covariance, runs.ENTROPY: entropy})
-  found = dynamics.group_wise([run], "cov/mean")
+  found = dynamics.group_wise([run], "cov/mean", window=1)
   assert found.steps == 4
   assert found.correlation == pytest.approx(1.0)
+  assert found.slope == pytest.approx(1.0)
 
 
-def test_group_wise_covariance_skips_gaps_between_steps():
-  records = [
-    {"step": step, "cov/mean": float(step), runs.ENTROPY: -(step**2)}
-    for step in (0, 1, 2, 10, 11, 12)
-  ]
-  found = dynamics.group_wise([runs.Run("run", {}, records)], "cov/mean")
-  assert found.steps == 4
-  assert found.correlation == pytest.approx(1.0)
+def test_windows_average_out_what_prompts_add_to_the_entropy():
+  rng = np.random.default_rng(0)
+  drop = np.exp(-np.arange(160) / 40) / 50
+  noisy = -np.cumsum(drop) + 0.03 * rng.normal(size=160)
+  run = run_of(**{"cov/mean": drop, runs.ENTROPY: noisy})
+  by_step, by_window = (
+    dynamics.group_wise([run], "cov/mean", window=n).correlation for n in (1, 8)
+  )
+  assert by_step < 0.3
+  assert by_window > 0.8
 
 
 def test_collapse_is_the_share_of_the_first_part():
