@@ -35,7 +35,7 @@ def test_cosine_and_exponential():
 
 def test_target_entropy_steers_a_policy_to_its_target():
   """Entropy falls by itself and rises with the coefficient."""
-  controller = single(name="target_entropy", target=0.5, start=0.01, gain=0.05)
+  controller = single(name="target_entropy", target=0.5, start=0.05, gain=0.05)
   state, entropy = controller.init(), 1.5
   for _ in range(600):
     state = controller.update(state, {"entropy/token_mean": entropy})
@@ -52,6 +52,16 @@ def test_target_entropy_stays_between_its_bounds():
     for _ in range(50):
       state = controller.update(state, {"entropy/token_mean": entropy})
     np.testing.assert_allclose(value(controller, state), bound)
+
+
+def test_target_entropy_comes_back_after_a_long_time_above_its_target():
+  controller = single(name="target_entropy", target=0.5, start=1.0)
+  state = controller.init()
+  for _ in range(500):
+    state = controller.update(state, {"entropy/token_mean": 2.0})
+  for _ in range(20):
+    state = controller.update(state, {"entropy/token_mean": 0.0})
+  assert value(controller, state) > 1.0
 
 
 def test_adaptive_entropy_acts_below_its_target_only():
