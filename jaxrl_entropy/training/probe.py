@@ -135,7 +135,7 @@ def dynamics(
   return {
     "probe/delta_entropy": jnp.mean(entropy(after) - entropy(before)),
     "probe/minus_cov": -jnp.mean(exact_covariance(before, after - before)),
-    "probe/entropy": jnp.mean(entropy(after)),
+    "probe/entropy": jnp.mean(entropy(before)),
   }
 
 
