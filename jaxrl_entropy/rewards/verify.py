@@ -11,7 +11,7 @@ import time
 
 from jaxrl_entropy.data.problems import Problem, load_object
 from jaxrl_entropy.rewards import code
-from jaxrl_entropy.rewards.sandbox import TIMEOUT, choose
+from jaxrl_entropy.rewards.sandbox import TIMEOUT, SandboxError, choose
 from jaxrl_entropy.rewards.workers import Worker
 
 Item = tuple[Problem, str]
@@ -96,6 +96,7 @@ class RewardPool:
       ValueError: a problem's verifier does not exist.
     """
     start = time.perf_counter()
+    _check_names({problem.verifier for problem, _ in items})
     keys = [_key(item) for item in items]
     new = {
       key: item
@@ -130,7 +131,13 @@ class RewardPool:
 
   def _judge(self, item: Item) -> Verdict:
     start = time.perf_counter()
-    reward, error = self._reward(*item)
+    try:
+      reward, error = self._reward(*item)
+    except SandboxError:
+      raise
+    except Exception as fault:
+      # A problem or a response that its verifier cannot digest.
+      reward, error = 0.0, f"{type(fault).__name__}: {fault}"
     seconds = time.perf_counter() - start
     return Verdict(reward, reward >= 1.0, error, seconds)
 
@@ -139,21 +146,14 @@ class RewardPool:
   ) -> tuple[float, str | None]:
     name = problem.verifier
     here = INLINE.get(name) or FIRST.get(name)
-    if here:
-      reward = _load(here)(problem, response)
-      if reward is not None:
-        return reward, None
-    path = SANDBOXED.get(name, name)
-    if name != PROGRAM and ":" not in path:
-      names = ", ".join([*INLINE, *SANDBOXED, PROGRAM])
-      raise ValueError(
-        f"problem {problem.id!r}: unknown name of a verifier {name!r}: choose "
-        f"one of {names}, or give an import path"
-      )
+    reward = _load(here)(problem, response) if here else None
+    if reward is not None:
+      return reward, None
     level = choose(self._sandbox)
     if name == PROGRAM:
       return code.verify(problem, response, level, self._timeout)
-    return self._worker(level, path).score(problem, response)
+    worker = self._worker(level, SANDBOXED.get(name, name))
+    return worker.score(problem, response)
 
   def _worker(self, level: str, verifier: str) -> Worker:
     """This thread's worker for a verifier."""
@@ -182,6 +182,16 @@ class RewardPool:
     self._counts["cached"] += len(verdicts) - new
     self._counts["errors"] += len(errors)
     self._counts["timeouts"] += errors.count(TIMEOUT)
+
+
+def _check_names(verifiers: Iterable[str]) -> None:
+  known = (*INLINE, *SANDBOXED, PROGRAM)
+  for name in verifiers:
+    if name not in known and ":" not in name:
+      raise ValueError(
+        f"there is no verifier {name!r}: choose one of {', '.join(known)}, or "
+        "give an import path such as my_lab.rewards:mine"
+      )
 
 
 @cache

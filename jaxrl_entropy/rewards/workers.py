@@ -50,9 +50,10 @@ class Worker:
       SandboxError: the server does not start, so no item could be scored.
     """
     item = {"problem": dataclasses.asdict(problem), "response": response}
+    line = json.dumps(item).encode() + b"\n"
     server = self._server or self._start()
     try:
-      _write(server, json.dumps(item).encode() + b"\n")
+      _write(server, line)
       reply = json.loads(_line(server, self._timeout + GRACE_SECONDS))
     except (OSError, ValueError) as error:
       self.close()
@@ -94,7 +95,9 @@ def _imports(verifier: str) -> list[tuple[str, str]]:
   top = verifier.partition(":")[0].partition(".")[0]
   spec = importlib.util.find_spec(top)
   if spec is None or spec.origin is None:
-    raise ValueError(f"verifier {verifier!r}: there is no module {top!r}")
+    raise sandbox.SandboxError(
+      f"verifier {verifier!r}: there is no module {top!r}"
+    )
   origin = Path(spec.origin)
   code = origin.parent if origin.name == "__init__.py" else origin
   return [(str(code.parent), str(code)), (site, site)]

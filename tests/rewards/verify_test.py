@@ -110,7 +110,7 @@ def test_the_next_level_takes_over(monkeypatch):
 @pytest.mark.parametrize(
   ("verifier", "reason"),
   [
-    ("nonesuch", "unknown name"),
+    ("nonesuch", "no verifier"),
     ("no_such_module:f", "there is no module"),
     (f"{HERE}:nonesuch", "does not start"),
   ],
@@ -134,3 +134,12 @@ def test_algebra_is_scored_after_a_death(monkeypatch):
     (lost,) = pool.score([other])
     assert "died" in lost.error
     assert pool.score([other])[0].correct
+
+
+def test_a_broken_problem_costs_its_own_reward_only():
+  broken = Problem("1", "3 x 12 9 =", "9", "countdown", "countdown")
+  empty = Problem("2", "", "", "countdown", "countdown")
+  with RewardPool() as pool:
+    verdicts = pool.score([(broken, "3 + x 5 5 + 12 9"), (empty, "")])
+  assert [v.reward for v in verdicts] == [0, 0]
+  assert all(v.error for v in verdicts)

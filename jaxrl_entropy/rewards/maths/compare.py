@@ -4,7 +4,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from jaxrl_entropy.rewards.maths.lexer import Token, UnreadableError
-from jaxrl_entropy.rewards.maths.quantity import literal, split_unit
+from jaxrl_entropy.rewards.maths.quantity import DEGREE, literal, split_unit
 from jaxrl_entropy.rewards.maths.tree import (
   Equation,
   Group,
@@ -69,6 +69,8 @@ def _is_name(given: Tokens) -> bool:
 def _groups(gold: Group, answer: Group, symbolic: Symbolic) -> bool:
   if len(gold.parts) != len(answer.parts):
     return False
+  if gold.symbol and answer.symbol and gold.symbol != answer.symbol:
+    return False
   if gold.ordered or answer.ordered:
     return gold.kind == answer.kind and all(
       _nodes(g, a, symbolic)
@@ -102,6 +104,8 @@ def _leaves(gold: Leaf, answer: Leaf, symbolic: Symbolic) -> bool:
     return finished and wanted.value == scale * given.value
   if wanted or scale != 1 or _unlike(gold_value, answer_value):
     return False
+  if (gold_unit == DEGREE) != (answer_unit == DEGREE):
+    return False  # a formula may as well be in radians
   return _spelling(gold_value) == _spelling(answer_value) or symbolic(
     gold_value, answer_value
   )

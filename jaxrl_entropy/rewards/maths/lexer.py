@@ -133,7 +133,9 @@ def _read(kind: str, value: str, content: str) -> Iterator[Token]:
 
 
 def _read_letters(letters: str) -> Iterator[Token]:
-  if len(letters) > 2 or letters in _SHORT_WORDS:
+  # `AB` names something, a side or a choice; `ab` is a product.
+  name = len(letters) == 2 and letters.isupper()
+  if name or len(letters) > 2 or letters in _SHORT_WORDS:
     yield Token("word", letters)
   else:
     yield from (Token("symbol", letter) for letter in letters)

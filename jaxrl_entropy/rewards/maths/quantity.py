@@ -28,7 +28,7 @@ _NUMBER = re.compile(_N)
 _QUOTIENT = re.compile(rf"{_N} / {_N}")
 _MIXED = re.compile(r"(\d+) (\d+) / (\d+)")
 _SCIENTIFIC = re.compile(
-  rf"(?:{_N} (?:times|cdot) )?10 \^ (?:{{ )?(- )?(\d+)(?: }})?"
+  rf"{_N} (?:times|cdot) 10 \^ (?:{{ )?(- )?(\d+)(?: }})?"
 )
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\overline{(\d+)}")
 _FRACTION = re.compile(rf"frac {{ (- )?{_N} }} {{ (- )?{_N} }}")
@@ -86,7 +86,7 @@ def _scientific(text: str) -> Literal | None:
   if match is None or len(match.group(3)) > len(str(MAX_EXPONENT)):
     return None
   power = Fraction(10) ** int(match.group(3))
-  scale = Fraction(match.group(1) or 1)
+  scale = Fraction(match.group(1))
   return Literal(scale / power if match.group(2) else scale * power)
 
 
@@ -138,6 +138,9 @@ _ATOM = re.compile(
   r"(?P<name>[a-z]+)(?: \^ (?P<power>[1-9]))? "
 )
 _SHAPES = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
+
+
+DEGREE = Unit(frozenset({("degree", 1)}), Fraction(1))
 
 
 def split_unit(given: Tokens) -> tuple[Tokens, Unit | None]:

@@ -11,7 +11,7 @@ from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.rewards.math_answer import reward
 from jaxrl_entropy.rewards.maths import compare
 from jaxrl_entropy.rewards.maths.lexer import Token, words
-from jaxrl_entropy.rewards.maths.tree import Tokens
+from jaxrl_entropy.rewards.maths.tree import Tokens, matching
 
 MAX_TOKENS = 200
 
@@ -100,6 +100,7 @@ def _latex(given: Tokens) -> str | None:
   """The tokens as LaTeX that has one reading only; None if they have more."""
   if len(given) > MAX_TOKENS:
     return None
+  given = _grouped_exponents(given)
   parts: list[str] = []
   before = [Token("mark", "("), Token("mark", "("), *given]
   for second, first, token in zip(before, before[1:], given, strict=False):
@@ -114,6 +115,19 @@ def _latex(given: Tokens) -> str | None:
         parts.append(r"\cdot")
     parts.append(_written(token))
   return " ".join(parts)
+
+
+def _grouped_exponents(given: Tokens) -> Tokens:
+  """`2^(n-1)` with braces for the parentheses, as LaTeX has it."""
+  for index in range(len(given) - 1):
+    if given[index].value == "^" and given[index + 1].value == "(":
+      end = index + 1 + matching(given[index + 1 :])
+      if end > index:
+        inner = _grouped_exponents(given[index + 2 : end])
+        opening, closing = Token("mark", "{"), Token("mark", "}")
+        tail = _grouped_exponents(given[end + 1 :])
+        return (*given[: index + 1], opening, *inner, closing, *tail)
+  return given
 
 
 def _is_ambiguous(second: Token, first: Token, token: Token) -> bool:

@@ -29,10 +29,12 @@ class Group:
   Attributes:
     kind: "list", "set", "union", or the brackets or shape of what is ordered.
     parts: the members.
+    symbol: the unknown of an inequality; empty for others.
   """
 
   kind: str
   parts: tuple["Node", ...]
+  symbol: str = ""
 
   @property
   def ordered(self) -> bool:
@@ -51,6 +53,7 @@ Node = Leaf | Group | Equation
 
 _OPENING = frozenset(["(", "[", r"\{", "{"])
 _CLOSING = frozenset([")", "]", r"\}", "}"])
+_STOPS = frozenset([".", ",", ";"])
 _COMMAS = frozenset([",", ";"])
 _WORDS = frozenset(["or", "and"])
 _RELATIONS = {"<": (1, False), "le": (1, True), ">": (-1, False),
@@ -67,7 +70,7 @@ def parse(text: str) -> Node:
     UnreadableError: it is not in the notation that is understood.
   """
   given = tuple(tokens(text))
-  while given and given[-1].value in (".", ",", ";"):
+  if given and given[-1].value in _STOPS:
     given = given[:-1]
   return _node(given, 0)
 
@@ -119,7 +122,9 @@ def _relation(given: Tokens, depth: int) -> Node | None:
   if len(sides) != 3 or not is_symbol(sides[1]):
     return None
   kind = "(["[closed[0]] + ")]"[closed[1]]
-  return _group(kind, [sides[0], sides[2]], depth)
+  interval = _group(kind, [sides[0], sides[2]], depth)
+  symbol = " ".join(token.value for token in sides[1])
+  return Group(kind, interval.parts, symbol)
 
 
 def _membership(given: Tokens, depth: int) -> Node | None:
@@ -145,7 +150,7 @@ def _union(given: Tokens, depth: int) -> Node | None:
 def _bracketed(given: Tokens, depth: int) -> Node | None:
   """A set, a tuple or interval, or an expression in parentheses."""
   first, last = given[0].value, given[-1].value
-  if first not in ("(", "[", r"\{") or _matching(given) != len(given) - 1:
+  if first not in ("(", "[", r"\{") or matching(given) != len(given) - 1:
     return None
   inner = given[1:-1]
   parts = split(inner, lambda t: t.value in _COMMAS)
@@ -160,7 +165,7 @@ def _matrix(given: Tokens, depth: int) -> Node | None:
   name = given[0].value.removeprefix(r"\begin{").removesuffix("}")
   if given[0].kind != "environment" or name not in _MATRICES:
     return None
-  if _matching(given) != len(given) - 1:
+  if matching(given) != len(given) - 1:
     return None
   rows = [
     split(row, lambda t: t.value == "&")
@@ -196,7 +201,7 @@ def split(given: Tokens, separates: Callable[[Token], bool]) -> list[Tokens]:
   return [tuple(part) for part in parts]
 
 
-def _matching(given: Tokens) -> int:
+def matching(given: Tokens) -> int:
   """Index of the bracket that closes the first token's; -1 if none does."""
   depth = 0
   for index, token in enumerate(given):
@@ -217,7 +222,7 @@ def _bare(given: Tokens) -> Tokens:
   while given and given[0].value in ("{", "+"):
     if given[0].value == "+":
       given = given[1:]
-    elif _matching(given) == len(given) - 1:
+    elif matching(given) == len(given) - 1:
       given = given[1:-1]
     else:
       break
