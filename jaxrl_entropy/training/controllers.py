@@ -76,8 +76,8 @@ def target_entropy(
   target: float,
   start: float,
   gain: float = 0.5,
-  low: float = 0.0,
-  high: float = 1e3,
+  low: float | None = None,
+  high: float | None = None,
   metric: str = "entropy/token_mean",
 ) -> Control:
   """Raises a coefficient while the entropy is below `target`, lowers it above.
@@ -90,8 +90,9 @@ def target_entropy(
     target: nats a token.
     start: first value; above 0.
     gain: change of log c for an entropy of 0.
-    low: smallest value.
-    high: largest value.
+    low: smallest value; None: a hundredth of `start`. A product that could fall
+      without end would take as long to come back.
+    high: largest value; None: a hundred times `start`.
     metric: what is measured.
 
   Raises:
@@ -101,6 +102,9 @@ def target_entropy(
     raise ValueError(
       f"target_entropy needs target and start above 0, not {target}, {start}"
     )
+
+  low = start / 100 if low is None else low
+  high = start * 100 if high is None else high
 
   def observe(state: State, entropy: Scalar) -> State:
     factor = jnp.exp(gain * (1.0 - entropy / target))

@@ -1,9 +1,9 @@
 """PRIME's reward model: a decoder whose log-ratios reward every token.
 
-It starts as the policy's first parameters and learns from each rollout to tell
-right responses from wrong ones (Cui et al. 2025, arXiv 2502.01456). A rollout
-is rewarded by the model as it was before it learned from that rollout
-(`update=after` in the authors' recipe).
+It starts as the policy's first parameters and learns, from the responses that
+the policy learns from, to tell right from wrong (Cui et al. 2025, arXiv
+2502.01456). A rollout is rewarded by the model as it was before it learned from
+that rollout (`update=after` in the authors' recipe).
 """
 
 from collections.abc import Callable

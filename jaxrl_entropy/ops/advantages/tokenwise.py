@@ -62,7 +62,7 @@ def remax() -> Estimator:
 
 
 def gae(gamma: float = 1.0, lam: float = 1.0) -> Estimator:
-  """Generalised advantage estimation (Schulman et al. 2015), whitened.
+  """Generalised advantage estimation (arXiv 1506.02438), whitened.
 
   delta_t = r_t + gamma V_{t+1} - V_t; A_t = sum_k (gamma lam)^k delta_{t+k},
   over the valid tokens. The returns are A + V, before whitening.
