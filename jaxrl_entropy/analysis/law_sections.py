@@ -10,6 +10,7 @@ from jaxrl_entropy.analysis import (
   interventions,
   law,
   plots,
+  section,
   stats,
   studies,
   style,
@@ -21,6 +22,8 @@ Points = tuple[np.ndarray, np.ndarray]
 # The paper predicts a run of 236 steps from its first 36; with an evaluation
 # every few steps, more of the run is needed for as many points.
 EARLY = 0.36
+# A difference of AIC below this distinguishes nothing.
+_DISTINCT = 2
 _ENTROPY = "entropy (nats/token)"
 
 
@@ -108,11 +111,12 @@ def rivals(study: studies.Study) -> Section | None:
     (f.form.name, f.form.formula, f.aic - aic, f.bic - bic, error)
     for f, error in zip(fits, errors, strict=True)
   ]
-  best = min(fits, key=lambda f: f.aic).form.name
+  close = [f.form.name for f in fits if f.aic - aic < _DISTINCT]
   surest = fits[int(np.nanargmin(errors))].form.name
   sentence = (
-    f"Over all of {label}'s points the {best} form has the lowest AIC; fitted "
-    f"on the first half, the {surest} form predicts the second half best."
+    f"Over all of {label}'s points, lowest in AIC or within {_DISTINCT} of it: "
+    f"{section.listing(close)}. Fitted on the first half, the {surest} form "
+    "predicts the second half best."
   )
   columns = ("form", "R =", "ΔAIC", "ΔBIC", "RMSE, second half")
   return Section(
