@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if arguments else 2
   try:
     return _run(arguments[0], arguments[1:])
-  except (UserError, ValueError, OSError) as error:
+  except (UserError, ValueError, OSError, FloatingPointError) as error:
     if debug:
       raise
     return _report(arguments[0], error)

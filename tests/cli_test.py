@@ -72,6 +72,12 @@ def test_value_error_of_a_lower_layer_is_one_line(monkeypatch, capsys):
   )
 
 
+def test_a_run_that_diverged_is_one_line(monkeypatch, capsys):
+  _install(monkeypatch, _raise(FloatingPointError("step 3: not finite")))
+  assert cli.main(["train"]) == 2
+  assert "error: step 3: not finite" in capsys.readouterr().err
+
+
 def test_debug_raises_and_is_no_flag_of_the_command(monkeypatch):
   seen = []
   _install(monkeypatch, lambda argv: seen.extend(argv) or 0)
