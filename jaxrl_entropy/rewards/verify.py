@@ -1,7 +1,7 @@
 """Rewards for a batch of responses."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -96,17 +96,14 @@ class RewardPool:
       ValueError: a problem's verifier does not exist.
     """
     start = time.perf_counter()
-    _check_names({problem.verifier for problem, _ in items})
-    keys = [_key(item) for item in items]
-    new = {
-      key: item
-      for key, item in zip(keys, items, strict=True)
-      if key not in self._cache
-    }
-    self._cache |= zip(new, self._judge_all(new.values()), strict=True)
-    verdicts = [self._cache[key] for key in keys]
-    self._forget(new)
-    self._count(verdicts, len(new), time.perf_counter() - start)
+    verifiers = {problem.verifier for problem, _ in items}
+    _check_names(verifiers)
+    if verifiers <= INLINE.keys():
+      # Cheaper to judge again than to remember.
+      verdicts, cached = list(map(self._judge, items)), 0
+    else:
+      verdicts, cached = self._judge_new(items)
+    self._count(verdicts, cached, time.perf_counter() - start)
     return verdicts
 
   def metrics(self) -> dict[str, float]:
@@ -125,9 +122,19 @@ class RewardPool:
     self._seconds, self._counts = 0.0, Counter()
     return metrics
 
-  def _judge_all(self, items: Collection[Item]) -> Iterable[Verdict]:
-    inline = all(problem.verifier in INLINE for problem, _ in items)
-    return (map if inline else self._threads.map)(self._judge, items)
+  def _judge_new(self, items: Sequence[Item]) -> tuple[list[Verdict], int]:
+    """The verdicts, and how many of them were known."""
+    keys = [_key(item) for item in items]
+    new = {
+      key: item
+      for key, item in zip(keys, items, strict=True)
+      if key not in self._cache
+    }
+    judged = self._threads.map(self._judge, new.values())
+    self._cache |= zip(new, judged, strict=True)
+    verdicts = [self._cache[key] for key in keys]
+    self._forget(new)
+    return verdicts, len(items) - len(new)
 
   def _judge(self, item: Item) -> Verdict:
     start = time.perf_counter()
@@ -174,12 +181,12 @@ class RewardPool:
       del self._cache[key]
 
   def _count(
-    self, verdicts: Sequence[Verdict], new: int, seconds: float
+    self, verdicts: Sequence[Verdict], cached: int, seconds: float
   ) -> None:
     errors = [v.error for v in verdicts if v.error]
     self._seconds += seconds
     self._counts["items"] += len(verdicts)
-    self._counts["cached"] += len(verdicts) - new
+    self._counts["cached"] += cached
     self._counts["errors"] += len(errors)
     self._counts["timeouts"] += errors.count(TIMEOUT)
 

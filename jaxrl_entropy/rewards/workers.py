@@ -5,7 +5,6 @@ import dataclasses
 import importlib.util
 import json
 from pathlib import Path
-import select
 import subprocess
 import sysconfig
 import time
@@ -118,7 +117,7 @@ def _line(server: subprocess.Popen, timeout: float) -> bytes:
   deadline = time.monotonic() + timeout
   while not line.endswith(b"\n"):
     left = max(0.0, deadline - time.monotonic())
-    if not select.select([replies], [], [], left)[0]:
+    if not sandbox.is_ready(replies.fileno(), left):
       raise TimeoutError("no reply")
     part = replies.read(4096)
     if not part:
