@@ -10,8 +10,10 @@ from jaxrl_entropy.analysis import runs
 from jaxrl_entropy.analysis.runs import Run
 from jaxrl_entropy.errors import UserError
 
-# What may differ between the runs of one variant.
+# What may differ between the runs of one variant: the seed, and what is
+# measured, written and placed where.
 _NO_SETTINGS = ("seed", "name", "pretrain.folder")
+_NO_SECTIONS = ("checkpoint.", "eval.", "log.", "mesh.", "probe.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +93,12 @@ def _flat(
 
 
 def _settings(run: Run) -> dict[str, Any]:
-  """The settings that make a run what it is: all but its seed and name."""
-  return {k: v for k, v in _flat(run.config) if k not in _NO_SETTINGS}
+  """The settings that decide what is trained, and how."""
+  return {
+    key: value
+    for key, value in _flat(run.config)
+    if key not in _NO_SETTINGS and not key.startswith(_NO_SECTIONS)
+  }
 
 
 def _settings_key(run: Run) -> str:

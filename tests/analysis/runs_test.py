@@ -76,6 +76,10 @@ def test_seeds_are_one_variant_and_settings_tell_variants_apart(tmp_path):
         settings={"fraction": fraction},
       )
   synthetic.write_run(tmp_path / "rloo", advantage="rloo")
+  # How often a run is measured does not set it apart.
+  config = json.loads((tmp_path / "grpo1" / "config.json").read_text())
+  config["eval"] = {"every": 3}
+  (tmp_path / "grpo1" / "config.json").write_text(json.dumps(config))
   study = studies.load(tmp_path)
   assert {label: len(m) for label, m in study.variants.items()} == {
     "GRPO": 2,
