@@ -152,7 +152,11 @@ class _Run:
     """One rollout with all its updates (none at the last), as one record."""
     config, last = self._config, step == self._config.steps
     watch = Stopwatch()
-    record: dict[str, Any] = {"step": step, "time": time.time()}
+    record: dict[str, Any] = {
+      "step": step,
+      "time": time.time(),
+      "model/parameters": sum(x.size for x in jax.tree.leaves(state.params)),
+    }
     if last or _due(step, config.eval.every):
       record |= evaluate_held_out(
         config, self._policy, self._sampler, self._pool, state.params
