@@ -103,6 +103,7 @@ def get_config() -> ConfigDict:
 
   config.implicit_reward = ConfigDict()  # read with advantage.name = "prime"
   config.implicit_reward.learning_rate = 3e-4
+  config.implicit_reward.loss = "cross_entropy"  # or "pairwise"
   config.implicit_reward.beta = 0.05  # reward of a token: beta log(rm / ref)
   config.implicit_reward.lam = 0.0  # reward_t += lam reward_{t+1}
   config.implicit_reward.normalize = True  # largest reward-to-go is 1

@@ -58,32 +58,40 @@ def cross_entropy(
   return jax.nn.softplus(score) - accuracy * score
 
 
-def pairwise(
-  score: Float[Array, "N"],
+def rival_score(
   accuracy: Float[Array, "N"],
   others_score: Float[Array, "N G"],
   others_accuracy: Float[Array, "N G"],
 ) -> Float[Array, "N"]:
-  """-log sigmoid of the lead over the group's worse (or better) responses.
+  """What each response has to beat: the mean score of those opposed to it.
 
-  A right response is compared with the mean score of the less right ones of its
-  group, a wrong one with that of the more right ones; with 0 if there is none.
+  A right response is opposed by the less right ones of its group, a wrong one
+  by the more right ones; where there is none, by 0.
+
+  Args:
+    accuracy: of each response.
+    others_score: scores of the responses of its group, itself among them.
+    others_accuracy: their accuracies.
+  """
+  own = accuracy[:, None]
+  opposed = jnp.where(own > 0, others_accuracy < own, others_accuracy > own)
+  count = jnp.maximum(opposed.sum(1), 1).astype(accuracy.dtype)
+  return masked.guard(others_score, opposed).sum(1) / count
+
+
+def pairwise(
+  score: Float[Array, "N"],
+  accuracy: Float[Array, "N"],
+  rival: Float[Array, "N"],
+) -> Float[Array, "N"]:
+  """-log sigmoid of a right response's lead over its rival, a wrong one's lag.
 
   Args:
     score: beta sum_t q_t of each response. Carries the gradient.
     accuracy: of each response.
-    others_score: scores of the responses of its group, itself among them;
-      constants.
-    others_accuracy: their accuracies.
+    rival: `rival_score`, a constant.
   """
-  right = accuracy > 0
-  own = accuracy[:, None]
-  opposed = jnp.where(
-    right[:, None], others_accuracy < own, others_accuracy > own
-  )
-  count = jnp.maximum(opposed.sum(1), 1).astype(score.dtype)
-  rival = masked.guard(others_score, opposed).sum(1) / count
-  lead = jnp.where(right, score - rival, rival - score)
+  lead = jnp.where(accuracy > 0, score - rival, rival - score)
   return jax.nn.softplus(-lead)
 
 

@@ -23,12 +23,22 @@ from jaxrl_entropy.training.step import Forward, Objective
 from jaxrl_entropy.types import Mean, Metrics, TokenBatch
 
 
-def cross_entropy(beta: float) -> Objective:
-  """How badly sigmoid(beta sum_t log(rm / ref)) predicts correctness.
+def reward_model_loss(kind: str, beta: float) -> Objective:
+  """How badly the score beta sum_t log(rm / ref) tells right from wrong.
 
-  The batch's `returns` carry the label of its response (0 to 1) at each token.
-  Metric: `accuracy`, the share of responses on the right side of 0.
+  `cross_entropy` reads sigmoid(score) as the probability of being right,
+  `pairwise` as that of beating the responses of the group that are opposed.
+  The batch's `returns` carry the label of its response (0 to 1) at each token,
+  its `old_values` the score to beat. Metric: `accuracy`, the share of responses
+  on the right side of 0.
+
+  Raises:
+    ValueError: for another kind.
   """
+  if kind not in ("cross_entropy", "pairwise"):
+    raise ValueError(
+      f"implicit_reward.loss is {kind!r}; use 'cross_entropy' or 'pairwise'"
+    )
 
   def objective(
     batch: TokenBatch, key: Key[Array, ""]
@@ -40,26 +50,46 @@ def cross_entropy(beta: float) -> Objective:
       return masked.segment_sum(x, batch.response, batch.num_responses)
 
     length = per_response(jnp.ones_like(batch.logp))
-    present = length > 0
-    label = per_response(batch.returns) / jnp.maximum(length, 1.0)
+    present, divisor = length > 0, jnp.maximum(length, 1.0)
+    label = per_response(batch.returns) / divisor
     score = beta * per_response(batch.logp - batch.ref_logp)
-    loss = masked.masked_mean(ops.cross_entropy(score, label), present)
+    if kind == "cross_entropy":
+      losses = ops.cross_entropy(score, label)
+    else:
+      rival = per_response(batch.old_values) / divisor
+      losses = ops.pairwise(score, label, rival)
     right = ((score > 0) == (label > 0.5)) & present
     metrics = {
       "accuracy": Mean(
         right.sum().astype(jnp.float32), present.sum().astype(jnp.float32)
       )
     }
-    return loss, metrics
+    return masked.masked_mean(losses, present), metrics
 
   return objective
 
 
-def _lesson(rollout: Rollout) -> Rollout:
-  label = rollout.correct.astype(np.float32)[:, None]
-  return rollout.with_signals(
-    returns=np.broadcast_to(label, rollout.mask.shape)
-  )
+def lesson(beta: float) -> Callable[[Rollout], Rollout]:
+  """Puts the label of each response and the score to beat at its tokens."""
+
+  def prepare(rollout: Rollout) -> Rollout:
+    label = rollout.correct.astype(np.float32)
+    q = rollout.signals["implicit_logp"] - rollout.signals["ref_logp"]
+    score = beta * np.where(rollout.mask, q, 0).sum(1)
+    together = rollout.groups[:, None] == rollout.groups
+    rival = ops.rival_score(
+      jnp.asarray(label),
+      jnp.asarray(np.broadcast_to(score, together.shape)),
+      # A response of another group is no rival: it is as right as the own.
+      jnp.asarray(np.where(together, label, label[:, None])),
+    )
+    shape = rollout.mask.shape
+    return rollout.with_signals(
+      returns=np.broadcast_to(label[:, None], shape),
+      old_values=np.broadcast_to(np.asarray(rival)[:, None], shape),
+    )
+
+  return prepare
 
 
 def process_rewards(settings: ConfigDict) -> Callable[[Rollout], Rollout]:
@@ -97,14 +127,14 @@ def implicit_reward(config: ConfigDict, forward: Forward) -> Role:
   return Role(
     name="implicit_reward",
     forward=forward,
-    objective=cross_entropy(settings.beta),
+    objective=reward_model_loss(settings.loss, settings.beta),
     optimizer=state_lib.make_optimizer(
       config.optimizer, optax.constant_schedule(settings.learning_rate)
     ),
     start=copied,
     observe=lambda statistics: {"implicit_logp": statistics["logp"]},
     summarize=process_rewards(settings),
-    lesson=_lesson,
-    reads=("ref_logp", "returns", "old_logp", "advantages"),
+    lesson=lesson(settings.beta),
+    reads=("ref_logp", "returns", "old_values", "old_logp", "advantages"),
     reports=("accuracy",),
   )

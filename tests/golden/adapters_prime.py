@@ -80,7 +80,8 @@ def prime_pairwise(config: Config, inputs: Arrays) -> dict[str, Any]:
 
   def loss(q: jax.Array) -> jax.Array:
     score = _scores(q, inputs, beta)
-    each = implicit_reward.pairwise(score, accuracy, others, others_accuracy)
+    rival = implicit_reward.rival_score(accuracy, others, others_accuracy)
+    each = implicit_reward.pairwise(score, accuracy, rival)
     if mode == "none":
       return each.mean()
     weight = (

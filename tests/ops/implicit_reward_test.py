@@ -66,14 +66,16 @@ def test_pairwise_compares_with_the_opposed_responses_only():
   others = jnp.asarray([[0.5, 0.1, -0.3]] * 3)
   accuracies = jnp.asarray([[1.0, 0.0, 0.0]] * 3)
   score = others[0]
-  got = implicit_reward.pairwise(score, accuracies[0], others, accuracies)
+  rival = implicit_reward.rival_score(accuracies[0], others, accuracies)
+  got = implicit_reward.pairwise(score, accuracies[0], rival)
   leads = [0.5 - (0.1 - 0.3) / 2, 0.5 - 0.1, 0.5 + 0.3]
   np.testing.assert_allclose(got, np.log1p(np.exp(-np.array(leads))), rtol=1e-5)
 
 
 def test_pairwise_without_an_opposed_response_compares_with_zero():
   ones = jnp.ones((2, 2))
-  got = implicit_reward.pairwise(jnp.asarray([2.0, 2.0]), ones[0], ones, ones)
+  rival = implicit_reward.rival_score(ones[0], ones, ones)
+  got = implicit_reward.pairwise(jnp.asarray([2.0, 2.0]), ones[0], rival)
   np.testing.assert_allclose(got, np.log1p(np.exp(-2.0)), rtol=1e-6)
 
 

@@ -15,7 +15,7 @@ from jaxrl_entropy.training import critic, implicit_reward, loop, rows
 from jaxrl_entropy.training.step import Forward
 from jaxrl_entropy.types import token_batch_from_rows
 from tests import devices
-from tests.training import tiny_config
+from tests.training import rollouts, tiny_config
 
 MODEL = preset("nano", vocab_size=16)
 
@@ -106,7 +106,7 @@ def reward_history(updates, **sizes):
   params = transformer.init(MODEL, jax.random.key(0))
   batch = jax.tree.map(lambda x: x[0], make_rows({}))
   logp = np.asarray(Forward(MODEL)(params, batch).logp)
-  signals = zeros("old_logp", "advantages") | {
+  signals = zeros("old_logp", "advantages", "old_values") | {
     "ref_logp": rows.gather(logp, jax.tree.map(np.asarray, batch), 8, 4),
     "returns": right.astype(np.float32),
   }
@@ -156,7 +156,7 @@ def test_cross_entropy_of_a_batch_is_that_of_its_responses():
     ref_logp=nothing,
     returns=jnp.broadcast_to(label[:, None], (4, 5)),
   )
-  objective = implicit_reward.cross_entropy(0.7)
+  objective = implicit_reward.reward_model_loss("cross_entropy", 0.7)
   loss, metrics = objective(batch, jax.random.key(0))
   score = 0.7 * np.where(mask, q, 0).sum(1)
   expected = ops.cross_entropy(jnp.asarray(score), jnp.asarray(label))[:3]
@@ -166,6 +166,23 @@ def test_cross_entropy_of_a_batch_is_that_of_its_responses():
   moved = jax.tree.map(lambda x: x[order], batch)
   again, _ = objective(moved, jax.random.key(0))
   np.testing.assert_allclose(again, loss, rtol=1e-6)
+
+
+def test_lesson_finds_the_score_to_beat_in_the_group():
+  """Only the first group has a right and a wrong response."""
+  part = rollouts.make_rollout()
+  q = np.array([0.4, -0.2, 1.0, 2.0], np.float32)[:, None]
+  each = (part.mask * q / part.mask.sum(1)[:, None]).astype(np.float32)
+  part = part.with_signals(implicit_logp=each, ref_logp=0 * each)
+  taught = implicit_reward.lesson(0.5)(part)
+  rival = taught.row_means("old_values")
+  np.testing.assert_allclose(rival, [-0.1, 0.2, 0.0, 0.0], atol=1e-6)
+  np.testing.assert_allclose(taught.row_means("returns"), [1, 0, 1, 1])
+
+
+def test_unknown_reward_model_loss():
+  with pytest.raises(ValueError, match=r"implicit_reward\.loss is 'dpo'"):
+    implicit_reward.reward_model_loss("dpo", 0.05)
 
 
 def run(tmp_path, **settings):
@@ -190,7 +207,9 @@ def test_a_run_with_gae(tmp_path):
 
 
 def test_a_run_with_prime(tmp_path):
-  records = run(tmp_path, advantage__name="prime")
+  records = run(
+    tmp_path, advantage__name="prime", implicit_reward__loss="pairwise"
+  )
   assert all(0 <= r["implicit_reward/accuracy"] <= 1 for r in records)
   # The loss starts at log 2, where the model is its reference.
   assert records[-1]["implicit_reward/loss"] != pytest.approx(
