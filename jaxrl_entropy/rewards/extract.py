@@ -13,7 +13,7 @@ def last_boxed(text: str) -> str | None:
   A box inside a box belongs to the outer one; escaped braces (`\\{`) do not
   count.
   """
-  found: str | None = None
+  found: slice | None = None
   opened: list[int | None] = []  # where a box's content begins; None: a brace
   for token in _BOX_TOKEN.finditer(text):
     if token.group(1):
@@ -23,8 +23,8 @@ def last_boxed(text: str) -> str | None:
     elif token.group() == "}" and opened:
       start = opened.pop()
       if start is not None:
-        found = text[start : token.start()]
-  return found
+        found = slice(start, token.start())
+  return None if found is None else text[found]
 
 
 def last_tagged(text: str) -> str | None:
