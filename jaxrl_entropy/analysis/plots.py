@@ -10,7 +10,9 @@ import dataclasses
 import io
 
 import matplotlib as mpl
+from matplotlib import ticker
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 import numpy as np
 
@@ -115,6 +117,7 @@ def scatter(
       axes.axvline(0, color=style.MUTED, linewidth=0.6)
     if logarithmic:
       axes.set_xscale("log")
+      _plain_numbers(axes.xaxis)
     for cloud in clouds:
       axes.plot(
         cloud.x,
@@ -158,6 +161,7 @@ def bars(
     axes.set_xticks(range(len(names)), names)
     if logarithmic:
       axes.set_yscale("log")
+      _plain_numbers(axes.yaxis)
     _legend(axes)
   return figure
 
@@ -224,6 +228,12 @@ def _spread(places: Array, gap: float, low: float) -> Array:
   result = np.empty_like(spread)
   result[order] = spread
   return result
+
+
+def _plain_numbers(axis: Axis) -> None:
+  """Numbers as they are on a logarithmic axis, where powers need mathtext."""
+  axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+  axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _legend(axes: Axes) -> None:

@@ -1,0 +1,46 @@
+import re
+
+import numpy as np
+
+from jaxrl_entropy.analysis import plots, style
+
+
+def texts(figure):
+  return re.findall(r"<text[^>]*>([^<]*)", plots.render(figure, "name").svg)
+
+
+def test_logarithmic_axes_have_plain_numbers():
+  bars = plots.bars(
+    "y",
+    ["a", "b"],
+    {"GRPO": [0.5, 20]},
+    style.colors(["GRPO"]),
+    x_label="x",
+    logarithmic=True,
+  )
+  cloud = plots.Cloud("", np.array([10.0, 1e4]), np.zeros(2), style.INK)
+  scatter = plots.scatter("y", [cloud], x_label="x", logarithmic=True)
+  assert {"1", "10"} <= set(texts(bars))
+  assert {"10", "100", "1000", "10000"} <= set(texts(scatter))
+  assert not any("$" in text for text in (*texts(bars), *texts(scatter)))
+
+
+def test_names_of_curves_that_end_together_are_moved_apart():
+  x = np.arange(5.0)
+  curves = [plots.Line(f"c{i}", x, 0.01 * i + x, style.INK) for i in range(4)]
+  axes = plots.lines("y", curves).axes[0]
+  low, high = axes.get_ylim()
+  places = sorted(text.xy[1] for text in axes.texts)
+  assert (np.diff(places) >= 0.07 * (high - low)).all()
+  assert places[0] >= low
+
+
+def test_what_looks_like_mathtext_is_drawn_as_it_is():
+  line = plots.Line("$x_{", np.arange(2.0), np.arange(2.0), style.INK)
+  assert "$x_{" in texts(plots.lines("$y^", [line]))
+
+
+def test_variants_of_a_method_share_its_hue():
+  found = style.colors(["GRPO", "Clip-Cov a=1", "Clip-Cov a=2", "own"])
+  assert found["Clip-Cov a=1"] == style.colors(["Clip-Cov"])["Clip-Cov"]
+  assert len(set(found.values())) == 4
