@@ -15,7 +15,7 @@ A problem's tests are dicts of one of three forms:
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 import json
 import math
 import os
@@ -51,18 +51,18 @@ def verify(
   if program is None:
     return 0.0, None
   prelude = problem.extra.get("prelude", "")
+  in_parts = problem.extra.get("scoring", "all") == "fraction"
   judge = _Judge(prelude, program, level, time.monotonic() + timeout)
   passed, error = 0, None
   try:
     for test in judge.outcomes(problem.tests):
-      if not test and problem.extra.get("scoring", "all") == "all":
+      if not test and not in_parts:
         return 0.0, None
       passed += test
   except TimeoutError:
     error = sandbox.TIMEOUT
   share = passed / len(problem.tests)
-  fraction = problem.extra.get("scoring", "all") == "fraction"
-  return share if fraction else float(share == 1.0), error
+  return share if in_parts or share == 1.0 else 0.0, error
 
 
 class _Judge:
@@ -115,15 +115,12 @@ class _Judge:
     with ExitStack() as stack:
       results = stack.enter_context(sandbox.memory_file())
       tester = given | {"check": test["check"], "results": results}
-      question, asked = os.pipe()
-      reply, replied = os.pipe()
-      self._start(stack, "code_calls", solution, (question, replied))
-      process = self._start(
-        stack, "code_tester", tester, (reply, asked), results
-      )
-      # An end that stays open here would keep a dead process's peer waiting.
-      for descriptor in (question, asked, reply, replied):
-        os.close(descriptor)
+      # Ends left open here would keep a dead process's peer waiting.
+      with _pipe() as (question, asked), _pipe() as (reply, replied):
+        self._start(stack, "code_calls", solution, (question, replied))
+        process = self._start(
+          stack, "code_tester", tester, (reply, asked), results
+        )
       if not sandbox.wait(process, self._limits().wall):
         raise TimeoutError
       return os.pread(results, 100, 0) == PASSED
@@ -167,6 +164,17 @@ class _Judge:
     if left <= 0:
       raise TimeoutError
     return sandbox.Limits(wall=left, cpu=left)
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[int, int]]:
+  """The reading and the writing end of a pipe."""
+  ends = os.pipe()
+  try:
+    yield ends
+  finally:
+    for end in ends:
+      os.close(end)
 
 
 def _lines(text: str) -> list[str]:

@@ -121,4 +121,7 @@ def _unlike(gold: Tokens, answer: Tokens) -> bool:
 
 def _spelling(given: Tokens) -> list[str]:
   """Tokens to compare as text; words in any case, but not single letters."""
-  return [t.value.casefold() if len(t.value) > 1 else t.value for t in given]
+  return [
+    t.value.casefold() if t.kind == "word" and len(t.value) > 1 else t.value
+    for t in given
+  ]
