@@ -74,6 +74,18 @@ def test_splash_agrees_with_xla(window):
   close(got, want, atol=1e-4)
 
 
+@pytest.mark.parametrize("window", [0, 200])
+def test_splash_and_its_gradient_lower_for_tpus(window):
+  q, k, v, segments = _inputs(length=256, heads=4, kv_heads=2, dim=128)
+
+  def total(q, k, v):
+    return jnp.sum(splash.attend(q, k, v, segments, window))
+
+  step = jax.jit(jax.grad(total, argnums=(0, 1, 2))).trace(q, k, v)
+  text = step.lower(lowering_platforms=("tpu",)).as_text()
+  assert text.count("tpu_custom_call") >= 3
+
+
 def test_splash_refuses_ragged_rows():
   with pytest.raises(ValueError, match="multiple of 128 tokens"):
     attention.attend(*_inputs(), backend="splash")
