@@ -42,6 +42,10 @@ def get_config() -> ConfigDict:
   config.reward.sandbox = "auto"
   config.reward.kl_coefficient = 0.0  # reference KL in the reward
   config.reward.kl_kind = "k1"
+  # Added for the form of a response, right or wrong: "boxed", "code", "tagged"
+  # (<answer>), "think"; "" turns it off.
+  config.reward.format = ""
+  config.reward.format_bonus = 0.1
   # Length shaping (DAPO): the last `overlong_buffer` tokens cost up to
   # `overlong_penalty`. 0 turns it off.
   config.reward.overlong_buffer = 0

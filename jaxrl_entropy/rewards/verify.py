@@ -45,9 +45,9 @@ class Verdict:
   """What a response earned.
 
   Attributes:
-    reward: the reward, before any shaping.
+    reward: the verifier's, and what the response's form adds to it.
     correct: whether the response solves the problem.
-    error: why it could not be judged; its reward is then 0.
+    error: why it could not be judged: the verifier's reward is then 0.
     seconds: that judging took; 0 from the cache.
   """
 
@@ -67,12 +67,17 @@ class RewardPool:
     workers: responses verified at a time.
     timeout: seconds for one response.
     sandbox: the level, or "auto"; looked for when it is first needed.
+    shape: what a response's text adds to its reward, as `format_bonus` does.
   """
 
   def __init__(
-    self, workers: int = 1, timeout: float = 5.0, sandbox: str = "auto"
+    self,
+    workers: int = 1,
+    timeout: float = 5.0,
+    sandbox: str = "auto",
+    shape: Callable[[str], float] = lambda response: 0.0,
   ):
-    self._timeout, self._sandbox = timeout, sandbox
+    self._timeout, self._sandbox, self._shape = timeout, sandbox, shape
     self._threads = ThreadPoolExecutor(max(1, workers), "verify")
     self._local = threading.local()
     self._workers: list[Worker] = []
@@ -146,7 +151,8 @@ class RewardPool:
       # A problem or a response that its verifier cannot digest.
       reward, error = 0.0, f"{type(fault).__name__}: {fault}"
     seconds = time.perf_counter() - start
-    return Verdict(reward, reward >= 1.0, error, seconds)
+    shaped = reward + self._shape(item[1])
+    return Verdict(shaped, reward >= 1.0, error, seconds)
 
   def _reward(
     self, problem: Problem, response: str

@@ -10,6 +10,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
+from jaxrl_entropy.rewards.shaping import format_bonus
 from jaxrl_entropy.rewards.verify import RewardPool
 from jaxrl_entropy.training import (
   build,
@@ -57,7 +58,12 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   with (
     jax.set_mesh(policy.mesh),
     Preemption() as preemption,
-    RewardPool(reward.workers, reward.timeout, reward.sandbox) as pool,
+    RewardPool(
+      reward.workers,
+      reward.timeout,
+      reward.sandbox,
+      format_bonus(reward.format, reward.format_bonus),
+    ) as pool,
   ):
     run = _Run(config, workdir, policy, pool)
     step, state = run.resume()
