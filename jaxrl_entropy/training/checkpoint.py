@@ -58,7 +58,7 @@ class Checkpoints:
         params=ocp.args.StandardSave(state.params),
         state=ocp.args.StandardSave(state.replace(params={})),
         host=ocp.args.JsonSave(dict(host)),
-        carried=ocp.args.ArraySave(carried),
+        carried=ocp.args.StandardSave({"bytes": carried}),
       ),
     )
 
@@ -82,11 +82,12 @@ class Checkpoints:
           params=ocp.args.StandardRestore(_abstract(like.params)),
           state=ocp.args.StandardRestore(_abstract(like.replace(params={}))),
           host=ocp.args.JsonRestore(),
-          carried=ocp.args.ArrayRestore(np.zeros(0, np.uint8)),
+          carried=ocp.args.StandardRestore(),
         ),
       )
       state = items["state"].replace(params=items["params"])
-      return Found(step, state, items["host"], np.asarray(items["carried"]))
+      carried = np.asarray(items["carried"]["bytes"])
+      return Found(step, state, items["host"], carried)
 
     return self._newest(read)
 
