@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+import hashlib
 from itertools import islice
 import threading
 import time
@@ -15,7 +16,7 @@ from jaxrl_entropy.rewards.sandbox import TIMEOUT, SandboxError, choose
 from jaxrl_entropy.rewards.workers import Worker
 
 Item = tuple[Problem, str]
-Key = tuple[str, ...]
+Key = bytes
 Verifier = Callable[[Problem, str], float]
 """Reward of a response to a problem, 1.0 for a right one."""
 
@@ -213,5 +214,8 @@ def _load(path: str) -> Callable[[Problem, str], float | None]:
 
 
 def _key(item: Item) -> Key:
+  """A digest: the responses of a long run would fill the memory."""
   problem, response = item
-  return problem.source, problem.id, problem.prompt, problem.answer, response
+  identity = problem.source, problem.id, problem.prompt, problem.answer
+  text = "\0".join((*identity, response))
+  return hashlib.blake2b(text.encode(errors="surrogatepass")).digest()
