@@ -63,15 +63,20 @@ def collectives(text: str, mesh: Mapping[str, int]) -> list[Collective]:
     mesh: size of each mesh axis, in the order of the mesh.
   """
   computations = dict(_computations(text))
-  found = []
+  found: dict[tuple[str, str], Collective] = {}
   for name, count in _executions(computations).items():
     for line in computations[name]:
       match = _INSTRUCTION.match(line)
-      if match:
-        kind = match[3].removesuffix("-start")
-        if kind in KINDS:
-          found.append(_collective(kind, match[2], line, count, mesh))
-  return [one for one in found if one.axes]
+      kind = match[3].removesuffix("-start") if match else ""
+      if match and kind in KINDS:
+        # An asynchronous one stands in each of the fusions that it runs
+        # beside, always with the same channel.
+        channel = re.search(r"channel_id=(\d+)", line)
+        key = (kind, channel[1] if channel else match[1])
+        one = _collective(kind, match[2], line, count, mesh)
+        if key not in found or found[key].total < one.total:
+          found[key] = one
+  return [one for one in found.values() if one.axes]
 
 
 def _collective(

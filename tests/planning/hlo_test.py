@@ -116,3 +116,15 @@ def test_groups_axes_trips_and_asynchronous_results(groups, axes):
   assert by_kind["all-gather"].bytes == pytest.approx(8 * 2 * share)
   assert by_kind["collective-permute"].bytes == 8 * 4
   assert by_kind["collective-permute"].axes == ("data",)
+
+
+def test_an_asynchronous_collective_in_two_fusions_is_one():
+  gather = "all-gather(%p), channel_id=7, replica_groups=[1,8]<=[8]"
+  other = gather.replace("=7", "=8")
+  text = f"""ENTRY %main (x: f32[8]) -> f32[8] {{
+  %a = f32[8]{{0}} {gather}
+  %b = f32[8]{{0}} {gather}
+  %c = f32[8]{{0}} {other}
+}}
+"""
+  assert len(hlo.collectives(text, MESH)) == 2
