@@ -165,7 +165,9 @@ def _source(path: Path) -> TensorSource:
   return SafetensorsFolder(path)
 
 
-def _check_names(source: TensorSource, config: TransformerConfig, shapes: Any):
+def _check_names(
+  source: TensorSource, config: TransformerConfig, shapes: Any
+) -> None:
   """Every tensor is there, and none that would be dropped."""
   leaves = jax.tree_util.tree_leaves_with_path(shapes)
   wanted = {name for leaf in leaves for name in stored(*leaf).names}
@@ -209,6 +211,11 @@ def _read_leaf(
     def part(index: tuple[slice, ...] | None) -> np.ndarray:
       assert index is not None
       values = source.read(name, index[::-1] if kept.transposed else index)
+      if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise CheckpointError(
+          f"{source.place(name)} holds {values.dtype}: quantised weights are "
+          "not supported"
+        )
       if np.isnan(values).any():
         logging.warning("%s holds NaN", source.place(name))
       return np.asarray(values.T if kept.transposed else values, dtype, "C")

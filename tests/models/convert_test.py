@@ -50,6 +50,11 @@ def test_a_misshapen_tensor_is_named(folder):
   _refused(folder, "model.safetensors", UP, "(36, 23)", "(36, 24)")
 
 
+def test_integer_weights_are_refused(folder):
+  _edit(folder, lambda tensors: tensors.update({UP: tensors[UP].astype("i1")}))
+  _refused(folder, "model.safetensors", UP, "int8")
+
+
 def test_an_extra_tensor_is_refused(folder):
   _edit(folder, lambda tensors: tensors.update(score=np.zeros(3)))
   _refused(folder, "model.safetensors", "'score'", "no place")
