@@ -99,6 +99,15 @@ def exact_mean(
   return lax.optimization_barrier(mean)
 
 
+# Reductions by functions that stay the same: JAX compiles one for each anew.
+def _least_and_greatest(a: tuple, b: tuple) -> tuple:
+  return jnp.minimum(a[0], b[0]), jnp.maximum(a[1], b[1])
+
+
+def _add(a: list, b: list) -> list:
+  return [x + y for x, y in zip(a, b, strict=True)]
+
+
 def _extremes(
   x: Float[Array, "*s"], valid: Bool[Array, "*s"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -109,7 +118,7 @@ def _extremes(
   least, greatest = lax.reduce(
     tuple(jnp.where(valid, keys, end) for end in ends),
     ends,
-    lambda a, b: (jnp.minimum(a[0], b[0]), jnp.maximum(a[1], b[1])),
+    _least_and_greatest,
     tuple(range(x.ndim)),
   )
   return radix.from_ascending_bits(least), radix.from_ascending_bits(greatest)
@@ -120,6 +129,6 @@ def _sums(arrays: list[UInt32[Array, "*s"]]) -> list[UInt32[Array, ""]]:
   return lax.reduce(
     arrays,
     [jnp.uint32(0)] * len(arrays),
-    lambda a, b: [x + y for x, y in zip(a, b, strict=True)],
+    _add,
     tuple(range(arrays[0].ndim)),
   )

@@ -120,13 +120,27 @@ def smallest(
   """
   kth, rank = _search(keys, candidates, count)
   ties = candidates & (keys == kth)
-
-  def split_ties() -> Bool[Array, "*s"]:
-    last, _ = _search(identity, ties, rank)
-    return ties & (identity <= last)
-
   all_ties = jnp.sum(ties, dtype=jnp.uint32) == rank
-  kept = lax.cond(all_ties, lambda: ties, split_ties)
+  kept = lax.cond(all_ties, _all, _first, identity, ties, rank)
   chosen = (candidates & (keys < kth)) | kept
   everything = jnp.sum(candidates, dtype=jnp.uint32) <= count
   return jnp.where(everything, candidates, chosen & (count > 0))
+
+
+def _first(
+  identity: UInt32[Array, "*s"],
+  ties: Bool[Array, "*s"],
+  rank: UInt32[Array, ""],
+) -> Bool[Array, "*s"]:
+  """The `rank` ties of lowest identity."""
+  last, _ = _search(identity, ties, rank)
+  return ties & (identity <= last)
+
+
+def _all(
+  identity: UInt32[Array, "*s"],
+  ties: Bool[Array, "*s"],
+  rank: UInt32[Array, ""],
+) -> Bool[Array, "*s"]:
+  del identity, rank
+  return ties

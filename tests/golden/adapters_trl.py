@@ -178,10 +178,9 @@ def compute_loss(config: Config, inputs: Arrays) -> dict[str, Any]:
     results |= with_entropy(config, batch, loss)
   if "kl/reference" in metrics:
     results["kl"] = metrics["kl/reference"]
-  if config["loss_type"] in CLIPPED:
+  if config["loss_type"] in (*CLIPPED, "cispo"):
     results |= clip_metrics(config, parts, batch)
-  if config["loss_type"] == "cispo":
-    results["cispo_clip_ratio"] = metrics["ratio/clip_high_share"]
+    results["cispo_clip_ratio"] = results["clip_ratio/high_mean"]
   if config["loss_type"] == "vespo":
     weight = weight_by_row(metrics["ratio/weight"], batch)
     results["vespo/phi_seq_mean"] = weight

@@ -11,7 +11,7 @@ from jaxrl_entropy import losses
 from jaxrl_entropy.losses.aggregation import aggregate_by
 from jaxrl_entropy.ops import quota
 from jaxrl_entropy.types import TokenBatch
-from tests.golden.harness import Adapter, NotImplementedCase
+from tests.golden.harness import Adapter, DiffersByDesign, NotImplementedCase
 from tests.golden.objectives import KEY, batch_from_rows, evaluate
 
 Config = dict[str, Any]
@@ -256,13 +256,20 @@ def permuted(
   return flat.reshape(candidates.shape)
 
 
+def usable(ratio: float, most: float) -> float:
+  """A share of the tokens that the peer takes as well."""
+  if ratio == 0 or ratio > most:
+    raise DiffersByDesign("section 10.4 (4): 0 is off, and a quota is capped")
+  return ratio
+
+
 def clip_cov_run(
   config: Config, inputs: Arrays, by: losses.Aggregate
 ) -> dict[str, Any]:
   batch = rows(inputs)
   before = (losses.token_ratio(None), losses.ppo_clip(*clip(config)))
   band = (config.get("clip_cov_lb", 1.0), config.get("clip_cov_ub", 5.0))
-  ratio = config.get("clip_cov_ratio", 2e-4)
+  ratio = usable(config.get("clip_cov_ratio", 2e-4), np.inf)
   selector = losses.random_covariance(ratio, *band, min_tokens=1)
   valid = jnp.sum(batch.mask, dtype=jnp.uint32)
   count = max(int(quota.floor_share(ratio, valid)), 1)
@@ -298,6 +305,15 @@ def clip_cov_run(
   }
 
 
+def refuse_ties(scores: np.ndarray, count: int) -> None:
+  """The peer's order of equal scores is not defined; ours is."""
+  ranked = np.sort(scores)[::-1]
+  if 0 < count < len(ranked):
+    gap = ranked[count - 1] - ranked[count]
+    if gap <= 1e-6 * np.abs(ranked[[0, -1]]).max():
+      raise DiffersByDesign("section 10.4 (5, 10): equal scores at the cut")
+
+
 def kl_cov_run(
   config: Config, inputs: Arrays, by: losses.Aggregate
 ) -> dict[str, Any]:
@@ -305,9 +321,12 @@ def kl_cov_run(
   fraction = config.get("kl_cov_ratio", 2e-4)
   if "k_percent" in config:
     fraction = config["k_percent"] / 100
-  selector = losses.top_covariance(fraction, min_tokens=1)
+  selector = losses.top_covariance(usable(fraction, 1.0), min_tokens=1)
   before = (losses.token_ratio(None), losses.policy_gradient())
   selected = picked_by(selector, before, batch)
+  covariance = np.asarray(losses.covariance_score()(batch))
+  valid = np.asarray(batch.mask)
+  refuse_ties(covariance[valid], max(int(fraction * valid.sum()), 1))
   penalty = losses.add_kl(config.get("ppo_kl_coef", 0.1))
   objective = losses.objective(
     *chain(
@@ -326,7 +345,7 @@ def kl_cov_run(
     "k": selected.sum(),
     "num_selected": selected.sum(),
     "selected_mask": selected,
-    "cov": losses.covariance_score()(batch),
+    "cov": covariance,
   }
 
 

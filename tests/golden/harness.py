@@ -9,7 +9,8 @@ adapter, found by that name alone. Each module of `MODULES` registers its own:
   case's outputs and scalars, what our code gives. Where the peer raises, so
   must the adapter (ValueError).
 * `REASONS`: function -> why nothing stands for it. An adapter raises
-  `NotImplementedCase(reason)` for configurations that have no counterpart.
+  `NotImplementedCase(reason)` for configurations that have no counterpart, and
+  `DiffersByDesign(section)` for inputs whose answer objectives-spec changes.
 """
 
 from collections.abc import Callable, Iterator
@@ -50,6 +51,10 @@ Adapter = Callable[[dict[str, Any], dict[str, np.ndarray]], dict[str, Any]]
 
 class NotImplementedCase(Exception):  # noqa: N818 (an outcome, not an error)
   """The peer's feature has no counterpart here, for the reason given."""
+
+
+class DiffersByDesign(Exception):  # noqa: N818 (an outcome, not an error)
+  """objectives-spec asks for another answer than the peer's, where it says."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +176,8 @@ def run(case: Case) -> Verdict:
     results = adapter(case.config, case.inputs)
   except NotImplementedCase as reason:
     return Verdict("not implemented", str(reason))
+  except DiffersByDesign as section:
+    return Verdict("differs by design", str(section))
   except ValueError:
     if case.error:
       return Verdict("passed")
