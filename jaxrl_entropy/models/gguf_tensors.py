@@ -51,14 +51,15 @@ class GgufTensors:
 
   def read(self, name: str, index: Index) -> np.ndarray:
     values = self._file.read(self._names[name])
-    if self._permuted and "q_proj" in name:
-      values = _halves(values, self._heads("head_count"))
-    if self._permuted and "k_proj" in name:
-      values = _halves(values, self._heads("head_count_kv"))
+    if self._permuted and ("q_proj" in name or "k_proj" in name):
+      values = _halves(values, self._heads("q_proj" in name))
     return values[index]
 
-  def _heads(self, key: str) -> int:
-    return self._file.metadata[f"llama.attention.{key}"]
+  def _heads(self, of_queries: bool) -> int:
+    heads = self._file.metadata["llama.attention.head_count"]
+    if of_queries:
+      return heads
+    return self._file.metadata.get("llama.attention.head_count_kv", heads)
 
 
 def _halves(rows: np.ndarray, heads: int) -> np.ndarray:
