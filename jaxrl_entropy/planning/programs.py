@@ -15,11 +15,12 @@ from ml_collections import ConfigDict
 
 from jaxrl_entropy import sharding
 from jaxrl_entropy.data import problems
-from jaxrl_entropy.losses import alias
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import TransformerConfig
-from jaxrl_entropy.training import build, rows as rows_lib, state as state_lib
-from jaxrl_entropy.training.step import Rows, make_update
+from jaxrl_entropy.training import build, method as method_lib, rows as rows_lib
+from jaxrl_entropy.training.layout import Layout, make_layout
+from jaxrl_entropy.training.learner import Learner
+from jaxrl_entropy.training.step import Rows
 from jaxrl_entropy.types import Params
 
 
@@ -59,41 +60,22 @@ def device_bytes(tree: Any) -> int:
 def train(config: ConfigDict, mesh: Mesh) -> Program:
   """One optimiser update of one mini-batch."""
   model = planned_model(config)
-  updates = config.steps * config.optimizer.updates
-  schedule = state_lib.learning_rate(config.optimizer, updates)
-  optimizer = state_lib.make_optimizer(config.optimizer, schedule)
-  state = _placed(
-    jax.eval_shape(
-      lambda params: state_lib.init_state(params, optimizer, config.seed, mesh),
-      abstract_params(config, model, mesh),
-    ),
-    mesh,
-  )
-  objective = alias.resolve(config.loss.name, config.loss.args)
-  responses = -(-config.rollout.groups // config.optimizer.updates)
-  responses *= config.rollout.responses
-  update = make_update(
-    lambda _: objective,
-    optimizer,
-    build.build_forward(config, model),
-    jax.tree.map(lambda x: x.sharding, state),
-    scope=config.loss.scope,
-    num_responses=responses,
-    max_length=config.rollout.max_response_length,
-  )
-  rows = _abstract_rows(config, objective.needs, responses, mesh)
-  roles = {
-    "parameters": state.params,
-    "optimizer moments": state.opt_state,
-    "mini-batch": rows,
-  }
+  method = method_lib.resolve(config)
+  forward = build.build_forward(config, model, method.moments)
+  layout = make_layout(config, mesh)
+  roles = build.build_roles(config, forward, method.needs)
+  learner = Learner(config, method, roles, forward, layout)
+  params = abstract_params(config, model, mesh)
+  state = _placed(jax.eval_shape(learner.init, params), mesh)
+  rows = _abstract_rows(layout, learner)
+  resident = {"parameters": state.params, "optimizer moments": state.opt_state}
   return Program(
-    update,
+    learner.policy_update(state),
     (state, rows),
-    roles,
+    {**resident, **state.roles, "mini-batch": rows},
     state.params,
     tokens=rows.tokens.size,
-    slices=rows.tokens.shape[0],
+    slices=layout.micro_batches,
   )
 
 
@@ -155,23 +137,19 @@ def _placed(tree: Any, mesh: Mesh) -> Any:
   )
 
 
-def _abstract_rows(
-  config: ConfigDict, needs: frozenset[str], responses: int, mesh: Mesh
-) -> Rows:
+def _abstract_rows(layout: Layout, learner: Learner) -> Rows:
   """A mini-batch of full rows, [micro-batches, rows, tokens]."""
-  micro = config.optimizer.micro_batches
-  count = rows_lib.row_capacity(responses, micro, mesh)
-  shape = (micro, count // micro, build.row_length(config))
+  micro, mesh = layout.micro_batches, layout.mesh
+  count = rows_lib.row_capacity(learner.responses, micro, mesh)
+  shape = (micro, count // micro, layout.row_length)
   where = NamedSharding(mesh, P(None, sharding.ROWS, "context"))
 
   def array(dtype: Any) -> Any:
     return jax.ShapeDtypeStruct(shape, dtype, sharding=where)
 
   fields = ("tokens", "positions", "segments", "response", "index")
-  computed = {"entropy", "sum_p2", "sum_p2_logp", "values"}
-  signals = {"advantages", "old_logp", *needs - computed}
   return Rows(
     **{name: array(jnp.int32) for name in fields},
     mask=array(jnp.bool_),
-    signals={name: array(jnp.float32) for name in sorted(signals)},
+    signals={name: array(jnp.float32) for name in sorted(learner.signals)},
   )

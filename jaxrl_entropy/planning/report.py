@@ -7,6 +7,8 @@ from typing import Any
 from jaxrl_entropy.planning.compiling import Result
 from jaxrl_entropy.planning.topology import GIB, Topology
 
+MIB = GIB / 2**10
+
 FITS, TIGHT, TOO_BIG = "FITS", "TIGHT", "DOES NOT FIT"
 # Above this share of the memory, fragmentation or another version of the
 # compiler may be enough to run out of it.
@@ -43,8 +45,7 @@ class Plan:
     and its cache are gone.
     """
     train = self.results["train"]
-    roles = ("parameters", "optimizer moments")
-    state = sum(train.roles.get(role, 0.0) for role in roles)
+    state = sum(x for role, x in train.roles.items() if role != "mini-batch")
     peaks = [self.results[name].needed for name in ("prefill", "decode")]
     known = [state + peak for peak in peaks if peak is not None]
     together = max(known) if len(known) == len(peaks) else None
@@ -107,7 +108,7 @@ def to_text(plan: Plan) -> str:
   mesh = ", ".join(f"{axis} {size}" for axis, size in plan.mesh.items())
   lines = [
     f"{plan.config} on {topology.name}: {topology.devices} devices "
-    f"({topology.compiler_name}), {_gib(topology.generation.hbm)} each",
+    f"({topology.compiler_name}), {_size(topology.generation.hbm)} each",
     f"mesh: {mesh}",
     "",
   ]
@@ -115,7 +116,7 @@ def to_text(plan: Plan) -> str:
     lines += _program_lines(name, result, topology)
   for phase, needed in plan.phases.items():
     verdict = judge(needed, topology) or "not known"
-    lines.append(f"{verdict:13} {phase}: {_gib(needed)}")
+    lines.append(f"{verdict:13} {phase}: {_size(needed)}")
   lines += [f"advice: {line}" for line in plan.advice]
   if any(r.status == "not compiled" for r in plan.results.values()):
     lines.append("no compiler for TPUs: sizes only; pip install libtpu")
@@ -124,22 +125,22 @@ def to_text(plan: Plan) -> str:
 
 def _program_lines(name: str, result: Result, topology: Topology) -> list[str]:
   lines = [
-    f"{_verdict(result, topology):13} {name}: peak {_gib(result.needed)}"
+    f"{_verdict(result, topology):13} {name}: peak {_size(result.needed)}"
     + (f", compiled in {result.seconds:.0f} s" if result.seconds else "")
   ]
   if result.message:
     lines.append(f"  {result.message}")
-  lines += [f"  {_gib(x):>10}  {role}" for role, x in result.roles.items()]
+  lines += [f"  {_size(x):>10}  {role}" for role, x in result.roles.items()]
   if result.temporaries:
-    lines.append(f"  {_gib(result.temporaries):>10}  temporaries")
+    lines.append(f"  {_size(result.temporaries):>10}  temporaries")
   seconds = bound(result, topology)
   lines.append(
     f"  at least {seconds:.3g} s for {result.tokens} tokens (a bound, not a "
-    f"prediction: {result.flops:.3g} FLOPs, {_gib(result.traffic)} a device)"
+    f"prediction: {result.flops:.3g} FLOPs, {_size(result.traffic)} a device)"
   )
   for one in result.collectives or ():
     lines.append(
-      f"  {_gib(one['bytes']):>10}  sent by {one['count']} x {one['kind']} "
+      f"  {_size(one['bytes']):>10}  sent by {one['count']} x {one['kind']} "
       f"over {'+'.join(one['axes'])}"
     )
   lines += [f"  warning: {warning}" for warning in result.warnings]
@@ -152,5 +153,9 @@ def _verdict(result: Result, topology: Topology) -> str:
   return judge(result.needed, topology) or result.status.upper()
 
 
-def _gib(size: float | None) -> str:
-  return "not known" if size is None else f"{size / GIB:.2f} GiB"
+def _size(size: float | None) -> str:
+  if size is None:
+    return "not known"
+  return (
+    f"{size / GIB:.2f} GiB" if size >= GIB / 20 else f"{size / MIB:.2f} MiB"
+  )

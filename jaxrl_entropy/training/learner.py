@@ -35,6 +35,8 @@ class Learner:
 
   Attributes:
     schedule: learning rate of the policy by optimiser update.
+    responses: of a mini-batch, at most.
+    signals: of a rollout that the policy's mini-batches carry.
   """
 
   def __init__(
@@ -51,7 +53,8 @@ class Learner:
     self.schedule = state_lib.learning_rate(config.optimizer, updates)
     self._optimizer = state_lib.make_optimizer(config.optimizer, self.schedule)
     groups = -(-config.rollout.groups // config.optimizer.updates)
-    self._responses = groups * config.rollout.responses
+    self.responses = groups * config.rollout.responses
+    self.signals = ({"advantages", "old_logp"} | method.needs) & CARRIED
     self._updates: dict[str, Update] = {}
 
   def init(self, params: Params) -> TrainState:
@@ -76,11 +79,10 @@ class Learner:
   ) -> tuple[TrainState, Metrics]:
     """All optimiser updates of one rollout; metrics are summed over them."""
     rng = np.random.default_rng(host_seeds(state.key, step, 1))
-    names = ({"advantages", "old_logp"} | self._method.needs) & CARRIED
     total: Metrics = {}
     for part in minibatches.deal(kept, self._config.optimizer.updates, rng):
-      rows = self._layout.minibatch(part, names, self._responses)
-      state, metrics = self._policy_update(state)(state, rows)
+      rows = self._layout.minibatch(part, self.signals, self.responses)
+      state, metrics = self.policy_update(state)(state, rows)
       state, taught = self._teach(state, part)
       metrics |= taught
       total = {k: total[k] + v if total else v for k, v in metrics.items()}
@@ -97,7 +99,8 @@ class Learner:
     moved = controllers.update(state.controller, record)
     return state.replace(controller=moved), used
 
-  def _policy_update(self, state: TrainState) -> Update:
+  def policy_update(self, state: TrainState) -> Update:
+    """The jitted update of the policy; `state` may be shapes."""
     if "policy" not in self._updates:
       self._updates["policy"] = make_update(
         self._method.objective,
@@ -105,7 +108,7 @@ class Learner:
         self._forward,
         sharding.param_shardings(state, self._layout.mesh),
         scope=self._config.loss.scope,
-        num_responses=self._responses,
+        num_responses=self.responses,
         max_length=self._layout.response_length,
       )
     return self._updates["policy"]
@@ -121,11 +124,11 @@ class Learner:
         self._updates[role.name] = role.make_update(
           own,
           self._layout.mesh,
-          num_responses=self._responses,
+          num_responses=self.responses,
           max_length=self._layout.response_length,
         )
       lesson = role.lesson(part)
-      rows = self._layout.minibatch(lesson, role.reads, self._responses)
+      rows = self._layout.minibatch(lesson, role.reads, self.responses)
       own, found = self._updates[role.name](own, rows)
       state = state.replace(roles=state.roles | {role.name: own})
       metrics |= found
