@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 import sys
 
+from ml_collections import ConfigDict
+
 from jaxrl_entropy import cli, config as config_lib, distributed
 from jaxrl_entropy.data.tokenizers import Tokenizer
 from jaxrl_entropy.errors import UserError
@@ -16,13 +18,16 @@ from jaxrl_entropy.sampling import platform
 from jaxrl_entropy.sampling.request import Request
 from jaxrl_entropy.sampling.sampler import Event, Sampler
 from jaxrl_entropy.text import printable
-from jaxrl_entropy.training.build import Policy, build_policy
+from jaxrl_entropy.training import build
+from jaxrl_entropy.training.build import Policy
 
 _EXAMPLES = """\
   jaxrl-entropy generate --config=configs/smollm2.py \\
       --prompt "What is 7 + 5?"
   jaxrl-entropy generate --config=configs/smollm2.py --prompts=questions.txt \\
       --samples=4 --temperature=0.7 --json > answers.jsonl
+  jaxrl-entropy generate --config=configs/quickstart.py \\
+      --run=runs/quickstart/grpo --prompt "3 5 7 = 22"
 """
 MAX_SLOTS = 32
 # A stream comes in steps of so many tokens.
@@ -40,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
   prompts = [*args.prompt, *_read_prompts(args.prompts)]
   if not prompts:
     command.error("nothing to answer: give --prompt or --prompts")
-  policy = build_policy(config)
+  policy = _policy(config, args.run)
   requests = [_request(prompt, policy.tokenizer, args) for prompt in prompts]
   sampler = _sampler(policy, requests)
   screen = _Screen(prompts, args.samples, policy.tokenizer)
@@ -57,6 +62,7 @@ def _parser() -> cli.Parser:
   command = cli.parser("generate", "Answers prompts.", _EXAMPLES)
   cli.add_config_flag(command)
   add = command.add_argument
+  add("--run", metavar="DIR", help="answer with this run's trained policy")
   add("--prompt", action="append", default=[], help="text; may be repeated")
   add("--prompts", metavar="FILE", help="one prompt a line; - reads stdin")
   add("--system", help="system message of the chat template")
@@ -70,6 +76,15 @@ def _parser() -> cli.Parser:
   add("--seed", type=int, default=0, help="of the random numbers")
   add("--json", action="store_true", help="one JSON object an answer, a line")
   return command
+
+
+def _policy(config: ConfigDict, run: str | None) -> Policy:
+  """The config's model, or what a run has made of its own."""
+  if run is None:
+    return build.build_policy(config)
+  with config.unlocked():
+    config.model.update(config_lib.read(run)["model"])
+  return build.load_policy(config, run)
 
 
 def _read_prompts(file: str | None) -> list[str]:

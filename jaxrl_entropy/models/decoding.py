@@ -17,11 +17,11 @@ from jaxrl_entropy.models import lora, rope
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.models.layers import Block
 from jaxrl_entropy.models.transformer import embed, final_norm, lm_head
-from jaxrl_entropy.ops import paged_attention
 from jaxrl_entropy.ops.paged_attention import Pages, View
+from jaxrl_entropy.ops.ragged_attention import RaggedPages
 from jaxrl_entropy.types import Params
 
-Cache = tuple[Pages, ...]
+Cache = tuple[Pages | RaggedPages, ...]
 """The pages of every layer."""
 
 
@@ -67,14 +67,27 @@ def quantize(params: Params) -> Params:
   return {**params, "kernel": jnp.round(steps).astype(jnp.int8), "scale": scale}
 
 
-def init_cache(config: TransformerConfig, pages: int, page_size: int) -> Cache:
-  """Zeroed pages for every layer, in the compute dtype."""
-  shape = (pages, config.num_kv_heads, page_size, config.head_dim)
+def init_cache(
+  config: TransformerConfig, pages: int, page_size: int, kernel: bool = False
+) -> Cache:
+  """Zeroed pages for every layer, in the compute dtype.
 
-  def zeros() -> Float[Array, "N K P d"]:
-    return jnp.zeros(shape, config.dtype)
+  Args:
+    config: the model.
+    pages: of each layer.
+    page_size: tokens a page holds.
+    kernel: for the TPU kernel of `ops.ragged_attention`, in its layout.
+  """
+  heads, dim = config.num_kv_heads, config.head_dim
 
-  return tuple(Pages(zeros(), zeros()) for _ in range(config.num_layers))
+  def layer() -> Pages | RaggedPages:
+    if kernel:
+      shape = (pages, page_size, 2 * heads, dim)
+      return RaggedPages(jnp.zeros(shape, config.dtype))
+    shape = (pages, heads, page_size, dim)
+    return Pages(jnp.zeros(shape, config.dtype), jnp.zeros(shape, config.dtype))
+
+  return tuple(layer() for _ in range(config.num_layers))
 
 
 def forward(
@@ -111,8 +124,8 @@ def forward(
       heads.reshape(rows, length, *heads.shape[1:])
       for heads in run(x, rotation, method="qkv")
     )
-    pages = paged_attention.write(pages, k, v, view)
-    mixed = paged_attention.attend(q, pages, view, window)
+    pages = pages.write(k, v, view)
+    mixed = pages.attend(q, view, window)
     x = run(x, mixed.reshape(x.shape[0], -1, config.head_dim), method="finish")
     filled.append(pages)
   hidden = final_norm(params, config, x).reshape(rows, length, -1)

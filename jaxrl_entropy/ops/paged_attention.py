@@ -9,25 +9,15 @@ The layout is [pages, kv heads, page tokens, head dim]: pages split over the
 data axes of a mesh (each part with its own page 0), heads over the tensor axis.
 """
 
+from typing import ClassVar, TypeVar
+
 from flax import struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+PagesT = TypeVar("PagesT")
 _NEVER = float(jnp.finfo(jnp.float32).min)
-
-
-@struct.dataclass
-class Pages:
-  """The keys and values of one layer."""
-
-  k: Float[Array, "N K P d"]
-  v: Float[Array, "N K P d"]
-
-  @property
-  def size(self) -> int:
-    """Tokens a page holds."""
-    return self.k.shape[2]
 
 
 @struct.dataclass
@@ -52,6 +42,15 @@ class View:
   def real(self, length: int) -> Bool[Array, "B T"]:
     return jnp.arange(length)[None] < self.count[:, None]
 
+  def places(
+    self, length: int, size: int
+  ) -> tuple[Int[Array, "B T"], Int[Array, "B T"]]:
+    """The page of each token and its place there; page 0 for padding."""
+    position = self.positions(length)
+    column = jnp.minimum(position // size, self.table.shape[1] - 1)
+    page = jnp.take_along_axis(self.table, column, axis=1)
+    return jnp.where(self.real(length), page, 0), position % size
+
 
 def columns(
   start: Int[Array, "B"], count: Int[Array, "B"], page_size: int
@@ -61,71 +60,83 @@ def columns(
   return (end + page_size - 1) // page_size
 
 
-def write(
-  pages: Pages,
-  k: Float[Array, "B T K d"],
-  v: Float[Array, "B T K d"],
-  view: View,
-) -> Pages:
-  """The pages with the rows' new tokens in them."""
-  length = k.shape[1]
-  position = view.positions(length)
-  column = jnp.minimum(position // pages.size, view.table.shape[1] - 1)
-  page = jnp.take_along_axis(view.table, column, axis=1)
-  page = jnp.where(view.real(length), page, 0)
-  place = (page, slice(None), position % pages.size)
-  return Pages(
-    pages.k.at[place].set(k.astype(pages.k.dtype), mode="promise_in_bounds"),
-    pages.v.at[place].set(v.astype(pages.v.dtype), mode="promise_in_bounds"),
-  )
+@struct.dataclass
+class Pages:
+  """The keys and values of one layer, for XLA.
 
-
-def attend(
-  q: Float[Array, "B T H d"], pages: Pages, view: View, window: int = 0
-) -> Float[Array, "B T H d"]:
-  """Each token attends to the tokens of its row up to itself.
-
-  One column of the tables at a time, with a running softmax: the work follows
-  the longest row in use, not the table's width, and no row's keys are ever
-  gathered whole.
-
-  Args:
-    q: queries of tokens that `write` has already put in the pages.
-    pages: of this layer.
-    view: where the rows are.
-    window: tokens that a query sees, itself included; 0: all before it.
+  `ops.ragged_attention` has the same methods over a layout of its own.
   """
-  rows, length, heads, dim = q.shape
-  kv_heads, size = pages.k.shape[1:3]
-  groups = heads // kv_heads
-  # Queries of one key head side by side: [B, K, T * groups, d].
-  q = q.reshape(rows, length, kv_heads, groups, dim)
-  q = q.swapaxes(1, 2).reshape(rows, kv_heads, -1, dim) * dim**-0.5
-  position = jnp.repeat(view.positions(length), groups, axis=1)[
-    :, None, :, None
-  ]
 
-  def column(index, carry):
-    page = jax.lax.dynamic_index_in_dim(view.table, index, 1, keepdims=False)
-    k = pages.k.at[page].get(mode="promise_in_bounds")
-    v = pages.v.at[page].get(mode="promise_in_bounds")
-    scores = jnp.einsum(
-      "bkqd,bkpd->bkqp", q, k, preferred_element_type=jnp.float32
+  HEADS: ClassVar[int] = 1
+  """The axis of the key heads."""
+
+  k: Float[Array, "N K P d"]
+  v: Float[Array, "N K P d"]
+
+  @property
+  def size(self) -> int:
+    """Tokens a page holds."""
+    return self.k.shape[2]
+
+  def write(
+    self,
+    k: Float[Array, "B T K d"],
+    v: Float[Array, "B T K d"],
+    view: View,
+  ) -> "Pages":
+    """The pages with the rows' new tokens in them."""
+    page, place = view.places(k.shape[1], self.size)
+    index = (page, slice(None), place)
+    return Pages(
+      self.k.at[index].set(k.astype(self.k.dtype), mode="promise_in_bounds"),
+      self.v.at[index].set(v.astype(self.v.dtype), mode="promise_in_bounds"),
     )
-    back = position - (index * size + jnp.arange(size).reshape(1, 1, 1, -1))
-    seen = (back >= 0) & (back < window) if window else back >= 0
-    return _accumulate(carry, jnp.where(seen, scores, _NEVER), v)
 
-  statistics = (rows, kv_heads, length * groups)
-  carry = (
-    jnp.full(statistics, _NEVER),
-    jnp.zeros(statistics),
-    jnp.zeros((*statistics, dim)),
-  )
-  _, total, mixed = jax.lax.fori_loop(0, view.columns, column, carry)
-  mixed = mixed / jnp.maximum(total, 1e-30)[..., None]
-  mixed = mixed.reshape(rows, kv_heads, length, groups, dim).swapaxes(1, 2)
-  return mixed.reshape(rows, length, heads, dim).astype(q.dtype)
+  def attend(
+    self, q: Float[Array, "B T H d"], view: View, window: int = 0
+  ) -> Float[Array, "B T H d"]:
+    """Each token attends to the tokens of its row up to itself.
+
+    One column of the tables at a time, with a running softmax: the work follows
+    the longest row in use, not the table's width, and no row's keys are ever
+    gathered whole.
+
+    Args:
+      q: queries of tokens that `write` has already put in the pages.
+      view: where the rows are.
+      window: tokens that a query sees, itself included; 0: all before it.
+    """
+    rows, length, heads, dim = q.shape
+    kv_heads, size = self.k.shape[1:3]
+    groups = heads // kv_heads
+    # Queries of one key head side by side: [B, K, T * groups, d].
+    q = q.reshape(rows, length, kv_heads, groups, dim)
+    q = q.swapaxes(1, 2).reshape(rows, kv_heads, -1, dim) * dim**-0.5
+    position = jnp.repeat(view.positions(length), groups, axis=1)[
+      :, None, :, None
+    ]
+
+    def column(index, carry):
+      page = jax.lax.dynamic_index_in_dim(view.table, index, 1, keepdims=False)
+      k = self.k.at[page].get(mode="promise_in_bounds")
+      v = self.v.at[page].get(mode="promise_in_bounds")
+      scores = jnp.einsum(
+        "bkqd,bkpd->bkqp", q, k, preferred_element_type=jnp.float32
+      )
+      back = position - (index * size + jnp.arange(size).reshape(1, 1, 1, -1))
+      seen = (back >= 0) & (back < window) if window else back >= 0
+      return _accumulate(carry, jnp.where(seen, scores, _NEVER), v)
+
+    statistics = (rows, kv_heads, length * groups)
+    carry = (
+      jnp.full(statistics, _NEVER),
+      jnp.zeros(statistics),
+      jnp.zeros((*statistics, dim)),
+    )
+    _, total, mixed = jax.lax.fori_loop(0, view.columns, column, carry)
+    mixed = mixed / jnp.maximum(total, 1e-30)[..., None]
+    mixed = mixed.reshape(rows, kv_heads, length, groups, dim).swapaxes(1, 2)
+    return mixed.reshape(rows, length, heads, dim).astype(q.dtype)
 
 
 def _accumulate(carry, scores, v):
@@ -148,8 +159,8 @@ def _accumulate(carry, scores, v):
 
 
 def copy(
-  pages: Pages, source: Int[Array, "C"], target: Int[Array, "C"], count: Array
-) -> Pages:
+  pages: PagesT, source: Int[Array, "C"], target: Int[Array, "C"], count: Array
+) -> PagesT:
   """The pages with the first `count` sources copied over their targets."""
 
   def one(index, pages):

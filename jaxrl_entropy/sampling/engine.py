@@ -115,6 +115,7 @@ class Sizes:
     fill_rows: prompts in one call of `prefill`.
     steps: tokens that a slot makes at most in one call of `decode`.
     stop_ids: stop ids a slot has room for.
+    kernel: attend with the TPU kernel, on pages in its layout.
   """
 
   widths: tuple[int, ...]
@@ -125,6 +126,7 @@ class Sizes:
   fill_rows: int
   steps: int
   stop_ids: int
+  kernel: bool
 
   @property
   def slots(self) -> int:
@@ -156,10 +158,14 @@ class Engine:
     self.local_parts = len({rows[0].start for rows in held.values() if rows})
 
     new_cache = functools.partial(
-      decoding.init_cache, config, sizes.pages * self.parts, sizes.page_size
+      decoding.init_cache,
+      config,
+      sizes.pages * self.parts,
+      sizes.page_size,
+      sizes.kernel,
     )
-    heads = P(sharding.ROWS, "tensor")
     shapes = jax.eval_shape(new_cache)
+    heads = P(sharding.ROWS, *(None,) * (shapes[0].HEADS - 1), "tensor")
     cache = jax.tree.map(
       lambda x: NamedSharding(mesh, sharding.fitting(heads, x.shape, mesh)),
       shapes,

@@ -16,6 +16,8 @@ class Platform:
     steps: tokens that a slot makes between two visits of the host.
     narrowest: programs exist for all slots, half of them, and so on down to
       this many, so that a few last sequences do not pay for all slots.
+    kernel: attend with JAX's TPU kernel where it can compute the heads. Off
+      by default: it has not run on a TPU yet.
   """
 
   page_size: int = 64
@@ -23,6 +25,7 @@ class Platform:
   prefill_tokens: int = 512
   steps: int = 32
   narrowest: int = 8
+  kernel: bool = False
 
   def widths(self, slots: int) -> tuple[int, ...]:
     """Numbers of slots that a decode program is made for, ascending."""

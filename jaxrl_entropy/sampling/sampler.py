@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 import numpy as np
 
 from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.ops import ragged_attention
 from jaxrl_entropy.sampling import platform, rows
 from jaxrl_entropy.sampling.batch import Batch, Event
 from jaxrl_entropy.sampling.engine import Engine, Sizes
@@ -82,6 +83,8 @@ class Sampler:
       fill_rows=max(choices.prefill_tokens // chunk, 1),
       steps=choices.steps,
       stop_ids=MAX_STOP_IDS,
+      kernel=choices.kernel
+      and ragged_attention.supports(config.head_dim, config.num_kv_heads, mesh),
     )
     self._engine = Engine(config, mesh, self._sizes, weight_dtype)
     self._decode_text = decode_text

@@ -42,8 +42,8 @@ def test_chunks_through_pages_equal_the_whole_row(window, chunk):
     part = slice(start, start + chunk)
     length = k[:, part].shape[1]
     view = make_view(start, [length] * ROWS)
-    pages = paged_attention.write(pages, k[:, part], v[:, part], view)
-    mixed.append(paged_attention.attend(q[:, part], pages, view, window))
+    pages = pages.write(k[:, part], v[:, part], view)
+    mixed.append(pages.attend(q[:, part], view, window))
   np.testing.assert_allclose(
     jnp.concatenate(mixed, axis=1), expected, atol=1e-5
   )
@@ -53,7 +53,7 @@ def test_padding_writes_only_to_page_zero():
   k = make_heads(KV_HEADS, 1)
   empty = jnp.zeros((10, KV_HEADS, SIZE, DIM))
   view = make_view(0, [LENGTH, 0, 2])
-  pages = paged_attention.write(Pages(empty, empty), k, k, view)
+  pages = Pages(empty, empty).write(k, k, view)
   touched = np.flatnonzero(np.abs(pages.k).sum((1, 2, 3)))
   assert set(touched) <= {0, 5, 2, 7, 8}
   np.testing.assert_array_equal(pages.k[8, :, :2], k[2, :2].swapaxes(0, 1))

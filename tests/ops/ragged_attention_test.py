@@ -1,0 +1,63 @@
+"""The TPU kernel's layout and arguments.
+
+JAX's own reference stands in for the kernel, which the interpreter cannot run.
+"""
+
+import jax
+from jax.experimental.pallas.ops.tpu import ragged_paged_attention as kernel
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl_entropy.ops import attention, paged_attention
+from jaxrl_entropy.ops.paged_attention import View
+from jaxrl_entropy.ops.ragged_attention import RaggedPages
+
+ROWS, LENGTH, HEADS, KV_HEADS, DIM, SIZE = 2, 8, 4, 2, 128, 8
+TABLE = jnp.array([[2, 1], [4, 3]])
+
+
+def make_heads(heads, seed):
+  shape = (ROWS, LENGTH, heads, DIM)
+  return jax.random.normal(jax.random.key(seed), shape)
+
+
+def make_view(start, length):
+  start, count = jnp.full(ROWS, start), jnp.full(ROWS, length)
+  columns = paged_attention.columns(start, count, SIZE)
+  return View(TABLE, start, count, columns)
+
+
+def make_pages():
+  return RaggedPages(jnp.zeros((5, SIZE, 2 * KV_HEADS, DIM)))
+
+
+@pytest.fixture
+def reference(monkeypatch):
+  def compute(*args, num_kv_pages_per_block, num_queries_per_block, **settings):
+    assert num_kv_pages_per_block <= TABLE.shape[1]
+    assert num_queries_per_block > 0
+    # It slices by Python's numbers, and promotes types freely.
+    with jax.numpy_dtype_promotion("standard"):
+      return kernel.ref_ragged_paged_attention(*args, **settings)
+
+  monkeypatch.setattr(kernel, "ragged_paged_attention", compute)
+
+
+@pytest.mark.usefixtures("reference")
+@pytest.mark.parametrize("window", [0, 3])
+def test_a_prompt_and_single_tokens_equal_the_whole_row(window):
+  q, k, v = (
+    make_heads(n, i) for i, n in enumerate((HEADS, KV_HEADS, KV_HEADS))
+  )
+  expected = attention.attend(
+    q, k, v, jnp.ones((ROWS, LENGTH), jnp.int32), window
+  )
+  pages, mixed = make_pages(), []
+  for start, end in ((0, 6), (6, 7), (7, 8)):
+    part, view = slice(start, end), make_view(start, end - start)
+    pages = pages.write(k[:, part], v[:, part], view)
+    mixed.append(pages.attend(q[:, part], view, window))
+  np.testing.assert_allclose(
+    jnp.concatenate(mixed, axis=1), expected, atol=1e-5
+  )
