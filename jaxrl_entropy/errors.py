@@ -4,7 +4,7 @@ from collections.abc import Iterable
 import difflib
 
 
-class UserError(Exception):
+class UserError(ValueError):
   """What was asked for cannot be done: the message names it and the fix.
 
   The command line prints the message as one line and exits with `status`; it

@@ -27,7 +27,7 @@ LAYERS = {
 # Anyone may import a leaf; a leaf imports other leaves only.
 LEAVES = {
   *("types", "sharding", "gguf", "text", "defaults", "distributed"),
-  *("errors", "config"),
+  *("errors", "named", "config"),
 }
 
 

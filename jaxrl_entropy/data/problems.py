@@ -1,12 +1,12 @@
 """What is asked and how its answer is checked: problems and tasks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-import importlib
 from typing import Any, Protocol
 
 import numpy as np
 
+from jaxrl_entropy import named
 from jaxrl_entropy.data.tokenizers import Tokenizer
 
 TASKS = {
@@ -83,28 +83,6 @@ def resolve(name: str, args: Mapping[str, Any] | None = None) -> Task:
   """The task of a name in `TASKS`, or of an import path (`my_lab.tasks:mine`).
 
   Raises:
-    ValueError: the name is unknown or its factory does not take `args`.
+    UserError: the name is unknown or its factory does not take `args`.
   """
-  factory = load_object(TASKS.get(name, name), known=TASKS)
-  try:
-    return factory(**(args or {}))
-  except TypeError as error:
-    raise ValueError(f"task {name!r}: {error}") from error
-
-
-def load_object(path: str, known: Mapping[str, str]) -> Callable[..., Any]:
-  """The object at `package.module:name`.
-
-  Raises:
-    ValueError: nothing is there; names what is `known` instead.
-  """
-  module, _, name = path.partition(":")
-  if not name:
-    raise ValueError(
-      f"unknown name {path!r}: choose one of {', '.join(sorted(known))}, or "
-      "give an import path such as my_lab.module:name"
-    )
-  try:
-    return getattr(importlib.import_module(module), name)
-  except (ImportError, AttributeError) as error:
-    raise ValueError(f"cannot load {path!r}: {error}") from error
+  return named.call("task", name, args, TASKS)

@@ -4,10 +4,9 @@ Each takes `aggregate`, the name of an aggregation or one of the user's own.
 """
 
 from collections.abc import Callable, Mapping
-import importlib
-import inspect
 from typing import Any
 
+from jaxrl_entropy import named
 from jaxrl_entropy.losses import (
   likelihood,
   penalties,
@@ -319,32 +318,10 @@ METHODS: dict[str, Callable[..., Objective]] = {
 }
 
 
-def _method(name: str) -> Callable[..., Objective]:
-  if ":" in name:
-    module, _, attribute = name.partition(":")
-    try:
-      return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-      raise ValueError(f"cannot import loss {name!r}: {error}") from error
-  if name not in METHODS:
-    raise ValueError(
-      f"unknown loss {name!r}; choose one of {', '.join(sorted(METHODS))}, or "
-      "give an import path like 'my_lab.losses:mine'"
-    )
-  return METHODS[name]
-
-
 def resolve(name: str, args: Mapping[str, Any] | None = None) -> Objective:
   """The objective of a method, by name or import path (`my_lab.losses:mine`).
 
   Raises:
-    ValueError: for an unknown name, or arguments that the method does not take.
+    UserError: for an unknown name, or arguments that the method does not take.
   """
-  method, args = _method(name), dict(args or {})
-  try:
-    return method(**args)
-  except TypeError as error:
-    raise ValueError(
-      f"loss {name!r} does not take these args: {error}; its signature is "
-      f"{name}{inspect.signature(method)}"
-    ) from error
+  return named.call("loss", name, args, METHODS)

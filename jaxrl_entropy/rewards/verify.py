@@ -10,7 +10,8 @@ from itertools import islice
 import threading
 import time
 
-from jaxrl_entropy.data.problems import Problem, load_object
+from jaxrl_entropy import named
+from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.rewards import code
 from jaxrl_entropy.rewards.sandbox import TIMEOUT, SandboxError, choose
 from jaxrl_entropy.rewards.workers import Worker
@@ -210,7 +211,7 @@ def _check_names(verifiers: Iterable[str]) -> None:
 
 @cache
 def _load(path: str) -> Callable[[Problem, str], float | None]:
-  return load_object(path, known=INLINE)
+  return named.load("verifier", path, INLINE)
 
 
 def _key(item: Item) -> Key:

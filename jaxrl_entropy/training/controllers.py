@@ -13,13 +13,14 @@ remembers is an array in `TrainState.controller`: it is in every checkpoint.
 
 from collections.abc import Callable, Mapping
 import dataclasses
-import inspect
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 import optax
+
+from jaxrl_entropy import named
 
 Scalar = Float[Array, ""]
 State = Any
@@ -294,18 +295,5 @@ def resolve(specs: Mapping[str, Mapping[str, Any]]) -> Controllers:
 
 
 def _resolve(argument: str, spec: dict[str, Any]) -> Control:
-  name = spec.pop("name", None)
-  factory = CONTROLS.get(name)
-  if factory is None:
-    raise ValueError(
-      f"loss.controllers.{argument}.name is {name!r}; use one of "
-      f"{', '.join(sorted(CONTROLS))}"
-    )
-  try:
-    inspect.signature(factory).bind(**spec)
-  except TypeError as error:
-    raise ValueError(
-      f"loss.controllers.{argument}: {name} {error}; its signature is "
-      f"{name}{inspect.signature(factory)}"
-    ) from error
-  return factory(**spec)
+  what = f"loss.controllers.{argument}.name"
+  return named.call(what, spec.pop("name", ""), spec, CONTROLS)

@@ -1,11 +1,11 @@
 """Which responses of a rollout are learned from, once advantages are known."""
 
 from collections.abc import Callable, Mapping
-import importlib
-import inspect
 from typing import Any
 
 import numpy as np
+
+from jaxrl_entropy import named
 
 # (advantage of each response [N], entropy of the rollout in nats a token,
 # share of the run that is done) -> bool [N]
@@ -61,22 +61,6 @@ def resolve(name: str, args: Mapping[str, Any] | None = None) -> Acceptance:
   """The filter of `config.rollout.accept`: a name, or an import path.
 
   Raises:
-    ValueError: for an unknown name, or arguments that the filter lacks.
+    UserError: for an unknown name, or arguments that the filter lacks.
   """
-  factory = FILTERS.get(name)
-  if factory is None and ":" in name:
-    module, _, attribute = name.partition(":")
-    factory = getattr(importlib.import_module(module), attribute)
-  if factory is None:
-    raise ValueError(
-      f"rollout.accept.name is {name!r}; use one of {', '.join(FILTERS)}, or "
-      "an import path 'module:name'"
-    )
-  args = dict(args or {})
-  try:
-    inspect.signature(factory).bind(**args)
-  except TypeError as error:
-    raise ValueError(
-      f"rollout.accept {name!r} does not take these args: {error}"
-    ) from error
-  return factory(**args)
+  return named.call("rollout.accept", name, args, FILTERS)

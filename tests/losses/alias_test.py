@@ -72,7 +72,7 @@ def test_aggregation_is_a_setting():
 @pytest.mark.parametrize(
   ("name", "args", "message"),
   [
-    ("grop", {}, "unknown loss 'grop'; choose one of .*grpo"),
+    ("grop", {}, "unknown loss 'grop': did you mean 'grpo'"),
     ("grpo", {"lo": 0.2}, "'grpo' does not take .*unexpected .*'lo'.*low"),
     ("dro", {}, "missing a required argument: 'beta'"),
     ("clip_cov", {"fractoin": 0.1}, "'clip_cov' does not take"),

@@ -283,7 +283,7 @@ def test_missing_field_names_itself():
 
 
 def test_unknown_names_and_arguments():
-  with pytest.raises(ValueError, match="unknown advantage estimator 'grop'"):
+  with pytest.raises(ValueError, match="unknown advantage 'grop'"):
     advantages.resolve("grop")
   with pytest.raises(ValueError, match="does not take these args"):
     advantages.resolve("grpo", {"epsilon": 1})

@@ -143,8 +143,8 @@ def test_no_controllers():
 @pytest.mark.parametrize(
   ("spec", "message"),
   [
-    ({"name": "pid"}, r"loss\.controllers\.coefficient\.name is 'pid'"),
-    ({"start": 1.0}, "name is None"),
+    ({"name": "pid"}, r"loss\.controllers\.coefficient\.name 'pid'"),
+    ({"start": 1.0}, "name ''"),
     ({"name": "linear", "begin": 1.0}, "its signature is linear"),
     ({"name": "target_entropy", "target": 0.0, "start": 1.0}, "above 0"),
   ],

@@ -29,7 +29,7 @@ def test_everything():
 
 
 def test_bad_settings():
-  with pytest.raises(ValueError, match=r"rollout\.accept\.name is 'best'"):
+  with pytest.raises(ValueError, match=r"unknown rollout\.accept 'best'"):
     filters.resolve("best")
   with pytest.raises(ValueError, match="does not take these args"):
     filters.resolve("entropy_band", {"middle": 1.0})

@@ -6,10 +6,9 @@ not.
 """
 
 from collections.abc import Callable, Mapping
-import importlib
-import inspect
 from typing import Any
 
+from jaxrl_entropy import named
 from jaxrl_entropy.ops.advantages.base import (
   AdvantageInputs,
   Advantages,
@@ -67,26 +66,9 @@ def resolve(name: str, args: Mapping[str, Any] | None = None) -> Estimator:
     args: keyword arguments of the factory.
 
   Raises:
-    ValueError: for an unknown name or an argument the factory does not have.
+    UserError: for an unknown name or an argument the factory does not have.
   """
-  factory = ESTIMATORS.get(name)
-  if factory is None and ":" in name:
-    module, _, attribute = name.partition(":")
-    factory = getattr(importlib.import_module(module), attribute)
-  if factory is None:
-    raise ValueError(
-      f"unknown advantage estimator {name!r}; choose one of "
-      f"{', '.join(sorted(ESTIMATORS))}, or give an import path 'module:name'"
-    )
-  args = dict(args or {})
-  try:
-    inspect.signature(factory).bind(**args)
-  except TypeError as error:
-    raise ValueError(
-      f"advantage {name!r} does not take these args: {error}; its signature is "
-      f"{name}{inspect.signature(factory)}"
-    ) from error
-  return factory(**args)
+  return named.call("advantage", name, args, ESTIMATORS)
 
 
 __all__ = [

@@ -1,0 +1,58 @@
+"""Functions chosen by a config: by a known name, or by import path."""
+
+from collections.abc import Callable, Mapping
+import importlib
+import inspect
+from typing import Any
+
+from jaxrl_entropy.errors import UserError, nearest
+
+
+def load(
+  what: str, name: str, known: Mapping[str, Callable[..., Any] | str]
+) -> Callable[..., Any]:
+  """The function of a name in `known`, or at `package.module:function`.
+
+  Args:
+    what: what the function is, for messages: "loss".
+    name: a name, or an import path.
+    known: functions, or their import paths, by name.
+
+  Raises:
+    UserError: if there is no such name, or nothing at the path.
+  """
+  found = known.get(name, name)
+  if not isinstance(found, str):
+    return found
+  module, colon, attribute = found.partition(":")
+  if not colon:
+    raise UserError(
+      f"unknown {what} {name!r}: {nearest(name, known)} Or give an import path "
+      "such as my_lab.module:mine"
+    )
+  try:
+    return getattr(importlib.import_module(module), attribute)
+  except (ImportError, AttributeError) as error:
+    raise UserError(f"cannot load {what} {found!r}: {error}") from error
+
+
+def call(
+  what: str,
+  name: str,
+  args: Mapping[str, Any] | None,
+  known: Mapping[str, Callable[..., Any] | str],
+) -> Any:
+  """`load(what, name, known)(**args)`.
+
+  Raises:
+    UserError: also for arguments that the function does not take.
+  """
+  function = load(what, name, known)
+  try:
+    return function(**(args or {}))
+  # A factory may hand keyword arguments on, so binding them proves nothing.
+  except TypeError as error:
+    raise UserError(
+      f"{what} {name!r} does not take these args: {error}; its signature is "
+      f"{name}{inspect.signature(function)}"
+    ) from error
