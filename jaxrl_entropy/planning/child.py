@@ -24,8 +24,9 @@ def main() -> None:
   task, answer = Task(**json.load(sys.stdin)), Path(sys.argv[1])
   config = config_lib.load(task.config, task.overrides)
   mesh = sharding.make_mesh(**config.mesh, devices=_devices(task))
+  program = programs.MAKERS[task.program](config, mesh)
+  # Under this mesh nothing can be computed: its devices are not there.
   with jax.set_mesh(mesh):
-    program = programs.MAKERS[task.program](config, mesh)
     result = _measure(program, mesh)
     if task.compiles:
       result = _compile(program, mesh, result, dump=answer.parent)

@@ -119,7 +119,8 @@ def compile_apart(task: Task, limit: float) -> Result:
 
 
 def _environment(task: Task, folder: str) -> dict[str, str]:
-  variables = {"JAX_PLATFORMS": "cpu"}
+  # Unfiltered, a traceback ends in the error itself.
+  variables = {"JAX_PLATFORMS": "cpu", "JAX_TRACEBACK_FILTERING": "off"}
   if not task.compiles:
     devices = topology.parse(task.topology).devices
     return variables | {"JAX_NUM_CPU_DEVICES": str(devices)}
