@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from jaxrl_entropy.sampling import rows
-from jaxrl_entropy.sampling.engine import Engine, Produced, Sizes
+from jaxrl_entropy.sampling.engine import Engine, Sizes
+from jaxrl_entropy.sampling.programs import Produced
 from jaxrl_entropy.sampling.request import Completion
 from jaxrl_entropy.sampling.scheduler import Scheduler
 from jaxrl_entropy.sampling.sequences import Prefix, Sample, Sequence

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxrl_entropy.sampling.engine import Chunk, Copies, Sizes, Slots
+from jaxrl_entropy.sampling.engine import Sizes
 from jaxrl_entropy.sampling.logits import Controls
+from jaxrl_entropy.sampling.programs import Chunk, Copies, Slots
 from jaxrl_entropy.sampling.scheduler import Copy
 from jaxrl_entropy.sampling.sequences import Prefix, Sequence
 
