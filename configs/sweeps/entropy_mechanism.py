@@ -5,8 +5,8 @@
     jaxrl-entropy analyze --workdir=runs/headline
     python -m jaxrl_entropy.analysis.compact runs/headline docs/results/headline
 
-Minutes are of one run on two idle CPU cores; the parts stand in the order in
-which they are worth running.
+Minutes are estimates for one run on two idle CPU cores; the parts stand in the
+order in which they are worth running.
 
     part          runs  minutes  asks
     headline         9        3  collapse, law, dynamics; Clip-Cov and KL-Cov
