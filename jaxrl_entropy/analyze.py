@@ -19,5 +19,5 @@ def main(argv: Sequence[str]) -> int:
   )
   args = command.parse_args(argv)
   page, *_ = report.write(args.workdir)
-  print(page)
+  print(f"report: {page}")
   return 0

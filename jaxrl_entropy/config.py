@@ -53,6 +53,11 @@ def load(spec: str, overrides: Iterable[tuple[str, str]] = ()) -> ConfigDict:
   if get_config is None:
     raise UserError(f"config {path}: it has no function get_config(arg)")
   config = call(get_config, arg=arg, path=path)
+  if not isinstance(config, ConfigDict):
+    raise UserError(
+      f"config {path}: get_config returned {config!r}; return the ConfigDict "
+      "of jaxrl_entropy.defaults.get_config(), changed"
+    )
   _check_fields(config, path)
   for field, text in overrides:
     override(config, field, text)
@@ -81,6 +86,8 @@ def load_module(path: str) -> ModuleType:
     raise UserError(
       f"config {path}: {error}; run it from the folder that has it"
     ) from error
+  except Exception as error:
+    raise _broken(path, error) from error
   return module
 
 
@@ -90,13 +97,17 @@ def call(function: Callable[..., Any], *args: Any, arg: str, path: str) -> Any:
   Raises:
     UserError: if the function has no parameter for `arg`.
   """
-  if not arg:
-    return function(*args)
-  if len(inspect.signature(function).parameters) <= len(args):
+  if arg and len(inspect.signature(function).parameters) <= len(args):
     raise UserError(
       f"config {path}: {function.__name__} takes no argument, got {arg!r}"
     )
-  return function(*args, arg)
+  try:
+    return function(*args, arg) if arg else function(*args)
+  except UserError:
+    raise
+  # The file is the user's own; a value of the wrong type is a TypeError.
+  except Exception as error:
+    raise _broken(path, error) from error
 
 
 def override(config: ConfigDict, field: str, text: str) -> None:
@@ -123,7 +134,8 @@ def override(config: ConfigDict, field: str, text: str) -> None:
     raise UserError(f"config.{field} is a section: set config.{field}.{some}")
   else:
     old = node[name]
-    node[name] = _literal(text) if is_open else _parse(text, old, field)
+    parse = _parse_open if is_open else _parse
+    node[name] = parse(text, old, field)
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -155,7 +167,7 @@ def save(config: ConfigDict, workdir: str | Path) -> None:
   path = Path(workdir) / FILE
   resolved = to_json(config)
   if path.exists():
-    return _check_same(resolved, read(workdir), workdir)
+    return check_same(config, workdir)
   record = {"config": resolved, "versions": versions(), "commit": commit()}
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -243,6 +255,21 @@ def _literal(text: str) -> Any:
     return text
 
 
+def _broken(path: str, error: Exception) -> UserError:
+  kind = type(error).__name__
+  return UserError(f"config {path}: {kind}: {error} (traceback: --debug)")
+
+
+def _parse_open(text: str, old: Any, field: str) -> Any:
+  """Any literal, but a number where there is one."""
+  value, number = _literal(text), int | float
+  if isinstance(old, number) and not isinstance(value, number):
+    raise UserError(
+      f"config.{field}: expected a number (now {old!r}), got {text!r}"
+    )
+  return value
+
+
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -270,10 +297,13 @@ def _parse_tuple(text: str, old: tuple[Any, ...]) -> tuple[Any, ...]:
   return tuple(kind(item) for item in items)
 
 
-def _check_same(
-  new: Mapping[str, Any], old: Mapping[str, Any], workdir: str | Path
-) -> None:
-  flat_new, flat_old = flatten(new), flatten(old)
+def check_same(config: ConfigDict, workdir: str | Path) -> None:
+  """Checks that `workdir` was started with this config.
+
+  Raises:
+    UserError: naming the first field that differs.
+  """
+  flat_new, flat_old = flatten(to_json(config)), flatten(read(workdir))
   for field in sorted(flat_new | flat_old):
     was, now = flat_old.get(field), flat_new.get(field)
     if was != now:

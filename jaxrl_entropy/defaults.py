@@ -129,7 +129,7 @@ def get_config() -> ConfigDict:
   config.optimizer.logits_chunk = 1024  # tokens a chunk of the fused head
 
   config.eval = ConfigDict()
-  config.eval.every = 10  # steps; 0: never
+  config.eval.every = 10  # steps; 0: only at the end
   config.eval.problems = 256
   config.eval.samples = 4  # a problem, at temperature 1: accuracy and pass@k
   config.eval.temperature = 1.0
@@ -142,7 +142,7 @@ def get_config() -> ConfigDict:
   config.probe.states = 512  # (prompt, prefix) pairs, of whole responses
 
   config.checkpoint = ConfigDict()
-  config.checkpoint.every = 20  # steps
+  config.checkpoint.every = 20  # steps; 0: only at the end
   config.checkpoint.keep = 2
 
   config.log = ConfigDict()

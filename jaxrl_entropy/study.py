@@ -33,6 +33,21 @@ class Run:
     workdir = study / self.name
     return [f"--config={self.config}", f"--workdir={workdir}", *fields]
 
+  def sharing_start(self) -> "Run":
+    """This run with a warm start that the runs of a study share."""
+    shared = ("pretrain.folder", "../pretrain")
+    return dataclasses.replace(self, overrides=(*self.overrides, shared))
+
+  def check(self, study: Path) -> None:
+    """Checks that the run's folder, if there is one, is of this config.
+
+    Raises:
+      UserError: naming the field that differs.
+    """
+    if (study / self.name / config_lib.FILE).exists():
+      config = config_lib.load(self.config, self.overrides)
+      config_lib.check_same(config, study / self.name)
+
 
 def list_runs(
   spec: str, overrides: Sequence[tuple[str, str]] = ()
@@ -100,7 +115,9 @@ def _state(workdir: Path) -> tuple[str, dict[str, Any]]:
   total = config_lib.read(workdir)["steps"]
   last = _last_record(workdir / "metrics.jsonl")
   step = last.get("step", 0)
-  return "done" if step >= total else f"{step}/{total}", last
+  # The last record is written before the last checkpoint.
+  saved = (workdir / "checkpoints" / str(total + 1)).exists()
+  return "done" if step >= total and saved else f"{step}/{total}", last
 
 
 def _last_record(path: Path) -> dict[str, Any]:

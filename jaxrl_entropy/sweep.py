@@ -26,6 +26,8 @@ _SCRIPTS = {
   "gke": "gke_xpk.sh",
   "slurm": "slurm_gpu.sh",
 }
+# Exit status of a run that a signal stopped: it wants to be run again.
+PREEMPTED = 75
 _LAUNCH = Path(__file__).resolve().parents[1] / "launch"
 
 
@@ -45,33 +47,37 @@ def main(argv: Sequence[str]) -> int:
   args, overrides = cli.parse_with_overrides(command, argv)
   runs = study_lib.list_runs(args.config, overrides)
   study = Path(args.workdir)
-  failed = [
-    run.name
-    for run in runs
-    if not _launch(run, study, args.launcher, args.dry_run)
-  ]
+  if args.launcher == "local":
+    runs = [run.sharing_start() for run in runs]
+  for run in runs:
+    run.check(study)
+  failed: dict[str, int] = {}
+  for run in runs:
+    status = _launch(run, study, args.launcher, args.dry_run)
+    if status == PREEMPTED:
+      return status
+    if status:
+      failed[run.name] = status
   if not args.dry_run:
     print(study_lib.table(runs, study, failed))
-  return 1 if failed else 0
+  return max(failed.values(), default=0)
 
 
-def _launch(run: Run, study: Path, launcher: str, dry_run: bool) -> bool:
-  """Runs or submits one run; whether that succeeded."""
+def _launch(run: Run, study: Path, launcher: str, dry_run: bool) -> int:
+  """Runs or submits one run; its exit status."""
   if study_lib.is_done(study / run.name):
     print(f"[{run.name}] already done", flush=True)
-    return True
+    return 0
   train = ["train", *run.flags(study)]
   if launcher == "local":
-    # The first run warm-starts the policy for all of them.
-    train.append("--config.pretrain.folder=../pretrain")
     command = [sys.executable, "-m", "jaxrl_entropy", *train]
     if dry_run:
       print(shlex.join(command))
-      return True
+      return 0
   else:
     flags = ["--dry-run"] if dry_run else []
     command = [_script(launcher), *flags, "run", _job(run, study), "--", *train]
-  return subprocess.run(command).returncode == 0
+  return subprocess.run(command).returncode
 
 
 def _script(launcher: str) -> str:

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import jax
-
 from jaxrl_entropy import cli, config as config_lib, distributed
 from jaxrl_entropy.training import loop
 
@@ -23,6 +21,4 @@ def main(argv: Sequence[str]) -> int:
   args, overrides = cli.parse_with_overrides(command, argv)
   config = config_lib.load(args.config, overrides)
   distributed.start()
-  if jax.process_index() == 0:
-    config_lib.save(config, args.workdir)
   return loop.train(config, args.workdir)

@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from jaxrl_entropy import cli, study, sweep
+from jaxrl_entropy import cli, config as config_lib, study, sweep
 from jaxrl_entropy.errors import UserError
 
 CONFIG = """
@@ -43,15 +43,20 @@ def calls(monkeypatch):
   return made
 
 
-def _write_run(workdir, steps, last):
+def _write_run(folder, run, last):
+  """A run of the study as a training process leaves it after `last` steps."""
+  config = config_lib.load(run.config, run.overrides)
+  workdir = folder / run.name
   workdir.mkdir(parents=True)
-  (workdir / "config.json").write_text(json.dumps({"config": {"steps": steps}}))
+  saved = {"config": config_lib.to_json(config)}
+  (workdir / "config.json").write_text(json.dumps(saved))
   lines = [
     json.dumps({"step": step, "entropy/token_mean": 0.5 / step})
     for step in range(1, last + 1)
   ]
   # The last line was cut off by a kill.
   (workdir / "metrics.jsonl").write_text("\n".join([*lines, '{"step": ']))
+  (workdir / "checkpoints" / str(last + 1)).mkdir(parents=True)
 
 
 def test_runs_are_named_by_their_differences(path):
@@ -103,6 +108,17 @@ def test_a_wrong_sweep_fails_before_anything_runs(tmp_path, line, message):
     study.list_runs(str(file))
 
 
+def test_a_run_of_another_config_is_not_taken_for_done(
+  path, tmp_path, calls, capsys
+):
+  run = study.list_runs(path, [("steps", "5")])[0].sharing_start()
+  _write_run(tmp_path, run, last=5)
+  argv = ["sweep", f"--config={path}", f"--workdir={tmp_path}"]
+  assert cli.main([*argv, "--config.steps=6"]) == 2
+  assert "config.steps is 5 there and 6 now" in capsys.readouterr().err
+  assert not calls
+
+
 def test_a_config_without_sweep_is_named(tmp_path):
   file = tmp_path / "single.py"
   file.write_text(CONFIG.partition("def sweep")[0])
@@ -113,10 +129,15 @@ def test_a_config_without_sweep_is_named(tmp_path):
 def test_local_runs_share_one_warm_start_and_skip_what_is_done(
   path, tmp_path, calls, capsys
 ):
-  _write_run(tmp_path / "study" / "a", steps=5, last=5)
+  folder = tmp_path / "study"
+  done, begun, _ = (
+    run.sharing_start() for run in study.list_runs(path, [("steps", "5")])
+  )
+  _write_run(folder, done, last=5)
+  _write_run(folder, begun, last=3)
   name = "b,optimizer.learning_rate=0.0001,seed=2"
-  _write_run(tmp_path / "study" / name, steps=5, last=3)
-  argv = ["sweep", f"--config={path}", f"--workdir={tmp_path / 'study'}"]
+  argv = ["sweep", f"--config={path}", f"--workdir={folder}"]
+  argv.append("--config.steps=5")
   assert cli.main(argv) == 1  # one run fails, the others go on
   assert len(calls) == 2
   assert calls[0][2:5] == ["jaxrl_entropy", "train", f"--config={path}:b"]

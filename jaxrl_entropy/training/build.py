@@ -48,6 +48,32 @@ class Policy:
   params: Params
 
 
+def check_sizes(config: ConfigDict) -> None:
+  """Checks the counts that nothing can run without.
+
+  Raises:
+    UserError: naming the first field below 1.
+  """
+  rollout, optimizer = config.rollout, config.optimizer
+  counts = {
+    "steps": config.steps,
+    "rollout.prompts": rollout.prompts,
+    "rollout.groups": rollout.groups,
+    "rollout.responses": rollout.responses,
+    "rollout.max_batches": rollout.max_batches,
+    "rollout.max_prompt_length": rollout.max_prompt_length,
+    "rollout.max_response_length": rollout.max_response_length,
+    "optimizer.updates": optimizer.updates,
+    "optimizer.micro_batches": optimizer.micro_batches,
+    "optimizer.logits_chunk": optimizer.logits_chunk,
+    "eval.problems": config.eval.problems,
+    "eval.samples": config.eval.samples,
+  }
+  for field, count in counts.items():
+    if count < 1:
+      raise UserError(f"config.{field} is {count}: it must be at least 1")
+
+
 def build_policy(config: ConfigDict) -> Policy:
   """The mesh, the task, and the policy with its first weights.
 

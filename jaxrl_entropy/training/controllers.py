@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int
 import optax
 
 from jaxrl_entropy import named
+from jaxrl_entropy.errors import UserError
 
 Scalar = Float[Array, ""]
 State = Any
@@ -289,11 +290,15 @@ def resolve(specs: Mapping[str, Mapping[str, Any]]) -> Controllers:
   Raises:
     ValueError: for an unknown control, or arguments it does not take.
   """
-  return Controllers(
-    {argument: _resolve(argument, dict(s)) for argument, s in specs.items()}
-  )
+  return Controllers({name: _resolve(name, s) for name, s in specs.items()})
 
 
-def _resolve(argument: str, spec: dict[str, Any]) -> Control:
+def _resolve(argument: str, given: Any) -> Control:
+  if isinstance(given, int | float | str | tuple):
+    raise UserError(
+      f"loss.controllers.{argument} is {given!r}: give a section with the name "
+      f"of a control ({', '.join(sorted(CONTROLS))}) and its arguments"
+    )
+  spec = dict(given)
   what = f"loss.controllers.{argument}.name"
   return named.call(what, spec.pop("name", ""), spec, CONTROLS)

@@ -69,7 +69,8 @@ def rollout_metrics(
   """Metrics of all sampled responses and of those the updates will see.
 
   Args:
-    everything: all sampled responses, `old_logp`, `entropy` and `advantages`
+    everything: all sampled responses, with `sampler_logp`, `trainer_logp`,
+      `old_logp`, `entropy` and `advantages`
       (0 for a group whose rewards are all equal) among its signals.
     kept: the responses that passed the filter; may be empty.
     informative: number of groups with unequal rewards.
@@ -78,7 +79,7 @@ def rollout_metrics(
   entropy = everything.signals["entropy"]
   lengths = mask.sum(1)
   covariance = token_covariance(everything)
-  gap = everything.signals["sampler_logp"] - everything.signals["old_logp"]
+  gap = everything.signals["sampler_logp"] - everything.signals["trainer_logp"]
   metrics = {
     "tokens": int(mask.sum()),
     "reward/mean": everything.rewards.mean(),

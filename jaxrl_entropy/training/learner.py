@@ -10,7 +10,7 @@ from jaxrl_entropy import sharding
 from jaxrl_entropy.training import minibatches, state as state_lib
 from jaxrl_entropy.training.layout import Layout
 from jaxrl_entropy.training.method import Method
-from jaxrl_entropy.training.roles import Role
+from jaxrl_entropy.training.roles import Role, copied
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.state import TrainState, host_seeds
 from jaxrl_entropy.training.step import ForwardPass, Rows, make_update
@@ -64,7 +64,7 @@ class Learner:
       role.name: role.init(params, seed, mesh) for role in self._roles
     }
     if "ref_logp" in self._method.needs:
-      roles["reference"] = params
+      roles["reference"] = copied(params)
     return state_lib.init_state(
       params,
       self._optimizer,
@@ -88,16 +88,16 @@ class Learner:
       total = {k: total[k] + v if total else v for k, v in metrics.items()}
     return state, total
 
-  def steer(
-    self, state: TrainState, record: Mapping[str, float]
-  ) -> tuple[TrainState, dict[str, float]]:
-    """Feeds a step's record to the controllers; `control/*` are their values
-    during that step."""
+  def coefficients(self, state: TrainState) -> dict[str, float]:
+    """`control/*`: what the controllers set at the next update."""
     controllers = self._method.controllers
     values = controllers.coefficients(state.controller, state.update)
-    used = {f"control/{name}": float(v) for name, v in values.items()}
-    moved = controllers.update(state.controller, record)
-    return state.replace(controller=moved), used
+    return {f"control/{name}": float(v) for name, v in values.items()}
+
+  def steer(self, state: TrainState, record: Mapping[str, float]) -> TrainState:
+    """Feeds a step's record to the controllers."""
+    moved = self._method.controllers.update(state.controller, record)
+    return state.replace(controller=moved)
 
   def policy_update(self, state: TrainState) -> Update:
     """The jitted update of the policy; `state` may be shapes."""

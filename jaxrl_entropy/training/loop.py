@@ -10,6 +10,9 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
+from jaxrl_entropy import config as config_lib
+from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.models import lora
 from jaxrl_entropy.rewards.shaping import format_bonus
 from jaxrl_entropy.rewards.verify import RewardPool
 from jaxrl_entropy.training import (
@@ -26,12 +29,13 @@ from jaxrl_entropy.training.collector import Collector, Stopwatch
 from jaxrl_entropy.training.held_out import evaluate_held_out
 from jaxrl_entropy.training.layout import make_layout
 from jaxrl_entropy.training.learner import Learner
+from jaxrl_entropy.training.method import Method
 from jaxrl_entropy.training.metrics import METRICS, RunLog
 from jaxrl_entropy.training.multihost import Preemption
 from jaxrl_entropy.training.pretrain import warm_start
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.state import TrainState
-from jaxrl_entropy.types import Metrics
+from jaxrl_entropy.types import Metrics, Params
 
 STATES = "probe.npz"
 
@@ -51,9 +55,11 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     FloatingPointError: after too many updates in a row that are not finite.
   """
   workdir = Path(workdir)
-  workdir.mkdir(parents=True, exist_ok=True)
   warn_if_idle(config)
+  build.check_sizes(config)
+  method = method_lib.resolve(config)
   policy = build.build_policy(config)
+  _claim(workdir, config)
   reward = config.reward
   with (
     jax.set_mesh(policy.mesh),
@@ -65,7 +71,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
       format_bonus(reward.format, reward.format_bonus),
     ) as pool,
   ):
-    run = _Run(config, workdir, policy, pool)
+    run = _Run(config, workdir, policy, method, pool)
     step, state = run.resume()
     if step > config.steps:
       _say(f"{workdir}: all {config.steps} steps are done")
@@ -74,6 +80,23 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
       start = warm_start(config, policy, workdir, preemption)
       state = run.learner.init(start)
     return run.steps(state, step, preemption)
+
+
+def _claim(workdir: Path, config: ConfigDict) -> None:
+  """Saves the config in the run's folder, or checks that it is the one there.
+
+  Only a config that can run gets here, so a refused one leaves nothing behind.
+  """
+  refused = None
+  if multihost.is_writer():
+    try:
+      config_lib.save(config, workdir)
+    except UserError as error:
+      refused = str(error)
+  # All processes stop together, or none does.
+  for message in multihost.share(refused):
+    if message is not None:
+      raise UserError(message)
 
 
 def warn_if_idle(config: ConfigDict) -> None:
@@ -91,11 +114,15 @@ class _Run:
   """The parts of one run, its folder, and where it stands."""
 
   def __init__(
-    self, config: ConfigDict, workdir: Path, policy: Policy, pool: RewardPool
+    self,
+    config: ConfigDict,
+    workdir: Path,
+    policy: Policy,
+    method: Method,
+    pool: RewardPool,
   ) -> None:
     self._config, self._workdir = config, workdir
     self._policy, self._pool = policy, pool
-    method = method_lib.resolve(config)
     forward = build.build_forward(config, policy.model, method.moments)
     layout = make_layout(config, policy.mesh)
     roles = build.build_roles(config, forward, method.needs)
@@ -145,7 +172,7 @@ class _Run:
         state, record = self._step(state, step)
         log.write(record)
         stop = preemption.requested()
-        if stop or step == total or (step + 1) % config.checkpoint.every == 0:
+        if stop or step == total or _due(step + 1, config.checkpoint.every):
           self._save(step + 1, state, log)
         if stop and step < total:
           _say(f"{self._workdir}: stopped after step {step}; run it again")
@@ -161,7 +188,7 @@ class _Run:
     record: dict[str, Any] = {
       "step": step,
       "time": time.time(),
-      "model/parameters": sum(x.size for x in jax.tree.leaves(state.params)),
+      "model/parameters": _size(lora.split(state.params)[0]),
     }
     if last or _due(step, config.eval.every):
       record |= evaluate_held_out(
@@ -179,6 +206,7 @@ class _Run:
       probing = _due(step, config.probe.every)
       before = self._probe.observe(state, rollout) if probing else None
       watch.lap("probe")
+      record |= self.learner.coefficients(state)
       state, metrics = self.learner.learn(state, kept, step)
       record |= _computed(metrics)
       watch.lap("update")
@@ -187,8 +215,7 @@ class _Run:
         after = self._probe.observe(state, rollout)
         record |= _floats(probe_lib.dynamics(before, after))
         watch.lap("probe")
-      state, coefficients = self.learner.steer(state, record)
-      record |= coefficients
+      state = self.learner.steer(state, record)
     seconds = sum(watch.seconds.values())
     record |= {f"throughput/{k}_s": v for k, v in watch.seconds.items()}
     record["throughput/tokens_per_s"] = rollout.tokens / seconds
@@ -227,6 +254,10 @@ class _Run:
         "was not finite and were skipped; lower optimizer.learning_rate, or "
         f"look at grad_norm and kl/old in {self._workdir / METRICS}"
       )
+
+
+def _size(tree: Params) -> int:
+  return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def _due(step: int, every: int) -> bool:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from jaxrl_entropy import losses
+from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.losses import alias
 from jaxrl_entropy.ops import advantages
 from jaxrl_entropy.ops.advantages import Estimator
@@ -73,7 +74,22 @@ def resolve(config: ConfigDict) -> Method:
   )
   controllers = method.controllers
   start = controllers.coefficients(controllers.init(), jnp.int32(0))
-  needs = method.build(start).needs | method.estimator.needs
+  needs = _needs(method.build(start), config) | method.estimator.needs
   if config.reward.kl_coefficient or "process_rewards" in needs:
     needs |= {"ref_logp"}
   return dataclasses.replace(method, needs=needs)
+
+
+def _needs(objective: losses.Objective, config: ConfigDict) -> frozenset[str]:
+  """What the objective reads, found by tracing it.
+
+  Raises:
+    UserError: if it cannot run, as with an argument of the wrong type.
+  """
+  try:
+    return objective.needs
+  except TypeError as error:
+    args = dict(config.loss.args)
+    raise UserError(
+      f"loss {config.loss.name!r} cannot run with loss.args {args}: {error}"
+    ) from error

@@ -10,6 +10,7 @@ from typing import TextIO
 
 from ml_collections import ConfigDict
 
+from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.training import multihost
 
 METRICS = "metrics.jsonl"
@@ -28,7 +29,17 @@ class MetricsFile:
   """`metrics.jsonl`, one object a step, cut back to a checkpoint on resume."""
 
   def __init__(self, path: Path, offset: int = 0) -> None:
-    """Opens `path` for appending after its first `offset` bytes."""
+    """Opens `path` for appending after its first `offset` bytes.
+
+    Raises:
+      UserError: if the file is shorter than that.
+    """
+    size = path.stat().st_size if path.exists() else 0
+    if size < offset:
+      raise UserError(
+        f"{path} has {size} bytes, and the checkpoint was saved after "
+        f"{offset}: bring the file back, or choose another --workdir"
+      )
     self._file = path.open("ab")
     self._file.truncate(offset)
     self._file.seek(offset)

@@ -24,6 +24,10 @@ from jaxrl_entropy.training.multihost import PREEMPTED, Preemption
 from jaxrl_entropy.training.step import Rows, make_update
 from jaxrl_entropy.types import Params
 
+# Settings of the optimiser that the warm start shares with the run.
+OPTIMIZER = (
+  *("name", "b1", "b2", "eps", "weight_decay", "grad_clip", "warmup_steps"),
+)
 SAVE_EVERY = 400
 SHOW_EVERY = 20
 
@@ -122,6 +126,12 @@ def _encode(
   for problem, response in pairs:
     prompts.append(np.array(build.encode_prompt(problem, tokenizer, limit)))
     ids = [*tokenizer.encode(response), tokenizer.eos_id]
+    longest = config.rollout.max_response_length
+    if len(ids) > longest:
+      raise UserError(
+        f"the demonstration for problem {problem.id} has {len(ids)} tokens and "
+        f"rollout.max_response_length is {longest}: raise it"
+      )
     responses.append(np.array(ids, np.int32))
   return prompts, responses
 
@@ -132,8 +142,11 @@ def start_folder(config: ConfigDict, workdir: Path) -> Path:
   `pretrain.folder` is relative to the workdir; runs of a study share it. The
   name in it is a digest of all that decides the result.
   """
+  optimizer = {name: config.optimizer[name] for name in OPTIMIZER}
   parts = {
     "seed": config.seed,
+    "optimizer": optimizer,
+    "temperature": config.rollout.temperature,
     "model": config.model.to_dict(),
     "task": config.task.to_dict(),
     "pretrain": config.pretrain.to_dict(),

@@ -89,7 +89,7 @@ def init_state(
 ) -> TrainState:
   """A fresh state around `params`, laid out on `mesh`."""
 
-  def build(params: Params) -> TrainState:
+  def build(params: Params, roles: dict[str, Any]) -> TrainState:
     zero = jnp.zeros((), jnp.int32)
     return TrainState(
       params=params,
@@ -97,12 +97,13 @@ def init_state(
       update=zero,
       skipped=zero,
       key=jax.random.key(seed),
-      roles=roles or {},
+      roles=roles,
       controller=controller,
     )
 
-  shardings = sharding.param_shardings(jax.eval_shape(build, params), mesh)
-  return jax.jit(build, out_shardings=shardings)(params)
+  given = (params, roles or {})
+  shardings = sharding.param_shardings(jax.eval_shape(build, *given), mesh)
+  return jax.jit(build, out_shardings=shardings)(*given)
 
 
 def host_seeds(

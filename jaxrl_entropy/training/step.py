@@ -207,16 +207,19 @@ def _first(value: Any, *others: Any) -> Any:
 
 
 def _per_slice(pull: Callable, stats: Any, rows: Rows) -> Any:
-  """`pull` on every micro-batch alone: mean loss, summed metrics."""
-  count = rows.tokens.shape[0]
+  """`pull` on every micro-batch alone: mean loss, summed metrics.
+
+  Micro-batches without tokens do not count.
+  """
+  used = jnp.maximum(rows.mask.any((1, 2)).sum().astype(jnp.float32), 1.0)
 
   def one(part: tuple[Any, Rows]) -> Any:
     return pull(*jax.tree.map(lambda x: x[None], part))
 
   (losses, metrics), cotangents = jax.lax.map(one, (stats, rows))
   metrics = jax.tree.map(lambda x: x.sum(0), metrics)
-  cotangents = jax.tree.map(lambda x: x[:, 0] / count, cotangents)
-  return (losses.mean(), metrics), cotangents
+  cotangents = jax.tree.map(lambda x: x[:, 0] / used, cotangents)
+  return (losses.sum() / used, metrics), cotangents
 
 
 def apply_gradient(

@@ -25,6 +25,9 @@ def make_rollout(seed=0):
     mask=np.arange(5) < lengths[:, None],
     signals={
       name: signal()
-      for name in ("sampler_logp", "old_logp", "entropy", "advantages")
+      for name in (
+        *("sampler_logp", "trainer_logp", "old_logp"),
+        *("entropy", "advantages"),
+      )
     },
   )

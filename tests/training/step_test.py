@@ -1,6 +1,7 @@
 """The update is exact over the mini-batch, whatever the layout."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -157,6 +158,32 @@ def test_meshes_do_not_show():
   results = devices.run(sharded_results)
   for (name, _), result in zip(MESHES, results, strict=True):
     assert_same(result, compute(name, 2, one_device()))
+
+
+def gathered_sizes():
+  """Elements of every all-gather in the compiled update of KL-Cov."""
+  mesh = sharding.make_mesh(2, 2, 2)
+  optimizer = optax.sgd(1e-2)
+  with jax.set_mesh(mesh):
+    state = state_lib.init_state(params(), optimizer, 0, mesh)
+    update = make_update(
+      lambda _: OBJECTIVES["kl_cov"],
+      optimizer,
+      FORWARD,
+      sharding.param_shardings(state, mesh),
+      **CAPACITY,
+    )
+    rows = rows_lib.put(make_rows(), 2, mesh)
+    text = update.lower(state, rows).compile().as_text()
+  shapes = re.findall(r"= ?\(?\w+\[([\d,]*)\][^=]* all-gather", text)
+  return [int(np.prod([int(n) for n in s.split(",") if n])) for s in shapes]
+
+
+def test_compiled_update_gathers_no_scores_of_tokens():
+  sizes = devices.run(gathered_sizes)
+  # Parameters are gathered, so the pattern finds what there is to find.
+  assert sizes
+  assert RESPONSES * LENGTH not in sizes
 
 
 def make_state(optimizer):

@@ -1,0 +1,104 @@
+"""What a user gets wrong is one line and status 2, before anything is left."""
+
+from pathlib import Path
+
+import pytest
+
+from jaxrl_entropy import cli
+
+CONFIG = "tests/training/tiny_config.py:grpo"
+ROOT = Path(__file__).parents[2]
+
+
+def train(capsys, monkeypatch, workdir, *flags, config=CONFIG):
+  monkeypatch.chdir(ROOT)
+  status = cli.main(
+    ["train", f"--config={config}", f"--workdir={workdir}", *flags]
+  )
+  return status, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ("flag", "message"),
+  [
+    ("--config.loss.nam=grpo", "did you mean 'name'"),
+    ("--config.steps=many", "expected int"),
+    ("--config.steps=0", "config.steps is 0"),
+    ("--config.optimizer.updates=0", "optimizer.updates is 0"),
+    ("--config.optimizer.micro_batches=0", "micro_batches is 0"),
+    ("--config.loss.name=grop", "did you mean 'grpo'"),
+    ("--config.loss.args.low=abc", "low"),
+    ("--config.loss.controllers.low=3", "loss.controllers.low is 3"),
+    ("--config.rollout.max_prompt_length=3", "max_prompt_length is 3"),
+    ("--config.rollout.max_response_length=600", "made for 512"),
+    ("--config.rollout.max_response_length=4", "demonstration"),
+    ("--config.model.tokenizer=/nowhere", "/nowhere"),
+    ("--config.task.name=countdwn", "did you mean 'countdown'"),
+  ],
+)
+def test_a_bad_setting_is_one_line(
+  capsys, monkeypatch, tmp_path, flag, message
+):
+  status, errors = train(capsys, monkeypatch, tmp_path / "run", flag)
+  assert status == 2
+  assert message in errors
+  assert "Traceback" not in errors
+  assert errors.strip().count("\n") == 0
+
+
+@pytest.mark.parametrize(
+  ("text", "message"),
+  [
+    ("def get_config(:\n", "SyntaxError"),
+    ("def get_config():\n  return None\n", "returned None"),
+    ("x = y\n", "NameError"),
+    (
+      "from jaxrl_entropy import defaults\n"
+      "def get_config():\n"
+      "  config = defaults.get_config()\n"
+      "  config.steps = 1.5\n"
+      "  return config\n",
+      "TypeError",
+    ),
+  ],
+)
+def test_a_broken_config_file_is_named(
+  capsys, monkeypatch, tmp_path, text, message
+):
+  path = tmp_path / "broken.py"
+  path.write_text(text)
+  status, errors = train(
+    capsys, monkeypatch, tmp_path / "run", config=str(path)
+  )
+  assert status == 2
+  assert "broken.py" in errors
+  assert message in errors
+
+
+def test_a_vocabulary_that_does_not_fit_is_refused(
+  capsys, monkeypatch, tmp_path
+):
+  folder = tmp_path / "run"
+  flags = ("--config.model.preset=nano", "--config.model.tokenizer=")
+  status, errors = train(
+    capsys, monkeypatch, folder, *flags, f"--config.model.tokenizer={ROOT}"
+  )
+  assert status == 2
+  assert "tokenizer" in errors
+
+
+def test_a_refused_config_does_not_claim_the_folder(
+  capsys, monkeypatch, tmp_path
+):
+  status, _ = train(capsys, monkeypatch, tmp_path, "--config.loss.name=grop")
+  assert status == 2
+  assert not (tmp_path / "config.json").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+  capsys, monkeypatch, tmp_path
+):
+  (tmp_path / "file").write_text("")
+  status, errors = train(capsys, monkeypatch, tmp_path / "file" / "run")
+  assert status == 2
+  assert "cannot be written" in errors
