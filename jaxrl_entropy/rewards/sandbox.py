@@ -303,7 +303,9 @@ def _folder() -> Iterator[str]:
     try:
       os.rmdir(folder)
     except OSError:
-      # What is in it may be nested deeper than Python's own removal can go.
+      # What is in it may be nested deeper than Python's own removal can go,
+      # or shut off by its mode.
+      subprocess.run(("chmod", "-R", "u+rwx", "--", folder), check=False)
       subprocess.run(("rm", "-rf", "--", folder), check=False)
 
 

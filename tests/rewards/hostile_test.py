@@ -136,6 +136,18 @@ def test_the_corpus_is_large():
   assert len({name for name, *_ in programs()}) == len(list(programs()))
 
 
+def test_a_folder_without_rights_is_removed():
+  user = os.geteuid()
+  os.seteuid(user or 65534)  # root may remove anything
+  try:
+    with sandbox._folder() as folder:
+      os.makedirs(f"{folder}/shut/full")
+      os.chmod(f"{folder}/shut", 0)
+  finally:
+    os.seteuid(user)
+  assert not os.path.exists(folder)
+
+
 @pytest.mark.parametrize(
   ("outputs", "workers"), [(hostile_programs, 4), (hostile_answers, 1)]
 )
