@@ -90,7 +90,7 @@ def read_problems(paths: Sequence[Path], **settings: str) -> Read:
       place = f"{path}:{line}"
       try:
         problem = to_problem(load(), source=path.stem, place=place, **settings)
-      except (ValueError, TypeError) as error:
+      except (ValueError, TypeError, RecursionError) as error:
         bad.append(f"{place}: {error}")
       else:
         problems.append(problem)

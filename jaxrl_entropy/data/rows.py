@@ -18,6 +18,9 @@ _ANSWER = (
 )  # fmt: skip
 _SOURCE = ("data_source", "source")
 _DIFFICULTY = ("difficulty", "level")
+_TEST_FORMS = (
+  {"stdin", "stdout"}, {"call", "args", "expected"}, {"check", "name"},
+)  # fmt: skip
 
 
 class RowError(ValueError):
@@ -38,6 +41,7 @@ def to_problem(
 
   Raises:
     RowError: a field is missing, empty, or of the wrong type.
+    UnicodeEncodeError: a text has half a character, a lone surrogate.
   """
   if not isinstance(row, Mapping):
     raise RowError("it is not an object")
@@ -46,7 +50,7 @@ def to_problem(
   tests = _tests(row.get("tests") or _json(answer))
   if tests:
     instruction, verifier, answer = CODE, "code", ""
-  return Problem(
+  problem = Problem(
     id=place,
     prompt=instruct(bare_question(prompt), instruction),
     answer="" if tests else _answer(answer),
@@ -55,6 +59,8 @@ def to_problem(
     difficulty=_difficulty(_field(row, _DIFFICULTY, default=None)),
     tests=tests,
   )
+  "".join((problem.prompt, problem.answer, problem.source)).encode()
+  return problem
 
 
 def _field(row: Mapping[str, Any], names: tuple[str, ...], **default: Any):
@@ -124,14 +130,30 @@ def _tests(cases: Any) -> tuple[dict[str, Any], ...]:
   if isinstance(cases, str):
     cases = _json(cases) or json.loads(cases)
   if isinstance(cases, list | tuple):
-    return tuple(cases)
+    return tuple(map(_test, cases))
   if not isinstance(cases, Mapping) or not {"inputs", "outputs"} <= set(cases):
     return ()
   pairs = list(zip(cases["inputs"], cases["outputs"], strict=True))
   name = cases.get("fn_name")
   if name is None:
     return tuple({"stdin": _text(i), "stdout": _text(o)} for i, o in pairs)
-  return tuple({"call": name, "args": i, "expected": o} for i, o in pairs)
+  return tuple(_call(name, i, o) for i, o in pairs)
+
+
+def _test(test: Any) -> dict[str, Any]:
+  if not isinstance(test, Mapping) or not any(
+    form <= set(test) for form in _TEST_FORMS
+  ):
+    raise RowError("a test has an unknown form")
+  return dict(test)
+
+
+def _call(name: str, arguments: Any, output: Any) -> dict[str, Any]:
+  """A test of a function; APPS and TACO wrap the output in a list."""
+  test = {"call": name, "args": arguments, "expected": output}
+  if isinstance(output, list | tuple) and len(output) == 1:
+    return test | {"unwrapped": output[0]}
+  return test
 
 
 def _text(value: Any) -> str:

@@ -82,6 +82,10 @@ def test_eurus_code():
   assert problem.answer == ""
   calls = read({"question": "Add.", "tests": CALLS})
   assert calls.tests == ({"call": "add", "args": [1, 2], "expected": 3},)
+  wrapped = read({"question": "Add.", "tests": CALLS | {"outputs": [[3]]}})
+  assert wrapped.tests == (
+    {"call": "add", "args": [1, 2], "expected": [3], "unwrapped": 3},
+  )
 
 
 @pytest.mark.parametrize(
@@ -114,6 +118,10 @@ def test_columns_of_evaluation_files(row, answer, difficulty):
     ({"prompt": 5, "answer": "5"}, "prompt is int"),
     ({"prompt": [], "answer": "5"}, "0 user messages"),
     ({"prompt": [{"role": "user"}], "answer": "5"}, "prompt is NoneType"),
+    ({"prompt": "Q", "tests": ["1"]}, "unknown form"),
+    ({"prompt": "Q", "tests": [{"stdin": "1"}]}, "unknown form"),
+    ({"prompt": "Q", "tests": [{"call": "f", "args": []}]}, "unknown form"),
+    ({"prompt": "Q", "tests": [{"check": ""}]}, "unknown form"),
   ],
 )
 def test_bad_rows_say_why(row, reason):
@@ -131,6 +139,21 @@ def test_bad_lines_are_counted_and_named(tmp_path):
   assert (task.size("train"), task.size("test")) == (88, 10)
   with pytest.raises(ValueError, match="max_bad"):
     files.Files(path, max_bad=0.01)
+
+
+@pytest.mark.parametrize(
+  "line",
+  [
+    b"[" * 100_000,
+    rb'{"problem": "\ud800", "answer": "1"}',
+    rb'{"problem": "Q", "answer": "\ud800"}',
+    rb'{"problem": "Q", "answer": "1", "source": "\ud800"}',
+  ],
+)
+def test_lines_that_break_the_parser_are_bad_rows(line, tmp_path):
+  path = write(tmp_path / "set.jsonl", [*good(1), line])
+  with pytest.warns(UserWarning, match=r"1 of 2 rows"):
+    files.Files(path, test_size=0, max_bad=0.5)
 
 
 def test_empty_lines_are_no_rows(tmp_path):

@@ -60,6 +60,12 @@ def test_returned_values(expected, program, reward):
   assert score(tests, program).reward == reward
 
 
+@pytest.mark.parametrize(("value", "reward"), [("[3]", 1), ("3", 1), ("4", 0)])
+def test_a_wrapped_value_may_be_returned_bare(value, reward):
+  test = {"call": "f", "args": [], "expected": [3], "unwrapped": 3}
+  assert score([test], RETURNS + value).reward == reward
+
+
 def test_all_or_nothing_and_fractions():
   program = "def add(a, b): return a + b if a < 3 else 0"
   assert score(ADD, program).reward == 0
