@@ -5,7 +5,9 @@ import re
 from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.rewards.extract import last_boxed
 
-_INTEGER = re.compile(r"\s*([+-]?)\s*(\d+)\s*", re.ASCII)
+_INTEGER = re.compile(
+  r"\s*([+-]?)\s*(\d+|[1-9]\d{0,2}(?:,\d{3})+)\s*", re.ASCII
+)
 
 
 def verify(problem: Problem, response: str) -> float:
@@ -21,9 +23,9 @@ def verify(problem: Problem, response: str) -> float:
 
 def _canonical(text: str) -> str | None:
   """Sign and digits without leading zeros, compared as text: any length."""
-  match = _INTEGER.fullmatch(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text))
+  match = _INTEGER.fullmatch(text)
   if match is None:
     return None
   sign, digits = match.groups()
-  digits = digits.lstrip("0") or "0"
+  digits = digits.replace(",", "").lstrip("0") or "0"
   return ("-" if sign == "-" and digits != "0" else "") + digits

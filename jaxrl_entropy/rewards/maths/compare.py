@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from fractions import Fraction
 
-from jaxrl_entropy.rewards.maths.lexer import Token, UnreadableError
+from jaxrl_entropy.rewards.maths.lexer import Token, UnreadableError, words
 from jaxrl_entropy.rewards.maths.quantity import DEGREE, literal, split_unit
 from jaxrl_entropy.rewards.maths.tree import (
   Equation,
@@ -17,6 +17,8 @@ from jaxrl_entropy.rewards.maths.tree import (
 
 Symbolic = Callable[[Tokens, Tokens], bool]
 """Equality of two expressions, (reference, answer), that are no literals."""
+
+_PLAIN_WORDS = words("yes no true false none even odd")  # no names, in any case
 
 
 def equal(gold: str, answer: str, symbolic: Symbolic) -> bool:
@@ -58,9 +60,7 @@ def _is_name(given: Tokens) -> bool:
   for token in given:
     subscript = token.kind == "number" and before.value in ("_", "{")
     bracket = token.value in ("(", ")", "_", "{", "}")
-    if not (
-      subscript or bracket or is_symbol((token,)) or token.kind == "word"
-    ):
+    if not (subscript or bracket or is_symbol((token,)) or token.is_word):
       return False
     before = token
   return given[0].value not in ("(", "{")
@@ -71,7 +71,9 @@ def _groups(gold: Group, answer: Group, symbolic: Symbolic) -> bool:
     return False
   if gold.symbol and answer.symbol and gold.symbol != answer.symbol:
     return False
-  if gold.ordered or answer.ordered:
+  if _may_be_point(gold) and answer.inequality:
+    return False
+  if gold.ordered or answer.ordered or _names_by_place(gold, answer):
     return gold.kind == answer.kind and all(
       _nodes(g, a, symbolic)
       for g, a in zip(gold.parts, answer.parts, strict=True)
@@ -87,8 +89,30 @@ def _groups(gold: Group, answer: Group, symbolic: Symbolic) -> bool:
   return True
 
 
+def _may_be_point(group: Group) -> bool:
+  """Whether `(3, 4)` may as well be a point as an open interval."""
+  return (
+    group.kind == "()"
+    and not group.symbol
+    and not any(
+      token.value == "infty"
+      for part in group.parts
+      if isinstance(part, Leaf)
+      for token in part.tokens
+    )
+  )
+
+
+def _names_by_place(gold: Group, answer: Group) -> bool:
+  """Whether `2, 3` is to answer `x = 2, y = 3`: its order is all it says."""
+  lefts = {p.left.tokens for p in gold.parts if isinstance(p, Equation)}
+  return len(lefts) > 1 and not all(
+    isinstance(part, Equation) for part in answer.parts
+  )
+
+
 def _leaves(gold: Leaf, answer: Leaf, symbolic: Symbolic) -> bool:
-  if _spelling(gold.tokens) == _spelling(answer.tokens):
+  if _spelled_alike(gold.tokens, answer.tokens):
     return True
   (gold_value, gold_unit) = split_unit(gold.tokens)
   (answer_value, answer_unit) = split_unit(answer.tokens)
@@ -106,7 +130,7 @@ def _leaves(gold: Leaf, answer: Leaf, symbolic: Symbolic) -> bool:
     return False
   if (gold_unit == DEGREE) != (answer_unit == DEGREE):
     return False  # a formula may as well be in radians
-  return _spelling(gold_value) == _spelling(answer_value) or symbolic(
+  return _spelled_alike(gold_value, answer_value) or symbolic(
     gold_value, answer_value
   )
 
@@ -114,14 +138,21 @@ def _leaves(gold: Leaf, answer: Leaf, symbolic: Symbolic) -> bool:
 def _unlike(gold: Tokens, answer: Tokens) -> bool:
   """Whether no algebra could show two expressions equal."""
   return any(
-    token.kind == "word" or token.value in ("infty", "emptyset")
+    token.is_word or token.value in ("infty", "emptyset")
     for token in (*gold, *answer)
   )
 
 
-def _spelling(given: Tokens) -> list[str]:
-  """Tokens to compare as text; words in any case, but not single letters."""
-  return [
-    t.value.casefold() if t.kind == "word" and len(t.value) > 1 else t.value
-    for t in given
-  ]
+def _spelled_alike(gold: Tokens, answer: Tokens) -> bool:
+  return len(gold) == len(answer) and all(map(_same, gold, answer))
+
+
+def _same(gold: Token, answer: Token) -> bool:
+  """Whether two tokens are equal as text: prose in any case, names not."""
+  if gold.value == answer.value:
+    return True
+  folded = gold.value.casefold()
+  prose = len(folded) > 2 and "prose" in (gold.kind, answer.kind)
+  return (prose or folded in _PLAIN_WORDS) and (
+    folded == answer.value.casefold()
+  )

@@ -17,10 +17,19 @@ class UnreadableError(ValueError):
 
 
 class Token(NamedTuple):
-  """A token: `kind` is number, symbol, word, command or mark."""
+  """A token.
+
+  Attributes:
+    kind: number, symbol, word, prose (a word in `\\text`), command or mark.
+    value: how it is written.
+  """
 
   kind: str
   value: str
+
+  @property
+  def is_word(self) -> bool:
+    return self.kind in ("word", "prose")
 
 
 def words(text: str) -> frozenset[str]:
@@ -59,7 +68,8 @@ _PATTERN = re.compile(
   |(?P<text>\\(?:text(?:bf|it|rm|normal)?|mathrm|mbox|hbox|operatorname)
     \*?\s*\{{(?P<content>[^{{}}]*)\}})
   |(?P<repeating>\d*\.\d*\\overline\s*\{{\d+\}})
-  |(?P<grouped>\d{{1,3}}(?:(?:,(?:\\!)?|\{{,\}}|\\,)\d{{3}}(?!\d))+(?:\.\d+)?)
+  |(?P<grouped>[1-9]\d{{0,2}}
+    (?:(?:,(?:\\!)?|\{{,\}}|\\,)\d{{3}}(?!\d))+(?:\.\d+)?)
   |(?P<number>{_DIGITS})
   |(?P<environment>\\(?:begin|end)\s*\{{[a-z]+\}})
   |(?P<command>\\[A-Za-z]+)
@@ -117,7 +127,7 @@ def _scan(text: str, letters: str = "letters") -> Iterator[Token]:
 
 def _read(kind: str, value: str, content: str) -> Iterator[Token]:
   if kind == "text":
-    yield from _scan(content, letters="word")
+    yield from _scan(content, letters="prose")
   elif kind == "grouped":
     yield Token("number", re.sub(r"[^\d.]", "", value))
   elif kind == "command":

@@ -15,6 +15,7 @@ from jaxrl_entropy.rewards.maths.lexer import Token, words
 Tokens = tuple[Token, ...]
 
 MAX_EXPONENT = 1000
+MAX_UNIT = 16  # tokens
 
 _MULTIPLIERS = {
   "%": Fraction(1, 100), r"\%": Fraction(1, 100), "percent": Fraction(1, 100),
@@ -75,10 +76,10 @@ def _quotient(text: str) -> Literal | None:
 
 def _mixed(text: str) -> Literal | None:
   match = _MIXED.fullmatch(text)
-  if match is None or not int(match.group(3)):
+  if match is None:
     return None
   whole, above, below = map(int, match.groups())
-  return Literal(whole + Fraction(above, below))
+  return Literal(whole + Fraction(above, below)) if above < below else None
 
 
 def _scientific(text: str) -> Literal | None:
@@ -119,7 +120,8 @@ _BASES = {
   "second": "second:1 sec:1 s:1 minute:60 min:60 hour:3600 hr:3600 h:3600 "
   "day:86400 week:604800",
   "year": "year:1 month:1/12",
-  "litre": "litre:1 liter:1 l:1 millilitre:1/1000 milliliter:1/1000 ml:1/1000",
+  "litre": "litre:1 liter:1 l:1 L:1 millilitre:1/1000 milliliter:1/1000 "
+  "ml:1/1000 mL:1/1000",
   "dollar": "dollar:1 cent:1/100",
   "degree": "degree:1",
   "radian": "radian:1",
@@ -135,7 +137,7 @@ _UNITS = {
 }
 _ATOM = re.compile(
   r"(?P<per>(?:/|per) )?(?:(?P<shape>square|sq|cubic|cu) )?"
-  r"(?P<name>[a-z]+)(?: \^ (?P<power>[1-9]))? "
+  r"(?P<name>[A-Za-z]+)(?: \^ (?P<power>[1-9]))? "
 )
 _SHAPES = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 
@@ -147,11 +149,11 @@ def split_unit(given: Tokens) -> tuple[Tokens, Unit | None]:
   """The tokens before a unit, and the unit; None where there is none."""
   if len(given) > 1 and given[0].value == r"\$":
     return given[1:], _unit("dollar ")
-  for index in range(1, len(given)):
+  for index in range(max(1, len(given) - MAX_UNIT), len(given)):
     if given[index].value in ("{", "}"):
       continue
     tail = [t for t in given[index:] if t.value not in ("{", "}")]
-    text = "".join(f"{token.value} ".lower() for token in tail)
+    text = "".join(f"{_folded(token.value)} " for token in tail)
     if text == "^ circ ":
       text = "degree "
     elif any(token.kind in ("symbol", "command") for token in tail):
@@ -160,6 +162,11 @@ def split_unit(given: Tokens) -> tuple[Tokens, Unit | None]:
     if unit is not None:
       return given[:index], unit
   return given, None
+
+
+def _folded(word: str) -> str:
+  """In lower case, unless it may be an abbreviation: `mg` is not `Mg`."""
+  return word.lower() if len(word) > 2 else word
 
 
 def _unit(text: str) -> Unit | None:
@@ -180,4 +187,6 @@ def _unit(text: str) -> Unit | None:
 
 
 def _known(name: str) -> tuple[str, Fraction] | None:
-  return _UNITS.get(name) or _UNITS.get(name.removesuffix("s"))
+  # `ms` is not the plural of `m`.
+  singular = name.removesuffix("s") if len(name) > 2 else name
+  return _UNITS.get(name) or _UNITS.get(singular)

@@ -180,7 +180,19 @@ def _finished(expression: sympy.Expr) -> bool:
       factors = sympy.Mul.make_args(node)
       if sum(f.is_Rational and abs(f) != 1 for f in factors) > 1:
         return False
+    elif node.is_Pow and _is_exact_root(node):
+      return False
   return True
+
+
+def _is_exact_root(node: sympy.Pow) -> bool:
+  """Whether this is `\\sqrt{4}` or the like, which is a rational number."""
+  numeric = node.base.is_Rational and node.exp.is_Rational
+  return (
+    numeric
+    and not node.exp.is_Integer
+    and sympy.Pow(node.base, node.exp).is_Rational
+  )
 
 
 def _operations(expression: sympy.Expr) -> set[str]:

@@ -6,7 +6,7 @@ symbol is the interval of its solutions.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxrl_entropy.rewards.maths.lexer import Token, UnreadableError, tokens
 
@@ -29,12 +29,14 @@ class Group:
   Attributes:
     kind: "list", "set", "union", or the brackets or shape of what is ordered.
     parts: the members.
-    symbol: the unknown of an inequality; empty for others.
+    symbol: the unknown of an inequality or a membership; empty for others.
+    inequality: whether it is written as one.
   """
 
   kind: str
   parts: tuple["Node", ...]
   symbol: str = ""
+  inequality: bool = False
 
   @property
   def ordered(self) -> bool:
@@ -123,16 +125,22 @@ def _relation(given: Tokens, depth: int) -> Node | None:
     return None
   kind = "(["[closed[0]] + ")]"[closed[1]]
   interval = _group(kind, [sides[0], sides[2]], depth)
-  symbol = " ".join(token.value for token in sides[1])
-  return Group(kind, interval.parts, symbol)
+  return Group(kind, interval.parts, _name(sides[1]), inequality=True)
 
 
 def _membership(given: Tokens, depth: int) -> Node | None:
-  """`x \\in S` as S."""
+  """`x \\in S` as S, of x."""
   sides = split(given, lambda t: t == Token("command", "in"))
   if len(sides) != 2 or not is_symbol(sides[0]):
     return None
-  return _node(sides[1], depth)
+  node = _node(sides[1], depth)
+  if isinstance(node, Group):
+    return replace(node, symbol=_name(sides[0]))
+  return node
+
+
+def _name(symbol: Tokens) -> str:
+  return " ".join(token.value for token in symbol)
 
 
 def _equation(given: Tokens, depth: int) -> Node | None:
@@ -230,7 +238,7 @@ def _bare(given: Tokens) -> Tokens:
 
 
 def _is_word(token: Token, words: frozenset[str]) -> bool:
-  return token.kind == "word" and token.value.lower() in words
+  return token.is_word and token.value.lower() in words
 
 
 def is_symbol(given: Tokens) -> bool:
