@@ -85,7 +85,8 @@ def _yarn_keep(rope: Rope, plain: np.ndarray, head_dim: int) -> np.ndarray:
   if rope.truncate:
     low, high = math.floor(low), math.ceil(high)
   low, high = max(low, 0), min(high, head_dim - 1)
-  span = max(high - low, 1e-3)
+  # Negative when the context is short: as transformers does.
+  span = high - low if high != low else 1e-3
   return 1 - np.clip((np.arange(plain.size) - low) / span, 0, 1)
 
 

@@ -50,6 +50,29 @@ def test_fast_dimensions_are_kept_and_slow_ones_divided(scaled):
   assert np.any((ratio > 1.0 + 1e-6) & (ratio < scaled.factor - 1e-6))
 
 
+@pytest.mark.parametrize(
+  ("scaled", "head_dim", "low", "high"),
+  [
+    (Rope(1e4, "yarn", factor=4.0, original_length=4), 64, 0, -1),
+    (
+      Rope(200.0, "yarn", factor=4.0, original_length=16, beta_slow=4.0),
+      32,
+      0,
+      -1,
+    ),
+  ],
+)
+def test_yarn_of_a_short_context_is_that_of_transformers(
+  scaled, head_dim, low, high
+):
+  plain = scaled.theta ** -(np.arange(0, head_dim, 2) / head_dim)
+  ramp = np.clip((np.arange(head_dim // 2) - low) / (high - low), 0, 1)
+  np.testing.assert_allclose(
+    rope.inverse_frequencies(scaled, head_dim),
+    plain / scaled.factor * ramp + plain * (1 - ramp),
+  )
+
+
 def test_yarn_scales_what_is_rotated():
   scaled = Rope(1e4, "yarn", original_length=64, attention_factor=1.5)
   cos, sin = rope.rotations(scaled, 8, jnp.arange(3))
