@@ -86,12 +86,6 @@ def _automatic(q: jax.Array) -> str:
   return "splash" if platform == "tpu" and splash.supports(q) else "xla"
 
 
-def _platform() -> str:
-  """Where the program will run: the mesh's devices need not be here."""
-  device = jax.sharding.get_abstract_mesh().abstract_device
-  return jax.default_backend() if device is None else device.platform
-
-
 def _cudnn(q, k, v, segments, window):
   return jax.nn.dot_product_attention(
     q,
