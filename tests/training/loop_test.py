@@ -97,9 +97,9 @@ def test_a_finished_run_says_so_and_stays(finished, capsys):
   assert (finished / METRICS).read_bytes() == before
 
 
-def start(workdir, overrides=(), **environment):
+def start(workdir, overrides=(), method="kl_cov", **environment):
   command = (sys.executable, "-m", "jaxrl_entropy", "train")
-  flags = (f"--config={CONFIG}:kl_cov", f"--workdir={workdir}")
+  flags = (f"--config={CONFIG}:{method}", f"--workdir={workdir}")
   fields = [f"--config.{name}={value}" for name, value in overrides]
   return subprocess.Popen(
     (*command, *flags, *fields),
@@ -146,7 +146,8 @@ def free_port():
     return listener.getsockname()[1]
 
 
-# Adam's first steps divide noise by noise, so that the order of a sum shows.
+# Adam's first steps divide noise by noise, and KL-Cov's penalty has the sign of
+# a log-ratio near 0: in both the order of a sum would show.
 SGD = (("steps", "2"), ("optimizer.name", "sgd"), ("pretrain.steps", "0"))
 
 
@@ -156,6 +157,7 @@ def start_pair(workdir):
     start(
       workdir,
       SGD,
+      "grpo",
       JAX_COORDINATOR_ADDRESS=address,
       JAX_NUM_PROCESSES="2",
       JAX_PROCESS_ID=str(index),
@@ -166,7 +168,7 @@ def start_pair(workdir):
 
 
 def test_two_processes_stop_together_and_give_the_numbers_of_one(tmp_path):
-  loop.train(load("kl_cov", *SGD), tmp_path / "one")
+  loop.train(load("grpo", *SGD), tmp_path / "one")
   two = tmp_path / "two"
   pair = start_pair(two)
   wait_for_lines(pair[0], two, 1)
