@@ -61,14 +61,26 @@ class Gguf:
     try:
       kind = gguf.GGMLQuantizationType(info.kind)
       block, block_bytes = gguf.GGML_QUANT_SIZES[kind]
-      data = self._bytes(name, count // block * block_bytes)
+    except (KeyError, ValueError) as error:
+      raise self._unknown(name) from error
+    if count % block:
+      raise GgufError(
+        f"{self.path}: tensor {name!r} has {count} values, which are no whole "
+        f"blocks of {block}"
+      )
+    data = self._bytes(name, count // block * block_bytes)
+    try:
       # As one row: the package decodes 16 rows at a time, which is slow.
       values = gguf.dequantize(data[None], kind)
-    except (NotImplementedError, KeyError) as error:
-      raise GgufError(
-        f"{self.path}: tensor {name!r} has unknown ggml type {info.kind}"
-      ) from error
+    except NotImplementedError as error:
+      raise self._unknown(name) from error
     return values.reshape(info.shape)
+
+  def _unknown(self, name: str) -> GgufError:
+    kind = self.tensors[name].kind
+    return GgufError(
+      f"{self.path}: tensor {name!r} has unknown ggml type {kind}"
+    )
 
   def _bytes(self, name: str, size: int) -> np.ndarray:
     offset = self.tensors[name].offset

@@ -6,6 +6,7 @@ import pytest
 
 from jaxrl_entropy import gguf
 from jaxrl_entropy.models import convert
+from jaxrl_entropy.models.gguf_tensors import gguf_config
 from jaxrl_entropy.models.sources import CheckpointError
 from tests.models import peers
 
@@ -70,6 +71,22 @@ def test_a_cut_tensor_is_named(tmp_path):
   path.write_bytes(path.read_bytes()[:-40])
   file = gguf.open_gguf(path)
   with pytest.raises(gguf.GgufError, match="ends inside tensor 'w'"):
+    file.read("w")
+
+
+@pytest.mark.parametrize(
+  ("shape", "kind", "message"),
+  [
+    ((4, 8), 999, "tensor 'w' has unknown ggml type 999"),
+    ((5,), int(Type.Q8_0), "tensor 'w' has 5 values"),
+  ],
+)
+def test_a_tensor_that_cannot_be_decoded_is_named(
+  tmp_path, shape, kind, message
+):
+  info = gguf.TensorInfo(shape, kind, 0)
+  file = gguf.Gguf(tmp_path / "x.gguf", {}, {"w": info})
+  with pytest.raises(gguf.GgufError, match=rf"x\.gguf: {message}"):
     file.read("w")
 
 
@@ -148,7 +165,11 @@ def test_a_llama_file_gives_the_same_parameters(tmp_path):
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    ({"llama.rope.scaling.type": "yarn"}, "rope.scaling is not supported"),
+    ({"llama.rope.scaling.type": "yarn"}, "rope.scaling.type = 'yarn'"),
+    ({"llama.rope.scaling.factor": 2.0}, "rope.scaling.factor"),
+    ({"llama.rope.dimension_count": 4}, "rope.dimension_count"),
+    ({"llama.attention.sliding_window": 8}, "attention.sliding_window"),
+    ({"llama.residual_scale": 2.0}, "llama.residual_scale"),
     ({"llama.block_count": None}, "no llama.block_count"),
     ({"llama.block_count": 4}, "blk.3|layers.3"),
   ],
@@ -156,3 +177,10 @@ def test_a_llama_file_gives_the_same_parameters(tmp_path):
 def test_what_is_not_understood_is_refused(tmp_path, changes, message):
   with pytest.raises(CheckpointError, match=message):
     convert.load(_model(tmp_path, **changes))
+
+
+def test_a_missing_embedding_is_named(tmp_path):
+  file = gguf.open_gguf(_model(tmp_path))
+  tensors = {k: v for k, v in file.tensors.items() if k != "token_embd.weight"}
+  with pytest.raises(CheckpointError, match=r"m\.gguf.*'token_embd\.weight'"):
+    gguf_config(gguf.Gguf(file.path, file.metadata, tensors))

@@ -26,6 +26,28 @@ _MODULES = {
   "ffn_up": "mlp.up_proj",
   "ffn_down": "mlp.down_proj",
 }
+# Metadata under the architecture's name that is read, or does not matter.
+_KNOWN = {
+  "attention.head_count",
+  "attention.head_count_kv",
+  "attention.key_length",
+  "attention.layer_norm_rms_epsilon",
+  "block_count",
+  "context_length",
+  "embedding_length",
+  "feed_forward_length",
+  "rope.freq_base",
+  "vocab_size",
+}
+# Metadata that is harmless with one value only.
+_NEUTRAL = {
+  "attention.sliding_window": 0,
+  "expert_count": 0,
+  "expert_used_count": 0,
+  "rope.scale_linear": 1.0,
+  "rope.scaling.factor": 1.0,
+  "rope.scaling.type": "none",
+}
 
 
 class GgufTensors:
@@ -96,9 +118,9 @@ def gguf_config(file: gguf.Gguf) -> TransformerConfig:
       raise CheckpointError(f"{file.path}: no {kind}.{name} in the metadata")
     return value
 
-  if field("rope.scaling.type", "none") != "none":
-    raise CheckpointError(f"{file.path}: {kind}.rope.scaling is not supported")
   width, heads = field("embedding_length"), field("attention.head_count")
+  head_dim = field("attention.key_length", width // heads)
+  _check_metadata(file, kind, head_dim)
   return TransformerConfig(
     family=kind,
     vocab_size=file.tensors["token_embd.weight"].shape[0],
@@ -107,7 +129,7 @@ def gguf_config(file: gguf.Gguf) -> TransformerConfig:
     num_layers=field("block_count"),
     num_heads=heads,
     num_kv_heads=field("attention.head_count_kv", heads),
-    head_dim=field("attention.key_length", width // heads),
+    head_dim=head_dim,
     rope=Rope(field("rope.freq_base", 10000.0)),
     # Stored as float32: the decimal that was meant.
     norm_eps=float(f"{field('attention.layer_norm_rms_epsilon'):.6g}"),
@@ -116,3 +138,19 @@ def gguf_config(file: gguf.Gguf) -> TransformerConfig:
     qk_norm=kind == "qwen3",
     max_length=field("context_length"),
   )
+
+
+def _check_metadata(file: gguf.Gguf, kind: str, head_dim: int) -> None:
+  """Nothing is there that would change the model and is not computed."""
+  if "token_embd.weight" not in file.tensors:
+    raise CheckpointError(f"{file.path}: tensor 'token_embd.weight' is missing")
+  fixed = _NEUTRAL | {
+    "rope.dimension_count": head_dim,
+    "attention.value_length": head_dim,
+  }
+  for key, value in file.metadata.items():
+    name = key.removeprefix(f"{kind}.")
+    if name == key or name in _KNOWN:
+      continue
+    if name not in fixed or value != fixed[name]:
+      raise CheckpointError(f"{file.path}: {key} = {value!r} is not supported")
