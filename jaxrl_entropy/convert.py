@@ -39,6 +39,8 @@ def main(argv: Sequence[str]) -> int:
   args = command.parse_args(argv)
   distributed.start()
   source, target = Path(args.source), Path(args.target)
+  if any(target.glob("*.safetensors")):
+    raise UserError(f"--target {target} already holds weights: choose another")
   model, params, origin = _load(source)
   convert.save(
     target,

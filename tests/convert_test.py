@@ -26,6 +26,16 @@ def test_a_folder_is_written_in_another_type_and_size(tmp_path):
   assert json.loads((target / "config.json").read_text())["bos_token_id"] == 1
 
 
+def test_a_folder_with_weights_is_left_as_it_is(tmp_path, capsys):
+  (tmp_path / "model.safetensors").write_bytes(b"mine")
+  (tmp_path / "generation_config.json").write_text("mine")
+  before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+  flags = [f"--source={SOURCE}", f"--target={tmp_path}"]
+  assert cli.main(["convert", *flags]) == 2
+  assert "already holds weights" in capsys.readouterr().err
+  assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 @pytest.mark.parametrize(
   ("source", "complaint"),
   [("nowhere", "no such file or folder"), (".", "config.json")],
