@@ -8,6 +8,7 @@ import itertools
 import json
 from pathlib import Path
 import sys
+import zlib
 
 from ml_collections import ConfigDict
 
@@ -46,7 +47,10 @@ def main(argv: Sequence[str]) -> int:
   if not prompts:
     command.error("nothing to answer: give --prompt or --prompts")
   policy = _policy(config, args.run)
-  requests = [_request(prompt, policy.tokenizer, args) for prompt in prompts]
+  requests = [
+    _request(prompt, policy.tokenizer, args, _seed(args.seed, place))
+    for place, prompt in enumerate(prompts)
+  ]
   sampler = _sampler(policy, requests)
   screen = _Screen(prompts, args.samples, policy.tokenizer)
   for event in sampler.stream(policy.params, requests):
@@ -97,8 +101,13 @@ def _read_prompts(file: str | None) -> list[str]:
   return [line for line in text.splitlines() if line.strip()]
 
 
+def _seed(seed: int, place: int) -> int:
+  """Random numbers of its own for each prompt."""
+  return zlib.crc32(f"{seed} {place}".encode())
+
+
 def _request(
-  prompt: str, tokenizer: Tokenizer, args: argparse.Namespace
+  prompt: str, tokenizer: Tokenizer, args: argparse.Namespace, seed: int
 ) -> Request:
   return Request(
     tokenizer.render(prompt, args.system),
@@ -110,7 +119,7 @@ def _request(
     min_p=args.min_p,
     stop_ids=(tokenizer.eos_id,),
     stop_strings=tuple(args.stop),
-    seed=args.seed,
+    seed=seed,
   )
 
 

@@ -37,6 +37,14 @@ def test_json_has_one_object_an_answer(config, capsys):
     assert record["finish"] in ("stop", "length")
 
 
+def test_equal_prompts_are_answered_apart(config, capsys):
+  flags = ["--max-tokens=8", "--temperature=1", "--json"]
+  prompts = ["--prompt=3 4", "--prompt=3 4"]
+  assert cli.main(["generate", f"--config={config}", *prompts, *flags]) == 0
+  records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+  assert records[0]["logp"] != records[1]["logp"]
+
+
 def test_nothing_to_answer_is_an_error(config, capsys):
   assert cli.main(["generate", f"--config={config}"]) == 2
   assert "--prompt" in capsys.readouterr().err
