@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -27,13 +28,14 @@ def test_a_folder_is_written_in_another_type_and_size(tmp_path):
 
 
 def test_a_folder_with_weights_is_left_as_it_is(tmp_path, capsys):
-  (tmp_path / "model.safetensors").write_bytes(b"mine")
-  (tmp_path / "generation_config.json").write_text("mine")
-  before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-  flags = [f"--source={SOURCE}", f"--target={tmp_path}"]
-  assert cli.main(["convert", *flags]) == 2
+  source, target = tmp_path / "source", tmp_path / "target"
+  shutil.copytree(SOURCE, source)
+  shutil.copytree(SOURCE, target)
+  (source / "tokenizer.json").write_text("theirs")
+  (target / "tokenizer.json").write_text("mine")
+  assert cli.main(["convert", f"--source={source}", f"--target={target}"]) == 2
   assert "already holds weights" in capsys.readouterr().err
-  assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+  assert (target / "tokenizer.json").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
