@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 import difflib
 
+PREEMPTED = 75
+"""Exit status EX_TEMPFAIL: stopped by a signal; run the same command again."""
+
 
 class UserError(ValueError):
   """What was asked for cannot be done: the message names it and the fix.

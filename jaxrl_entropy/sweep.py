@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from jaxrl_entropy import cli, study as study_lib
-from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.errors import PREEMPTED, UserError
 from jaxrl_entropy.study import Run
 
 _EXAMPLES = """\
@@ -26,8 +26,6 @@ _SCRIPTS = {
   "gke": "gke_xpk.sh",
   "slurm": "slurm_gpu.sh",
 }
-# Exit status of a run that a signal stopped: it wants to be run again.
-PREEMPTED = 75
 _LAUNCH = Path(__file__).resolve().parents[1] / "launch"
 
 

@@ -6,10 +6,10 @@ on a phone and on paper. Whatever comes from a file is escaped.
 
 import base64
 from collections.abc import Mapping, Sequence
-import html
 
 from jaxrl_entropy.analysis import claims, plots, studies
 from jaxrl_entropy.analysis.section import Row, Section, Table, as_text, listing
+from jaxrl_entropy.text import to_html
 
 _VERDICTS = {True: "held", False: "did not hold", None: "not measured"}
 _RELATION_SIGNS = {"<": "&lt;", ">": "&gt;", ">=": "≥"}
@@ -29,10 +29,10 @@ def render(
     checked: statements about them.
     images: the drawn panels, by `<section>_<panel>`.
   """
-  title = html.escape(study.name)
+  title = to_html(study.name)
   parts = [
     f"<header><p class=kicker>Entropy report</p><h1>{title}</h1>"
-    f"<p class=lead>{html.escape(_lead(study, checked))}</p></header>",
+    f"<p class=lead>{to_html(_lead(study, checked))}</p></header>",
     _verdicts(checked),
     *(_section(section, images) for section in sections),
     _notes(study),
@@ -58,7 +58,7 @@ def _lead(study: studies.Study, checked: Sequence[claims.Claim]) -> str:
 def _verdicts(checked: Sequence[claims.Claim]) -> str:
   rows = "".join(
     f"<tr class={_VERDICTS[each.holds].replace(' ', '-')}>"
-    f"<td>{html.escape(each.claim)}</td>"
+    f"<td>{to_html(each.claim)}</td>"
     f"<td>{as_text(each.value)}</td>"
     f"<td>{_RELATION_SIGNS[each.relation]} {each.threshold:g}</td>"
     f"<td>{_VERDICTS[each.holds]}</td></tr>"
@@ -73,19 +73,19 @@ def _verdicts(checked: Sequence[claims.Claim]) -> str:
 
 def _section(section: Section, images: Mapping[str, plots.Image]) -> str:
   panels = "".join(
-    f'<img alt="{html.escape(f"{section.title}: {name}")}" src="data:'
+    f'<img alt="{to_html(f"{section.title}: {name}")}" src="data:'
     f'image/svg+xml;base64,{_base64(images[f"{section.name}_{name}"].svg)}">'
     for name in section.panels
   )
   return (
-    f"<section id={section.name}><h2>{html.escape(section.title)}</h2>"
-    f"<p>{html.escape(section.sentence)}</p>"
+    f"<section id={section.name}><h2>{to_html(section.title)}</h2>"
+    f"<p>{to_html(section.sentence)}</p>"
     f"<div class=panels>{panels}</div>{_table(section.table)}</section>"
   )
 
 
 def _table(table: Table) -> str:
-  head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
+  head = "".join(f"<th>{to_html(name)}</th>" for name in table.columns)
   body = "".join(_row(row) for row in table.rows)
   return (
     f"<div class=scroll><table><thead><tr>{head}</tr></thead>"
@@ -94,14 +94,14 @@ def _table(table: Table) -> str:
 
 
 def _row(row: Row) -> str:
-  cells = (f"<td>{html.escape(as_text(cell))}</td>" for cell in row)
+  cells = (f"<td>{to_html(as_text(cell))}</td>" for cell in row)
   return f"<tr>{''.join(cells)}</tr>"
 
 
 def _notes(study: studies.Study) -> str:
   if not study.notes:
     return ""
-  items = "".join(f"<li>{html.escape(note)}</li>" for note in study.notes)
+  items = "".join(f"<li>{to_html(note)}</li>" for note in study.notes)
   return (
     f"<section id=notes><h2>Notes on the data</h2><ul>{items}</ul></section>"
   )

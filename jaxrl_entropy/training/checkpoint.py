@@ -40,10 +40,6 @@ class Checkpoints:
     self._folder = folder.absolute()
     self._manager = ocp.CheckpointManager(self._folder, options=options)
 
-  def latest(self) -> int | None:
-    """The step of the newest complete checkpoint, or None."""
-    return self._manager.latest_step()
-
   def save(
     self,
     step: int,

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from jaxrl_entropy import config as config_lib
-from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.errors import PREEMPTED, UserError
 from jaxrl_entropy.models import lora
 from jaxrl_entropy.rewards.shaping import format_bonus
 from jaxrl_entropy.rewards.verify import RewardPool
@@ -47,7 +47,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   updates made from its rollout; the last one, `config.steps`, has no updates.
 
   Returns:
-    Exit status: 0, or `multihost.PREEMPTED` after SIGTERM or SIGINT; the same
+    Exit status: 0, or `errors.PREEMPTED` after SIGTERM or SIGINT; the same
     call then goes on where this one stopped.
 
   Raises:
@@ -176,7 +176,7 @@ class _Run:
           self._save(step + 1, state, log)
         if stop and step < total:
           _say(f"{self._workdir}: stopped after step {step}; run it again")
-          return multihost.PREEMPTED
+          return PREEMPTED
     return 0
 
   def _step(

@@ -18,9 +18,6 @@ import numpy as np
 
 from jaxrl_entropy.errors import UserError
 
-PREEMPTED = 75
-"""Exit status EX_TEMPFAIL: stopped by a signal; run the same command again."""
-
 Item = TypeVar("Item")
 
 

@@ -15,12 +15,12 @@ import numpy as np
 
 from jaxrl_entropy import losses, sharding
 from jaxrl_entropy.data.problems import Problem
-from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.errors import PREEMPTED, UserError
 from jaxrl_entropy.training import build, rows as rows_lib, state as state_lib
 from jaxrl_entropy.training.build import Policy
 from jaxrl_entropy.training.checkpoint import Checkpoints
 from jaxrl_entropy.training.metrics import Progress
-from jaxrl_entropy.training.multihost import PREEMPTED, Preemption
+from jaxrl_entropy.training.multihost import Preemption
 from jaxrl_entropy.training.step import Rows, make_update
 from jaxrl_entropy.types import Params
 
