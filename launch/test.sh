@@ -13,4 +13,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 extras="test"
 case " $* " in *" --parity "*) extras="test,parity" ;; esac
 ensure_venv "$extras"
-exec .venv/bin/python -m pytest "$@"
+# Two processes: most tests are of one thread, and memory is not endless.
+exec .venv/bin/python -m pytest --numprocesses=2 --dist=loadfile "$@"

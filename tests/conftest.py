@@ -20,6 +20,8 @@ os.environ["XLA_FLAGS"] = (
 
 import pytest
 
+from tests.golden.tally import Tally
+
 _OPTIONAL = ("slow", "parity")
 
 
@@ -28,6 +30,10 @@ def pytest_addoption(parser):
     parser.addoption(
       f"--{name}", action="store_true", help=f"run the {name} tests too"
     )
+
+
+def pytest_configure(config):
+  config.pluginmanager.register(Tally())
 
 
 def pytest_collection_modifyitems(config, items):

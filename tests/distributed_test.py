@@ -63,7 +63,7 @@ distributed.start()
 from jax.experimental import multihost_utils
 import numpy as np
 ids = multihost_utils.process_allgather(np.int32(jax.process_index()))
-print(jax.process_count(), jax.device_count(), sorted(ids.tolist()))
+print("found", jax.process_count(), jax.device_count(), sorted(ids.tolist()))
 """
 
 
@@ -86,4 +86,6 @@ def test_two_processes_find_each_other():
     for index in range(2)
   ]
   printed = [process.communicate(timeout=120)[0] for process in processes]
-  assert [text.splitlines()[-1] for text in printed] == ["2 4 [0, 1]"] * 2
+  # Gloo prints its own lines, at any moment.
+  for text in printed:
+    assert "found 2 4 [0, 1]" in text

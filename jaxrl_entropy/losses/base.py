@@ -14,6 +14,7 @@ quantile that it takes is that of the mini-batch.
 
 from collections.abc import Callable
 from typing import Any
+import zlib
 
 from flax import struct
 import jax
@@ -96,17 +97,32 @@ def call(part: Callable, loss: Any, batch: Any, key: PRNGKey) -> Any:
 
   Whatever takes transforms or selectors apart calls them through this.
   """
-  factory = getattr(part, "__qualname__", type(part).__name__).split(".")[0]
-  reader = batch.lend(factory) if isinstance(batch, BatchReader) else batch
+  reader = batch
+  if isinstance(batch, BatchReader):
+    reader = batch.lend(_factory(part))
   return part(loss, reader, key)
 
 
+def _factory(part: Callable) -> str:
+  """The name of the function that made `part`."""
+  return getattr(part, "__qualname__", type(part).__name__).split(".")[0]
+
+
 def chain(*transforms: LossTransform) -> LossTransform:
-  """The transforms one after the other, each with a key of its own."""
+  """The transforms one after the other, each with a key of its own.
+
+  The key is of the transform's name, not of its place, so that one put before
+  another (a `shadow`, say) leaves the other's draws as they were.
+  """
+  names = [_factory(transform) for transform in transforms]
+  tags = [
+    zlib.crc32(f"{name} {names[:index].count(name)}".encode())
+    for index, name in enumerate(names)
+  ]
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
-    for index, transform in enumerate(transforms):
-      loss = call(transform, loss, batch, jax.random.fold_in(key, index))
+    for tag, transform in zip(tags, transforms, strict=True):
+      loss = call(transform, loss, batch, jax.random.fold_in(key, tag))
     return loss
 
   return update

@@ -84,7 +84,7 @@ class Collector:
       found < settings.groups and len(parts) < settings.max_batches
     ):
       seeds = host_seeds(
-        state.key, step, 2 + len(parts), count=settings.prompts
+        state.key, "prompts", step, len(parts), count=settings.prompts
       )
       mine = self._batch(state.params, seeds)
       part = rollout_lib.concatenate(multihost.share(mine))

@@ -78,7 +78,7 @@ class Learner:
     self, state: TrainState, kept: Rollout, step: int
   ) -> tuple[TrainState, Metrics]:
     """All optimiser updates of one rollout; metrics are summed over them."""
-    rng = np.random.default_rng(host_seeds(state.key, step, 1))
+    rng = np.random.default_rng(host_seeds(state.key, "minibatches", step))
     total: Metrics = {}
     for part in minibatches.deal(kept, self._config.optimizer.updates, rng):
       rows = self._layout.minibatch(part, self.signals, self.responses)

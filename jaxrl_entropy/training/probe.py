@@ -163,7 +163,7 @@ class Probe:
   def _traces(self, state: TrainState, rollout: Rollout) -> list[Trace]:
     if multihost.share(self._path.exists())[0]:
       return load_traces(self._path)
-    rng = np.random.default_rng(host_seeds(state.key, 0, 0))
+    rng = np.random.default_rng(host_seeds(state.key, "probe"))
     traces = choose_traces(
       rollout.prompts, rollout.responses, self._states, rng
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+import zlib
 
 from flax import struct
 import jax
@@ -25,7 +26,7 @@ class TrainState(struct.PyTreeNode):
     opt_state: the optimiser's moments.
     update: optimiser updates tried so far, skipped ones included.
     skipped: updates in a row dropped for a loss or gradient not finite.
-    key: root of every random draw; never split, only folded with counters.
+    key: root of every random draw; only `use_key` draws from it.
     roles: parameters (and optimiser states) of the other models by name.
     controller: state of the coefficient controllers.
   """
@@ -106,10 +107,18 @@ def init_state(
   return jax.jit(build, out_shardings=shardings)(*given)
 
 
-def host_seeds(
-  key: Key[Array, ""], *counters: int, count: int = 1
-) -> list[int]:
-  """Seeds of 31 bits for random draws on the host; counters keep uses apart."""
-  for counter in counters:
+def use_key(
+  key: Key[Array, ""], use: str, *counters: int | Array
+) -> Key[Array, ""]:
+  """The key of one use of the run's key; no two uses or counters share one."""
+  for counter in (zlib.crc32(use.encode()), *counters):
     key = jax.random.fold_in(key, counter)
+  return key
+
+
+def host_seeds(
+  key: Key[Array, ""], use: str, *counters: int, count: int = 1
+) -> list[int]:
+  """Seeds of 31 bits for random draws on the host; see `use_key`."""
+  key = use_key(key, use, *counters)
   return [int(x) >> 1 for x in np.asarray(jax.random.bits(key, (count,)))]

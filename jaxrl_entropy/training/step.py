@@ -20,7 +20,7 @@ import optax
 from jaxrl_entropy.models import lora, transformer
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.ops.logprobs import TokenStats, token_stats
-from jaxrl_entropy.training.state import TrainState
+from jaxrl_entropy.training.state import TrainState, use_key
 from jaxrl_entropy.types import Mean, Metrics, Params, TokenBatch
 
 Objective = Callable[[TokenBatch, Any], tuple[Float[Array, ""], Metrics]]
@@ -285,7 +285,7 @@ def make_update(
       trained,
       rows,
       make_objective(state),
-      jax.random.fold_in(state.key, state.update),
+      use_key(state.key, "objective", state.update),
       lambda trained, rows: forward(lora.join(trained, frozen), rows),
       scope=scope,
       **capacity,

@@ -108,6 +108,25 @@ def test_shadow_logs_and_changes_nothing():
   )
 
 
+def test_a_shadow_before_a_random_rule_leaves_its_draw_alone():
+  def random(loss, batch, key):
+    del loss
+    return jax.random.bernoulli(key, 0.5, batch.mask.shape)
+
+  acting = losses.masked(losses.set_to_zero(), random)
+  alone = run(losses.ppo_clip(), acting)
+  shadowed = run(losses.shadow(random, "would"), losses.ppo_clip(), acting)
+  assert alone[0] == shadowed[0]
+
+
+def test_two_random_rules_draw_apart():
+  def noise(loss, batch, key):
+    del batch
+    return loss.replace(loss=jax.random.normal(key, loss.loss.shape))
+
+  assert run(noise)[0] != run(noise, noise)[0]
+
+
 def test_a_coefficient_may_be_traced():
   batch = batches.make()
 
