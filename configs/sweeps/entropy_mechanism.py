@@ -6,17 +6,22 @@
     python -m jaxrl_entropy.analysis.compact runs/headline docs/results/headline
 
 Minutes are estimates for one run on two idle CPU cores; the parts stand in the
-order in which they are worth running.
+order in which they are worth running. Three parts hold runs of the headline's too,
+for comparison; a copy of such a run's folder is not run again:
+
+    cp -r "runs/headline/grpo,seed=0" runs/coefficients/
 
     part          runs  minutes  asks
     headline         9        3  collapse, law, dynamics; Clip-Cov and KL-Cov
     hard             9       10  the same with four numbers: who ends higher?
-    coefficients     8        3  entropy level against r, k and beta
-    baselines        7        3  clip-higher, entropy bonus, reference KL
-    algorithms       6        3  a and b under RLOO and REINFORCE++
+    coefficients    11        3  entropy level against r, k and beta
+    baselines        8        3  clip-higher, entropy bonus, reference KL
+    algorithms       8        3  a and b under RLOO, REINFORCE++ and PRIME
     sizes            4        4  a and b against model size
     long             3        9  three times the steps: do the orders change?
     theory           4        2  one update a rollout, SGD and Adam
+    programs         6        3  another task: programs, run in the sandbox
+    controllers      6        3  coefficients that hold the entropy at a target
 """
 
 from collections.abc import Iterator
@@ -41,12 +46,26 @@ def headline() -> Iterator[Cell]:
       yield method, {"seed": seed}
 
 
+def headlines(*methods: str) -> Iterator[Cell]:
+  """The first runs of some methods, as the headline has them."""
+  for method in methods:
+    yield method, {"seed": SEEDS[0]}
+
+
 def hard() -> Iterator[Cell]:
+  """A fourth number makes the prompt a symbol longer, the response a step."""
+  four = {
+    "task.args.numbers": 4,
+    "pretrain.steps": 1000,
+    "rollout.max_prompt_length": 6,
+    "rollout.max_response_length": 13,
+  }
   for method, changes in headline():
-    yield method, changes | {"task.args.numbers": 4, "pretrain.steps": 1000}
+    yield method, changes | four
 
 
 def coefficients() -> Iterator[Cell]:
+  yield from headlines(*METHODS)
   for fraction in (0.005, 0.02, 0.05):
     yield "clip_cov", {"loss.args.fraction": fraction}
   for fraction in (0.02, 0.05):
@@ -56,6 +75,7 @@ def coefficients() -> Iterator[Cell]:
 
 
 def baselines() -> Iterator[Cell]:
+  yield from headlines("grpo")
   yield "grpo", {"loss.name": "clip_higher"}
   for name in ("entropy_bonus", "reference_kl"):
     for coefficient in (0.003, 0.01, 0.03):
@@ -63,7 +83,7 @@ def baselines() -> Iterator[Cell]:
 
 
 def algorithms() -> Iterator[Cell]:
-  for advantage in ("grpo", "rloo", "reinforce_plus_plus"):
+  for advantage in ("grpo", "rloo", "reinforce_plus_plus", "prime"):
     for seed in (0, 1):
       yield "grpo", {"advantage.name": advantage, "seed": seed}
 
@@ -90,11 +110,36 @@ def theory() -> Iterator[Cell]:
       )
 
 
+def programs() -> Iterator[Cell]:
+  """Programs from four examples: 13 symbols; 11 of the longest, and an end."""
+  task = {
+    "task.name": "programs",
+    "rollout.max_prompt_length": 13,
+    "rollout.max_response_length": 12,
+  }
+  for seed in (0, 1):
+    for method in METHODS:
+      yield method, task | {"seed": seed}
+
+
+def controllers() -> Iterator[Cell]:
+  yield from headlines("grpo", "kl_cov")
+  for target in (0.2, 0.3):
+    yield "kl_cov", _held_at(target, start=1.5)
+    yield "grpo", {"loss.name": "entropy_bonus"} | _held_at(target, start=0.01)
+
+
+def _held_at(target: float, start: float) -> dict[str, Any]:
+  control = {"name": "target_entropy", "target": target, "start": start}
+  return {"loss.controllers.coefficient": control}
+
+
 PARTS = {
   part.__name__: part
   for part in (
     *(headline, hard, coefficients, baselines),
     *(algorithms, sizes, long, theory),
+    *(programs, controllers),
   )
 }
 

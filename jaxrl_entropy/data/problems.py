@@ -11,6 +11,7 @@ from jaxrl_entropy.data.tokenizers import Tokenizer
 
 TASKS = {
   "countdown": "jaxrl_entropy.data.countdown:Countdown",
+  "programs": "jaxrl_entropy.data.programs:Programs",
   "arithmetic": "jaxrl_entropy.data.arithmetic:Arithmetic",
   "chain": "jaxrl_entropy.data.drills:Chain",
   "multiplication": "jaxrl_entropy.data.drills:Multiplication",

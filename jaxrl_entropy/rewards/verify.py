@@ -32,11 +32,13 @@ INLINE = {
 SANDBOXED = {
   "math": "jaxrl_entropy.rewards.maths.symbolic:verify",
   "gym": "jaxrl_entropy.rewards.gym:verify",
+  "program": "jaxrl_entropy.data.programs:verify",
 }
 # What can tell, for many responses, without parsing them; else None.
 FIRST = {"math": "jaxrl_entropy.rewards.math_answer:decide"}
-# Responses that one process may verify: what evaluates nothing may see many.
-REUSE = {SANDBOXED["math"]: 200}
+# Responses that one process may verify: what evaluates nothing, or nothing that
+# could reach beyond its own result, may see many.
+REUSE = {SANDBOXED["math"]: 200, SANDBOXED["program"]: 200}
 PROGRAM = "code"  # runs the response itself
 
 CACHED = 100_000
