@@ -16,6 +16,7 @@ import re
 from typing import Any
 
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import (
   AbstractMesh,
   AxisType,
@@ -81,9 +82,12 @@ def make_mesh(
   sizes = axis_sizes(
     len(devices), data=data, fsdp=fsdp, tensor=tensor, context=context
   )
-  return jax.make_mesh(
-    tuple(sizes.values()), AXES, (AxisType.Auto,) * len(AXES), devices=devices
+  # Unlike jax.make_mesh it may cut an axis of a slice's torus in parts, so that
+  # every shape that covers the slice is one that runs.
+  placed = mesh_utils.create_device_mesh(
+    tuple(sizes.values()), devices, allow_split_physical_axes=True
   )
+  return Mesh(placed, AXES, (AxisType.Auto,) * len(AXES))
 
 
 def platform() -> str:
