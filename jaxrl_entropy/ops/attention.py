@@ -46,14 +46,14 @@ def attend(
     raise ValueError(
       f"attention {backend!r} is unknown; one of {', '.join(BACKENDS)}"
     )
-  # Every token may be asked for by a query on another part of the row.
-  k, v = (
-    sharding.constrain(x, sharding.ROWS, None, "tensor", None) for x in (k, v)
-  )
   q = sharding.constrain(q, sharding.ROWS, "context", "tensor", None)
   chosen = _automatic(q) if backend == "auto" else backend
   if chosen == "splash":
     return splash.attend(q, k, v, segments, window)
+  # Every token may be asked for by a query on another part of the row.
+  k, v = (
+    sharding.constrain(x, sharding.ROWS, None, "tensor", None) for x in (k, v)
+  )
   if chosen == "cudnn":
     return _cudnn(q, k, v, segments, window)
   return _xla(q, k, v, segments, window)

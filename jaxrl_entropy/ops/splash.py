@@ -1,11 +1,16 @@
-"""Splash attention: JAX's TPU kernel that skips blocks no query can see."""
+"""Splash attention: JAX's TPU kernel that skips blocks no query can see.
+
+Where the mesh splits a row's tokens over context, each device has its own
+queries and gathers the row's keys and values, whose gradients are scattered.
+"""
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec as P
+from jax.sharding import NamedSharding, PartitionSpec as P
 from jaxtyping import Array, Float, Int
 
 from jaxrl_entropy import sharding
@@ -16,9 +21,7 @@ BLOCK = 512
 
 def supports(q: Float[Array, "B T H d"]) -> bool:
   """Whether the kernel can compute queries of this shape on this mesh."""
-  mesh = jax.sharding.get_abstract_mesh()
-  whole_rows = mesh.empty or mesh.shape["context"] == 1
-  return q.shape[1] % LANES == 0 and whole_rows
+  return q.shape[1] % (LANES * _parts()) == 0
 
 
 def attend(
@@ -33,26 +36,37 @@ def attend(
   """As `ops.attention.attend`; `interpret` runs the kernel on any platform.
 
   Raises:
-    ValueError: if a row is not a multiple of 128 tokens, or the mesh splits it.
+    ValueError: if a device's part of a row is not a multiple of 128 tokens.
   """
   if not supports(q):
     raise ValueError(
-      f"splash attention needs rows of a multiple of {LANES} tokens on one "
-      f"device each, not {q.shape[1]} split over context: use attention='xla'"
+      f"splash attention needs rows of a multiple of {LANES} tokens on each "
+      f"device, not {q.shape[1]} over {_parts()}: use attention='xla'"
     )
-  local = functools.partial(_local, window=window, interpret=interpret)
+  length, heads = q.shape[1:3]
+  make = functools.partial(_kernel, length, window=window, interpret=interpret)
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty:
-    return local(q, k, v, segments)
-  repeats = _repeats(q.shape[2], k.shape[2], mesh.shape["tensor"])
+    return _local(make(heads), q, k, v, segments)
+  repeats = _repeats(heads, k.shape[2], mesh.shape["tensor"])
   k, v = (jnp.repeat(x, repeats, axis=2) for x in (k, v))
-  heads = P(sharding.ROWS, None, "tensor")
-  spec = sharding.fitting(heads, k.shape, mesh)
-  rows = P(spec[0])
+  spec = sharding.fitting(P(sharding.ROWS, "context", "tensor"), k.shape, mesh)
+  shards = mesh.shape["tensor"] if spec[2] else 1
+  kernel = make(heads // shards)
+  parts = NamedSharding(mesh, P(None, "context"))
   split = jax.shard_map(
-    local, in_specs=(spec, spec, spec, rows), out_specs=spec, check_vma=False
+    _local,
+    in_specs=(kernel.manual_sharding_spec(parts), *(spec,) * 3, P(*spec[:2])),
+    out_specs=spec,
+    check_vma=False,
   )
-  return split(q, k, v, segments)
+  return split(kernel, q, k, v, segments)
+
+
+def _parts() -> int:
+  """Devices that a row's tokens are split over."""
+  mesh = jax.sharding.get_abstract_mesh()
+  return 1 if mesh.empty else mesh.shape["context"]
 
 
 def _repeats(heads: int, kv_heads: int, shards: int) -> int:
@@ -61,11 +75,11 @@ def _repeats(heads: int, kv_heads: int, shards: int) -> int:
   return repeats if heads % (kv_heads * repeats) == 0 else 1
 
 
-def _local(q, k, v, segments, window, interpret):
+def _kernel(length: int, heads: int, window: int, interpret: bool) -> Any:
+  """The kernel of one device's heads, for all parts of a row."""
   # Imported late: it takes as long to load as all of this package.
   from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
-  length, heads, dim = q.shape[1:]
   shape = (length, length)
   # A window of w tokens reaches w - 1 places back and none ahead.
   mask = (
@@ -73,11 +87,11 @@ def _local(q, k, v, segments, window, interpret):
     if window
     else splash.CausalMask(shape)
   )
-  block = _block(length)
-  kernel = splash.make_splash_mha(
+  block = _block(length // _parts())
+  return splash.make_splash_mha(
     splash.MultiHeadMask([mask] * heads),
     head_shards=1,
-    q_seq_shards=1,
+    q_seq_shards=_parts(),
     block_sizes=splash.BlockSizes(
       block_q=block,
       block_kv=block,
@@ -88,8 +102,20 @@ def _local(q, k, v, segments, window, interpret):
     ),
     interpret=interpret,
   )
-  q, k, v = (jnp.swapaxes(x, 1, 2) for x in (q * dim**-0.5, k, v))
-  mixed = jax.vmap(kernel)(q, k, v, splash.SegmentIds(segments, segments))
+
+
+def _local(kernel, q, k, v, segments):
+  """The attention of one device's heads and its part of the queries."""
+  from jax.experimental.pallas.ops.tpu import splash_attention as splash
+
+  whole_row = segments
+  if _parts() > 1:
+    k, v, whole_row = (
+      jax.lax.all_gather(x, "context", axis=1, tiled=True)
+      for x in (k, v, segments)
+    )
+  q, k, v = (jnp.swapaxes(x, 1, 2) for x in (q * q.shape[-1] ** -0.5, k, v))
+  mixed = jax.vmap(kernel)(q, k, v, splash.SegmentIds(segments, whole_row))
   return jnp.swapaxes(mixed, 1, 2)
 
 

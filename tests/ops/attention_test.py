@@ -114,6 +114,28 @@ def _on_meshes():
   return results
 
 
+def _gradients(attend):
+  """What `attend` gives, and the gradient of a function of it."""
+  q, k, v, segments = _inputs(length=256, heads=4, kv_heads=2, dim=8, rows=2)
+
+  def total(q, k, v):
+    mixed = attend(q, k, v, segments)
+    return jnp.sum(jnp.sin(mixed)), mixed
+
+  return jax.jit(jax.grad(total, (0, 1, 2), has_aux=True))(q, k, v)
+
+
+def _splash_on_split_rows():
+  with jax.set_mesh(sharding.make_mesh(data=2, tensor=2, context=2)):
+    return _gradients(functools.partial(splash.attend, interpret=True))
+
+
+def test_splash_shares_the_keys_of_a_row_that_is_split():
+  got = devices.run(_splash_on_split_rows)
+  want = _gradients(functools.partial(attention.attend, backend="xla"))
+  jax.tree.map(functools.partial(close, atol=1e-4), got, want)
+
+
 def test_a_mesh_changes_nothing():
   *xla, on_splash = devices.run(_on_meshes)
   inputs = _inputs(length=16, heads=8, kv_heads=4, rows=4)
