@@ -5,6 +5,8 @@ keys that still match, by their next digit, in a small table; the tables of the
 devices are added, and no token's key leaves its device.
 """
 
+from typing import Any, NamedTuple
+
 import jax
 from jax import lax
 import jax.numpy as jnp
@@ -69,30 +71,46 @@ def _digits() -> tuple[int, ...]:
   return _COMPARE_DIGITS if on_tpu else _SCATTER_DIGITS
 
 
+class _Found(NamedTuple):
+  """The key of some rank.
+
+  Attributes:
+    key: itself.
+    rank: 1-based, among the keys equal to it.
+    equals: how many those are.
+  """
+
+  key: UInt32[Array, ""]
+  rank: UInt32[Array, ""]
+  equals: UInt32[Array, ""]
+
+
 def _search(
   keys: UInt32[Array, "*s"],
   active: Bool[Array, "*s"],
   rank: UInt32[Array, ""],
-) -> tuple[UInt32[Array, ""], UInt32[Array, ""]]:
-  """The key of 1-based `rank` among the active, and its rank among its equals.
+) -> _Found:
+  """The active key of 1-based `rank`, or of the last rank that there is.
 
-  Meaningless for a rank outside `[1, count of active]`.
+  The key is meaningless for rank 0, or where nothing is active.
   """
   # Each round reads the keys again: let them be computed once.
   keys, active = lax.optimization_barrier((keys, active))
-  prefix = jnp.uint32(0)
+  prefix = equals = jnp.uint32(0)
   shift = 32
   for width in _digits():
     shift -= width
     bins = 1 << width
     digit = (keys >> shift) & (bins - 1)
-    counts = jnp.cumsum(_histogram(digit, active, bins))
-    chosen = jnp.sum(counts < rank, dtype=jnp.uint32)
-    before = jnp.where(chosen > 0, counts[jnp.maximum(chosen, 1) - 1], 0)
-    rank = rank - before
+    histogram = _histogram(digit, active, bins)
+    up_to = jnp.cumsum(histogram)
+    rank = jnp.minimum(rank, up_to[-1])
+    chosen = jnp.sum(up_to < rank, dtype=jnp.uint32)
+    equals = histogram[chosen]
+    rank = rank - (up_to[chosen] - equals)
     prefix = prefix | (chosen << shift)
     active = active & (digit == chosen)
-  return prefix, rank
+  return _Found(prefix, rank, equals)
 
 
 def kth_smallest(
@@ -104,7 +122,7 @@ def kth_smallest(
 
   Meaningless for a rank outside `[1, number of candidates]`.
   """
-  return _search(keys, candidates, rank)[0]
+  return _search(keys, candidates, rank).key
 
 
 def smallest(
@@ -118,29 +136,25 @@ def smallest(
   All candidates where there are no more than `count`. The set depends on the
   values alone, not on their order, padding or sharding.
   """
-  kth, rank = _search(keys, candidates, count)
-  ties = candidates & (keys == kth)
-  all_ties = jnp.sum(ties, dtype=jnp.uint32) == rank
-  kept = lax.cond(all_ties, _all, _first, identity, ties, rank)
-  chosen = (candidates & (keys < kth)) | kept
-  everything = jnp.sum(candidates, dtype=jnp.uint32) <= count
-  return jnp.where(everything, candidates, chosen & (count > 0))
+  found = _search(keys, candidates, count)
+  all_ties = found.rank == found.equals
+  last = lax.cond(
+    all_ties, _greatest, _last_tie, found, keys, identity, candidates
+  )
+  tied = (keys == found.key) & (identity <= last)
+  return candidates & ((keys < found.key) | tied) & (count > 0)
 
 
-def _first(
+def _greatest(*unused: Any) -> UInt32[Array, ""]:
+  del unused
+  return jnp.uint32(2**32 - 1)
+
+
+def _last_tie(
+  found: _Found,
+  keys: UInt32[Array, "*s"],
   identity: UInt32[Array, "*s"],
-  ties: Bool[Array, "*s"],
-  rank: UInt32[Array, ""],
-) -> Bool[Array, "*s"]:
-  """The `rank` ties of lowest identity."""
-  last, _ = _search(identity, ties, rank)
-  return ties & (identity <= last)
-
-
-def _all(
-  identity: UInt32[Array, "*s"],
-  ties: Bool[Array, "*s"],
-  rank: UInt32[Array, ""],
-) -> Bool[Array, "*s"]:
-  del identity, rank
-  return ties
+  candidates: Bool[Array, "*s"],
+) -> UInt32[Array, ""]:
+  """The identity of the last tie that is taken."""
+  return _search(identity, candidates & (keys == found.key), found.rank).key
