@@ -81,8 +81,10 @@ def get_config() -> ConfigDict:
   # New tokens of a response in one step; a longer one goes on in the next step
   # and its group is learned from when all of it is complete. 0: no limit.
   config.rollout.partial_tokens = 0
-  # Cap of the weights pi_old / pi_sampler that correct the loss where either
-  # of the two makes a rollout off policy.
+  # Of the sampler's copy of the weights: "bfloat16", "int8"; "": as computed.
+  config.rollout.weight_dtype = ""
+  # Cap of the weights pi_old / pi_sampler that correct the loss where one of
+  # these three makes a rollout off policy.
   config.rollout.importance_cap = 2.0
   # Which responses are learned from (training/filters.py): "everything", or
   # "entropy_band" with args lower=(0.6, 0.4), upper=(0.7, 0.5).
@@ -108,6 +110,9 @@ def get_config() -> ConfigDict:
   config.implicit_reward = ConfigDict()  # read with advantage.name = "prime"
   config.implicit_reward.learning_rate = 3e-4
   config.implicit_reward.loss = "cross_entropy"  # or "pairwise"
+  # Weighs a response by how likely it is the best of its group, in "accuracy"
+  # or in "score"; "": all alike.
+  config.implicit_reward.best_of_n = ""
   config.implicit_reward.beta = 0.05  # reward of a token: beta log(rm / ref)
   config.implicit_reward.lam = 0.0  # reward_t += lam reward_{t+1}
   config.implicit_reward.normalize = True  # largest reward-to-go is 1
@@ -144,6 +149,9 @@ def get_config() -> ConfigDict:
   config.checkpoint = ConfigDict()
   config.checkpoint.every = 20  # steps; 0: only at the end
   config.checkpoint.keep = 2
+  # Beside them: the policies that did best in an evaluation, for `--best`.
+  config.checkpoint.keep_best = 1  # 0: none
+  config.checkpoint.best_by = "eval/held_out/accuracy"  # more is better
 
   config.log = ConfigDict()
   config.log.tensorboard = True

@@ -112,6 +112,25 @@ def dual_clip(
   )
 
 
+def tis(
+  low: float = 0.2,
+  high: float = 0.2,
+  cap: float | None = 2.0,
+  level: str = "token",
+  aggregate: Aggregation = "token_mean",
+) -> Objective:
+  """GRPO with truncated importance weights against the sampler.
+
+  The trainer adds those weights by itself to any loss, this one aside, where a
+  setting makes rollouts off policy (`rollout.importance_cap`).
+  """
+  return _objective(
+    surrogate.ppo_clip(low, high),
+    ratio.importance_weight(cap, level),
+    by=aggregate,
+  )
+
+
 def policy_gradient(aggregate: Aggregation = "token_mean") -> Objective:
   """Unclipped importance-weighted policy gradient."""
   return _objective(surrogate.policy_gradient(), by=aggregate)
@@ -298,6 +317,7 @@ METHODS: dict[str, Callable[..., Objective]] = {
   "reference_kl": reference_kl,
   "dr_grpo": dr_grpo,
   "dual_clip": dual_clip,
+  "tis": tis,
   "policy_gradient": policy_gradient,
   "reinforce": reinforce,
   "gpg": reinforce,

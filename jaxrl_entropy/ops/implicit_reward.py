@@ -98,10 +98,16 @@ def pairwise(
 def best_of_n_weight(
   x: Float[Array, "N"], others: Float[Array, "N G"]
 ) -> Float[Array, "N"]:
-  """G (share of the group not above x)^(G - 1): the density of best-of-G."""
-  size = others.shape[1]
-  share = (others <= x[:, None]).astype(x.dtype).mean(1)
-  return size * share ** (size - 1)
+  """G (share of the group not above x)^(G - 1): the density of best-of-G.
+
+  Args:
+    x: accuracy or score of each response.
+    others: those of the G responses of its group, itself among them; NaN stands
+      for none.
+  """
+  size = (~jnp.isnan(others)).sum(1).astype(x.dtype)
+  share = (others <= x[:, None]).sum(1).astype(x.dtype) / size
+  return size * share ** (size - 1.0)
 
 
 def pair_accuracy(

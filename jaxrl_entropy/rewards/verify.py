@@ -53,12 +53,14 @@ class Verdict:
     correct: whether the response solves the problem.
     error: why it could not be judged: the verifier's reward is then 0.
     seconds: that judging took; 0 from the cache.
+    form: the part of `reward` that the response's form adds.
   """
 
   reward: float
   correct: bool
   error: str | None = None
   seconds: float = 0.0
+  form: float = 0.0
 
 
 class RewardPool:
@@ -155,8 +157,8 @@ class RewardPool:
       # A problem or a response that its verifier cannot digest.
       reward, error = 0.0, f"{type(fault).__name__}: {fault}"
     seconds = time.perf_counter() - start
-    shaped = reward + self._shape(item[1])
-    return Verdict(shaped, reward >= 1.0, error, seconds)
+    form = self._shape(item[1])
+    return Verdict(reward + form, reward >= 1.0, error, seconds, form)
 
   def _reward(
     self, problem: Problem, response: str

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from jaxrl_entropy.training import implicit_reward
 from jaxrl_entropy.training.rollout import Rollout
 
 # The shares of tokens whose mean covariance the paper's Table 1 lists.
@@ -95,6 +96,10 @@ def rollout_metrics(
     **covariance_metrics(covariance),
     **split_metrics(everything, covariance),
   }
+  if "implicit_logp" in everything.signals:
+    metrics["implicit_reward/pair_accuracy"] = implicit_reward.pair_accuracy(
+      everything
+    )
   if kept.tokens:
     metrics["entropy/filtered"] = kept.signals["entropy"][kept.mask].mean()
     metrics["cov/filtered_mean"] = token_covariance(kept).mean()

@@ -28,9 +28,9 @@ def reward_model_loss(kind: str, beta: float) -> Objective:
 
   `cross_entropy` reads sigmoid(score) as the probability of being right,
   `pairwise` as that of beating the responses of the group that are opposed.
-  The batch's `returns` carry the label of its response (0 to 1) at each token,
-  its `old_values` the score to beat. Metric: `accuracy`, the share of responses
-  on the right side of 0.
+  Each token carries what is known of its response: `returns` its label (0 to
+  1), `old_values` the score to beat, `advantages` its weight. Metric:
+  `accuracy`, the share of responses on the right side of 0.
 
   Raises:
     ValueError: for another kind.
@@ -45,37 +45,54 @@ def reward_model_loss(kind: str, beta: float) -> Objective:
   ) -> tuple[Float[Array, ""], Metrics]:
     del key
 
-    def per_response(x: Float[Array, "B T"]) -> Float[Array, " R"]:
+    def total(x: Float[Array, "B T"]) -> Float[Array, " R"]:
       x = masked.guard(x, batch.mask)
       return masked.segment_sum(x, batch.response, batch.num_responses)
 
-    length = per_response(jnp.ones_like(batch.logp))
-    present, divisor = length > 0, jnp.maximum(length, 1.0)
-    label = per_response(batch.returns) / divisor
-    score = beta * per_response(batch.logp - batch.ref_logp)
+    length = total(jnp.ones_like(batch.logp))
+    present = length > 0
+
+    def mean(x: Float[Array, "B T"]) -> Float[Array, " R"]:
+      return total(x) / jnp.maximum(length, 1.0)
+
+    label, weight = mean(batch.returns), mean(batch.advantages)
+    score = beta * total(batch.logp - batch.ref_logp)
     if kind == "cross_entropy":
       losses = ops.cross_entropy(score, label)
     else:
-      rival = per_response(batch.old_values) / divisor
-      losses = ops.pairwise(score, label, rival)
+      losses = ops.pairwise(score, label, mean(batch.old_values))
     right = ((score > 0) == (label > 0.5)) & present
     metrics = {
       "accuracy": Mean(
         right.sum().astype(jnp.float32), present.sum().astype(jnp.float32)
       )
     }
-    return masked.masked_mean(losses, present), metrics
+    return masked.masked_mean(weight * losses, present), metrics
 
   return objective
 
 
-def lesson(beta: float) -> Callable[[Rollout], Rollout]:
-  """Puts the label of each response and the score to beat at its tokens."""
+def lesson(beta: float, best_of_n: str = "") -> Callable[[Rollout], Rollout]:
+  """Puts at the tokens of each response its label, score to beat and weight.
+
+  Args:
+    beta: of the score.
+    best_of_n: what a response has to be the best of its group in, to weigh more
+      than others: "accuracy", "score", or "" (all weigh 1). As in the authors'
+      recipe (`bon_acc`, `bon_rm`).
+
+  Raises:
+    ValueError: for another `best_of_n`.
+  """
+  if best_of_n not in ("", "accuracy", "score"):
+    raise ValueError(
+      f"implicit_reward.best_of_n is {best_of_n!r}; use 'accuracy', 'score' "
+      "or ''"
+    )
 
   def prepare(rollout: Rollout) -> Rollout:
     label = rollout.correct.astype(np.float32)
-    q = rollout.signals["implicit_logp"] - rollout.signals["ref_logp"]
-    score = beta * np.where(rollout.mask, q, 0).sum(1)
+    score = beta * response_score(rollout)
     together = rollout.groups[:, None] == rollout.groups
     rival = ops.rival_score(
       jnp.asarray(label),
@@ -83,13 +100,38 @@ def lesson(beta: float) -> Callable[[Rollout], Rollout]:
       # A response of another group is no rival: it is as right as the own.
       jnp.asarray(np.where(together, label, label[:, None])),
     )
-    shape = rollout.mask.shape
+    weight = np.ones_like(label)
+    if best_of_n:
+      x = label if best_of_n == "accuracy" else score
+      others = np.where(together, x, np.float32(np.nan))
+      best = ops.best_of_n_weight(jnp.asarray(x), jnp.asarray(others))
+      weight = np.asarray(best)
+
+    def spread(x: jax.typing.ArrayLike) -> np.ndarray:
+      return np.broadcast_to(np.asarray(x)[:, None], rollout.mask.shape)
+
     return rollout.with_signals(
-      returns=np.broadcast_to(label[:, None], shape),
-      old_values=np.broadcast_to(np.asarray(rival)[:, None], shape),
+      returns=spread(label), old_values=spread(rival), advantages=spread(weight)
     )
 
   return prepare
+
+
+def response_score(rollout: Rollout) -> np.ndarray:
+  """sum_t log(rm / ref) of each response, float32 [N]."""
+  q = rollout.signals["implicit_logp"] - rollout.signals["ref_logp"]
+  return np.where(rollout.mask, q, 0).sum(1)
+
+
+def pair_accuracy(rollout: Rollout) -> float:
+  """How often a better response of a group has the larger score."""
+  return float(
+    ops.pair_accuracy(
+      jnp.asarray(response_score(rollout)),
+      jnp.asarray(rollout.correct.astype(np.float32)),
+      jnp.asarray(rollout.groups),
+    )
+  )
 
 
 def process_rewards(settings: ConfigDict) -> Callable[[Rollout], Rollout]:
@@ -134,7 +176,7 @@ def implicit_reward(config: ConfigDict, forward: Forward) -> Role:
     start=copied,
     observe=lambda statistics: {"implicit_logp": statistics["logp"]},
     summarize=process_rewards(settings),
-    lesson=lesson(settings.beta),
+    lesson=lesson(settings.beta, settings.best_of_n),
     reads=("ref_logp", "returns", "old_values", "old_logp", "advantages"),
     reports=("accuracy",),
   )

@@ -27,7 +27,7 @@ class Method:
     estimator: of the advantages.
     controllers: of the loss's arguments.
     importance_cap: of the weights that correct off-policy rollouts; None where
-      rollouts are on policy.
+      rollouts are on policy, or the loss has such weights itself.
     needs: optional fields of a TokenBatch or of AdvantageInputs that are read.
   """
 
@@ -65,16 +65,20 @@ def resolve(config: ConfigDict) -> Method:
     ValueError: for a name or an argument that is not known.
   """
   rollout = config.rollout
-  stale = rollout.async_rollouts or rollout.partial_tokens
-  method = Method(
-    config.loss,
-    advantages.resolve(config.advantage.name, config.advantage.args),
-    controllers_lib.resolve(config.loss.controllers),
-    importance_cap=rollout.importance_cap if stale else None,
+  stale = (
+    rollout.async_rollouts or rollout.partial_tokens or rollout.weight_dtype
   )
-  controllers = method.controllers
+  estimator = advantages.resolve(config.advantage.name, config.advantage.args)
+  controllers = controllers_lib.resolve(config.loss.controllers)
+  method = Method(config.loss, estimator, controllers)
   start = controllers.coefficients(controllers.init(), jnp.int32(0))
-  needs = _needs(method.build(start), config) | method.estimator.needs
+  needs = _needs(method.build(start), config)
+  # A loss that reads the sampler's log-probs corrects for it by itself.
+  if stale and "sampler_logp" not in needs:
+    cap = rollout.importance_cap
+    method = dataclasses.replace(method, importance_cap=cap)
+    needs |= {"sampler_logp"}
+  needs |= estimator.needs
   if config.reward.kl_coefficient or "process_rewards" in needs:
     needs |= {"ref_logp"}
   return dataclasses.replace(method, needs=needs)

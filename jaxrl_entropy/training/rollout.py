@@ -37,6 +37,8 @@ class Rollout:
       `entropy`, `advantages`, `returns` and what else an objective asks for.
     outcomes: float32 [N] arrays by name that an estimator asks for:
       `baseline_rewards` of ReMax.
+    components: float32 [N] parts of `rewards`, which they add up to, by name:
+      `answer` (the verifier's), `format` and `overlong`, where there are any.
   """
 
   problems: list[Problem]
@@ -49,6 +51,7 @@ class Rollout:
   mask: np.ndarray
   signals: dict[str, np.ndarray]
   outcomes: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  components: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
   @property
   def tokens(self) -> int:
@@ -126,6 +129,10 @@ def from_completions(
     truncated=np.array([c.finish == "length" for c in flat], bool),
     mask=mask,
     signals={"sampler_logp": logp},
+    components={
+      "answer": np.array([v.reward - v.form for v in verdicts], np.float32),
+      "format": np.array([v.form for v in verdicts], np.float32),
+    },
   )
 
 
@@ -179,7 +186,7 @@ def estimate_advantages(
   if kl_coefficient:
     divergence = kl(known["old_logp"], known["ref_logp"], kl_kind)
     optional["token_rewards"] = -kl_coefficient * np.asarray(divergence)
-  for name in ("rewards", "mask", "groups"):
+  for name in ("rewards", "mask", "groups", "components"):
     optional[name] = getattr(rollout, name)
   result: Advantages = estimator(AdvantageInputs(**optional))
   return rollout.with_signals(
@@ -198,6 +205,10 @@ def with_overlong_penalty(
   """
   limit = rollout.mask.shape[1]
   over = rollout.mask.sum(1) - (limit - buffer)
-  cost = penalty * np.clip(over / buffer, 0.0, 1.0)
-  rewards = (rollout.rewards - cost).astype(np.float32)
-  return dataclasses.replace(rollout, rewards=rewards)
+  cost = np.float32(penalty) * np.clip(over / buffer, 0.0, 1.0)
+  added = -cost.astype(np.float32)
+  return dataclasses.replace(
+    rollout,
+    rewards=rollout.rewards + added,
+    components=rollout.components | {"overlong": added},
+  )

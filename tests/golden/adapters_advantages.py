@@ -89,13 +89,13 @@ def gdpo(config: Config, inputs: Arrays) -> dict[str, Any]:
   names = config.get("gdpo_reward_keys")
   if not names:
     return estimated(advantages.resolve("gdpo"), rollout(inputs))
-  components = np.stack([inputs[f"reward_{name}"] for name in names])
-  inputs = inputs | {"token_level_rewards": components.T}
+  components = {name: inputs[f"reward_{name}"] for name in names}
+  total = np.stack(list(components.values()), axis=1)
+  given = config.get("gdpo_reward_weights") or [1.0] * len(names)
+  weights = dict(zip(names, given, strict=True))
   return estimated(
-    advantages.resolve(
-      "gdpo", {"weights": config.get("gdpo_reward_weights", None)}
-    ),
-    rollout(inputs, components=components),
+    advantages.resolve("gdpo", {"weights": weights}),
+    rollout(inputs | {"token_level_rewards": total}, components=components),
   )
 
 
@@ -121,16 +121,16 @@ def token_baseline(name: str) -> Adapter:
 
 
 def trl_advantages(config: Config, inputs: Arrays) -> dict[str, Any]:
-  components = inputs["rewards_per_func"].T
+  table = inputs["rewards_per_func"].T
   weights = inputs["reward_weights"]
-  rows = components.shape[1]
-  scored = ~np.isnan(components).all(0)
-  total = np.nansum(components * weights[:, None], axis=0)
+  rows = table.shape[1]
+  scored = ~np.isnan(table).all(0)
+  total = np.nansum(table * weights[:, None], axis=0)
   values = advantages.AdvantageInputs(
     rewards=np.where(scored, total, np.nan),
     mask=np.ones((rows, 1), bool),
     groups=np.arange(rows, dtype=np.int32) // config.get("num_generations", 4),
-    components=components,
+    components={str(i): row for i, row in enumerate(table)},
   )
   if (
     config.get("multi_objective_aggregation", "sum_then_normalize")
@@ -142,7 +142,11 @@ def trl_advantages(config: Config, inputs: Arrays) -> dict[str, Any]:
   else:
     estimator = advantages.resolve(
       "gdpo",
-      {"weights": weights.tolist(), "over": "responses", "eps": 1e-4},
+      {
+        "weights": {str(i): w for i, w in enumerate(weights.tolist())},
+        "over": "responses",
+        "eps": 1e-4,
+      },
     )
   return {
     "advantages": estimator(values).advantages[:, 0],
@@ -160,7 +164,8 @@ def _trl_deviation(
     == "normalize_then_sum"
   ):
     # That of the summed z-scores: zero only if every reward is constant.
-    return np.full(len(rewards), np.nanstd(values.components, axis=1).max())
+    widest = max(np.nanstd(x) for x in values.components.values())
+    return np.full(len(rewards), widest)
   if config.get("scale_rewards", "group") == "batch":
     return np.full(len(rewards), np.nanstd(values.rewards))
   return np.asarray(

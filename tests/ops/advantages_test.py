@@ -35,7 +35,9 @@ def inputs(rng, sizes=(3, 4, 2), length=6, **changes):
     "sum_p2": rng.uniform(0.1, 0.9, (rows, length)).astype(np.float32),
     "sampler_logp": -np.abs(tokens()) - 0.1,
     "baseline_rewards": rng.normal(size=rows).astype(np.float32),
-    "components": rng.normal(size=(2, rows)).astype(np.float32),
+    "components": {
+      name: rng.normal(size=rows).astype(np.float32) for name in ("a", "b")
+    },
   }
   return AdvantageInputs(**fields | changes)
 
@@ -106,15 +108,26 @@ def test_gpg_makes_up_for_responses_without_reward():
 
 
 def test_gdpo_normalises_each_reward_on_its_own():
-  components = np.array([[0, 1, 0, 1], [0, 0, 100, 0]], np.float32)
-  rollout = simple(components.sum(0), [0, 0, 0, 0]).replace(
-    components=components
+  answer, form = np.array([[0, 1, 0, 1], [0, 0, 100, 0]], np.float32)
+  rollout = simple(answer + form, [0, 0, 0, 0]).replace(
+    components={"answer": answer, "format": form}
   )
-  got = row_values(advantages.resolve("gdpo")(rollout), rollout.mask)
-  each = [(x - x.mean()) / x.std(ddof=1) for x in components]
-  expected = np.repeat(sum(each), 2)
+  estimator = advantages.resolve("gdpo", {"weights": {"format": 2.0}})
+  got = row_values(estimator(rollout), rollout.mask)
+  each = [(x - x.mean()) / x.std(ddof=1) for x in (answer, form)]
+  expected = np.repeat(each[0] + 2 * each[1], 2)
   expected = (expected - expected.mean()) / expected.std(ddof=1)
   np.testing.assert_allclose(got, expected[::2], rtol=1e-4)
+
+
+def test_gdpo_counts_the_rewards_of_tokens_as_one_more():
+  rollout = simple([0, 1, 0, 1], [0, 0, 0, 0])
+  penalty = -np.float32([[1, 2], [0, 0], [3, 0], [0, 5]])
+  estimator = advantages.resolve("gdpo")
+  got = estimator(rollout.replace(token_rewards=penalty))
+  named = {"outcome": rollout.rewards, "kl": penalty.sum(1)}
+  expected = estimator(rollout.replace(components=named))
+  np.testing.assert_allclose(got.advantages, expected.advantages, rtol=1e-6)
 
 
 def test_reward_to_go_discounts_by_valid_tokens():
@@ -226,8 +239,6 @@ def test_padding_order_and_rows_without_score_do_not_show(name):
 
   def moved(x):
     """Rows permuted, one without score added, three columns of padding."""
-    if x.shape[0] == 2:  # components [K, N]
-      return np.concatenate([x[:, order], fill(x, (2, 1))], axis=1)
     x = np.concatenate([x[order], fill(x, (1, *x.shape[1:]))])
     return x if x.ndim == 1 else np.concatenate([x, fill(x, (10, 3))], axis=1)
 
@@ -289,9 +300,9 @@ def test_unknown_names_and_arguments():
     advantages.resolve("grpo", {"epsilon": 1})
   with pytest.raises(ValueError, match="scale is 'rows'"):
     advantages.resolve("grpo", {"scale": "rows"})
-  three = advantages.resolve("gdpo", {"weights": (1, 1, 1)})
-  with pytest.raises(ValueError, match="3 weights for 2 rewards"):
-    three(inputs(np.random.default_rng(8)))
+  other = advantages.resolve("gdpo", {"weights": {"b": 2.0, "c": 1.0}})
+  with pytest.raises(ValueError, match=r"\['c'\], but the rewards are"):
+    other(inputs(np.random.default_rng(8)))
 
 
 def test_import_path():

@@ -27,6 +27,7 @@ def test_a_plain_method_needs_nothing_more():
     ({"advantage__name": "gae"}, "values"),
     ({"rollout__async_rollouts": 1}, "sampler_logp"),
     ({"rollout__partial_tokens": 4}, "sampler_logp"),
+    ({"rollout__weight_dtype": "int8"}, "sampler_logp"),
   ],
 )
 def test_needs_follow_from_the_config(changes, needed):
@@ -40,6 +41,12 @@ def test_token_baselines_ask_for_the_moments():
 def test_off_policy_rollouts_are_weighed_last():
   plain, stale = resolve(), resolve(rollout__async_rollouts=1)
   assert len(stale.build({}).transforms) == len(plain.build({}).transforms) + 1
+
+
+def test_a_loss_with_weights_of_its_own_gets_no_others():
+  stale = resolve(rollout__async_rollouts=1, loss__name="tis")
+  assert stale.importance_cap is None
+  assert "sampler_logp" in stale.needs
 
 
 def test_controllers_drive_arguments_of_the_loss():

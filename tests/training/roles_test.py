@@ -106,7 +106,8 @@ def reward_history(updates, **sizes):
   params = transformer.init(MODEL, jax.random.key(0))
   batch = jax.tree.map(lambda x: x[0], make_rows({}))
   logp = np.asarray(Forward(MODEL)(params, batch).logp)
-  signals = zeros("old_logp", "advantages", "old_values") | {
+  signals = zeros("old_logp", "old_values") | {
+    "advantages": np.ones((8, 4), np.float32),
     "ref_logp": rows.gather(logp, jax.tree.map(np.asarray, batch), 8, 4),
     "returns": right.astype(np.float32),
   }
@@ -147,11 +148,12 @@ def test_cross_entropy_of_a_batch_is_that_of_its_responses():
   mask = np.arange(5) < np.array([5, 2, 3, 0])[:, None]
   q = rng.normal(size=(4, 5)).astype(np.float32)
   label = np.array([1.0, 0.0, 0.5, 1.0], np.float32)
+  weight = np.array([1.0, 2.0, 0.5, 1.0], np.float32)
   nothing = jnp.zeros((4, 5))
   batch = token_batch_from_rows(
     jnp.where(mask, q, jnp.nan),
     nothing,
-    nothing,
+    jnp.broadcast_to(weight[:, None], (4, 5)),
     jnp.asarray(mask),
     ref_logp=nothing,
     returns=jnp.broadcast_to(label[:, None], (4, 5)),
@@ -160,7 +162,8 @@ def test_cross_entropy_of_a_batch_is_that_of_its_responses():
   loss, metrics = objective(batch, jax.random.key(0))
   score = 0.7 * np.where(mask, q, 0).sum(1)
   expected = ops.cross_entropy(jnp.asarray(score), jnp.asarray(label))[:3]
-  np.testing.assert_allclose(loss, expected.mean(), rtol=1e-5)
+  expected = (expected * weight[:3]).mean()
+  np.testing.assert_allclose(loss, expected, rtol=1e-5)
   assert metrics["accuracy"].count == 3
   order = np.array([2, 3, 0, 1])
   moved = jax.tree.map(lambda x: x[order], batch)
@@ -180,9 +183,28 @@ def test_lesson_finds_the_score_to_beat_in_the_group():
   np.testing.assert_allclose(taught.row_means("returns"), [1, 0, 1, 1])
 
 
+def test_best_of_a_group_weighs_more():
+  """Two right responses, and one of two."""
+  part = rollouts.make_rollout()
+  scores = np.array([0.4, 0.6, 1.0, 2.0], np.float32)[:, None]
+  each = (part.mask * scores / part.mask.sum(1)[:, None]).astype(np.float32)
+  part = part.with_signals(implicit_logp=each, ref_logp=0 * each)
+  for kind, expected in {
+    "": [1, 1, 1, 1],
+    "accuracy": [2, 1, 2, 2],
+    "score": [1, 2, 1, 2],
+  }.items():
+    taught = implicit_reward.lesson(0.5, kind)(part)
+    np.testing.assert_allclose(taught.row_means("advantages"), expected)
+  # Group 0 is ranked the wrong way round, group 1 has no pair to rank.
+  assert implicit_reward.pair_accuracy(part) == 0.25
+
+
 def test_unknown_reward_model_loss():
   with pytest.raises(ValueError, match=r"implicit_reward\.loss is 'dpo'"):
     implicit_reward.reward_model_loss("dpo", 0.05)
+  with pytest.raises(ValueError, match=r"best_of_n is 'bon'"):
+    implicit_reward.lesson(0.05, "bon")
 
 
 def run(tmp_path, **settings):
@@ -208,9 +230,13 @@ def test_a_run_with_gae(tmp_path):
 
 def test_a_run_with_prime(tmp_path):
   records = run(
-    tmp_path, advantage__name="prime", implicit_reward__loss="pairwise"
+    tmp_path,
+    advantage__name="prime",
+    implicit_reward__loss="pairwise",
+    implicit_reward__best_of_n="score",
   )
-  assert all(0 <= r["implicit_reward/accuracy"] <= 1 for r in records)
+  for name in ("accuracy", "pair_accuracy"):
+    assert all(0 <= r[f"implicit_reward/{name}"] <= 1 for r in records)
   # The loss starts at log 2, where the model is its reference.
   assert records[-1]["implicit_reward/loss"] != pytest.approx(
     np.log(2), abs=1e-6

@@ -36,8 +36,8 @@ class AdvantageInputs(struct.PyTreeNode):
     sum_p2: sum over the vocabulary of p^2 under that policy.
     sampler_logp: log-prob that the sampler reported, nats.
     baseline_rewards: reward of the prompt's greedy response (ReMax).
-    components: reward of each of K reward functions; NaN where a function has
-      nothing to say of the response.
+    components: the parts of `rewards` by name, one a reward function; NaN where
+      a function has nothing to say of the response.
   """
 
   rewards: Float[Array, "N"]
@@ -50,7 +50,7 @@ class AdvantageInputs(struct.PyTreeNode):
   sum_p2: Float[Array, "N T"] | None = None
   sampler_logp: Float[Array, "N T"] | None = None
   baseline_rewards: Float[Array, "N"] | None = None
-  components: Float[Array, "K N"] | None = None
+  components: dict[str, Float[Array, "N"]] = struct.field(default_factory=dict)
 
 
 @struct.dataclass

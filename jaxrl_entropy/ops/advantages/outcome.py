@@ -4,12 +4,13 @@
 the same prompt; a group of one has mean 0 and deviation 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxrl_entropy.ops import masked
 from jaxrl_entropy.ops.advantages.base import (
   AdvantageInputs,
   Advantages,
@@ -159,43 +160,48 @@ def reinforce_plus_plus_baseline() -> Estimator:
 
 
 def gdpo(
-  weights: Sequence[float] | None = None,
+  weights: Mapping[str, float] | None = None,
   over: str = "tokens",
   eps: float = 1e-6,
 ) -> Estimator:
   """Sum of each reward's own GRPO advantage, normalised again over the batch.
 
-  GDPO (Liu et al. 2026, arXiv 2601.05242). Without `components` the total
-  reward is the only one.
+  GDPO (Liu et al. 2026, arXiv 2601.05242). Without `components` the outcome is
+  the only reward. Rewards of tokens (KL in the reward) are one more, by the
+  name of `tokens`.
 
   Args:
-    weights: one a reward function; default all 1.
+    weights: of rewards by name; 1 for those left out.
     over: the last normalisation is over all "tokens" (verl) or "responses"
       (TRL, whose eps is 1e-4).
     eps: added to each deviation.
 
   Raises:
-    ValueError: for another `over`; on use, if the number of weights is not that
-      of the reward functions.
+    ValueError: for another `over`; on use, for a weight of a reward that there
+      is not.
   """
   if over not in ("tokens", "responses"):
     raise ValueError(f"over is {over!r}; use 'tokens' or 'responses'")
+  given = dict(weights or {})
 
-  def normalized(component: jax.Array, groups: jax.Array) -> jax.Array:
-    x, scored = scored_groups(component, groups)
+  def normalized(reward: jax.Array, groups: jax.Array) -> jax.Array:
+    x, scored = scored_groups(reward, groups)
     group = group_statistics(x, scored)
-    return jnp.where(scored < len(groups), group.centered, 0.0) / (
-      group.std + eps
-    )
+    centered = jnp.where(scored < len(groups), group.centered, 0.0)
+    return centered / (group.std + eps)
 
   def estimate(inputs: AdvantageInputs) -> Advantages:
-    rows = inputs.components
-    rows = scores(inputs)[None] if rows is None else rows
-    scale = jnp.asarray(weights or (1.0,) * len(rows), jnp.float32)
-    if len(scale) != len(rows):
-      raise ValueError(f"gdpo has {len(scale)} weights for {len(rows)} rewards")
-    parts = jax.vmap(normalized, (0, None))(rows, inputs.groups)
-    total = jnp.tensordot(scale, parts, axes=1)
+    rewards = _rewards(inputs)
+    if unknown := given.keys() - rewards.keys():
+      raise ValueError(
+        f"gdpo has weights for {sorted(unknown)}, but the rewards are "
+        f"{sorted(rewards)}: name those in config.advantage.args.weights"
+      )
+    parts = [
+      given.get(name, 1.0) * normalized(reward, inputs.groups)
+      for name, reward in rewards.items()
+    ]
+    total = jnp.stack(parts).sum(0)
     if over == "tokens":
       tokens = whiten(spread(total, inputs).advantages, inputs.mask)
       return Advantages(tokens, tokens)
@@ -203,3 +209,12 @@ def gdpo(
     return spread((total - mean) / (std + eps), inputs)
 
   return Estimator(estimate)
+
+
+def _rewards(inputs: AdvantageInputs) -> dict[str, Float[Array, "N"]]:
+  """Every reward of a response, by name."""
+  rewards = inputs.components or {"outcome": inputs.rewards}
+  if inputs.token_rewards is None:
+    return rewards
+  by_response = masked.guard(inputs.token_rewards, inputs.mask).sum(1)
+  return rewards | {"tokens": by_response}

@@ -153,7 +153,7 @@ def tir_optimal_token_baseline(**args: bool | float) -> Estimator:
 
     empty = ~inputs.mask.any(1)
     groups = jnp.where(empty, len(empty), inputs.groups)
-    packed = jax.tree.map(pack, inputs.replace(components=None))
+    packed = jax.tree.map(pack, inputs)
     result = inner.estimate(packed.replace(groups=groups))
     return jax.tree.map(lambda x: jnp.take_along_axis(x, back, 1), result)
 

@@ -1,0 +1,65 @@
+"""Rewards in parts: they add up, and an estimator may tell them apart."""
+
+import numpy as np
+
+from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.data.tokenizers import SymbolTokenizer
+from jaxrl_entropy.ops import advantages
+from jaxrl_entropy.rewards.shaping import format_bonus
+from jaxrl_entropy.rewards.verify import RewardPool
+from jaxrl_entropy.sampling.request import Completion, Request
+from jaxrl_entropy.training import rollout as rollout_lib
+
+TEXTS = ("<answer> 7 </answer>", "<answer> 8 </answer>", "7", "8")
+
+
+def judged():
+  """Four responses to a problem: one right, two of the form asked for."""
+  tokenizer = SymbolTokenizer(("<answer>", "</answer>", "7", "8"))
+  completions = []
+  for text in TEXTS:
+    tokens = np.asarray(tokenizer.encode(text), np.int32)
+    nothing = np.zeros(len(tokens), np.float32)
+    completions.append(Completion(tokens, *[nothing] * 3, "stop"))
+  problem = Problem("p", "3 + 4", "7", "test", "tagged")
+  with RewardPool(shape=format_bonus("tagged", 0.25)) as pool:
+    return rollout_lib.from_completions(
+      [problem],
+      [Request([1], n=len(TEXTS))],
+      [completions],
+      pool.score,
+      tokenizer,
+      length=4,
+    )
+
+
+def test_parts_of_the_reward_add_up():
+  rollout = rollout_lib.with_overlong_penalty(judged(), 2, 0.5)
+  parts = rollout.components
+  np.testing.assert_array_equal(parts["answer"], [1, 0, 0, 0])
+  np.testing.assert_array_equal(parts["format"], [0.25, 0.25, 0, 0])
+  np.testing.assert_allclose(parts["overlong"], [-0.25, -0.25, 0, 0])
+  np.testing.assert_allclose(rollout.rewards, sum(parts.values()))
+  part = rollout.select(np.array([2, 0]))
+  np.testing.assert_array_equal(part.components["format"], [0, 0.25])
+  both = rollout_lib.concatenate([rollout, part])
+  np.testing.assert_array_equal(both.components["answer"], [1, 0, 0, 0, 0, 1])
+
+
+def test_gdpo_normalises_the_parts_apart():
+  """A bonus that weighs little in the sum weighs as much as the answer."""
+
+  def row_values(name, **args):
+    estimator = advantages.resolve(name, args)
+    done = rollout_lib.estimate_advantages(judged(), estimator)
+    return done.row_means("advantages")
+
+  for name, args, expected in (
+    # The sample deviations are 1/2 and sqrt(1/3) of the two values' distance.
+    ("gdpo", {}, np.sqrt(3) / 2),
+    ("gdpo", {"weights": {"format": 0.0}}, 0.0),
+    ("grpo", {}, 0.25),
+  ):
+    right, form, neither, _ = row_values(name, **args)
+    share = (form - neither) / (right - form)
+    np.testing.assert_allclose(share, expected, rtol=1e-3, atol=1e-5)
