@@ -5,6 +5,7 @@ Every function works on arrays sharded over any mesh; the only arrays that
 cross devices are scalars and tables of one entry a response.
 """
 
+import jax
 from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt32
@@ -65,6 +66,7 @@ def segment_sum(
   )
 
 
+@jax.jit
 def exact_mean(
   x: Float[Array, "*s"], mask: Bool[Array, "*s"]
 ) -> Float[Array, ""]:

@@ -113,18 +113,21 @@ def _search(
   return _Found(prefix, rank, equals)
 
 
+# Compiled as a whole, for where they are called outside of a compiled step.
+@jax.jit
 def kth_smallest(
   keys: UInt32[Array, "*s"],
   candidates: Bool[Array, "*s"],
   rank: UInt32[Array, ""],
 ) -> UInt32[Array, ""]:
-  """The key that comes `rank`-th (from 1) among the candidates.
+  """The key that comes `rank`-th (from 1) among the candidates, or the last.
 
-  Meaningless for a rank outside `[1, number of candidates]`.
+  Meaningless for rank 0, or without candidates.
   """
   return _search(keys, candidates, rank).key
 
 
+@jax.jit
 def smallest(
   keys: UInt32[Array, "*s"],
   identity: UInt32[Array, "*s"],

@@ -9,10 +9,9 @@ import numpy as np
 
 from jaxrl_entropy import losses
 from jaxrl_entropy.losses.aggregation import aggregate_by
-from jaxrl_entropy.ops import quota
 from jaxrl_entropy.types import TokenBatch
-from tests.golden.harness import Adapter, DiffersByDesign, NotImplementedCase
-from tests.golden.objectives import KEY, batch_from_rows, evaluate
+from tests.golden.harness import Adapter, NotImplementedCase
+from tests.golden.objectives import batch_from_rows, evaluate
 
 Config = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -221,154 +220,6 @@ def in_micro_batches(
   )
 
 
-class Spy:
-  """A selector that keeps what the selector inside it picks."""
-
-  def __init__(self, selector: losses.Selector):
-    self._selector = selector
-    self.chosen: Any = None
-
-  def __call__(self, loss: Any, batch: Any, key: Any) -> losses.Selection:
-    picked = self._selector(loss, batch, key)
-    self.chosen = picked.chosen
-    return picked
-
-
-def picked_by(
-  selector: losses.Selector,
-  before: tuple[losses.LossTransform, ...],
-  batch: TokenBatch,
-) -> np.ndarray:
-  """The tokens that `selector` picks at the end of a chain."""
-  spy = Spy(selector)
-  losses.objective(
-    *before, losses.shadow(spy, "spy"), aggregate=losses.token_mean()
-  )(batch, KEY)
-  return np.asarray(spy.chosen)
-
-
-def permuted(
-  candidates: np.ndarray, count: int, order: np.ndarray
-) -> np.ndarray:
-  """The peer's draw: the first of `order` among the row-major candidates."""
-  flat = np.zeros(candidates.size, bool)
-  flat[np.flatnonzero(candidates)[order[:count]]] = True
-  return flat.reshape(candidates.shape)
-
-
-def usable(ratio: float, most: float) -> float:
-  """A share of the tokens that the peer takes as well."""
-  if ratio == 0 or ratio > most:
-    raise DiffersByDesign("section 10.4 (4): 0 is off, and a quota is capped")
-  return ratio
-
-
-def clip_cov_run(
-  config: Config, inputs: Arrays, by: losses.Aggregate
-) -> dict[str, Any]:
-  batch = rows(inputs)
-  before = (losses.token_ratio(None), losses.ppo_clip(*clip(config)))
-  band = (config.get("clip_cov_lb", 1.0), config.get("clip_cov_ub", 5.0))
-  ratio = usable(config.get("clip_cov_ratio", 2e-4), np.inf)
-  selector = losses.random_covariance(ratio, *band, min_tokens=1)
-  valid = jnp.sum(batch.mask, dtype=jnp.uint32)
-  count = max(int(quota.floor_share(ratio, valid)), 1)
-  candidates = picked_by(losses.random_covariance(1.0, *band), before, batch)
-  if "perm" in inputs and candidates.sum() > count:
-    chosen = permuted(candidates, count, inputs["perm"])
-
-    def selector(loss: Any, batch: TokenBatch, key: Any) -> Any:
-      del loss, batch, key
-      return losses.Selection(jnp.asarray(chosen))
-
-  selected = picked_by(selector, before, batch)
-  objective = losses.objective(
-    *chain(
-      *before,
-      losses.masked(losses.set_to_zero(), selector),
-      weigh="rollout_is_weights" in inputs,
-    ),
-    aggregate=by,
-  )
-  loss, gradient, metrics = evaluate(objective, batch)
-  return {
-    "loss": loss,
-    "grad_log_prob": gradient,
-    "pg_clipfrac": metrics["select/share"],
-    "ppo_kl": metrics["kl/old"],
-    "num_valid": valid,
-    "clip_num": count,
-    "num_candidates": candidates.sum(),
-    "num_selected": selected.sum(),
-    "candidate_mask": candidates,
-    "selected_mask": selected,
-  }
-
-
-def refuse_ties(scores: np.ndarray, count: int) -> None:
-  """The peer's order of equal scores is not defined; ours is."""
-  ranked = np.sort(scores)[::-1]
-  if 0 < count < len(ranked):
-    gap = ranked[count - 1] - ranked[count]
-    if gap <= 1e-6 * np.abs(ranked[[0, -1]]).max():
-      raise DiffersByDesign("section 10.4 (5, 10): equal scores at the cut")
-
-
-def kl_cov_run(
-  config: Config, inputs: Arrays, by: losses.Aggregate
-) -> dict[str, Any]:
-  batch = rows(inputs)
-  fraction = config.get("kl_cov_ratio", 2e-4)
-  if "k_percent" in config:
-    fraction = config["k_percent"] / 100
-  selector = losses.top_covariance(usable(fraction, 1.0), min_tokens=1)
-  before = (losses.token_ratio(None), losses.policy_gradient())
-  selected = picked_by(selector, before, batch)
-  covariance = np.asarray(losses.covariance_score()(batch))
-  valid = np.asarray(batch.mask)
-  refuse_ties(covariance[valid], max(int(fraction * valid.sum()), 1))
-  penalty = losses.add_kl(config.get("ppo_kl_coef", 0.1))
-  objective = losses.objective(
-    *chain(
-      *before,
-      losses.masked(penalty, selector),
-      weigh="rollout_is_weights" in inputs,
-    ),
-    aggregate=by,
-  )
-  loss, gradient, metrics = evaluate(objective, batch)
-  return {
-    "loss": loss,
-    "grad_log_prob": gradient,
-    "ppo_kl": metrics["kl/old_abs"],
-    "num_valid": batch.mask.sum(),
-    "k": selected.sum(),
-    "num_selected": selected.sum(),
-    "selected_mask": selected,
-    "cov": covariance,
-  }
-
-
-def covariance_loss(
-  run: Callable[[Config, Arrays, losses.Aggregate], dict[str, Any]],
-  by: Callable[[Config], losses.Aggregate],
-) -> Adapter:
-  def adapter(config: Config, inputs: Arrays) -> dict[str, Any]:
-    def one(config: Config, inputs: Arrays) -> dict[str, Any]:
-      results = run(config, inputs, by(config))
-      return results | {
-        f"actor/{name}": results[name]
-        for name in ("pg_clipfrac", "ppo_kl")
-        if name in results
-      }
-
-    if "micro_batch_rows" in config:
-      return in_micro_batches(one, config, inputs)
-    return one(config, inputs)
-
-  return adapter
-
-
 def paper_vanilla(config: Config, inputs: Arrays) -> dict[str, Any]:
   if config.get("dual_clip"):
     raise NotImplementedCase("the paper's repository has no dual clip")
@@ -384,12 +235,6 @@ def paper_vanilla(config: Config, inputs: Arrays) -> dict[str, Any]:
     "pg_clipfrac": metrics["ratio/clip_share"],
     "ppo_kl": metrics["kl/old"],
   }
-
-
-def paper_covariance(
-  run: Callable[[Config, Arrays, losses.Aggregate], dict[str, Any]],
-) -> Adapter:
-  return covariance_loss(run, paper_aggregate)
 
 
 LOWER = "actor/pg_clipfrac_lower"
@@ -428,12 +273,6 @@ ADAPTERS: dict[str, Adapter] = {
   VERL + "compute_policy_loss_dro": policy_loss(
     dro, {"actor/ppo_kl": "kl/old"}
   ),
-  VERL + "compute_policy_loss_clip_cov": covariance_loss(
-    clip_cov_run, aggregate
-  ),
-  VERL + "compute_policy_loss_kl_cov": covariance_loss(kl_cov_run, aggregate),
   PAPER + "compute_policy_loss": paper_vanilla,
-  PAPER + "compute_policy_loss_clip_cov": paper_covariance(clip_cov_run),
-  PAPER + "compute_policy_loss_kl_cov": paper_covariance(kl_cov_run),
   PAPER + "agg_loss": agg_loss(paper_aggregate),
 }

@@ -27,6 +27,7 @@ import numpy as np
 
 MODULES = (
   "adapters_advantages",
+  "adapters_covariance",
   "adapters_prime",
   "adapters_statistics",
   "adapters_trl",
@@ -141,12 +142,14 @@ def _compare(case: Case, name: str, ours: Any) -> bool:
   """Asserts that one result agrees; True where only the peer's is NaN."""
   theirs = case.expected[name]
   ours = np.asarray(ours, theirs.dtype).reshape(theirs.shape)
-  if "grad" in name:
-    assert np.isfinite(ours).all(), f"{name}, padding included: {ours}"
   if case.mask is not None and theirs.shape == case.mask.shape:
+    if "grad" in name:
+      padding = ours[~case.mask]
+      assert np.isfinite(padding).all(), f"{name} in padding: {padding}"
     ours, theirs = ours[case.mask], theirs[case.mask]
   undefined = np.isnan(theirs)
-  assert np.isfinite(ours).all(), f"{name}: {ours}"
+  # An overflow of the peer's is one of ours: there the values are compared.
+  assert np.isfinite(ours[~np.isinf(theirs)]).all(), f"{name}: {ours}"
   np.testing.assert_allclose(
     ours[~undefined], theirs[~undefined], **case.tolerance, err_msg=name
   )
