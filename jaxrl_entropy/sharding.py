@@ -10,7 +10,7 @@ Axes, always all four, of size 1 where unused:
 All axes are Auto: XLA's partitioner propagates from the annotations made here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import math
 import re
 from typing import Any
@@ -24,6 +24,7 @@ from jax.sharding import (
   NamedSharding,
   PartitionSpec as P,
 )
+import numpy as np
 
 AXES = ("data", "fsdp", "tensor", "context")
 ROWS = ("data", "fsdp")
@@ -82,12 +83,34 @@ def make_mesh(
   sizes = axis_sizes(
     len(devices), data=data, fsdp=fsdp, tensor=tensor, context=context
   )
-  # Unlike jax.make_mesh it may cut an axis of a slice's torus in parts, so that
-  # every shape that covers the slice is one that runs.
-  placed = mesh_utils.create_device_mesh(
-    tuple(sizes.values()), devices, allow_split_physical_axes=True
+  return Mesh(_placed(sizes, devices), AXES, (AxisType.Auto,) * len(AXES))
+
+
+def _placed(
+  sizes: Mapping[str, int], devices: Sequence[jax.Device]
+) -> np.ndarray:
+  """The devices in the mesh's shape, neighbours near; only data leaves a slice.
+
+  Unlike jax.make_mesh it may cut an axis of a slice's torus in parts, so that
+  every shape that covers the slice is one that runs.
+  """
+  slices = len({getattr(device, "slice_index", 0) for device in devices})
+  shape = tuple(sizes.values())
+  if slices == 1:
+    return mesh_utils.create_device_mesh(
+      shape, devices, allow_split_physical_axes=True
+    )
+  if sizes["data"] % slices:
+    raise ValueError(
+      f"mesh.data is {sizes['data']} on {slices} slices: make it a multiple, "
+      "as no other axis may leave a slice"
+    )
+  return mesh_utils.create_hybrid_device_mesh(
+    (sizes["data"] // slices, *shape[1:]),
+    (slices, 1, 1, 1),
+    devices,
+    allow_split_physical_axes=True,
   )
-  return Mesh(placed, AXES, (AxisType.Auto,) * len(AXES))
 
 
 def platform() -> str:
@@ -148,13 +171,19 @@ def replicated(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, P())
 
 
+def single_device() -> bool:
+  """Whether the ambient mesh splits nothing, or there is none."""
+  mesh = jax.sharding.get_abstract_mesh()
+  return mesh.empty or mesh.size == 1
+
+
 def constrain(x: jax.Array, *axes: Any) -> jax.Array:
   """A sharding constraint inside jit; nothing where no mesh is set.
 
   The mesh is the ambient one (`with jax.set_mesh(mesh):`). Axes that do not
   divide their dimension are left out.
   """
-  mesh = jax.sharding.get_abstract_mesh()
-  if mesh.empty or all(size == 1 for size in mesh.shape.values()):
+  if single_device():
     return x
+  mesh = jax.sharding.get_abstract_mesh()
   return jax.lax.with_sharding_constraint(x, fitting(P(*axes), x.shape, mesh))

@@ -67,23 +67,35 @@ print("found", jax.process_count(), jax.device_count(), sorted(ids.tolist()))
 """
 
 
-def test_two_processes_find_each_other():
+def slurm_step(processes):
+  """What srun sets for each task of a step on this machine."""
   with socket.socket() as probe:
     probe.bind(("localhost", 0))
     port = probe.getsockname()[1]
+  return [
+    {
+      "SLURM_JOB_ID": "7",
+      "SLURM_STEP_NODELIST": "localhost",
+      "SLURM_STEP_NUM_TASKS": str(processes),
+      "SLURM_NTASKS": str(processes),
+      "SLURM_PROCID": str(index),
+      "SLURM_LOCALID": str(index),
+      "JAX_COORDINATOR_PORT": str(port),
+    }
+    for index in range(processes)
+  ]
+
+
+@pytest.mark.parametrize("members", [devices.job, slurm_step])
+def test_two_processes_find_each_other(members):
   processes = [
     subprocess.Popen(
       (sys.executable, "-c", JOIN),
-      env=devices.environment(devices=2)
-      | {
-        "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
-        "JAX_NUM_PROCESSES": "2",
-        "JAX_PROCESS_ID": str(index),
-      },
+      env=devices.environment(devices=2) | member,
       stdout=subprocess.PIPE,
       text=True,
     )
-    for index in range(2)
+    for member in members(2)
   ]
   printed = [process.communicate(timeout=120)[0] for process in processes]
   # Gloo prints its own lines, at any moment.
