@@ -1,7 +1,8 @@
-"""How much does the compiled train step send, against the least it could?
+r"""How much does the compiled train step send, against the least it could?
 
     python -m benchmarks.collectives --quick
-    python -m benchmarks.collectives --full --json collectives.json
+    python -m benchmarks.collectives --full \
+        --json docs/results/benchmarks/collectives.json
 
 Qwen2.5-7B, one KL-Cov update on a v5e-16, compiled without a TPU (pip install
 libtpu). `--full` compiles as a run would, `--quick` with low effort.
@@ -9,8 +10,10 @@ libtpu). `--full` compiles as a run would, `--quick` with low effort.
 The least, for this mesh and these micro-batches, per device and update:
 
 * weights are gathered over fsdp in bfloat16 for the planning forward, the
-  forward, and the backward of every micro-batch, and gradients are reduced over
-  fsdp once each, those of the layers in bfloat16, the head's in float32;
+  forward, and the backward of every micro-batch;
+* the layers' gradients are scattered over fsdp in bfloat16 after every
+  micro-batch, as no device has room for all of them, and the head's once, in
+  float32;
 * activations are added over tensor twice a layer in each of the two forwards
   and in the backward, and once in the recomputation.
 
@@ -39,27 +42,32 @@ LIMIT = 1500  # seconds of compilation
 
 
 def least(
-  model: TransformerConfig, mesh: Mapping[str, int], rows: int, length: int
+  model: TransformerConfig,
+  mesh: Mapping[str, int],
+  rows: int,
+  length: int,
+  slices: int,
 ) -> dict[str, float]:
-  """Bytes that a device must send over each axis for one micro-batch.
+  """Bytes that a device must send over each axis for one update.
 
   Args:
     model: the decoder.
     mesh: size of each axis.
-    rows: of the micro-batch on one device.
+    rows: of a micro-batch on one device.
     length: tokens of a row.
+    slices: micro-batches.
   """
   fsdp, tensor = mesh["fsdp"], mesh["tensor"]
   shapes = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
   layers = sum(x.size for x in jax.tree.leaves(shapes["layers"])) / tensor
   head = math.prod(shapes["embed"]["embedding"].shape) / tensor
   gathered = (FORWARDS + 1) * 2 * (layers + head)
-  reduced = 2 * layers + 4 * head
+  scattered = 2 * layers
   additions = (2 * FORWARDS + 1 + 2) * model.num_layers
   stream = 2 * rows * length * model.hidden_size
   return {
-    "fsdp": (gathered + reduced) * (fsdp - 1) / fsdp,
-    "tensor": additions * stream * 2 * (tensor - 1) / tensor,
+    "fsdp": (slices * (gathered + scattered) + 4 * head) * (fsdp - 1) / fsdp,
+    "tensor": slices * additions * stream * 2 * (tensor - 1) / tensor,
   }
 
 
@@ -71,7 +79,7 @@ def measure(low_effort: bool) -> list[Result]:
   responses = config.rollout.groups * config.rollout.responses
   rows = responses // config.optimizer.updates // slices // mesh["fsdp"]
   length = config.rollout.max_prompt_length + config.rollout.max_response_length
-  minimum = least(preset(config.model.preset), mesh, rows, length)
+  minimum = least(preset(config.model.preset), mesh, rows, length, slices)
 
   task = Task(CONFIG, (), SLICE, "train", low_effort=low_effort)
   compiled = compiling.compile_apart(task, LIMIT)
@@ -89,8 +97,8 @@ def measure(low_effort: bool) -> list[Result]:
       "GiB sent",
       sent[axis] / 2**30,
       "least",
-      slices * minimum[axis] / 2**30,
-      slices * minimum[axis] / sent[axis],
+      minimum[axis] / 2**30,
+      minimum[axis] / sent[axis],
     )
     for axis in sent
   ]
