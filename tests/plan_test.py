@@ -1,6 +1,7 @@
 """`jaxrl-entropy plan`, with the compiler for TPUs where it is installed."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -103,6 +104,20 @@ def test_what_does_not_fit_is_named():
   result = compiling.compile_apart(task, 300)
   assert result.status == "out of memory"
   assert result.needed > 15.75 * 2**30
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "name", sorted(path.stem for path in ROOT.glob("configs/qwen2_5_*.py"))
+)
+def test_the_papers_runs_fit_on_the_slices_that_they_name(capfd, name):
+  file = f"configs/{name}.py"
+  slice_ = re.search(r"--topology=(\S+)", (ROOT / file).read_text())[1]
+  status, plan = _plan(
+    capfd, f"--config={file}", f"--topology={slice_}", "--low-effort"
+  )
+  assert status == 0, plan["phases"]
 
 
 def test_planning_from_the_shell_prints_help_quickly():
