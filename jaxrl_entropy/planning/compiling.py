@@ -18,7 +18,7 @@ from typing import Any
 
 from jaxrl_entropy.planning import topology
 
-_COMPILER = {
+COMPILER = {
   "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
   # A program from the cache leaves no text behind.
   "JAX_ENABLE_COMPILATION_CACHE": "false",
@@ -128,4 +128,4 @@ def _environment(task: Task, folder: str) -> dict[str, str]:
   dump = f"--xla_dump_to={folder} --xla_dump_hlo_as_text"
   flags = f"{os.environ.get('XLA_FLAGS', '')} {dump}"
   effort = _LOW_EFFORT if task.low_effort else {}
-  return variables | _COMPILER | effort | {"XLA_FLAGS": flags}
+  return variables | COMPILER | effort | {"XLA_FLAGS": flags}
