@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable
 import difflib
+from pathlib import Path
 
 PREEMPTED = 75
 """Exit status EX_TEMPFAIL: stopped by a signal; run the same command again."""
+
+WRITE_FAILED = 74
+"""Exit status EX_IOERR: a file could not be written, the disk may be full."""
 
 
 class UserError(ValueError):
@@ -17,6 +21,15 @@ class UserError(ValueError):
   def __init__(self, message: str, status: int = 2):
     super().__init__(message)
     self.status = status
+
+
+def write_failed(path: Path, reason: str) -> UserError:
+  """The error of a run that could not write `path`."""
+  return UserError(
+    f"{path} could not be written ({reason}); what was saved before is kept: "
+    "mend that, and run the same command again",
+    status=WRITE_FAILED,
+  )
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

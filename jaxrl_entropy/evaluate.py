@@ -8,10 +8,11 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jaxrl_entropy import cli, config as config_lib, distributed
-from jaxrl_entropy.evaluation import Evaluation, evaluate, generator
+from jaxrl_entropy.evaluation import Evaluation
 from jaxrl_entropy.rewards.verify import RewardPool
 from jaxrl_entropy.text import printable
-from jaxrl_entropy.training import build
+from jaxrl_entropy.training import build, multihost
+from jaxrl_entropy.training.held_out import evaluate_policy
 
 SAMPLES, METRICS = "samples.jsonl", "metrics.json"
 _EXAMPLES = """\
@@ -23,7 +24,8 @@ _EXAMPLES = """\
       --output=runs/aime24
 
 The config's task and eval sections say what is asked, and how. The model is
-the config's; or with --run that of a trained run, at its last checkpoint.
+the config's; or with --run that of a trained run, at its last checkpoint, or
+with --best at the one that did best on the held-out set.
 """
 
 
@@ -34,6 +36,9 @@ def main(argv: Sequence[str]) -> int:
   cli.add_config_flag(command)
   command.add_argument("--run", metavar="DIR", help="workdir of a trained run")
   command.add_argument(
+    "--best", action="store_true", help="the run's best policy, not its last"
+  )
+  command.add_argument(
     "--output", required=True, metavar="DIR", help="folder for the results"
   )
   args, overrides = cli.parse_with_overrides(command, argv)
@@ -41,40 +46,25 @@ def main(argv: Sequence[str]) -> int:
   distributed.start()
   output = Path(args.output)
   output.mkdir(parents=True, exist_ok=True)
-  result = _evaluate(config, args.run)
-  write(result, output)
-  print(table(result.metrics))
-  print(f"{len(result.records)} samples: {output / SAMPLES}")
+  result = _evaluate(config, args.run, args.best)
+  if multihost.is_writer():
+    write(result, output)
+    print(table(result.metrics))
+    print(f"{len(result.records)} samples: {output / SAMPLES}")
   return 0
 
 
-def _evaluate(config: ConfigDict, run: str | None) -> Evaluation:
+def _evaluate(config: ConfigDict, run: str | None, best: bool) -> Evaluation:
   if run is None:
     policy = build.build_policy(config)
   else:
     with config.unlocked():
       config.model.update(config_lib.read(run)["model"])
-    policy = build.load_policy(config, run)
-  settings, reward = config.eval, config.reward
-  count = min(settings.problems, policy.task.size("test"))
-  problems = [policy.task.problem("test", i) for i in range(count)]
-  generate = generator(
-    build.build_sampler(config, policy.model, policy.mesh),
-    policy.params,
-    policy.tokenizer,
-    config.rollout.max_response_length,
-  )
+    policy = build.load_policy(config, run, best)
+  reward = config.reward
+  sampler = build.build_sampler(config, policy.model, policy.mesh)
   with RewardPool(reward.workers, reward.timeout, reward.sandbox) as pool:
-    return evaluate(
-      generate,
-      policy.tokenizer,
-      problems,
-      pool.score,
-      samples=settings.samples,
-      temperature=settings.temperature,
-      source_temperatures=settings.source_temperatures,
-      greedy=settings.greedy,
-    )
+    return evaluate_policy(config, policy, sampler, pool)
 
 
 def write(result: Evaluation, output: Path) -> None:

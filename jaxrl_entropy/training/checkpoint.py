@@ -1,7 +1,11 @@
 """Checkpoints of a run: device state and host position, saved together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+import contextlib
+import logging
+import os
 from pathlib import Path
+import re
 from typing import Any, NamedTuple, TypeVar
 import warnings
 
@@ -9,11 +13,12 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.errors import UserError, write_failed
 from jaxrl_entropy.training.state import TrainState
 from jaxrl_entropy.types import Params
 
 Restored = TypeVar("Restored")
+_SCORE = "score"
 
 
 class Found(NamedTuple):
@@ -34,11 +39,17 @@ class Checkpoints:
   step. It may be restored onto another mesh.
   """
 
-  def __init__(self, folder: Path, keep: int) -> None:
-    """Opens `folder`, made if it is missing; the last `keep` are kept."""
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
-    self._folder = folder.absolute()
-    self._manager = ocp.CheckpointManager(self._folder, options=options)
+  def __init__(
+    self, folder: Path, keep: int, *, exclusive: bool = False
+  ) -> None:
+    """Opens `folder`, made if it is missing; the last `keep` are kept.
+
+    `exclusive`: nobody else saves there, so that what a killed process left
+    unfinished is removed.
+    """
+    self._store = _Store(
+      folder, max_to_keep=keep, cleanup_tmp_directories=exclusive
+    )
 
   def save(
     self,
@@ -47,22 +58,25 @@ class Checkpoints:
     host: Mapping[str, Any],
     carried: np.ndarray,
   ) -> None:
-    """Starts saving; returns once `state` may be donated again."""
-    self._manager.save(
+    """Starts saving; returns once `state` may be donated again.
+
+    Raises:
+      UserError: if this one or the one before could not be written.
+    """
+    self._store.save(
       step,
-      args=ocp.args.Composite(
-        params=ocp.args.StandardSave(state.params),
-        state=ocp.args.StandardSave(state.replace(params={})),
-        host=ocp.args.JsonSave(dict(host)),
-        carried=ocp.args.StandardSave({"bytes": carried}),
-      ),
+      params=ocp.args.StandardSave(state.params),
+      state=ocp.args.StandardSave(state.replace(params={})),
+      host=ocp.args.JsonSave(dict(host)),
+      carried=ocp.args.StandardSave({"bytes": carried}),
     )
 
   def restore(self, like: TrainState) -> "Found | None":
     """The newest checkpoint that can be read.
 
     The state has the shapes, types and layout of `like`. A checkpoint that is
-    corrupt or cut short is passed over with a warning, and deleted.
+    corrupt or cut short is passed over with a warning, and deleted: its step
+    will be saved again.
 
     Returns:
       None where there is no checkpoint at all.
@@ -72,65 +86,203 @@ class Checkpoints:
     """
 
     def read(step: int) -> Found:
-      items = self._manager.restore(
+      items = self._store.load(
         step,
-        args=ocp.args.Composite(
-          params=ocp.args.StandardRestore(_abstract(like.params)),
-          state=ocp.args.StandardRestore(_abstract(like.replace(params={}))),
-          host=ocp.args.JsonRestore(),
-          carried=ocp.args.StandardRestore(),
-        ),
+        params=ocp.args.StandardRestore(_abstract(like.params)),
+        state=ocp.args.StandardRestore(_abstract(like.replace(params={}))),
+        host=ocp.args.JsonRestore(),
+        carried=ocp.args.StandardRestore(),
       )
       state = items["state"].replace(params=items["params"])
       carried = np.asarray(items["carried"]["bytes"])
       return Found(step, state, items["host"], carried)
 
-    return self._newest(read)
-
-  def restore_params(self, like: Params) -> tuple[int, Params] | None:
-    """As `restore`, of the policy's parameters alone."""
-
-    def read(step: int) -> tuple[int, Params]:
-      args = ocp.args.Composite(
-        params=ocp.args.StandardRestore(_abstract(like))
-      )
-      return step, self._manager.restore(step, args=args)["params"]
-
-    return self._newest(read)
+    found, damaged = self._store.first(self._store.newest(), read)
+    for step in damaged:
+      self._store.delete(step)
+    return found
 
   def close(self) -> None:
-    """Waits for saves under way."""
-    self._manager.wait_until_finished()
-    self._manager.close()
+    """Waits for saves under way.
 
-  def _newest(self, read: Callable[[int], Restored]) -> Restored | None:
-    steps = sorted(self._manager.all_steps(), reverse=True)
+    Raises:
+      UserError: if they could not be written.
+    """
+    self._store.close()
+
+
+class BestPolicies:
+  """The parameters of the policies that did best, by one metric.
+
+  A policy is saved when it is evaluated, whether or not a checkpoint of the
+  run is due then.
+  """
+
+  def __init__(self, folder: Path, keep: int, metric: str) -> None:
+    """Opens `folder`, made if it is missing; nobody else saves there.
+
+    Args:
+      folder: of its own.
+      keep: how many; with 0 nothing is saved, or made.
+      metric: of a step's record; more is better.
+    """
+    self._metric, self._keep = metric, keep
+    self._scores: dict[int, float] = {}
+    self._store: _Store | None = None
+    if keep:
+      self._store = _Store(
+        folder,
+        max_to_keep=keep,
+        best_fn=lambda scores: scores[_SCORE],
+        cleanup_tmp_directories=True,
+      )
+      self._scores |= {s: self._store.score(s) for s in self._store.newest()}
+
+  def offer(
+    self, step: int, params: Params, record: Mapping[str, float]
+  ) -> None:
+    """Saves the policy of `step` if it is one of the best by its record.
+
+    Of equals the first is kept.
+
+    Raises:
+      UserError: if the record lacks the metric, or saving fails.
+    """
+    if self._store is None:
+      return
+    if self._metric not in record:
+      raise UserError(
+        f"checkpoint.best_by is {self._metric!r}, which no evaluation gave; "
+        f"one of {', '.join(n for n in record if n.startswith('eval/'))}"
+      )
+    score = record[self._metric]
+    best = sorted(self._scores.values(), reverse=True)[: self._keep]
+    worst = best[-1] if len(best) == self._keep else -np.inf
+    if step not in self._scores and score > worst:
+      self._scores[step] = score
+      item = ocp.args.StandardSave(params)
+      self._store.save(step, {_SCORE: score}, params=item)
+
+  def close(self) -> None:
+    """As `Checkpoints.close`."""
+    if self._store is not None:
+      self._store.close()
+
+
+def restore_params(folder: Path, like: Params) -> tuple[int, Params] | None:
+  """The step and the parameters of a policy; nothing in `folder` changes.
+
+  Of a folder of best policies the best, of other checkpoints the newest that
+  can be read, in the shapes, types and layout of `like`.
+
+  Returns:
+    None where there is no checkpoint at all.
+
+  Raises:
+    UserError: if there are checkpoints and none of them can be read.
+  """
+  if not folder.is_dir():
+    return None
+  store = _Store(folder, read_only=True)
+
+  def read(step: int) -> tuple[int, Params]:
+    args = ocp.args.StandardRestore(_abstract(like))
+    return step, store.load(step, params=args)["params"]
+
+  ranked = sorted(store.newest(), key=store.score, reverse=True)
+  found, _ = store.first(ranked, read)
+  store.close()
+  return found
+
+
+class _Store:
+  """A folder of checkpoints by step, and what goes wrong there in one line."""
+
+  def __init__(self, folder: Path, **options: Any) -> None:
+    # Orbax's threads print what it then raises.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    self._folder = folder.absolute()
+    self._manager = ocp.CheckpointManager(
+      self._folder, options=ocp.CheckpointManagerOptions(**options)
+    )
+
+  def save(
+    self,
+    step: int,
+    scores: Mapping[str, float] | None = None,
+    **items: ocp.args.CheckpointArgs,
+  ) -> None:
+    with self._explained():
+      self._manager.save(step, args=ocp.args.Composite(**items), metrics=scores)
+
+  def load(self, step: int, **items: ocp.args.CheckpointArgs) -> Any:
+    return self._manager.restore(step, args=ocp.args.Composite(**items))
+
+  def newest(self) -> list[int]:
+    """The steps there are, the last first."""
+    return sorted(self._manager.all_steps(), reverse=True)
+
+  def score(self, step: int) -> float:
+    """What the policy of `step` was saved with; 0 if it was not evaluated."""
+    return (self._manager.metrics(step) or {_SCORE: 0.0})[_SCORE]
+
+  def first(
+    self, steps: Iterable[int], read: Callable[[int], Restored]
+  ) -> tuple[Restored | None, list[int]]:
+    """What `read` gives of the first of `steps` that it can read.
+
+    Returns:
+      It, or None if there are no steps; and the steps passed over.
+
+    Raises:
+      UserError: if none of the steps can be read.
+    """
     reasons: dict[int, str] = {}
     for step in steps:
       try:
         found = read(step)
       # What a damaged file raises is up to the storage libraries.
       except Exception as error:
-        reasons[step] = str(error).strip().partition("\n")[0]
+        reasons[step] = _reason(error)
         continue
-      self._drop(reasons, step)
-      return found
-    if steps:
+      self._warn(reasons, step)
+      return found, list(reasons)
+    if reasons:
       raise UserError(
         f"{self._folder}: no checkpoint there fits this config and can be read "
-        f"({reasons[steps[0]]}); choose another --workdir"
+        f"({next(iter(reasons.values()))}); choose another --workdir"
       )
-    return None
+    return None, []
 
-  def _drop(self, reasons: Mapping[int, str], used: int) -> None:
-    """Deletes the damaged checkpoints, whose steps will be saved again."""
+  def delete(self, step: int) -> None:
+    self._manager.delete(step)
+
+  def close(self) -> None:
+    with self._explained(), contextlib.closing(self._manager):
+      self._manager.wait_until_finished()
+
+  def _warn(self, reasons: Mapping[int, str], used: int) -> None:
     for step, reason in reasons.items():
       warnings.warn(
-        f"{self._folder / str(step)} cannot be read ({reason}): it is deleted "
-        f"and the checkpoint of step {used} used",
+        f"{self._folder / str(step)} cannot be read ({reason}): the checkpoint "
+        f"of step {used} is used instead",
         stacklevel=4,
       )
-      self._manager.delete(step)
+
+  @contextlib.contextmanager
+  def _explained(self) -> Iterator[None]:
+    try:
+      yield
+    except (OSError, ValueError) as error:
+      raise write_failed(self._folder, _reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+  """In a few words; the storage libraries' messages name many files."""
+  code = re.search(r"os_error_code='(\d+)'", str(error))
+  return (
+    os.strerror(int(code[1])) if code else str(error).strip().partition("\n")[0]
+  )
 
 
 def _abstract(tree: Any) -> Any:

@@ -1,45 +1,36 @@
-"""The policy on one fixed held-out set, during a run."""
+"""A policy on the test problems of its task, by all processes of a job."""
 
-import jax
 from ml_collections import ConfigDict
 
-from jaxrl_entropy.evaluation import evaluate, generator, summarise
+from jaxrl_entropy.evaluation import Evaluation, evaluate, generator
 from jaxrl_entropy.rewards.verify import RewardPool
 from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training import multihost
 from jaxrl_entropy.training.build import Policy
-from jaxrl_entropy.types import Params
-
-NAME = "held_out"
 
 
-def evaluate_held_out(
-  config: ConfigDict,
-  policy: Policy,
-  sampler: Sampler,
-  pool: RewardPool,
-  params: Params,
-) -> dict[str, float]:
-  """`eval/held_out/*` on the first problems of the task's test split.
+def evaluate_policy(
+  config: ConfigDict, policy: Policy, sampler: Sampler, pool: RewardPool
+) -> Evaluation:
+  """The first problems of the task's test split, as `config.eval` says.
 
-  The processes share the problems; all get the metrics of all.
+  The processes share the work; all get the whole result.
   """
   settings, task = config.eval, policy.task
   count = min(settings.problems, task.size("test"))
-
-  mine = range(count)[jax.process_index() :: jax.process_count()]
-  result = evaluate(
-    generator(
-      sampler, params, policy.tokenizer, config.rollout.max_response_length
-    ),
+  generate = generator(
+    sampler,
+    policy.params,
     policy.tokenizer,
-    [task.problem("test", i) for i in mine],
-    pool.score,
+    config.rollout.max_response_length,
+  )
+  return evaluate(
+    multihost.spread(generate),
+    policy.tokenizer,
+    [task.problem("test", i) for i in range(count)],
+    multihost.spread(pool.score),
     samples=settings.samples,
     temperature=settings.temperature,
     source_temperatures=settings.source_temperatures,
     greedy=settings.greedy,
   )
-  parts = multihost.share(result.records)
-  records = [record for part in parts for record in part]
-  return {f"eval/{NAME}/{k}": v for k, v in summarise(records).items()}

@@ -1,6 +1,7 @@
 """The order of things in a run of reinforcement learning."""
 
 import contextlib
+import dataclasses
 from pathlib import Path
 import time
 from typing import Any
@@ -24,9 +25,9 @@ from jaxrl_entropy.training import (
   probe as probe_lib,
 )
 from jaxrl_entropy.training.build import Policy
-from jaxrl_entropy.training.checkpoint import Checkpoints
+from jaxrl_entropy.training.checkpoint import BestPolicies, Checkpoints
 from jaxrl_entropy.training.collector import Collector, Stopwatch
-from jaxrl_entropy.training.held_out import evaluate_held_out
+from jaxrl_entropy.training.held_out import evaluate_policy
 from jaxrl_entropy.training.layout import make_layout
 from jaxrl_entropy.training.learner import Learner
 from jaxrl_entropy.training.method import Method
@@ -35,7 +36,7 @@ from jaxrl_entropy.training.multihost import Preemption
 from jaxrl_entropy.training.pretrain import warm_start
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.state import TrainState
-from jaxrl_entropy.types import Metrics, Params
+from jaxrl_entropy.types import Params
 
 STATES = "probe.npz"
 
@@ -138,8 +139,12 @@ class _Run:
       forward,
       policy.mesh,
     )
+    saving = config.checkpoint
     self._checkpoints = Checkpoints(
-      workdir / build.CHECKPOINTS, config.checkpoint.keep
+      workdir / build.CHECKPOINTS, saving.keep, exclusive=True
+    )
+    self._best = BestPolicies(
+      workdir / build.BEST, saving.keep_best, saving.best_by
     )
     self._offset = 0
     self._ahead: tuple[Rollout, int] | None = None
@@ -166,6 +171,7 @@ class _Run:
     config, total = self._config, self._config.steps
     with (
       contextlib.closing(self._checkpoints),
+      contextlib.closing(self._best),
       RunLog(self._workdir, config, self._offset, first) as log,
     ):
       for step in range(first, total + 1):
@@ -191,9 +197,10 @@ class _Run:
       "model/parameters": _size(lora.split(state.params)[0]),
     }
     if last or _due(step, config.eval.every):
-      record |= evaluate_held_out(
-        config, self._policy, self._sampler, self._pool, state.params
-      )
+      policy = dataclasses.replace(self._policy, params=state.params)
+      found = evaluate_policy(config, policy, self._sampler, self._pool)
+      record |= {f"eval/held_out/{k}": v for k, v in found.metrics.items()}
+      self._best.offer(step, state.params, record)
       watch.lap("eval")
     sampled, staleness = self._take_rollout(state, step)
     record["rollout/staleness"] = staleness
@@ -208,7 +215,7 @@ class _Run:
       watch.lap("probe")
       record |= self.learner.coefficients(state)
       state, metrics = self.learner.learn(state, kept, step)
-      record |= _computed(metrics)
+      record |= metrics
       watch.lap("update")
       self._stop_if_broken(state, step)
       if probing:
@@ -219,7 +226,7 @@ class _Run:
     seconds = sum(watch.seconds.values())
     record |= {f"throughput/{k}_s": v for k, v in watch.seconds.items()}
     record["throughput/tokens_per_s"] = rollout.tokens / seconds
-    record |= self._pool.metrics()
+    record |= multihost.add_up(self._pool.metrics())
     return state, record
 
   def _take_rollout(self, state: TrainState, step: int) -> tuple[Rollout, int]:
@@ -267,10 +274,6 @@ def _due(step: int, every: int) -> bool:
 def _say(message: str) -> None:
   if multihost.is_writer():
     print(message, flush=True)
-
-
-def _computed(metrics: Metrics) -> dict[str, float]:
-  return _floats({name: mean.compute() for name, mean in metrics.items()})
 
 
 def _floats(values: dict[str, jax.Array]) -> dict[str, float]:

@@ -1,16 +1,17 @@
 """What a run writes down: JSON lines, TensorBoard, and a progress line."""
 
 from collections.abc import Mapping
+import contextlib
 import json
 import os
 from pathlib import Path
 import sys
 import time
-from typing import TextIO
+from typing import Any, TextIO
 
 from ml_collections import ConfigDict
 
-from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.errors import UserError, write_failed
 from jaxrl_entropy.training import multihost
 
 METRICS = "metrics.jsonl"
@@ -68,33 +69,57 @@ def _plain(value: float | int) -> float | int | None:
 
 
 class TensorBoard:
-  """Scalars for TensorBoard; silent where tensorboardX is not installed."""
+  """Scalars for TensorBoard; silent where tensorboardX is not installed.
+
+  They are written at once. The library's SummaryWriter leaves that to a thread,
+  which dies of a full disk, and then waits for it for ever.
+  """
 
   def __init__(self, folder: Path, first_step: int) -> None:
+    self._file = None
     try:
-      from tensorboardX import SummaryWriter
+      from tensorboardX.proto.event_pb2 import SessionLog
+      from tensorboardX.record_writer import RecordWriter
     except ImportError:
-      self._writer = None
       return
-    self._writer = SummaryWriter(str(folder), purge_step=first_step)
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"events.out.tfevents.{time.time():.0f}.{os.getpid()}"
+    self._file = RecordWriter(str(folder / name))
+    self._add(0, file_version="brain.Event:2")
+    # Hides what a killed run wrote after its last checkpoint.
+    start = SessionLog(status=SessionLog.START)
+    self._add(first_step, session_log=start)
 
   def write(self, record: Record) -> None:
-    if self._writer is None:
+    if self._file is None:
       return
-    for name, value in record.items():
-      if name not in ("step", "time"):
-        self._writer.add_scalar(name, value, int(record["step"]))
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    scalars = [
+      Summary.Value(tag=name, simple_value=float(value))
+      for name, value in record.items()
+      if name not in ("step", "time")
+    ]
+    self._add(int(record["step"]), summary=Summary(value=scalars))
 
   def close(self) -> None:
-    if self._writer is not None:
-      self._writer.close()
+    if self._file is not None:
+      self._file.close()
+
+  def _add(self, step: int, **content: Any) -> None:
+    from tensorboardX.proto.event_pb2 import Event
+
+    assert self._file is not None
+    event = Event(step=step, wall_time=time.time(), **content)
+    self._file.write(event.SerializeToString())
+    self._file.flush()
 
 
 class Progress:
   """A line about the run: rate, time left, and the values that matter.
 
   On a terminal it is rewritten in place; in a log it is printed at most every
-  `interval` seconds.
+  `interval` seconds. Of a job's processes only the one that writes shows it.
   """
 
   def __init__(
@@ -111,6 +136,8 @@ class Progress:
     self._printed = float("-inf")
 
   def show(self, done: int, **values: float) -> None:
+    if not multihost.is_writer():
+      return
     now, live = time.monotonic(), self._stream.isatty()
     if not live and done < self._total:
       if now - self._printed < self._interval:
@@ -138,6 +165,7 @@ class RunLog:
     self, workdir: Path, config: ConfigDict, offset: int, first: int
   ) -> None:
     """Goes on after `offset` bytes of the metrics file, at step `first`."""
+    self._workdir = workdir
     self._progress = Progress(config.name, config.steps, first)
     self._latest: dict[str, float] = {}
     self._file: MetricsFile | None = None
@@ -153,15 +181,24 @@ class RunLog:
   def __exit__(self, *exception: object) -> None:
     for writer in (self._file, self._board):
       if writer is not None:
-        writer.close()
+        # Closing writes only what could not be written before.
+        with contextlib.suppress(OSError):
+          writer.close()
 
   def write(self, record: Record) -> None:
-    """Records one step in the files, and shows it."""
+    """Records one step in the files, and shows it.
+
+    Raises:
+      UserError: if they cannot be written.
+    """
     if self._file is None:
       return
-    self._file.write(record)
-    if self._board is not None:
-      self._board.write(record)
+    try:
+      self._file.write(record)
+      if self._board is not None:
+        self._board.write(record)
+    except OSError as error:
+      raise write_failed(self._workdir, str(error.strerror)) from error
     self._latest |= {
       short: record[name] for short, name in SHOWN.items() if name in record
     }

@@ -4,7 +4,7 @@ With one process nothing is sent. Every function must be called by all
 processes at the same point.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 import pickle
 import signal
 import threading
@@ -19,6 +19,7 @@ import numpy as np
 from jaxrl_entropy.errors import UserError
 
 Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 def is_writer() -> bool:
@@ -58,6 +59,30 @@ def share(item: Item) -> list[Item]:
     pickle.loads(part[:size].tobytes())
     for part, size in zip(everyone, sizes, strict=True)
   ]
+
+
+def spread(
+  work: Callable[..., Sequence[Answer]],
+) -> Callable[..., list[Answer]]:
+  """`work(items, ...)`, each process doing its part of the items.
+
+  All processes call it with the same items and get all answers, in order.
+  """
+
+  def together(items: Sequence[Any], *rest: Any) -> list[Answer]:
+    first, count = jax.process_index(), jax.process_count()
+    answers: list[Any] = [None] * len(items)
+    for index, part in enumerate(share(list(work(items[first::count], *rest)))):
+      answers[index::count] = part
+    return answers
+
+  return together
+
+
+def add_up(values: Mapping[str, float]) -> dict[str, float]:
+  """The sums over the processes."""
+  parts = share(dict(values))
+  return {name: sum(part[name] for part in parts) for name in values}
 
 
 def place(x: np.ndarray, where: Sharding) -> jax.Array:

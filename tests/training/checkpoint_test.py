@@ -1,3 +1,5 @@
+import resource
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,9 +7,13 @@ import optax
 import pytest
 
 from jaxrl_entropy import sharding
-from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.errors import WRITE_FAILED, UserError
 from jaxrl_entropy.training import state as state_lib
-from jaxrl_entropy.training.checkpoint import Checkpoints
+from jaxrl_entropy.training.checkpoint import (
+  BestPolicies,
+  Checkpoints,
+  restore_params,
+)
 from tests import devices
 
 
@@ -72,11 +78,15 @@ def test_only_the_last_ones_are_kept(tmp_path):
   assert sorted(p.name for p in tmp_path.iterdir()) == ["2", "3"]
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
-  save(tmp_path, (1, 1))
-  for file in (tmp_path / "3" / "params").rglob("*"):
+def cut_short(checkpoint):
+  for file in (checkpoint / "params").rglob("*"):
     if file.is_file():
       file.write_bytes(file.read_bytes()[:10])
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
+  save(tmp_path, (1, 1))
+  cut_short(tmp_path / "3")
   with pytest.warns(UserWarning, match="cannot be read"):
     _, host = restore(tmp_path, (1, 1))
   assert host == {"next": 2}
@@ -84,16 +94,99 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
   assert [p.name for p in tmp_path.iterdir()] == ["2"]
 
 
+def one_state(seed):
+  return make_state(sharding.make_mesh(devices=jax.devices()[:1]), seed)
+
+
 def test_parameters_can_be_read_alone(tmp_path):
   save(tmp_path, (1, 1))
-  checkpoints = Checkpoints(tmp_path, keep=2)
-  wanted = make_state(sharding.make_mesh(devices=jax.devices()[:1]), 3).params
-  step, params = checkpoints.restore_params(
-    jax.tree.map(jnp.zeros_like, wanted)
-  )
-  checkpoints.close()
+  wanted = one_state(3).params
+  step, params = restore_params(tmp_path, one_state(4).params)
   assert step == 3
   jax.tree.map(np.testing.assert_array_equal, params, wanted)
+
+
+def test_reading_parameters_leaves_a_damaged_checkpoint(tmp_path):
+  save(tmp_path, (1, 1))
+  cut_short(tmp_path / "3")
+  with pytest.warns(UserWarning, match="step 2 is used"):
+    step, _ = restore_params(tmp_path, one_state(4).params)
+  assert step == 2
+  assert sorted(p.name for p in tmp_path.iterdir()) == ["2", "3"]
+
+
+def test_parameters_of_an_empty_folder_are_none(tmp_path):
+  params = one_state(3).params
+  assert restore_params(tmp_path, params) is None
+  assert restore_params(tmp_path / "missing", params) is None
+  assert not (tmp_path / "missing").exists()
+
+
+def offer(folder, scores, keep):
+  best = BestPolicies(folder, keep, "eval/a")
+  for step, score in scores.items():
+    best.offer(step, one_state(step).params, {"eval/a": score, "loss": 1.0})
+  best.close()
+
+
+@pytest.mark.parametrize(
+  ("scores", "kept"),
+  [
+    ({1: 0.3, 2: 0.5, 3: 0.1, 4: 0.4}, ["2", "4"]),
+    # Equals and what is not a number do not displace.
+    ({1: 0.5, 2: 0.5, 3: 0.5, 4: float("nan")}, ["1", "2"]),
+    ({1: float("nan")}, []),
+  ],
+)
+def test_the_best_policies_are_kept(tmp_path, scores, kept):
+  offer(tmp_path, scores, keep=2)
+  assert sorted(p.name for p in tmp_path.iterdir()) == kept
+
+
+def test_the_best_policy_is_read_first(tmp_path):
+  offer(tmp_path, {1: 0.3, 2: 0.5, 3: 0.1}, keep=3)
+  # Another process goes on; what it knows of the scores is on disk.
+  offer(tmp_path, {3: 0.1, 4: 0.4}, keep=3)
+  assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "2", "4"]
+  step, params = restore_params(tmp_path, one_state(9).params)
+  assert step == 2
+  jax.tree.map(np.testing.assert_array_equal, params, one_state(2).params)
+
+
+def test_no_best_policy_is_kept_unless_asked(tmp_path):
+  offer(tmp_path / "best", {1: 0.3}, keep=0)
+  assert not (tmp_path / "best").exists()
+
+
+def test_a_metric_that_no_evaluation_gives_is_refused(tmp_path):
+  best = BestPolicies(tmp_path, 1, "eval/b")
+  with pytest.raises(UserError, match=r"'eval/b'.*one of eval/a$"):
+    best.offer(1, one_state(1).params, {"eval/a": 0.5, "loss": 1.0})
+  best.close()
+
+
+def test_a_full_disk_keeps_what_was_saved_before(tmp_path):
+  state = one_state(3)
+  noise = np.random.default_rng(0).integers(0, 255, 400_000).astype(np.uint8)
+  checkpoints = Checkpoints(tmp_path, keep=1)
+  checkpoints.save(1, state, {"next": 1}, np.arange(1, dtype=np.uint8))
+  checkpoints.close()
+  checkpoints = Checkpoints(tmp_path, keep=1)
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+  try:
+    checkpoints.save(2, state, {"next": 2}, noise)
+    with pytest.raises(
+      UserError, match=r"\(File too large\).*is kept"
+    ) as error:
+      checkpoints.close()
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  assert error.value.status == WRITE_FAILED
+  again = Checkpoints(tmp_path, keep=1)
+  found = again.restore(one_state(4))
+  assert found.step == 1
+  again.close()
 
 
 def test_checkpoints_of_another_model_are_refused(tmp_path):

@@ -1,25 +1,27 @@
 """Whole runs: what they write, that they repeat, that they survive a kill."""
 
-import json
-from pathlib import Path
+import resource
 import shutil
 import signal
-import socket
-import subprocess
-import sys
-import time
 
+import jax
 import numpy as np
 import pytest
 
-from jaxrl_entropy import config as config_lib
-from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.errors import WRITE_FAILED, UserError
 from jaxrl_entropy.training import build, loop
 from jaxrl_entropy.training.metrics import METRICS
-from tests import devices
+from tests.training import runs
+from tests.training.runs import (
+  end,
+  load,
+  records,
+  start,
+  start_job,
+  timeless,
+  wait_until,
+)
 
-ROOT = Path(__file__).parents[2]
-CONFIG = "tests/training/tiny_config.py"
 CONTRACT = {
   *("step", "time", "tokens", "lr", "grad_norm", "kl/old"),
   *("reward/mean", "reward/accuracy", "groups/informative"),
@@ -30,27 +32,6 @@ CONTRACT = {
   *("select/share", "select/effective_penalty", "ratio/clip_share"),
   *("sampler/mismatch_kl", "response/length", "response/truncated"),
 }
-
-
-def load(method, *overrides):
-  return config_lib.load(str(ROOT / CONFIG) + ":" + method, overrides)
-
-
-def records(workdir):
-  lines = (Path(workdir) / METRICS).read_text().splitlines()
-  return [json.loads(line) for line in lines]
-
-
-def timeless(workdir):
-  """The records without what a clock decides."""
-  return [
-    {
-      name: value
-      for name, value in record.items()
-      if name != "time" and not name.startswith("throughput/")
-    }
-    for record in records(workdir)
-  ]
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +56,22 @@ def test_a_run_writes_every_metric_of_the_contract(finished):
   assert (finished / "tensorboard").is_dir()
 
 
+def test_the_best_policy_is_the_one_its_records_name(finished):
+  scores = {
+    r["step"]: r["eval/held_out/accuracy"]
+    for r in records(finished)
+    if "eval/held_out/accuracy" in r
+  }
+  (best,) = (finished / "best").iterdir()
+  # Of equals the first.
+  assert int(best.name) == max(scores, key=scores.get)
+  config = load("kl_cov")
+  policy = build.load_policy(config, finished, best=True)
+  last = build.load_policy(config, finished)
+  same = jax.tree.map(np.array_equal, policy.params, last.params)
+  assert all(jax.tree.leaves(same)) == (best.name == str(config.steps))
+
+
 def test_log_probs_of_sampler_and_trainer_agree(finished):
   gaps = [abs(r["sampler/mismatch_kl"]) for r in records(finished)]
   assert max(gaps) < 1e-5
@@ -97,53 +94,38 @@ def test_a_finished_run_says_so_and_stays(finished, capsys):
   assert (finished / METRICS).read_bytes() == before
 
 
-def start(workdir, overrides=(), method="kl_cov", **environment):
-  command = (sys.executable, "-m", "jaxrl_entropy", "train")
-  flags = (f"--config={CONFIG}:{method}", f"--workdir={workdir}")
-  fields = [f"--config.{name}={value}" for name, value in overrides]
-  return subprocess.Popen(
-    (*command, *flags, *fields),
-    cwd=ROOT,
-    env=devices.environment(1) | {"PYTHONPATH": str(ROOT)} | environment,
-    stdout=subprocess.DEVNULL,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
-
-
-def end(process, status=0):
-  _, errors = process.communicate(timeout=300)
-  assert process.returncode == status, errors[-3000:]
-
-
-def wait_for_lines(process, workdir, count):
-  path = workdir / METRICS
-  deadline = time.monotonic() + 240
-  while time.monotonic() < deadline and process.poll() is None:
-    if path.exists() and path.read_bytes().count(b"\n") >= count:
-      return
-    time.sleep(0.01)
+def saving(workdir):
+  """Whether a checkpoint is being written."""
+  return any((workdir / "checkpoints").glob("*tmp*"))
 
 
 def test_killed_runs_end_with_the_numbers_of_an_uninterrupted_one(
   finished, tmp_path
 ):
-  for number, status, lines in (
-    (signal.SIGKILL, -9, 2),
-    (signal.SIGTERM, 75, 4),
+  for number, status, moment in (
+    (signal.SIGKILL, -9, lambda: runs.lines(tmp_path) >= 2),
+    (signal.SIGKILL, -9, lambda: saving(tmp_path)),
+    (signal.SIGTERM, 75, lambda: runs.lines(tmp_path) >= 4),
   ):
     process = start(tmp_path)
-    wait_for_lines(process, tmp_path, lines)
+    wait_until(process, moment)
     process.send_signal(number)
     end(process, status)
   end(start(tmp_path))
   assert timeless(tmp_path) == timeless(finished)
 
 
-def free_port():
-  with socket.socket() as listener:
-    listener.bind(("localhost", 0))
-    return listener.getsockname()[1]
+def test_a_full_disk_is_one_line_and_loses_nothing(finished, tmp_path):
+  process = start(tmp_path)
+  wait_until(process, (tmp_path / "checkpoints" / "2").exists)
+  unlimited = resource.RLIM_INFINITY
+  resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, unlimited))
+  errors = end(process, WRITE_FAILED)
+  assert "could not be written (File too large)" in errors.splitlines()[-1]
+  assert "Traceback" not in errors
+  end(start(tmp_path))
+  assert timeless(tmp_path) == timeless(finished)
+  assert not list(tmp_path.glob("*/*tmp*"))
 
 
 # Adam's first steps divide noise by noise, and KL-Cov's penalty has the sign of
@@ -151,40 +133,67 @@ def free_port():
 SGD = (("steps", "2"), ("optimizer.name", "sgd"), ("pretrain.steps", "0"))
 
 
-def start_pair(workdir):
-  address = f"localhost:{free_port()}"
-  return [
-    start(
-      workdir,
-      SGD,
-      "grpo",
-      JAX_COORDINATOR_ADDRESS=address,
-      JAX_NUM_PROCESSES="2",
-      JAX_PROCESS_ID=str(index),
-      JAX_NUM_CPU_DEVICES="2",
-    )
-    for index in range(2)
-  ]
+OFF_POLICY = (
+  ("steps", "4"),
+  ("checkpoint.every", "1"),
+  ("pretrain.steps", "0"),
+  ("rollout.partial_tokens", "6"),
+  ("rollout.async_rollouts", "1"),
+  ("eval.every", "0"),
+  ("probe.every", "0"),
+)
 
 
-def test_two_processes_stop_together_and_give_the_numbers_of_one(tmp_path):
-  loop.train(load("grpo", *SGD), tmp_path / "one")
-  two = tmp_path / "two"
-  pair = start_pair(two)
-  wait_for_lines(pair[0], two, 1)
-  pair[1].send_signal(signal.SIGTERM)
-  for process in pair:
-    end(process, 75)
-  for process in start_pair(two):
-    end(process)
-  together, alone = timeless(two), timeless(tmp_path / "one")
+def assert_close(workdir, expected):
+  together, alone = timeless(workdir), timeless(expected)
   assert [r["step"] for r in together] == [0, 1, 2]
-  for record, expected in zip(together, alone, strict=True):
-    assert set(record) == set(expected)
-    for name, value in expected.items():
+  for record, other in zip(together, alone, strict=True):
+    assert set(record) == set(other)
+    for name, value in other.items():
       np.testing.assert_allclose(
         record[name], value, rtol=1e-3, atol=1e-5, err_msg=name
       )
+
+
+def stop_a_pair(workdir, overrides):
+  """A run by two processes, stopped by a signal to one of them."""
+  pair = start_job(workdir, 2, 2, overrides)
+  wait_until(pair[0], lambda: runs.lines(workdir) >= 1)
+  pair[1].send_signal(signal.SIGTERM)
+  for process in pair:
+    end(process, 75)
+
+
+def test_two_processes_stop_together_and_one_goes_on_with_their_numbers(
+  tmp_path,
+):
+  loop.train(load("grpo", *SGD), tmp_path / "one")
+  stop_a_pair(tmp_path / "two", SGD)
+  loop.train(load("grpo", *SGD), tmp_path / "two")
+  assert_close(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_stale_and_partial_rollouts_go_to_another_number_of_processes(
+  tmp_path,
+):
+  stop_a_pair(tmp_path, OFF_POLICY)
+  before = records(tmp_path)
+  loop.train(load("grpo", *OFF_POLICY), tmp_path)
+  written = records(tmp_path)
+  assert written[: len(before)] == before
+  assert [r["step"] for r in written] == list(range(5))
+  # The rollout that was sampled ahead is learned from, not sampled again.
+  assert [r["rollout/staleness"] for r in written] == [0, 2, 2, 2, 0]
+
+
+@pytest.mark.slow
+def test_four_processes_give_the_numbers_of_one(tmp_path):
+  fields = (*SGD, ("rollout.prompts", "8"))
+  loop.train(load("grpo", *fields), tmp_path / "one")
+  for process in start_job(tmp_path / "four", 4, 2, fields):
+    end(process)
+  assert_close(tmp_path / "four", tmp_path / "one")
 
 
 def test_kl_cov_with_one_update_a_rollout_warns():
@@ -262,17 +271,6 @@ def test_adapters_learn_and_the_weights_below_stay(tmp_path):
     assert (before[name]["lora_b"] != after[name]["lora_b"]).any()
 
 
-OFF_POLICY = (
-  ("steps", "4"),
-  ("checkpoint.every", "1"),
-  ("pretrain.steps", "0"),
-  ("rollout.partial_tokens", "6"),
-  ("rollout.async_rollouts", "1"),
-  ("eval.every", "0"),
-  ("probe.every", "0"),
-)
-
-
 def test_stale_and_partial_rollouts_survive_a_stop(tmp_path):
   """They cross a step's border, so the checkpoint has to hold them."""
   config = load("kl_cov", *OFF_POLICY)
@@ -283,7 +281,7 @@ def test_stale_and_partial_rollouts_survive_a_stop(tmp_path):
   assert max(r["response/length"] for r in whole) > 6
   assert all("sampler/weight" in record for record in whole[:-1])
   first = start(tmp_path / "parts", OFF_POLICY)
-  wait_for_lines(first, tmp_path / "parts", 2)
+  wait_until(first, lambda: runs.lines(tmp_path / "parts") >= 2)
   first.send_signal(signal.SIGKILL)
   first.communicate()
   end(start(tmp_path / "parts", OFF_POLICY))

@@ -1,7 +1,17 @@
 import io
 import json
+import struct
 
-from jaxrl_entropy.training.metrics import MetricsFile, Progress
+import pytest
+
+from jaxrl_entropy import defaults
+from jaxrl_entropy.errors import WRITE_FAILED, UserError
+from jaxrl_entropy.training.metrics import (
+  MetricsFile,
+  Progress,
+  RunLog,
+  TensorBoard,
+)
 
 
 def read(path):
@@ -47,3 +57,37 @@ def test_progress_in_a_log_is_sparse():
     progress.show(step)
   # The first, and the last whatever the interval.
   assert stream.getvalue().count("\n") == 2
+
+
+def events(folder):
+  """What a TensorBoard file holds, without its checksums."""
+  event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
+  (path,) = folder.iterdir()
+  data, found = path.read_bytes(), []
+  while data:
+    (size,) = struct.unpack("<Q", data[:8])
+    found.append(event_pb2.Event.FromString(data[12 : 12 + size]))
+    data = data[16 + size :]
+  return found
+
+
+def test_tensorboard_gets_the_scalars_at_once(tmp_path):
+  board = TensorBoard(tmp_path, first_step=3)
+  board.write({"step": 3, "time": 1.0, "loss": 0.5, "tokens": 7})
+  _, start, scalars = events(tmp_path)
+  assert start.step == 3
+  assert start.session_log.status == start.session_log.START
+  assert scalars.step == 3
+  values = {v.tag: v.simple_value for v in scalars.summary.value}
+  assert values == {"loss": 0.5, "tokens": 7.0}
+  board.close()
+
+
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path):
+  log = RunLog(tmp_path, defaults.get_config(), 0, 0)
+  # A device that is always full.
+  log._file.close()
+  log._file._file = open("/dev/full", "wb")  # noqa: SIM115
+  with pytest.raises(UserError, match="No space left") as error, log:
+    log.write({"step": 0})
+  assert error.value.status == WRITE_FAILED
