@@ -7,6 +7,7 @@ import pytest
 from jaxrl_entropy import gguf
 from jaxrl_entropy.models import convert
 from jaxrl_entropy.models.gguf_tensors import gguf_config
+from jaxrl_entropy.models.rope import Rope
 from jaxrl_entropy.models.sources import CheckpointError
 from tests.models import peers
 
@@ -112,8 +113,14 @@ _NAMES = {
 }
 
 
-def _model(tmp_path, **changes):
-  """A Hugging Face model and the GGUF file llama.cpp would make of it."""
+def _model(tmp_path, extra=(), **changes):
+  """The GGUF file llama.cpp would make of a Hugging Face model.
+
+  Args:
+    tmp_path: where it is written.
+    extra: more tensors, by name.
+    **changes: metadata; None leaves a key out.
+  """
   source = convert.SafetensorsFolder(peers.FOLDER / "llama_yarn_magnitudes")
 
   def read(name):
@@ -135,6 +142,7 @@ def _model(tmp_path, **changes):
       if name == "attn_k":
         values = interleave(values, KV_HEADS)
       tensors[f"blk.{layer}.{name}.weight"] = values
+  tensors |= dict(extra)
   metadata = {
     "llama.block_count": LAYERS,
     "llama.context_length": 64,
@@ -160,6 +168,42 @@ def test_a_llama_file_gives_the_same_parameters(tmp_path):
   assert (config.head_dim, config.tie_embeddings) == (10, True)
   assert config.norm_eps == theirs.norm_eps == 1e-6
   assert config.rope.theta == 200.0
+
+
+THETA = 3e6
+
+
+def _llama3_factors():
+  """As transformers computes them, for heads of 10."""
+  frequency = THETA ** -(np.arange(0, 10, 2) / 10)
+  turns = 8192 * frequency / (2 * np.pi)
+  share = np.clip((turns - 1.0) / (4.0 - 1.0), 0, 1)
+  assert 0 < share[2] < 1
+  return (1 / (share + (1 - share) / 32)).astype(np.float32)
+
+
+def _with_factors(tmp_path, factors):
+  return _model(
+    tmp_path,
+    {"rope_freqs.weight": np.asarray(factors, np.float32)},
+    **{"llama.rope.freq_base": THETA},
+  )
+
+
+def test_frequency_factors_are_those_of_llama_3(tmp_path):
+  config, _ = convert.load(_with_factors(tmp_path, _llama3_factors()))
+  assert config.rope == Rope(THETA, "llama3", 32.0, original_length=8192)
+
+
+def test_factors_of_one_scale_nothing(tmp_path):
+  config, _ = convert.load(_with_factors(tmp_path, np.ones(5)))
+  assert config.rope == Rope(THETA)
+
+
+@pytest.mark.parametrize("factors", [np.linspace(1, 32, 5), np.ones(4)])
+def test_other_frequency_factors_are_refused(tmp_path, factors):
+  with pytest.raises(CheckpointError, match=r"m\.gguf.*'rope_freqs\.weight'"):
+    convert.load(_with_factors(tmp_path, factors))
 
 
 @pytest.mark.parametrize(

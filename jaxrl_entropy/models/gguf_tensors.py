@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxrl_entropy import gguf
 from jaxrl_entropy.models.config import TransformerConfig
-from jaxrl_entropy.models.rope import Rope
+from jaxrl_entropy.models.rope import Rope, inverse_frequencies
 from jaxrl_entropy.models.sources import CheckpointError, Index
 
 _MODULES = {
@@ -48,6 +48,8 @@ _NEUTRAL = {
   "rope.scaling.factor": 1.0,
   "rope.scaling.type": "none",
 }
+# What llama.cpp divides each rotary frequency by; a part of the config to us.
+_ROPE_FACTORS = "rope_freqs.weight"
 
 
 class GgufTensors:
@@ -59,7 +61,9 @@ class GgufTensors:
 
   def __init__(self, file: gguf.Gguf):
     self._file = file
-    self._names = {_hf_name(name): name for name in file.tensors}
+    self._names = {
+      _hf_name(name): name for name in file.tensors if name != _ROPE_FACTORS
+    }
     self._permuted = file.metadata["general.architecture"] == "llama"
 
   def names(self) -> frozenset[str]:
@@ -130,13 +134,37 @@ def gguf_config(file: gguf.Gguf) -> TransformerConfig:
     num_heads=heads,
     num_kv_heads=field("attention.head_count_kv", heads),
     head_dim=head_dim,
-    rope=Rope(field("rope.freq_base", 10000.0)),
+    rope=_rope(file, field("rope.freq_base", 10000.0), head_dim),
     # Stored as float32: the decimal that was meant.
     norm_eps=float(f"{field('attention.layer_norm_rms_epsilon'):.6g}"),
     tie_embeddings="output.weight" not in file.tensors,
     qkv_bias="blk.0.attn_q.bias" in file.tensors,
     qk_norm=kind == "qwen3",
     max_length=field("context_length"),
+  )
+
+
+def _rope(file: gguf.Gguf, theta: float, head_dim: int) -> Rope:
+  """The rotary settings behind a file's base and frequency factors.
+
+  Llama 3's scaling is stored as its result alone. The largest factor is that of
+  the lowest frequency; the other settings are those of every Llama 3.x.
+  """
+  plain = Rope(theta)
+  if _ROPE_FACTORS not in file.tensors:
+    return plain
+  factors = file.read(_ROPE_FACTORS)
+  scaled = Rope(theta, "llama3", float(factors.max()), original_length=8192)
+  for rope in (plain, scaled):
+    frequency = inverse_frequencies(plain, head_dim)
+    wanted = frequency / inverse_frequencies(rope, head_dim)
+    if factors.shape == wanted.shape and np.allclose(
+      factors, wanted, rtol=1e-5
+    ):
+      return rope
+  raise CheckpointError(
+    f"{file.path}: tensor {_ROPE_FACTORS!r} does not hold the frequency "
+    "factors of Llama 3.x, the only ones supported"
   )
 
 
