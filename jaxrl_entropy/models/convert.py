@@ -20,10 +20,14 @@ from jax.experimental import multihost_utils
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 import numpy as np
-from safetensors.numpy import save_file
 
 from jaxrl_entropy import gguf, sharding
-from jaxrl_entropy.models import hf_config, lora, transformer
+from jaxrl_entropy.models import (
+  hf_config,
+  lora,
+  safetensors_folder,
+  transformer,
+)
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.models.gguf_tensors import GgufTensors, gguf_config
 from jaxrl_entropy.models.names import stored
@@ -135,9 +139,13 @@ def save(
     described |= {"torch_dtype": kind.name, **(token_ids or {})}
     _write_json(folder / "config.json", described)
   for file, tensors in shards.items():
-    fetched = {name: _fetch(view, kind) for name, view in tensors.items()}
-    if writes:
-      save_file(fetched, folder / file, metadata={"format": "pt"})
+    # Every process takes part in fetching.
+    safetensors_folder.write(
+      folder / file if writes else Path(os.devnull),
+      kind,
+      {name: _stored_shape(view) for name, view in tensors.items()},
+      (_fetch(view) for view in tensors.values()),
+    )
   if writes and len(shards) > 1:
     _write_json(folder / INDEX, _index(shards, params, kind.itemsize))
 
@@ -284,13 +292,19 @@ def _plan_shards(
   }
 
 
-def _fetch(view: View, dtype: np.dtype) -> np.ndarray:
+def _stored_shape(view: View) -> tuple[int, ...]:
+  leaf, layer, transposed = view
+  shape = leaf.shape if layer is None else leaf.shape[1:]
+  return shape[::-1] if transposed else shape
+
+
+def _fetch(view: View) -> np.ndarray:
   leaf, layer, transposed = view
   part = leaf if layer is None else leaf[layer]
   if not part.is_fully_addressable:
     part = multihost_utils.process_allgather(part, tiled=True)
-  values = np.asarray(part).astype(dtype)
-  return np.ascontiguousarray(values.T if transposed else values)
+  values = np.asarray(part)
+  return values.T if transposed else values
 
 
 def _index(

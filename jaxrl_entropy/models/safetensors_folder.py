@@ -1,8 +1,14 @@
-"""The weights of a Hugging Face folder, read lazily and never trusted."""
+"""The weights of a Hugging Face folder: read lazily, never trusted; written.
 
+Format: https://github.com/huggingface/safetensors#format.
+"""
+
+from collections.abc import Iterable, Mapping
 import functools
 import json
+import math
 from pathlib import Path, PurePosixPath
+import struct
 from typing import Any
 
 import numpy as np
@@ -12,7 +18,41 @@ from jaxrl_entropy.models.sources import CheckpointError, Index
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+_TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+def write(
+  path: Path,
+  dtype: np.dtype[Any],
+  shapes: Mapping[str, tuple[int, ...]],
+  values: Iterable[np.ndarray],
+) -> None:
+  """Writes one file, holding one tensor at a time.
+
+  The safetensors package would want all of them in memory.
+
+  Args:
+    path: the file.
+    dtype: of every tensor: float32, float16 or bfloat16.
+    shapes: by name.
+    values: the tensors, in the order of `shapes`.
+  """
+  header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+  stop = 0
+  for name, shape in shapes.items():
+    start, stop = stop, stop + math.prod(shape) * dtype.itemsize
+    header[name] = {
+      "dtype": _TYPES[dtype.name],
+      "shape": shape,
+      "data_offsets": (start, stop),
+    }
+  text = json.dumps(header).encode()
+  text += b" " * (-len(text) % 8)
+  with path.open("wb") as file:
+    file.write(struct.pack("<Q", len(text)) + text)
+    for tensor in values:
+      file.write(np.ascontiguousarray(tensor, dtype).view(np.uint8))
 
 
 class SafetensorsFolder:
