@@ -1,8 +1,11 @@
 """Rollouts in, updated models out: the policy and the models beside it."""
 
 from collections.abc import Callable, Mapping, Sequence
+import functools
+import operator
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 import numpy as np
 
@@ -76,17 +79,16 @@ class Learner:
 
   def learn(
     self, state: TrainState, kept: Rollout, step: int
-  ) -> tuple[TrainState, Metrics]:
-    """All optimiser updates of one rollout; metrics are summed over them."""
+  ) -> tuple[TrainState, dict[str, float]]:
+    """All optimiser updates of one rollout, and their metrics as one."""
     rng = np.random.default_rng(host_seeds(state.key, "minibatches", step))
-    total: Metrics = {}
+    found: list[Metrics] = []
     for part in minibatches.deal(kept, self._config.optimizer.updates, rng):
       rows = self._layout.minibatch(part, self.signals, self.responses)
       state, metrics = self.policy_update(state)(state, rows)
       state, taught = self._teach(state, part)
-      metrics |= taught
-      total = {k: total[k] + v if total else v for k, v in metrics.items()}
-    return state, total
+      found.append(metrics | taught)
+    return state, _means(found)
 
   def coefficients(self, state: TrainState) -> dict[str, float]:
     """`control/*`: what the controllers set at the next update."""
@@ -133,3 +135,21 @@ class Learner:
       state = state.replace(roles=state.roles | {role.name: own})
       metrics |= found
     return state, metrics
+
+
+def _means(parts: Sequence[Metrics]) -> dict[str, float]:
+  """The metrics over all parts.
+
+  One transfer and sums on the host: on the device each of these hundreds of
+  scalar operations would be a program of its own.
+  """
+  host = jax.device_get(parts)
+  with np.errstate(all="ignore"):  # What is not finite stays so.
+    totals = {
+      name: functools.reduce(operator.add, (part[name] for part in host))
+      for name in (host[0] if host else ())
+    }
+    return {
+      name: float(mean.total / mean.count) if mean.count else 0.0
+      for name, mean in totals.items()
+    }
