@@ -32,22 +32,38 @@ def fill_rows(
 
   Returns:
     Rows of numpy arrays [rows, length]; response ids follow the given order.
+
+  Raises:
+    ValueError: a sequence does not fit at its place.
   """
-  shape = (rows, length)
-  names = ("tokens", "positions", "segments", "response", "index")
-  out: dict[str, Any] = {n: np.zeros(shape, np.int32) for n in names}
-  mask: Any = np.zeros(shape, bool)
-  sequences = zip(prompts, responses, placement, strict=True)
-  for i, (prompt, response, (row, start)) in enumerate(sequences):
-    middle, end = start + len(prompt), start + len(prompt) + len(response)
-    out["tokens"][row, start:middle] = prompt
-    out["tokens"][row, middle:end] = response
-    out["positions"][row, start:end] = np.arange(end - start)
-    out["segments"][row, start:end] = i + 1
-    out["response"][row, middle:end] = i
-    out["index"][row, middle:end] = np.arange(end - middle)
-    mask[row, middle:end] = True
-  return Rows(mask=mask, **out)
+  before = np.array([len(prompt) for prompt in prompts], int)
+  sizes = before + np.array([len(response) for response in responses], int)
+  row, start = np.array(placement, int).reshape(-1, 2).T
+  if (row >= rows).any() or (start + sizes > length).any():
+    raise ValueError(
+      f"the placement does not fit into {rows} rows of {length} tokens"
+    )
+  # One entry a token from here on: its sequence, and its places in that.
+  owner = np.repeat(np.arange(len(sizes)), sizes)
+  position = np.arange(len(owner)) - (np.cumsum(sizes) - sizes)[owner]
+  answer = position >= before[owner]
+  pairs = zip(prompts, responses, strict=True)
+  none = np.zeros(0, np.int32)
+  tokens = np.concatenate([none, *(part for pair in pairs for part in pair)])
+
+  def lay(values: np.ndarray, dtype: type = np.int32) -> Any:
+    out = np.zeros((rows, length), dtype)
+    out[row[owner], start[owner] + position] = values
+    return out
+
+  return Rows(
+    tokens=lay(tokens),
+    positions=lay(position),
+    segments=lay(owner + 1),
+    mask=lay(answer, bool),
+    response=lay(np.where(answer, owner, 0)),
+    index=lay(np.where(answer, position - before[owner], 0)),
+  )
 
 
 def with_signals(rows: Rows, signals: Mapping[str, np.ndarray]) -> Rows:

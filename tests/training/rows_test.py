@@ -1,5 +1,6 @@
 import jax
 import numpy as np
+import pytest
 
 from jaxrl_entropy import sharding
 from jaxrl_entropy.training import rows as rows_lib
@@ -22,6 +23,12 @@ def test_rows_hold_prompt_then_response():
   np.testing.assert_array_equal(rows.mask.sum(1), [3, 1, 0])
   np.testing.assert_array_equal(rows.positions[0], [0, 1, 2, 3, 4, 0])
   np.testing.assert_array_equal(rows.segments[1], [2, 2, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("placement", [[(0, 0), (0, 5)], [(0, 0), (1, 0)]])
+def test_a_sequence_beyond_its_row_is_refused(placement):
+  with pytest.raises(ValueError, match="1 rows of 6 tokens"):
+    fill(placement, 1, 6)
 
 
 def test_signals_follow_their_tokens_into_packed_rows_and_back():
