@@ -52,7 +52,7 @@ def fill_rows(
   tokens = np.concatenate([none, *(part for pair in pairs for part in pair)])
 
   def lay(values: np.ndarray, dtype: type = np.int32) -> Any:
-    out = np.zeros((rows, length), dtype)
+    out: np.ndarray = np.zeros((rows, length), dtype)
     out[row[owner], start[owner] + position] = values
     return out
 
