@@ -1,33 +1,50 @@
 """Fills the generated parts of the documentation from committed results.
 
-    python docs/generate.py            # rewrites README.md and docs/*.md
-    python docs/generate.py --check    # says what would change
+    python docs/generate.py            # rewrites README.md, docs/*.md, reports
+    python docs/generate.py --check    # says which pages would change
 
-A generated part stands between two comments, the first of which says what it
-shows of a folder (a study) or a file (benchmarks) under `docs/results`:
+A folder `docs/results/STUDY` with one folder a run is a study: its report is
+made anew, and all studies are in the parts below that name none. A generated
+part stands between two comments, the first of which says what it shows:
 
-    <!-- generated: claims headline -->
-    <!-- generated: section headline law -->
-    <!-- generated: sentence headline law -->
-    <!-- generated: benchmarks benchmarks.json -->
+    <!-- generated: studies -->
+    <!-- generated: overview -->
+    <!-- generated: claims STUDY -->
+    <!-- generated: section STUDY law -->
+    <!-- generated: sentence STUDY law -->
+    <!-- generated: benchmarks -->
+    <!-- generated: plans -->
     ...
     <!-- end -->
+
+Benchmarks are the JSON files of `docs/results/benchmarks`, plans those of
+`docs/results/plans`, each what `jaxrl-entropy plan --json` printed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import functools
+import inspect
 import json
 from pathlib import Path
 import re
 import sys
+from typing import Any
 
-from jaxrl_entropy.analysis import claims, report, studies
+from jaxrl_entropy import config
+from jaxrl_entropy.analysis import claims, overview, report, studies
 from jaxrl_entropy.analysis.section import Cell, Section, as_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
+SWEEP = ROOT / "configs" / "sweeps" / "entropy_mechanism.py"
+QUICKSTART = ROOT / "configs" / "quickstart.py"
 _BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.S)
-_VERDICTS = {True: "yes", False: "**no**", None: "not measured"}
+_VERDICTS = {True: "yes", False: "**no**"}
+# Of each study on a page, the sections whose table stands there too.
+_WITH_TABLE = {
+  *("law", "intervention", "results", "differences"),
+  *("coefficients", "controlled", "sizes"),
+}
 
 
 def pages() -> list[Path]:
@@ -59,32 +76,80 @@ def _study(name: str) -> studies.Study:
 
 
 @functools.cache
+def _names() -> tuple[str, ...]:
+  """The committed studies, in the order in which they are described."""
+  found = {study.name for study in studies.load_parts(RESULTS)}
+  known = [name for name in _descriptions() if name in found]
+  return (*known, *sorted(found - set(known)))
+
+
+@functools.cache
+def _descriptions() -> dict[str, str]:
+  """What each part of the study asks."""
+  parts = config.load_module(str(SWEEP)).PARTS
+  return {name: inspect.getdoc(part) for name, part in parts.items()} | {
+    "quickstart": inspect.getdoc(config.load_module(str(QUICKSTART)))
+  }
+
+
+@functools.cache
 def _sections(name: str) -> dict[str, Section]:
   return {each.name: each for each in report.sections(_study(name))}
 
 
+def _studies() -> str:
+  return "\n\n".join(_one(name) for name in _names())
+
+
+def _one(name: str) -> str:
+  """A study: what it asks, what held, and each figure's sentence."""
+  asks = _descriptions().get(name, "").split("\n\n")[0].replace("\n", " ")
+  link = f"[Its report](results/{name}/report/report.html) has every figure."
+  parts = [f"### {name}", f"{asks} {link}".strip(), _claims(name)]
+  for section in _sections(name).values():
+    parts.append(f"**{section.title}.** {section.sentence}")
+    if section.name in _WITH_TABLE:
+      parts.append(_table(section.table.columns, section.table.rows))
+  return "\n\n".join(filter(None, parts))
+
+
+def _overview() -> str:
+  made = overview.sections([_study(name) for name in _names()])
+  return "\n\n".join(f"### {each.title}\n\n{_shown(each)}" for each in made)
+
+
 def _claims(name: str) -> str:
-  return _table(
-    ("statement", "measured", "asked", "held"),
-    [
-      (c.claim, c.value, f"{c.relation} {c.threshold:g}", _VERDICTS[c.holds])
-      for c in claims.check(_study(name))
-    ],
-  )
+  """The statements that the study can tell about; empty for none."""
+  rows = [
+    (c.claim, c.value, f"{c.relation} {c.threshold:g}", _VERDICTS[c.holds])
+    for c in claims.check(_study(name))
+    if c.holds is not None
+  ]
+  columns = ("statement", "measured", "asked", "held")
+  return _table(columns, rows) if rows else ""
 
 
 def _section(name: str, section: str) -> str:
-  found = _sections(name)[section]
-  table = _table(found.table.columns, found.table.rows)
-  return f"{found.sentence}\n\n{table}"
+  return _shown(_sections(name)[section])
+
+
+def _shown(section: Section) -> str:
+  table = _table(section.table.columns, section.table.rows)
+  return f"{section.sentence}\n\n{table}"
 
 
 def _sentence(name: str, section: str) -> str:
   return _sections(name)[section].sentence
 
 
-def _benchmarks(file: str) -> str:
-  content = json.loads((RESULTS / file).read_text())
+def _benchmarks() -> str:
+  files = sorted((RESULTS / "benchmarks").glob("*.json"))
+  parts = [_benchmark(json.loads(file.read_text())) for file in files]
+  return "\n\n".join(parts) or "No results are committed."
+
+
+def _benchmark(content: Mapping[str, Any]) -> str:
+  """The table of one benchmark's file, or of one of `benchmarks.run`."""
   rows = [
     (
       answer["name"],
@@ -95,7 +160,7 @@ def _benchmarks(file: str) -> str:
       float(f"{result['peer_value']:.4g}"),
       f"{result['ratio']:.2f} (±{result['spread']:.0%})",
     )
-    for answer in content["benchmarks"]
+    for answer in content.get("benchmarks", [content])
     for result in answer["results"]
   ]
   columns = ("benchmark", "case", "metric", "ours", "peer", "theirs", "ratio")
@@ -104,12 +169,47 @@ def _benchmarks(file: str) -> str:
   return where + "\n\n" + _table(columns, rows)
 
 
+def _plans() -> str:
+  """A row for each config that was compiled; see docs/scaling.md."""
+  files = sorted((RESULTS / "plans").glob("*.json"))
+  rows = [_plan(json.loads(file.read_text())) for file in files]
+  columns = (
+    *("config", "slice", "mesh", "verdict", "training, GiB"),
+    *("sampling beside it, GiB", "of, GiB", "an update takes at least, s"),
+  )
+  return _table(columns, rows) if rows else "No plans are committed."
+
+
+def _plan(plan: Mapping[str, Any]) -> Sequence[Cell]:
+  sizes = (*plan["phases"].values(), plan["topology"]["generation"]["hbm"])
+  mesh = (f"{axis} {size}" for axis, size in plan["mesh"].items() if size > 1)
+  return (
+    Path(plan["config"]).stem,
+    plan["topology"]["name"],
+    ", ".join(mesh),
+    plan["verdict"],
+    *(f"{size / 2**30:.2f}" for size in sizes),
+    f"{plan['programs']['train']['bound_seconds']:.1f}",
+  )
+
+
 _KINDS = {
+  "plans": _plans,
+  "studies": _studies,
+  "overview": _overview,
   "claims": _claims,
   "section": _section,
   "sentence": _sentence,
   "benchmarks": _benchmarks,
 }
+
+
+def write_reports() -> None:
+  """The report of every study, with the plots that a page refers to."""
+  text = "".join(page.read_text(encoding="utf-8") for page in pages())
+  for name in _names():
+    plots = re.findall(rf"results/{name}/report/(plots/\w+\.svg)", text)
+    report.write(RESULTS / name, plot_files=plots)
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
@@ -119,6 +219,8 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
+  if "--check" not in arguments:
+    write_reports()
   stale = []
   for page in pages():
     text = page.read_text(encoding="utf-8")

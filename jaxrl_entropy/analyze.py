@@ -15,7 +15,9 @@ def main(argv: Sequence[str]) -> int:
     "analyze", "Writes report.html, summary.json and plots of runs.", _EXAMPLES
   )
   command.add_argument(
-    "--workdir", required=True, help="folder of a study, or of one run"
+    "--workdir",
+    required=True,
+    help="folder of a study, of several, or of one run",
   )
   args = command.parse_args(argv)
   page, *_ = report.write(args.workdir)

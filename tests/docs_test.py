@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from pathlib import Path
+import re
 
 import pytest
 
@@ -65,8 +66,39 @@ def test_parts_are_filled_from_a_study(generate, monkeypatch, tmp_path):
   assert generate.fill(new) == new
 
 
-def test_benchmarks_become_a_table(generate, monkeypatch, tmp_path):
+def test_every_study_is_on_the_page_with_its_report(
+  generate, monkeypatch, tmp_path
+):
   monkeypatch.setattr(generate, "RESULTS", tmp_path)
+  for name in ("own", "sizes", "headline"):
+    synthetic.write_study(tmp_path / name)
+  (tmp_path / "benchmarks").mkdir()
+  made = generate.fill("<!-- generated: studies -->\n<!-- end -->")
+  titles = re.findall("^### (.+)", made, re.M)
+  assert titles == [
+    "headline",
+    "sizes",
+    "own",
+  ]  # the sweep's order, then others
+  assert "(results/sizes/report/report.html)" in made
+  assert "GRPO follows R = " in made
+  overview = generate.fill("<!-- generated: overview -->\n<!-- end -->")
+  assert "Over 3 studies, the law" in overview
+
+
+def test_committed_studies_have_their_reports(generate):
+  for name in generate._names():
+    folder = generate.RESULTS / name / "report"
+    assert (folder / "report.html").is_file(), "run python docs/generate.py"
+    assert (folder / "summary.json").is_file()
+
+
+@pytest.mark.parametrize("combined", [True, False])
+def test_benchmarks_become_tables(generate, monkeypatch, tmp_path, combined):
+  monkeypatch.setattr(generate, "RESULTS", tmp_path)
+  asked = "<!-- generated: benchmarks -->\n<!-- end -->"
+  assert "No results are committed." in generate.fill(asked)
+  machine = {"processor": "Some CPU", "cores": 2}
   result = {
     "case": "B=1",
     "metric": "tokens/s",
@@ -76,12 +108,11 @@ def test_benchmarks_become_a_table(generate, monkeypatch, tmp_path):
     "ratio": 1.43,
     "spread": 0.05,
   }
-  content = {
-    "machine": {"processor": "Some CPU", "cores": 2},
-    "benchmarks": [{"name": "sampler", "results": [result]}],
-  }
-  (tmp_path / "b.json").write_text(json.dumps(content))
-  made = generate.fill("<!-- generated: benchmarks b.json -->\n<!-- end -->")
+  answer = {"name": "sampler", "machine": machine, "results": [result]}
+  content = {"machine": machine, "benchmarks": [answer]} if combined else answer
+  (tmp_path / "benchmarks").mkdir()
+  (tmp_path / "benchmarks" / "b.json").write_text(json.dumps(content))
+  made = generate.fill(asked)
   assert "On 2 cores of Some CPU." in made
   assert "| sampler | B=1 | tokens/s | 27.35" in made
   assert "1.43 (±5%)" in made

@@ -1,9 +1,12 @@
 import json
+from pathlib import Path
 import subprocess
 
+import numpy as np
 import pytest
 
 from jaxrl_entropy import cli, config as config_lib, study, sweep
+from jaxrl_entropy.data import problems
 from jaxrl_entropy.errors import UserError
 
 CONFIG = """
@@ -20,6 +23,24 @@ def sweep(add):
   add({"optimizer.learning_rate": 1e-4, "seed": 2}, arg="b")
   add({"seed": 3})
 """
+
+
+STUDY = (
+  Path(__file__).parents[1] / "configs" / "sweeps" / "entropy_mechanism.py"
+)
+
+
+@pytest.mark.parametrize("part", config_lib.load_module(str(STUDY)).PARTS)
+def test_the_problems_of_every_part_of_the_study_fit_its_lengths(part):
+  for run in study.list_runs(f"{STUDY}:{part}"):
+    config = config_lib.load(run.config, run.overrides)
+    task = problems.resolve(config.task.name, config.task.args)
+    for problem, response in task.demonstrations(
+      np.random.default_rng(0), 200, wrong_share=0.3
+    ):
+      prompt, answer = map(task.tokenizer.encode, (problem.prompt, response))
+      assert len(prompt) <= config.rollout.max_prompt_length
+      assert len(answer) < config.rollout.max_response_length
 
 
 @pytest.fixture

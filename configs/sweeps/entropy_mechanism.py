@@ -6,8 +6,8 @@
     python -m jaxrl_entropy.analysis.compact runs/headline docs/results/headline
 
 Minutes are estimates for one run on two idle CPU cores; the parts stand in the
-order in which they are worth running. Three parts hold runs of the headline's too,
-for comparison; a copy of such a run's folder is not run again:
+order in which they are worth running. Three of them hold runs of the headline's
+too, for comparison: a copy of such a run's folder is not run again.
 
     cp -r "runs/headline/grpo,seed=0" runs/coefficients/
 
@@ -41,6 +41,7 @@ get_config = quickstart.get_config
 
 
 def headline() -> Iterator[Cell]:
+  """Collapse, law and dynamics; Clip-Cov and KL-Cov; three seeds."""
   for seed in SEEDS:
     for method in METHODS:
       yield method, {"seed": seed}
@@ -53,7 +54,8 @@ def headlines(*methods: str) -> Iterator[Cell]:
 
 
 def hard() -> Iterator[Cell]:
-  """A fourth number makes the prompt a symbol longer, the response a step."""
+  """The same with four numbers: who ends higher?"""
+  # A fourth number takes one more symbol of the prompt, and one more step.
   four = {
     "task.args.numbers": 4,
     "pretrain.steps": 1000,
@@ -65,6 +67,7 @@ def hard() -> Iterator[Cell]:
 
 
 def coefficients() -> Iterator[Cell]:
+  """The level of entropy against r, k and beta."""
   yield from headlines(*METHODS)
   for fraction in (0.005, 0.02, 0.05):
     yield "clip_cov", {"loss.args.fraction": fraction}
@@ -75,6 +78,7 @@ def coefficients() -> Iterator[Cell]:
 
 
 def baselines() -> Iterator[Cell]:
+  """Clip-higher, the entropy bonus and the reference KL."""
   yield from headlines("grpo")
   yield "grpo", {"loss.name": "clip_higher"}
   for name in ("entropy_bonus", "reference_kl"):
@@ -83,17 +87,20 @@ def baselines() -> Iterator[Cell]:
 
 
 def algorithms() -> Iterator[Cell]:
+  """a and b under RLOO, REINFORCE++ and PRIME, two seeds each."""
   for advantage in ("grpo", "rloo", "reinforce_plus_plus", "prime"):
     for seed in (0, 1):
       yield "grpo", {"advantage.name": advantage, "seed": seed}
 
 
 def sizes() -> Iterator[Cell]:
+  """a and b against the size of the model."""
   for size in SIZES:
     yield "grpo", {"model.preset": size}
 
 
 def long() -> Iterator[Cell]:
+  """Three times the steps: do the orders change?"""
   for method in METHODS:
     yield method, {"steps": 3 * get_config().steps}
 
@@ -111,10 +118,11 @@ def theory() -> Iterator[Cell]:
 
 
 def programs() -> Iterator[Cell]:
-  """Programs from four examples: 13 symbols; 11 of the longest, and an end."""
+  """Another task: programs, run in the sandbox; two seeds."""
+  # Four results and "="; eleven symbols of the longest program, and an end.
   task = {
     "task.name": "programs",
-    "rollout.max_prompt_length": 13,
+    "rollout.max_prompt_length": 5,
     "rollout.max_response_length": 12,
   }
   for seed in (0, 1):
@@ -123,6 +131,7 @@ def programs() -> Iterator[Cell]:
 
 
 def controllers() -> Iterator[Cell]:
+  """Coefficients that a controller moves to hold the entropy at a target."""
   yield from headlines("grpo", "kl_cov")
   for target in (0.2, 0.3):
     yield "kl_cov", _held_at(target, start=1.5)

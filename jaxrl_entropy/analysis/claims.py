@@ -36,11 +36,14 @@ _RELATIONS = {"<": operator.lt, ">": operator.gt, ">=": operator.ge}
 
 
 def check(study: studies.Study) -> list[Claim]:
-  """The paper's qualitative statements, for this study."""
+  """The paper's qualitative statements, for this study.
+
+  Those about a method are not measured where a study varies its settings.
+  """
   variants = study.variants
   grpo = study.baseline[1] if study.baseline else []
-  clip_cov = _first_of("Clip-Cov", variants)
-  kl_cov = _first_of("KL-Cov", variants)
+  clip_cov = _only("Clip-Cov", variants)
+  kl_cov = _only("KL-Cov", variants)
   end = _final_entropy(grpo)
   return [
     Claim(
@@ -82,13 +85,12 @@ def check(study: studies.Study) -> list[Claim]:
   ]
 
 
-def _first_of(
+def _only(
   method: str, variants: dict[str, list[runs.Run]]
 ) -> Sequence[runs.Run]:
-  for members in variants.values():
-    if members[0].method == method:
-      return members
-  return []
+  """The runs of a method; none where it has several variants."""
+  found = [m for m in variants.values() if m[0].method == method]
+  return found[0] if len(found) == 1 else []
 
 
 def _final_entropy(members: Sequence[runs.Run]) -> float:

@@ -2,11 +2,11 @@
 
     python -m jaxrl_entropy.analysis.compact runs/study docs/results/study
 
-Keeps what the analysis reads, to four digits, and drops the rest. A report of
-the copy shows the same figures as one of the original.
+Keeps what the analysis reads, to four digits, and drops the rest. A file has a
+list for each metric and not an object for each step. A report of the copy shows
+the same figures as one of the original.
 """
 
-from collections.abc import Mapping
 import json
 import pathlib
 import shutil
@@ -24,6 +24,7 @@ _KEPT = (
   "eval/held_out/accuracy",
   "eval/held_out/greedy",
   "eval/held_out/pass@",
+  "control/",
   "cov/",
   "extra/",
   "probe/delta_entropy",
@@ -44,8 +45,7 @@ def compact(
   for run in studies.load(source).runs:
     folder = pathlib.Path(destination) / run.name
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [_line(record) for record in run.records]
-    (folder / runs.METRICS).write_text("".join(lines), encoding="utf-8")
+    (folder / runs.COLUMNS).write_text(_columns(run) + "\n", encoding="utf-8")
     config = pathlib.Path(source) / run.name / runs.CONFIG
     if config.is_file():
       shutil.copy(config, folder)
@@ -53,13 +53,18 @@ def compact(
   return folders
 
 
-def _line(record: Mapping[str, Any]) -> str:
-  kept = {
-    key: float(f"{value:.4g}") if isinstance(value, float) else value
-    for key, value in record.items()
-    if key.startswith(_KEPT)
-  }
-  return json.dumps(kept, separators=(",", ":")) + "\n"
+def _columns(run: runs.Run) -> str:
+  """A JSON object with a list a line, one value a step."""
+  keys = sorted(key for key in run.metrics if key.startswith(_KEPT))
+  lines = []
+  for key in keys:
+    values = [_short(record.get(key)) for record in run.records]
+    lines.append(f'"{key}":{json.dumps(values, separators=(",", ":"))}')
+  return "{\n" + ",\n".join(lines) + "\n}"
+
+
+def _short(value: Any) -> Any:
+  return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

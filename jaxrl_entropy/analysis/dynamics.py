@@ -146,6 +146,17 @@ def group_wise(
   return agreement(np.concatenate(predicted), np.concatenate(measured))
 
 
+def positive_share(members: Sequence[runs.Run], key: str) -> float:
+  """Share of all steps on which a covariance is positive; NaN without any.
+
+  `PROBE_MINUS_COV` counts with its sign turned.
+  """
+  values = np.concatenate([run.series(key).values for run in members])
+  if key == PROBE_MINUS_COV:
+    values = -values
+  return float((values > 0).mean()) if len(values) else float("nan")
+
+
 def mean_covariance(run: runs.Run, key: str) -> float:
   """A covariance metric, averaged over steps; NaN where it is missing."""
   values = run.series(key).values

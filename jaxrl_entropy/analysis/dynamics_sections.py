@@ -1,5 +1,7 @@
 """Sections on the covariance: against the entropy's fall, and where it sits."""
 
+from collections.abc import Sequence
+
 from matplotlib.figure import Figure
 import numpy as np
 
@@ -47,7 +49,7 @@ def covariance(study: studies.Study) -> Section | None:
   palette = style.colors(list(study.variants))
   panels = {
     f"probe_{index}": _probe_panel(label, members, palette[label])
-    for index, (label, (members, _)) in enumerate(found.items())
+    for index, (label, (members, _)) in enumerate(section.few(found).items())
   }
   label, (_, lead) = next(iter(found.items()))
   sentence = (
@@ -55,7 +57,7 @@ def covariance(study: studies.Study) -> Section | None:
     f"{lead.positive:.0%} of {lead.steps} steps and agreed with the measured "
     f"change of entropy in sign on {lead.same_sign:.0%} (correlation "
     f"{lead.correlation:.2f}, slope {lead.slope:.2f}; first-order theory, the "
-    "dashed line, says 1)."
+    f"dashed line, says 1).{_spread([each for _, each in found.values()])}"
   )
   rows = [(label, *_row(agreement)) for label, (_, agreement) in found.items()]
   return Section(
@@ -112,7 +114,7 @@ def tail(study: studies.Study) -> Section | None:
   panel = plots.bars(
     "Mean covariance",
     list(keys.values()),
-    means,
+    section.few(means),
     style.colors(list(study.variants)),
     x_label="tokens of highest covariance",
     logarithmic=True,
@@ -141,7 +143,7 @@ def splits(study: studies.Study) -> Section | None:
     if not means:
       continue
     panels[split] = plots.bars(
-      title, list(keys.values()), means, palette, x_label=x_label
+      title, list(keys.values()), section.few(means), palette, x_label=x_label
     )
     for label, values in means.items():
       rows += [
@@ -207,6 +209,19 @@ def _row(found: dynamics.Agreement) -> Row:
   )
 
 
+def _spread(found: Sequence[dynamics.Agreement]) -> str:
+  """The range over all variants, in words; empty for one."""
+  if len(found) < 2:
+    return ""
+  positive = [each.positive for each in found]
+  slopes = [each.slope for each in found]
+  return (
+    f" Over all {len(found)} variants the positive share goes from "
+    f"{min(positive):.0%} to {max(positive):.0%} and the slope from "
+    f"{min(slopes):.2f} to {max(slopes):.2f}."
+  )
+
+
 def _means(
   study: studies.Study, keys: dict[str, str]
 ) -> dict[str, list[float]]:
@@ -233,5 +248,5 @@ def _probe_panel(label: str, members: Members, color: str) -> Figure:
     [plots.Cloud("", predicted, measured, color)],
     [plots.Line("", ends, ends, style.MUTED, style="--")],
     x_label="minus covariance: predicted change of entropy (nats)",
-    zero_lines=True,
+    origin="xy",
   )

@@ -80,13 +80,17 @@ def points(run: runs.Run, window: int = 5) -> tuple[Array, Array]:
 
   A window is centred on a step at which R was measured; R is held-out accuracy
   where the run has it (a rollout's own accuracy shares its noise with H).
-  Windows do not overlap.
+  Windows do not overlap: they shrink, to three steps at least, for evaluations
+  that are closer than `window`; of closer ones, some are skipped.
 
   Returns:
     float64[n] entropies in nats a token, and float64[n] accuracies.
   """
   entropy = run.series(runs.ENTROPY)
   score = run.series(run.accuracy_key)
+  gap = int(np.diff(score.steps).min(initial=window))
+  if gap >= 3:
+    window = min(window, gap - 1 + gap % 2)
   pairs: list[tuple[float, float]] = []
   last = -np.inf
   for step in score.steps:
@@ -128,13 +132,12 @@ def fit(entropy: Array, score: Array) -> Law:
       f"A law needs {MIN_POINTS} points at different entropies; got "
       f"{len(entropy)} points at {len(np.unique(entropy))} entropies."
     )
-  design = np.stack([-np.exp(entropy), np.ones_like(entropy)], axis=1)
-  a, b = _huber(design, score)
-  residuals = score - design @ [a, b]
+  a, b = (float(each) for each in _huber(-np.exp(entropy), score))
+  residuals = score - (b - a * np.exp(entropy))
   spread = ((score - score.mean()) ** 2).sum()
   r2 = 1 - (residuals**2).sum() / spread if spread > 0 else 0.0
   rmse = np.sqrt((residuals**2).mean())
-  return Law(float(a), float(b), float(r2), float(rmse), len(entropy))
+  return Law(a, b, float(r2), float(rmse), len(entropy))
 
 
 def bootstrap(
@@ -168,11 +171,11 @@ def bootstrap(
   rng = np.random.default_rng(seed)
   starts = rng.integers(n, size=(draws, -(-n // block)))
   index = (starts[:, :, None] + np.arange(block)).reshape(draws, -1)[:, :n] % n
-  laws = [fit(entropy, law(entropy) + residuals[row]) for row in index]
+  a, b = _huber(-np.exp(entropy), law(entropy) + residuals[index])
   return Intervals(
-    a=_percentiles([each.a for each in laws], level),
-    b=_percentiles([each.b for each in laws], level),
-    ceiling=_percentiles([each.ceiling for each in laws], level),
+    a=_percentiles(a, level),
+    b=_percentiles(b, level),
+    ceiling=_percentiles(b - a, level),
   )
 
 
@@ -197,23 +200,39 @@ def predict(entropy: Array, score: Array, fraction: float) -> Prediction:
   )
 
 
-def _huber(design: Array, target: Array) -> Array:
-  """Iteratively re-weighted least squares; the scale is the residuals' MAD."""
-  weight = np.ones_like(target)
-  solution = np.zeros(design.shape[1])
+def _huber(x: Array, y: Array) -> tuple[Array, Array]:
+  """Slope and offset of y on x, for every row of y: float[...] each.
+
+  Iteratively re-weighted least squares; the scale is the residuals' MAD.
+
+  Args:
+    x: float[n].
+    y: float[..., n].
+  """
+  weight = np.ones_like(y)
   for _ in range(_ITERATIONS):
-    root = np.sqrt(weight)
-    previous = solution
-    solution = np.linalg.lstsq(design * root[:, None], target * root)[0]
-    if np.allclose(solution, previous, rtol=1e-9, atol=1e-12):
+    slope, offset = _line(x, y, weight)
+    residuals = np.abs(y - slope[..., None] * x - offset[..., None])
+    scale = np.median(residuals, axis=-1, keepdims=True) / 0.6745
+    previous = weight
+    weight = np.minimum(
+      1.0, _HUBER * np.maximum(scale, 1e-12) / np.maximum(residuals, 1e-12)
+    )
+    if np.allclose(weight, previous, rtol=1e-9, atol=1e-12):
       break
-    residuals = np.abs(target - design @ solution)
-    scale = max(np.median(residuals) / 0.6745, 1e-12)
-    weight = np.minimum(1.0, _HUBER * scale / np.maximum(residuals, 1e-12))
-  return solution
+  return slope, offset
 
 
-def _percentiles(values: Sequence[float], level: float) -> Interval:
+def _line(x: Array, y: Array, weight: Array) -> tuple[Array, Array]:
+  """Weighted least squares in one variable."""
+  share = weight / weight.sum(axis=-1, keepdims=True)
+  mean_x, mean_y = (share * x).sum(axis=-1), (share * y).sum(axis=-1)
+  away = x - mean_x[..., None]
+  slope = (share * away * y).sum(axis=-1) / (share * away**2).sum(axis=-1)
+  return slope, mean_y - slope * mean_x
+
+
+def _percentiles(values: Array, level: float) -> Interval:
   tail = 100 * (1 - level) / 2
   low, high = np.percentile(values, [tail, 100 - tail])
   return float(low), float(high)

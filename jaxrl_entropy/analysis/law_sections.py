@@ -1,6 +1,6 @@
 """Sections on the entropy law: its fit, its predictions, its rivals."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 import numpy as np
@@ -22,9 +22,11 @@ Points = tuple[np.ndarray, np.ndarray]
 # The paper predicts a run of 236 steps from its first 36; with an evaluation
 # every few steps, more of the run is needed for as many points.
 EARLY = 0.36
+_FRACTIONS = (0.25, EARLY, 0.5, 0.75)
 # A difference of AIC below this distinguishes nothing.
 _DISTINCT = 2
 _ENTROPY = "entropy (nats/token)"
+LAW_COLUMNS = ("points", "a", "b", "ceiling", "R²", "RMSE")
 
 
 def fitted(study: studies.Study) -> Section | None:
@@ -47,8 +49,8 @@ def fitted(study: studies.Study) -> Section | None:
     f"{best.r2:.3f} over {best.points} points; its ceiling at H = 0 is "
     f"{best.ceiling:.3f} (95% interval {low:.3f} to {high:.3f})."
   )
-  rows = [_law_row(k, each, intervals[k]) for k, each in laws.items()]
-  columns = ("method", "points", "a", "b", "ceiling", "R²", "RMSE")
+  rows = [law_row(k, each, intervals[k]) for k, each in laws.items()]
+  columns = ("method", *LAW_COLUMNS)
   return Section(
     "law",
     "Accuracy against entropy",
@@ -63,31 +65,41 @@ def prediction(study: studies.Study) -> Section | None:
   if study.baseline is None:
     return None
   label, members = study.baseline
-  found = [
-    (run, points, law.predict(*points, EARLY))
-    for run in members
-    if len((points := law.points(run))[0]) > 2 * law.MIN_POINTS
-  ]
-  if not found:
+  points = {run.name: law.points(run) for run in members}
+  points = {
+    name: each
+    for name, each in points.items()
+    if len(each[0]) > 2 * law.MIN_POINTS
+  }
+  if not points:
     return None
-  rows: list[Row] = [
-    (run.name, each.points, each.law.a, each.law.b, each.rmse, each.final_error)
-    for run, _, each in found
-  ]
-  rmse = float(np.mean([each.rmse for *_, each in found]))
-  error = float(np.mean([abs(each.final_error) for *_, each in found]))
+  found = {
+    fraction: [law.predict(*each, fraction) for each in points.values()]
+    for fraction in _FRACTIONS
+  }
+  rmse, error = _errors(found[EARLY])
   sentence = (
     f"A law fitted on the first {EARLY:.0%} of {label}'s points predicts the "
     f"others with an RMSE of {rmse:.3f} and the last one with an error of "
     f"{error:.3f} (the paper reports about .01 and .005)."
   )
-  columns = ("run", "early points", "a", "b", "RMSE, later", "error, last")
-  _, points, first = found[0]
+  rows: list[Row] = [
+    (name, f"{f:.0%}", p.points, p.law.a, p.law.b, p.rmse, p.final_error)
+    for f, predictions in found.items()
+    for name, p in zip(points, predictions, strict=True)
+  ]
+  columns = (
+    *("run", "fitted on the first", "points", "a", "b"),
+    *("RMSE, later", "error, last"),
+  )
   return Section(
     "prediction",
     "Predicting the later curve from the early one",
     sentence,
-    {"early": _prediction_panel(points, first)},
+    {
+      "early": _prediction_panel(next(iter(points.values())), found[EARLY][0]),
+      "error": _error_panel(found),
+    },
     Table(columns, rows),
   )
 
@@ -130,21 +142,21 @@ def rivals(study: studies.Study) -> Section | None:
 
 def intervention(study: studies.Study) -> Section | None:
   """Each method's points over the baseline's curve, and its ceiling."""
-  others = {
-    label: members
-    for label, members in study.variants.items()
-    if study.baseline and label != study.baseline[0]
-  }
-  if not others or study.baseline is None:
+  if study.baseline is None:
     return None
   name, baseline = study.baseline
-  if not law.is_enough(law.pooled(baseline)[0]):
+  found = {
+    label: compared
+    for label, members in study.variants.items()
+    if label != name
+    and (compared := interventions.compare(baseline, members)).count
+  }
+  if not found:
     return None
-  found = {k: interventions.compare(baseline, m) for k, m in others.items()}
   rows: list[Row] = [
     (
       label,
-      len(others[label]),
+      each.count,
       str(each.residual),
       str(each.above_ceiling),
       str(each.above_baseline),
@@ -158,23 +170,42 @@ def intervention(study: studies.Study) -> Section | None:
     "final accuracy over its ceiling",
     f"final accuracy over {name}'s",
   )
-  sentence = " ".join(_verdict(name, label, i) for label, i in found.items())
   return Section(
     "intervention",
     "Does the law hold under intervention?",
-    sentence,
-    {},
+    _verdicts(name, found),
+    {"residuals": _residual_panel(study, name, list(found))},
     Table(columns, rows),
   )
 
 
+def _verdicts(
+  name: str, found: Mapping[str, interventions.Intervention]
+) -> str:
+  """Each variant's verdict; of many, how many there are of each."""
+  several = [each for each in found.values() if each.count > 1]
+  if len(found) > section.FEW:
+    above = sum(each.residual.mean > 0 for each in found.values())
+    past = sum(each.above_ceiling.mean > 0 for each in found.values())
+    text = (
+      f"Of {len(found)} variants, {above} lie above {name}'s curve at equal "
+      f"entropy on average and {past} end above its ceiling."
+    )
+  else:
+    text = " ".join(_verdict(name, *each) for each in found.items())
+  return text if several else f"{text} One seed gives no interval."
+
+
 def _verdict(name: str, label: str, found: interventions.Intervention) -> str:
   residual, above_ceiling = found.residual, found.above_ceiling
-  if residual.count < 2:
+  if found.count < 2:
+    where = (
+      f"lies {residual.mean:+.3f} from {name}'s curve at equal entropy"
+      if residual.count
+      else f"has no entropy in common with {name}"
+    )
     return (
-      f"{label} lies {residual.mean:+.3f} from {name}'s curve at equal entropy "
-      f"and ends {above_ceiling.mean:+.3f} from its ceiling; one seed gives no "
-      "interval."
+      f"{label} {where} and ends {above_ceiling.mean:+.3f} from its ceiling."
     )
   return (
     f"At equal entropy {label} is {_side(residual)} {name}'s curve "
@@ -188,7 +219,9 @@ def _side(estimate: stats.Estimate) -> str:
   return {1: "above", 0: "not separable from", -1: "below"}[estimate.sign]
 
 
-def _law_row(label: str, each: law.Law, intervals: law.Intervals) -> Row:
+def law_row(label: str, each: law.Law, intervals: law.Intervals) -> Row:
+  """A label and the `LAW_COLUMNS` of a law."""
+
   def with_interval(value: float, interval: law.Interval) -> str:
     return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
 
@@ -214,7 +247,9 @@ def _law_panel(
   ceiling = np.full(2, laws[lead].ceiling)
   curves = [plots.Line("", x, each(x), palette[k]) for k, each in laws.items()]
   curves.append(
-    plots.Line("ceiling", x[[0, -1]], ceiling, palette[lead], style=":")
+    plots.Line(
+      f"{lead}'s ceiling", x[[0, -1]], ceiling, palette[lead], style=":"
+    )
   )
   clouds = [plots.Cloud(k, *each, palette[k]) for k, each in points.items()]
   return plots.scatter("Accuracy", clouds, curves, x_label=_ENTROPY)
@@ -230,6 +265,45 @@ def _prediction_panel(points: Points, found: law.Prediction) -> Figure:
   x = np.linspace(0, entropy.max(), 100)
   curve = plots.Line("", x, found.law(x), style.INK)
   return plots.scatter("Accuracy", clouds, [curve], x_label=_ENTROPY)
+
+
+def _errors(predictions: Sequence[law.Prediction]) -> tuple[float, float]:
+  """Mean RMSE and mean absolute error at the end, over runs."""
+  return (
+    float(np.mean([each.rmse for each in predictions])),
+    float(np.mean([abs(each.final_error) for each in predictions])),
+  )
+
+
+def _error_panel(found: Mapping[float, Sequence[law.Prediction]]) -> Figure:
+  shares = 100 * np.array(list(found))
+  rmse, last = np.array([_errors(each) for each in found.values()]).T
+  curves = [
+    plots.Line("all later", shares, rmse, style.INK),
+    plots.Line("last", shares, last, style.ACCENT),
+  ]
+  return plots.lines(
+    "Error of the prediction", curves, x_label="points fitted (%)"
+  )
+
+
+def _residual_panel(
+  study: studies.Study, name: str, labels: Sequence[str]
+) -> Figure:
+  """What is left over the baseline's law, its own points included."""
+  palette = style.colors(list(study.variants))
+  baseline = study.variants[name]
+  clouds = [
+    plots.Cloud(
+      label,
+      *interventions.all_residuals(baseline, study.variants[label]),
+      palette[label],
+    )
+    for label in (name, *labels)
+  ]
+  return plots.scatter(
+    f"Accuracy over {name}'s law", clouds, x_label=_ENTROPY, origin="x"
+  )
 
 
 def _forms_panel(points: Points, fits: list[forms.Fit]) -> Figure:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import io
+import re
 
 import matplotlib as mpl
 from matplotlib import ticker
@@ -86,6 +87,7 @@ def lines(
         )
     if shaded is not None:
       axes.axvspan(*shaded, color=style.GRID, alpha=0.6, linewidth=0)
+    _widen(axes)
     _label_ends(axes, curves)
   return figure
 
@@ -96,24 +98,27 @@ def scatter(
   curves: Sequence[Line] = (),
   *,
   x_label: str,
-  zero_lines: bool = False,
+  origin: str = "",
   logarithmic: bool = False,
 ) -> Figure:
-  """Points, and curves through them with their names at their ends.
+  """Points, and curves through them.
+
+  Names stand in a legend, or at the ends of the curves if no points have one.
 
   Args:
     title: what is on the vertical axis, with its unit.
     clouds: the points.
     curves: the curves.
     x_label: what is on the horizontal axis.
-    zero_lines: whether to draw both axes through the origin.
+    origin: which of the axes, "x", "y" or "xy", to draw through the origin.
     logarithmic: whether the horizontal axis is logarithmic.
   """
   names = [cloud.label for cloud in clouds]
   names += [curve.label for curve in curves]
   with _axes(title, x_label, names) as (figure, axes):
-    if zero_lines:
+    if "x" in origin:
       axes.axhline(0, color=style.MUTED, linewidth=0.6)
+    if "y" in origin:
       axes.axvline(0, color=style.MUTED, linewidth=0.6)
     if logarithmic:
       axes.set_xscale("log")
@@ -130,10 +135,13 @@ def scatter(
         label=cloud.label,
       )
     for curve in curves:
-      axes.plot(curve.x, curve.y, curve.style, color=curve.color)
-    _label_ends(axes, curves)
+      axes.plot(
+        curve.x, curve.y, curve.style, color=curve.color, label=curve.label
+      )
     if any(cloud.label for cloud in clouds):
       _legend(axes)
+    else:
+      _label_ends(axes, curves)
   return figure
 
 
@@ -172,8 +180,28 @@ def render(figure: Figure, name: str) -> Image:
   with mpl.rc_context({**style.STYLE, "svg.hashsalt": name}):
     figure.savefig(vector, format="svg", metadata={"Date": None})
     figure.savefig(raster, format="png", dpi=200, metadata={"Software": None})
-  svg = vector.getvalue().replace("'DejaVu Sans'", style.SVG_FONT)
-  return Image(svg[svg.index("<svg") :], raster.getvalue())
+  return Image(_shorten(vector.getvalue()), raster.getvalue())
+
+
+# Of an SVG: what no reader sees, and a font that is named at every text.
+_SHORTER = (
+  (re.compile(r"<metadata>.*?</metadata>", re.S), ""),
+  (re.compile(r'<g id="[^"]*"/>'), ""),
+  (re.compile(r'<g id="[^"]*">'), "<g>"),
+  (re.compile(r' transform="rotate\(-0 [^"]*"'), ""),
+  (re.compile(r"(font-family: )?'DejaVu Sans'(, [^;]*)?; "), ""),
+  (re.compile("</style>"), f"text{{font-family:{style.SVG_FONT}}}</style>"),
+  (re.compile(r"\s*\n\s*"), "\n"),
+)
+_SHAPE = re.compile(r"<(?:path|use)[^>]*>")
+_FINER_THAN_A_PIXEL = re.compile(r"(\d\.\d\d)\d+")
+
+
+def _shorten(svg: str) -> str:
+  svg = svg[svg.index("<svg") :]
+  for pattern, replacement in _SHORTER:
+    svg = pattern.sub(replacement, svg)
+  return _SHAPE.sub(lambda m: _FINER_THAN_A_PIXEL.sub(r"\1", m[0]), svg)
 
 
 @contextlib.contextmanager
@@ -193,6 +221,14 @@ def _axes(
     yield figure, axes
 
 
+def _widen(axes: Axes) -> None:
+  """Keeps the noise of a value that hardly changes from filling the axis."""
+  low, high = axes.get_ylim()
+  spare = 0.05 * max(abs(low), abs(high)) - (high - low)
+  if spare > 0:
+    axes.set_ylim(low - spare / 2, high + spare / 2)
+
+
 def _label_ends(axes: Axes, curves: Sequence[Line]) -> None:
   """Writes each curve's name right of its last point, none over another."""
   named = [curve for curve in curves if curve.label and len(curve.y)]
@@ -200,7 +236,7 @@ def _label_ends(axes: Axes, curves: Sequence[Line]) -> None:
     return
   low, high = axes.get_ylim()
   ends = np.array([curve.y[-1] for curve in named])
-  places = _spread(ends, 0.075 * (high - low), low)
+  places = _spread(ends, 0.075 * (high - low), low, high)
   for curve, place in zip(named, places, strict=True):
     axes.annotate(
       curve.label,
@@ -213,8 +249,11 @@ def _label_ends(axes: Axes, curves: Sequence[Line]) -> None:
     )
 
 
-def _spread(places: Array, gap: float, low: float) -> Array:
-  """Moves places apart until neighbours are `gap` apart, none below `low`."""
+def _spread(places: Array, gap: float, low: float, high: float) -> Array:
+  """Moves places apart until neighbours are `gap` apart.
+
+  None is below `low`, and none above `high` if there is room.
+  """
   order = np.argsort(places)
   spread = places[order].astype(float)
   for _ in range(100):
@@ -224,6 +263,7 @@ def _spread(places: Array, gap: float, low: float) -> Array:
     push = np.maximum(short, 0) / 2
     spread[:-1] -= push
     spread[1:] += push
+  spread -= max(0.0, spread[-1] - high)
   spread += max(0.0, low - spread[0])
   result = np.empty_like(spread)
   result[order] = spread

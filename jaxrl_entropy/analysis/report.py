@@ -1,6 +1,6 @@
 """The report of a study: an HTML page, its numbers as JSON, plots as files."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 import json
 import math
 import pathlib
@@ -10,6 +10,7 @@ from jaxrl_entropy.analysis import (
   claims,
   dynamics_sections,
   law_sections,
+  overview,
   page,
   plots,
   studies,
@@ -31,8 +32,10 @@ _SECTIONS: tuple[Builder, ...] = (
   dynamics_sections.splits,
   dynamics_sections.let_through,
   sweep_sections.coefficients,
+  sweep_sections.controlled,
   sweep_sections.sizes,
   training_sections.results,
+  training_sections.differences,
 )
 
 
@@ -42,41 +45,79 @@ def sections(study: studies.Study) -> list[Section]:
 
 
 def write(
-  folder: str | pathlib.Path, output: str | pathlib.Path | None = None
+  folder: str | pathlib.Path,
+  output: str | pathlib.Path | None = None,
+  plot_files: Collection[str] | None = None,
 ) -> list[pathlib.Path]:
-  """Writes the report of a study, or of a single run.
+  """Writes the report of a study, of a single run, or of several studies.
 
   Args:
-    folder: one workdir, or a folder with one workdir a run.
+    folder: one workdir; or a folder with one workdir a run; or one with such a
+      folder a study, each of which gets its report, and all an overview.
     output: where to write; `folder/report` by default.
+    plot_files: which plots are written as files too; all by default.
 
   Returns:
-    The files: `report.html`, `summary.json`, and the plots as PNG and SVG.
+    The files: `report.html`, `summary.json`, and the plots as PNG and SVG; for
+    several studies, first those of the overview.
 
   Raises:
     UserError: the folder holds no run with metrics.
     OSError: the output cannot be written.
   """
-  study = studies.load(folder)
-  output = pathlib.Path(output or pathlib.Path(folder) / "report")
-  (output / "plots").mkdir(parents=True, exist_ok=True)
-  shown = sections(study)
-  checked = claims.check(study)
-  images = {
-    f"{section.name}_{name}": plots.render(figure, f"{section.name}_{name}")
+  folder = pathlib.Path(folder)
+  output = pathlib.Path(output or folder / "report")
+  parts = studies.load_parts(folder)
+  if not parts:
+    study = studies.load(folder)
+    checked, shown = claims.check(study), sections(study)
+    images = _draw(shown)
+    html = page.render(study, shown, checked, images)
+    numbers = summarize(study, shown, checked)
+    return _save(output, html, numbers, images, plot_files)
+  shown = overview.sections(parts)
+  images = _draw(shown)
+  leads = {part.name: page.lead(part, claims.check(part)) for part in parts}
+  name = folder.resolve().name
+  html = page.render_overview(name, leads, shown, images)
+  numbers = {"studies": leads, "figures": _figures(shown)}
+  written = _save(output, html, numbers, images, plot_files)
+  for part in parts:
+    written += write(folder / part.name, plot_files=plot_files)
+  return written
+
+
+def _draw(shown: Sequence[Section]) -> dict[str, plots.Image]:
+  """The panels of sections, by `<section>_<panel>`."""
+  return {
+    (name := f"{section.name}_{panel}"): plots.render(figure, name)
     for section in shown
-    for name, figure in section.panels.items()
+    for panel, figure in section.panels.items()
   }
-  html, summary = output / "report.html", output / "summary.json"
-  numbers = summarize(study, shown, checked)
-  html.write_text(page.render(study, shown, checked, images), "utf-8")
-  summary.write_text(json.dumps(numbers, indent=1, allow_nan=False), "utf-8")
-  paths = [html, summary]
+
+
+def _save(
+  output: pathlib.Path,
+  html: str,
+  numbers: Mapping[str, Any],
+  images: Mapping[str, plots.Image],
+  plot_files: Collection[str] | None,
+) -> list[pathlib.Path]:
+  files: dict[str, bytes] = {
+    "report.html": html.encode(),
+    "summary.json": json.dumps(numbers, indent=1, allow_nan=False).encode(),
+  }
   for name, image in images.items():
-    path = output / "plots" / name
-    path.with_suffix(".svg").write_text(image.svg, encoding="utf-8")
-    path.with_suffix(".png").write_bytes(image.png)
-    paths += [path.with_suffix(".png"), path.with_suffix(".svg")]
+    for file, content in (
+      (f"plots/{name}.png", image.png),
+      (f"plots/{name}.svg", image.svg.encode()),
+    ):
+      if plot_files is None or file in plot_files:
+        files[file] = content
+  paths = [output / file for file in files]
+  for path, content in zip(paths, files.values(), strict=True):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
   return paths
 
 
@@ -103,15 +144,19 @@ def summarize(
       }
       for each in checked
     ],
-    "figures": {
-      section.name: {
-        "title": section.title,
-        "sentence": section.sentence,
-        "columns": list(section.table.columns),
-        "rows": [[_finite(c) for c in row] for row in section.table.rows],
-      }
-      for section in shown
-    },
+    "figures": _figures(shown),
+  }
+
+
+def _figures(shown: Sequence[Section]) -> dict[str, Any]:
+  return {
+    section.name: {
+      "title": section.title,
+      "sentence": section.sentence,
+      "columns": list(section.table.columns),
+      "rows": [[_finite(c) for c in row] for row in section.table.rows],
+    }
+    for section in shown
   }
 
 

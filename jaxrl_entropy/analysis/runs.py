@@ -17,6 +17,7 @@ import numpy as np
 from jaxrl_entropy.errors import UserError
 
 METRICS = "metrics.jsonl"
+COLUMNS = "metrics.json"  # the same as lists, by key: a committed copy
 CONFIG = "config.json"
 BASELINE = "GRPO"
 ENTROPY = "entropy/token_mean"
@@ -129,14 +130,23 @@ def load(workdir: str | pathlib.Path) -> Run:
     UserError: the folder holds no `metrics.jsonl`.
   """
   workdir = pathlib.Path(workdir)
-  path = workdir / METRICS
-  if not path.is_file():
+  if (workdir / METRICS).is_file():
+    records, notes = _read_metrics(workdir / METRICS)
+  elif (workdir / COLUMNS).is_file():
+    records, notes = _read_columns(workdir / COLUMNS)
+  else:
     raise UserError(
       f"{workdir} holds no {METRICS}: give the workdir of a training run."
     )
-  records, notes = _read_metrics(path)
   config, config_notes = _read_config(workdir / CONFIG)
   return Run(workdir.resolve().name, config, records, notes + config_notes)
+
+
+def workdirs(folder: str | pathlib.Path) -> list[pathlib.Path]:
+  """The sub-folders that hold metrics, by name."""
+  files = pathlib.Path(folder).glob("*/metrics.json*")
+  names = (METRICS, COLUMNS)
+  return sorted({file.parent for file in files if file.name in names})
 
 
 def _number(value: Any) -> float:
@@ -164,6 +174,17 @@ def _read_metrics(
   return [by_step[step] for step in sorted(by_step)], notes
 
 
+def _read_columns(
+  path: pathlib.Path,
+) -> tuple[list[Mapping[str, Any]], tuple[str, ...]]:
+  """The records of a file that `analysis.compact` wrote."""
+  columns = _read_object(path)
+  if not columns or not all(isinstance(c, list) for c in columns.values()):
+    return [], (f"{COLUMNS} is not a JSON object of lists",)
+  rows = zip(*columns.values(), strict=False)
+  return [dict(zip(columns, row, strict=True)) for row in rows], ()
+
+
 def _parse(line: str) -> dict[str, Any] | None:
   try:
     record = json.loads(line)
@@ -178,12 +199,18 @@ def _read_config(
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
   if not path.is_file():
     return {}, (f"{CONFIG} is missing: the method is taken from the name",)
-  try:
-    content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
-  except (ValueError, RecursionError):
-    content = None
-  if not isinstance(content, dict):
+  content = _read_object(path)
+  if content is None:
     return {}, (
       f"{CONFIG} is not a JSON object: the method is taken from the name",
     )
   return content.get("config", content), ()
+
+
+def _read_object(path: pathlib.Path) -> dict[str, Any] | None:
+  """The JSON object in a file; None for anything else."""
+  try:
+    content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+  except (ValueError, RecursionError):
+    return None
+  return content if isinstance(content, dict) else None

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import itertools
+from typing import TypeVar
 
 from matplotlib.figure import Figure
 import numpy as np
@@ -39,6 +41,11 @@ class Section:
   panels: Mapping[str, Figure]
   table: Table
 
+
+FEW = 4
+"""More variants than this are summed up in a sentence, and not all drawn."""
+
+Item = TypeVar("Item")
 
 Builder = Callable[[studies.Study], Section | None]
 """Makes a section, or None where the study lacks its data."""
@@ -85,6 +92,11 @@ def _smooth(values: np.ndarray) -> np.ndarray:
   window = np.ones(2 * half + 1)
   weight = np.convolve(np.ones_like(values), window, "same")
   return np.convolve(values, window, "same") / weight
+
+
+def few(of: Mapping[str, Item]) -> dict[str, Item]:
+  """The first ones, for a plot that has no room for more."""
+  return dict(itertools.islice(of.items(), FEW))
 
 
 def as_text(cell: Cell) -> str:

@@ -14,6 +14,15 @@ from jaxrl_entropy.errors import UserError
 # measured, written and placed where.
 _NO_SETTINGS = ("seed", "name", "pretrain.folder")
 _NO_SECTIONS = ("checkpoint.", "eval.", "log.", "mesh.", "probe.")
+# By method and last part of the field; labels stand in narrow plots.
+_SYMBOLS = {
+  ("Clip-Cov", "fraction"): "r",
+  ("KL-Cov", "fraction"): "k",
+  ("KL-Cov", "coefficient"): "β",
+  ("", "coefficient"): "c",
+  ("", "learning_rate"): "lr",
+  ("", "target"): "H",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +44,7 @@ class Study:
     """Runs that differ in nothing but their seed, under a name for each group.
 
     The name is the method's, and the settings that set one group apart from
-    others of the same method: `Clip-Cov fraction=0.01`.
+    others of the same method: `Clip-Cov r=0.01`.
     """
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in self.runs:
@@ -68,9 +77,7 @@ def load(folder: str | pathlib.Path) -> Study:
     UserError: no run is in the folder.
   """
   folder = pathlib.Path(folder)
-  workdirs = sorted(path.parent for path in folder.glob(f"*/{runs.METRICS}"))
-  if (folder / runs.METRICS).is_file():
-    workdirs = [folder]
+  workdirs = [folder] if _is_run(folder) else runs.workdirs(folder)
   found = [runs.load(workdir) for workdir in workdirs]
   found = [run for run in found if len(run.series(runs.ENTROPY))]
   if not found:
@@ -80,6 +87,19 @@ def load(folder: str | pathlib.Path) -> Study:
     )
   notes = tuple(f"{run.name}: {note}" for run in found for note in run.notes)
   return Study(folder.resolve().name, found, notes)
+
+
+def load_parts(folder: str | pathlib.Path) -> list[Study]:
+  """The studies in a folder of several, by name; [] for a study or a run."""
+  folder = pathlib.Path(folder)
+  if _is_run(folder) or runs.workdirs(folder):
+    return []
+  parts = sorted(part for part in folder.glob("*") if runs.workdirs(part))
+  return [load(part) for part in parts]
+
+
+def _is_run(folder: pathlib.Path) -> bool:
+  return folder.resolve() in runs.workdirs(folder.resolve().parent)
 
 
 def _flat(
@@ -115,14 +135,38 @@ def _label(
 ) -> Iterator[tuple[str, list[Run]]]:
   """Names each variant by the settings in which it differs from the others."""
   settings = [_settings(members[0]) for members in variants]
-  keys = sorted({key for setting in settings for key in setting})
-  differing = [
-    key for key in keys if len({str(s.get(key)) for s in settings}) > 1
-  ]
+  keys = _telling(settings)
   for setting, members in zip(settings, variants, strict=True):
     parts = [
-      f"{key.rsplit('.', 1)[-1]}={setting[key]}"
-      for key in differing
-      if key in setting
+      f"{_symbol(method, key)}={setting[key]}" for key in keys if key in setting
     ]
     yield " ".join([method, *parts]), members
+
+
+def _symbol(method: str, key: str) -> str:
+  """The paper's letter for a setting, or the setting's own name."""
+  name = key.rsplit(".", 1)[-1]
+  return _SYMBOLS.get((method, name)) or _SYMBOLS.get(("", name), name)
+
+
+def _telling(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+  """The keys by which settings differ, by name.
+
+  One that has the same value wherever it is set says nothing beside another
+  that is set at the same places and varies.
+  """
+  values: dict[str, dict[int, str]] = {}
+  for index, setting in enumerate(settings):
+    for key, value in setting.items():
+      values.setdefault(key, {})[index] = str(value)
+  varied = {
+    key: tuple(found)
+    for key, found in values.items()
+    if len(set(found.values())) > 1
+  }
+  return sorted(
+    key
+    for key, found in values.items()
+    if key in varied
+    or (len(found) < len(settings) and tuple(found) not in varied.values())
+  )

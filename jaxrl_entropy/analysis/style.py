@@ -63,7 +63,7 @@ SVG_FONT = "system-ui, -apple-system, &quot;Segoe UI&quot;, Arial, sans-serif"
 def colors(labels: Sequence[str]) -> dict[str, str]:
   """A colour for each variant; variants of one method share its hue.
 
-  A label starts with its method's name, as in `Clip-Cov fraction=0.01`.
+  A label starts with its method's name, as in `Clip-Cov r=0.01`.
   """
   others = iter(_OTHER_COLORS * (1 + len(labels)))
   bases: dict[str, str] = {}

@@ -9,6 +9,7 @@ import numpy as np
 from jaxrl_entropy.analysis import (
   dynamics,
   law,
+  law_sections,
   plots,
   runs,
   section,
@@ -18,6 +19,7 @@ from jaxrl_entropy.analysis import (
 from jaxrl_entropy.analysis.section import Members, Row, Section, Table
 
 PARAMETERS = "model/parameters"
+COEFFICIENT = "control/coefficient"
 
 
 def coefficients(study: studies.Study) -> Section | None:
@@ -63,30 +65,78 @@ def coefficients(study: studies.Study) -> Section | None:
   )
 
 
+def controlled(study: studies.Study) -> Section | None:
+  """The entropy of runs whose coefficient was driven to hold a target."""
+  targets = {
+    label: target
+    for label, members in study.variants.items()
+    if (target := _target(members[0])) is not None
+  }
+  if not targets:
+    return None
+  rows: list[Row] = []
+  parts = []
+  for label, target in targets.items():
+    members = study.variants[label]
+    held = _final(members, lambda run: _later_half(run, runs.ENTROPY))
+    coefficient = _final(members, lambda run: _later_half(run, COEFFICIENT))
+    accuracy = _final(members, dynamics.final_score)
+    rows.append((label, target, held, coefficient, accuracy))
+    parts.append(f"{label} kept {held:.3f}")
+  lines = [
+    line
+    for line in section.curves(study, runs.ENTROPY)
+    if line.label in targets
+  ]
+  lines += [
+    plots.Line(
+      "",
+      line.x,
+      np.full(len(line.x), targets[line.label]),
+      line.color,
+      style=":",
+    )
+    for line in lines
+  ]
+  columns = (
+    *("method", "target", "entropy, second half"),
+    *("coefficient, second half", "final accuracy"),
+  )
+  return Section(
+    "controlled",
+    "Entropy held at a target",
+    "In the second half of training, in nats a token, "
+    f"{section.listing(parts)}.",
+    {"entropy": plots.lines("Entropy (nats/token) and target", lines)},
+    Table(columns, rows),
+  )
+
+
 def sizes(study: studies.Study) -> Section | None:
   """a and b of plain GRPO against model size, and R against log H."""
   by_size = {
-    size: members
+    size: law.pooled(members)
     for size, members in sorted(_by_size(study).items())
     if law.is_enough(law.pooled(members)[0])
   }
   if len(by_size) < 3:
     return None
   size = np.array(list(by_size))
-  laws = [law.fit(*law.pooled(members)) for members in by_size.values()]
+  laws = [law.fit(*points) for points in by_size.values()]
   a, b = np.array([(each.a, each.b) for each in laws]).T
-  guess = [_extrapolate(size, values) for values in (a, b)]
+  guess_a, guess_b = _extrapolate(size, a), _extrapolate(size, b)
   sentence = (
-    f"Log-linear lines through the smaller models predict a = {guess[0]:.3f} "
-    f"and b = {guess[1]:.3f} for the largest ({size[-1]:.3g} parameters); its "
+    f"Log-linear lines through the smaller models predict a = {guess_a:.3f} "
+    f"and b = {guess_b:.3f} for the largest ({size[-1]:.3g} parameters); its "
     f"own fit gives {a[-1]:.3f} and {b[-1]:.3f}, and its ceiling is off by "
-    f"{guess[1] - guess[0] - laws[-1].ceiling:+.3f}."
+    f"{guess_b - guess_a - laws[-1].ceiling:+.3f}."
   )
   rows: list[Row] = [
-    (f"{s:,.0f}", each.points, each.a, each.b, each.ceiling, each.r2)
-    for s, each in zip(size, laws, strict=True)
+    law_sections.law_row(f"{count:,.0f}", each, law.bootstrap(*points))
+    for (count, points), each in zip(by_size.items(), laws, strict=True)
   ]
-  columns = ("parameters", "points", "a", "b", "ceiling", "R²")
+  guesses = (f"{guess:.3f}" for guess in (guess_a, guess_b, guess_b - guess_a))
+  rows.append(("the largest, predicted", None, *guesses, None, None))
   return Section(
     "sizes",
     "Model size",
@@ -96,7 +146,7 @@ def sizes(study: studies.Study) -> Section | None:
       "a": _size_panel("a", size, a),
       "b": _size_panel("b", size, b),
     },
-    Table(columns, rows),
+    Table(("parameters", *law_sections.LAW_COLUMNS), rows),
   )
 
 
@@ -143,11 +193,15 @@ def _extrapolate(size: np.ndarray, values: np.ndarray) -> float:
   return float(np.polyval(line, np.log(size[-1])))
 
 
-def _size_curves(by_size: Mapping[float, Members]) -> Figure:
-  clouds = []
-  for index, (size, members) in enumerate(by_size.items()):
-    color = style.shade(style.ACCENT, index, len(by_size))
-    clouds.append(plots.Cloud(f"{size:.2g}", *law.pooled(members), color))
+def _size_curves(
+  by_size: Mapping[float, tuple[np.ndarray, np.ndarray]],
+) -> Figure:
+  clouds = [
+    plots.Cloud(
+      f"{size:.2g}", *points, style.shade(style.ACCENT, index, len(by_size))
+    )
+    for index, (size, points) in enumerate(by_size.items())
+  ]
   return plots.scatter(
     "Accuracy, by parameters",
     clouds,
@@ -157,14 +211,36 @@ def _size_curves(by_size: Mapping[float, Members]) -> Figure:
 
 
 def _size_panel(name: str, size: np.ndarray, values: np.ndarray) -> Figure:
-  line = np.polyval(np.polyfit(np.log(size), values, 1), np.log(size))
+  """The fits, and the line through all but the largest."""
+  line = np.polyval(np.polyfit(np.log(size[:-1]), values[:-1], 1), np.log(size))
   return plots.scatter(
-    name,
-    [plots.Cloud("", size, values, style.ACCENT)],
+    f"{name} of the law",
+    [
+      plots.Cloud("smaller", size[:-1], values[:-1], style.INK),
+      plots.Cloud("largest", size[-1:], values[-1:], style.ACCENT),
+      plots.Cloud("predicted", size[-1:], line[-1:], style.MUTED),
+    ],
     [plots.Line("", size, line, style.MUTED, style="--")],
     x_label="parameters",
     logarithmic=True,
   )
+
+
+def _target(run: runs.Run) -> float | None:
+  """The entropy that a controller of the loss is to hold, if there is one."""
+  controls = run.setting("loss.controllers", {})
+  targets = [
+    control["target"]
+    for control in (controls.values() if isinstance(controls, Mapping) else ())
+    if isinstance(control, Mapping)
+    and control.get("name") == "target_entropy"
+    and isinstance(control.get("target"), int | float)
+  ]
+  return float(targets[0]) if targets else None
+
+
+def _later_half(run: runs.Run, key: str) -> float:
+  return dynamics.final(run.series(key), share=0.5)
 
 
 def _final(members: Members, measure: Callable[[runs.Run], float]) -> float:

@@ -1,11 +1,15 @@
 """Sections on what training did: curves by method, collapse, results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 import functools
 import re
 
+from matplotlib.figure import Figure
+import numpy as np
+
 from jaxrl_entropy.analysis import (
   dynamics,
+  interventions,
   plots,
   runs,
   section,
@@ -21,6 +25,7 @@ _CURVES = (
   (runs.TRAIN_ACCURACY, "training", "Accuracy on training prompts"),
   ("response/length", "length", "Response length (tokens)"),
   ("select/share", "selected", "Selected tokens (share)"),
+  ("control/coefficient", "coefficient", "Controlled coefficient"),
 )
 _MEASURE = re.compile(r"eval/held_out/(accuracy|greedy|pass@\d+)")
 
@@ -33,7 +38,7 @@ def methods(study: studies.Study) -> Section:
     if (lines := section.curves(study, key))
   }
   rows: list[Row] = []
-  parts = []
+  ends = {}
   for label, members in study.variants.items():
     entropy = _first_and_final(members, lambda run: runs.ENTROPY)
     accuracy = _first_and_final(members, lambda run: run.accuracy_key)
@@ -42,7 +47,7 @@ def methods(study: studies.Study) -> Section:
       for key in ("response/length", "select/share")
     )
     rows.append((label, len(members), *entropy, *accuracy, length, selected))
-    parts.append(f"{label} from {entropy[0]:.3f} to {entropy[1]:.3f}")
+    ends[label] = entropy
   columns = (
     "method",
     "runs",
@@ -53,9 +58,23 @@ def methods(study: studies.Study) -> Section:
     "length, final",
     "selected share, final",
   )
-  sentence = f"Entropy went, in nats a token, for {section.listing(parts)}."
+  table = Table(columns, rows)
   return Section(
-    "methods", "Training, by method", sentence, panels, Table(columns, rows)
+    "methods", "Training, by method", _entropy_sentence(ends), panels, table
+  )
+
+
+def _entropy_sentence(ends: Mapping[str, tuple[float, float]]) -> str:
+  """Where entropy began and ended, by variant."""
+  if len(ends) <= section.FEW:
+    parts = [f"{k} from {a:.3f} to {b:.3f}" for k, (a, b) in ends.items()]
+    return f"Entropy went, in nats a token, for {section.listing(parts)}."
+  low = min(ends, key=lambda label: ends[label][1])
+  high = max(ends, key=lambda label: ends[label][1])
+  return (
+    f"Of {len(ends)} variants, entropy ended lowest for {low}, at "
+    f"{ends[low][1]:.3f} nats a token, and highest for {high}, at "
+    f"{ends[high][1]:.3f}."
   )
 
 
@@ -95,22 +114,14 @@ def collapse(study: studies.Study) -> Section | None:
 
 def results(study: studies.Study) -> Section | None:
   """Every held-out measure at the end of training, over seeds."""
-  measures = sorted(
-    {
-      key
-      for run in study.runs
-      for key in run.metrics
-      if _MEASURE.fullmatch(key)
-    }
-  )
+  measures = final_measures(study)
   if not measures:
     return None
-  ends = [functools.partial(_final, key=key) for key in measures]
   rows: list[Row] = [
     (
       label,
       len(members),
-      *(str(section.over_seeds(members, end)) for end in ends),
+      *(str(section.over_seeds(members, end)) for end in measures.values()),
     )
     for label, members in study.variants.items()
   ]
@@ -125,11 +136,96 @@ def results(study: studies.Study) -> Section | None:
       ", the highest seen; an order of methods whose intervals overlap is not "
       "established"
     )
-  names = [key.rpartition("/")[2] for key in measures]
-  table = Table(("method", "runs", *names), rows)
   return Section(
-    "results", "Held-out results at the end", f"{sentence}.", {}, table
+    "results",
+    "Held-out results at the end",
+    f"{sentence}.",
+    _passes_panel(study, measures),
+    Table(("method", "runs", *measures), rows),
   )
+
+
+def differences(study: studies.Study) -> Section | None:
+  """The same over the baseline's, seed by seed."""
+  measures = final_measures(study)
+  if study.baseline is None or len(study.variants) < 2 or not measures:
+    return None
+  name, baseline = study.baseline
+  rows: list[Row] = []
+  signs: dict[int, list[str]] = {1: [], -1: [], 0: []}
+  for label, members in study.variants.items():
+    if label == name:
+      continue
+    found = {
+      measure: interventions.differences(baseline, members, end)
+      for measure, end in measures.items()
+    }
+    rows.append((label, len(members), *map(str, found.values())))
+    for measure, each in found.items():
+      if each.count > 1:
+        signs[each.sign].append(f"{label} in {measure} ({each})")
+  return Section(
+    "differences",
+    f"Final results over {name}'s, by seed",
+    _separable(name, signs),
+    {},
+    Table(("method", "runs", *measures), rows),
+  )
+
+
+def _separable(name: str, signs: Mapping[int, Sequence[str]]) -> str:
+  if not any(signs.values()):
+    return "With one seed a method, no difference has an interval."
+  above, below = section.listing(signs[1]), section.listing(signs[-1])
+  return (
+    f"Ended above {name}, the interval without 0: {above or 'none'}. Below: "
+    f"{below or 'none'}. Not separable: {len(signs[0])} of "
+    f"{sum(map(len, signs.values()))} comparisons."
+  )
+
+
+def final_measures(
+  study: studies.Study,
+) -> dict[str, Callable[[runs.Run], float]]:
+  """What is known of the end of held-out evaluation, by the measure's name."""
+  keys = {
+    key for run in study.runs for key in run.metrics if _MEASURE.fullmatch(key)
+  }
+  return {
+    key.rpartition("/")[2]: functools.partial(_final, key=key)
+    for key in sorted(keys, key=_order)
+  }
+
+
+def _order(key: str) -> tuple[str, int]:
+  """Accuracy, greedy, then pass@k by k."""
+  name, _, tries = key.partition("@")
+  return name, int(tries or 0)
+
+
+def _passes_panel(
+  study: studies.Study, measures: Mapping[str, Callable[[runs.Run], float]]
+) -> Mapping[str, Figure]:
+  """pass@k against k; no panel for fewer than two of them."""
+  passes = {
+    int(name.removeprefix("pass@")): end
+    for name, end in measures.items()
+    if name.startswith("pass@")
+  }
+  if len(passes) < 2:
+    return {}
+  palette = style.colors(list(study.variants))
+  lines = [
+    plots.Line(
+      label,
+      np.array(list(passes)),
+      np.array([_mean(members, end) for end in passes.values()]),
+      palette[label],
+    )
+    for label, members in study.variants.items()
+  ]
+  title = "One of k samples is right"
+  return {"passes": plots.lines(title, lines, x_label="k")}
 
 
 def _final(run: runs.Run, key: str) -> float:

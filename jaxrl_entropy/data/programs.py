@@ -1,10 +1,10 @@
 """Programs from examples: write the body of `def f(x, y): return ...`.
 
-A prompt is a few inputs with their results and `=`. A response is an expression
-in a small part of Python: integers, `+`, `-`, `*`, `max` and `min`, with spaces
-between the symbols.
+A prompt is what the function returns for the first few `EXAMPLES`, and `=`. A
+response is an expression in a small part of Python: integers, `+`, `-`, `*`,
+`max` and `min`, with spaces between the symbols.
 
-  prompt    3 7 21 2 2 6 9 1 3 5 4 12 =
+  prompt    6 9 12 3 =
   response  min ( y , x ) * 3
 
 It is right if it computes the same function: `GRID` are its test cases. A
@@ -12,7 +12,7 @@ program ends in a time that its length bounds, and can name nothing else, so one
 sandboxed process may run many.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import itertools
 import re
 
@@ -22,11 +22,13 @@ from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.data.procedural import Draw, Procedural
 from jaxrl_entropy.data.tokenizers import SymbolTokenizer
 
+EXAMPLES = ((2, 5), (7, 3), (4, 9), (8, 1), (1, 6), (6, 6))
 GRID = tuple(itertools.product(range(10), repeat=2))
-"""Inputs on which a program is tested, and from which examples are drawn."""
+"""Inputs on which a program is tested."""
 
 LONGEST = 100  # symbols of a program
 
+Inputs = tuple[int, int]
 Written = tuple[str, int]
 """An expression, and how tightly its outermost operator binds."""
 
@@ -44,7 +46,7 @@ class Programs(Procedural):
 
   Args:
     operators: how many a program has, from the lowest to the highest.
-    examples: how many a prompt shows.
+    examples: how many results a prompt shows.
     constants: the largest one in a program.
     limit: the largest result that a prompt shows.
     seed: of the problems; other keywords are `Procedural`'s.
@@ -64,15 +66,13 @@ class Programs(Procedural):
   ):
     if not 1 <= operators[0] <= operators[1] <= 4:
       raise ValueError(f"operators={operators}: give two numbers from 1 to 4")
-    if not 1 <= examples <= len(GRID):
-      raise ValueError(f"examples={examples} is not in 1 to {len(GRID)}")
+    if not 1 <= examples <= len(EXAMPLES):
+      raise ValueError(f"examples={examples} is not in 1 to {len(EXAMPLES)}")
     if not 1 <= constants <= limit:
       raise ValueError(f"constants={constants} is not in 1 to limit={limit}")
-    if limit < max(GRID)[0]:
-      raise ValueError(f"limit={limit} is below the inputs, {max(GRID)[0]}")
     super().__init__(seed, **sizes)
     self._operators = operators
-    self._examples = examples
+    self._shown = EXAMPLES[:examples]
     self._limit = limit
     numbers = [str(n) for n in range(1, constants + 1)]
     # As many variables as constants.
@@ -85,15 +85,11 @@ class Programs(Procedural):
     for _ in range(10_000):
       count = int(rng.integers(self._operators[0], self._operators[1] + 1))
       program, _ = self._expression(count, rng)
-      results = table(program)
-      shown = rng.choice(len(GRID), self._examples, replace=False)
-      values = [results[i] for i in shown]
-      if (
-        len(set(results)) > 1 and 0 <= min(values) <= max(values) <= self._limit
-      ):
-        examples = [(*GRID[i], results[i]) for i in shown]
-        prompt = " ".join(map(str, (*itertools.chain(*examples), "=")))
-        return Draw(str(results), prompt, program, float(count), program)
+      shown = table(program, self._shown)
+      if 0 <= min(shown) <= max(shown) <= self._limit:
+        prompt = " ".join(map(str, (*shown, "=")))
+        key = str(table(program))
+        return Draw(key, prompt, program, float(count), program)
     raise ValueError("no program has results that a prompt can show")
 
   def mistake(self, drawn: Draw, rng: np.random.Generator) -> str:
@@ -139,15 +135,15 @@ def define(program: str) -> Callable[[int, int], int]:
   return eval(f"lambda x, y: ({' '.join(symbols)})", names)
 
 
-def table(program: str) -> list[int]:
-  """What a program returns on `GRID`.
+def table(program: str, inputs: Sequence[Inputs] = GRID) -> list[int]:
+  """What a program returns for each input.
 
   Raises:
     ValueError, SyntaxError: as `define`.
     TypeError: it calls a number, or calls with nothing to compare.
   """
   function = define(program)
-  return [function(x, y) for x, y in GRID]
+  return [function(x, y) for x, y in inputs]
 
 
 def verify(problem: Problem, response: str) -> float:

@@ -35,10 +35,23 @@ def test_a_method_above_curve_and_ceiling_is_seen(tmp_path):
   assert found.above_baseline.sign == 1
 
 
-def test_differences_are_paired_by_seed(tmp_path):
-  baseline, members = load(tmp_path, "grpo"), load(tmp_path, "kl_cov", 5)
-  paired = interventions.paired(baseline, members, lambda run: len(run.name))
-  assert paired == [2, 2, 2]
+def test_runs_are_held_against_the_baseline_of_their_seed(tmp_path):
+  baseline = load(tmp_path, "grpo")
+  found = interventions.compare(baseline, load(tmp_path, "kl_cov", 5))
+  assert found.count == found.above_baseline.count == 3
+  alone = load(tmp_path / "alone", "kl_cov", 1)
+  assert interventions.compare(baseline[1:], alone).count == 0
+
+
+def test_residuals_are_those_of_common_entropies(tmp_path):
+  baseline = load(tmp_path, "grpo", floor=0.2)
+  members = load(tmp_path, "kl_cov", bonus=0.1, floor=0.05)
+  entropy, residual = interventions.all_residuals(baseline, members)
+  assert entropy.min() > 0.19
+  assert entropy.shape == residual.shape
+  assert 0 < residual.mean() < 0.1
+  nothing = interventions.all_residuals([], members)
+  assert [len(each) for each in nothing] == [0, 0]
 
 
 def test_interval_is_students():

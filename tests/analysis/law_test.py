@@ -84,6 +84,17 @@ def test_windows_average_the_entropy_around_each_evaluation(tmp_path):
   np.testing.assert_allclose(score, [0.0, 0.1, 0.2, 0.3])
 
 
+def test_close_evaluations_are_all_used_with_narrower_windows():
+  records = [
+    {"step": step, runs.ENTROPY: step**2}
+    | ({runs.HELD_OUT: 0.0} if step % 4 == 0 else {})
+    for step in range(13)
+  ]
+  entropy, _ = law.points(runs.Run("run", {}, records), window=5)
+  around = [step**2 + 2 / 3 for step in (4, 8)]
+  np.testing.assert_allclose(entropy, [0.5, *around, (121 + 144) / 2])
+
+
 def test_training_accuracy_serves_where_nothing_is_held_out():
   records = [
     {"step": step, runs.ENTROPY: 1.0, runs.TRAIN_ACCURACY: float(step)}

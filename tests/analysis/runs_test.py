@@ -33,6 +33,17 @@ def test_a_step_written_again_after_a_resume_counts_once(tmp_path):
   np.testing.assert_array_equal(series.values, [1, 5, 3])
 
 
+def test_columns_are_records_and_broken_ones_are_noted(tmp_path):
+  path = tmp_path / "run" / "metrics.json"
+  path.parent.mkdir()
+  path.write_text('{"step": [0, 4], "x": [null, 2.5]}')
+  series = runs.load(path.parent).series("x")
+  assert (list(series.steps), list(series.values)) == ([4], [2.5])
+  assert studies.load_parts(tmp_path) == studies.load_parts(path.parent) == []
+  path.write_text('{"step": 3}')
+  assert "not a JSON object of lists" in runs.load(path.parent).notes[0]
+
+
 def test_missing_null_and_infinite_values_are_no_points():
   values = (1.0, None, float("inf"), float("nan"), True, "2", 3)
   records = [{"step": i, "x": v} for i, v in enumerate(values)]
@@ -84,7 +95,7 @@ def test_seeds_are_one_variant_and_settings_tell_variants_apart(tmp_path):
   assert {label: len(m) for label, m in study.variants.items()} == {
     "GRPO": 2,
     "RLOO": 1,
-    "Clip-Cov fraction=0.01": 2,
-    "Clip-Cov fraction=0.02": 2,
+    "Clip-Cov r=0.01": 2,
+    "Clip-Cov r=0.02": 2,
   }
   assert study.baseline[0] == "GRPO"

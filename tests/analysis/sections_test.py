@@ -43,13 +43,14 @@ def test_sizes_predict_the_largest_model_from_the_smaller(tmp_path):
     )
   section = sweep_sections.sizes(studies.load(tmp_path))
   assert list(section.panels) == ["curves", "a", "b"]
-  assert [row[0] for row in section.table.rows] == [
-    "100,000",
-    "400,000",
-    "1,600,000",
-    "6,400,000",
+  *rows, predicted = section.table.rows
+  assert [row[0] for row in rows] == [
+    *("100,000", "400,000", "1,600,000", "6,400,000"),
   ]
-  assert all(abs(row[2] - synthetic.A) < 0.03 for row in section.table.rows)
+  truth = synthetic.A, synthetic.B, synthetic.B - synthetic.A
+  for row in (*rows, predicted):
+    found = [float(cell.split()[0]) for cell in row[2:5]]
+    assert found == pytest.approx(truth, abs=0.05)
 
 
 def test_splits_show_where_the_covariance_sits(tmp_path):
@@ -78,9 +79,37 @@ def test_interventions_say_what_the_seeds_establish(tmp_path):
 def test_early_points_predict_the_late_ones_of_every_seed(tmp_path):
   for seed in range(2):
     synthetic.write_run(tmp_path / f"grpo{seed}", seed=seed)
-  rows = law_sections.prediction(studies.load(tmp_path)).table.rows
-  assert [row[0] for row in rows] == ["grpo0", "grpo1"]
-  assert all(row[4] < 0.02 and not math.isnan(row[5]) for row in rows)
+  section = law_sections.prediction(studies.load(tmp_path))
+  assert list(section.panels) == ["early", "error"]
+  rows = section.table.rows
+  assert [row[:2] for row in rows if row[1] == "36%"] == [
+    ("grpo0", "36%"),
+    ("grpo1", "36%"),
+  ]
+  points = [row[2] for row in rows if row[0] == "grpo0"]
+  assert points == sorted(set(points))
+  assert all(row[5] < 0.02 and not math.isnan(row[6]) for row in rows)
+
+
+def test_targets_are_held_against_the_entropy_kept(tmp_path):
+  for target in (0.2, 0.3):
+    control = {"name": "target_entropy", "target": target, "start": 1.0}
+    synthetic.write_run(
+      tmp_path / f"kl{target}",
+      "kl_cov",
+      floor=target,
+      controllers={"coefficient": control},
+      extra={"control/coefficient": 5 * target},
+    )
+  synthetic.write_run(tmp_path / "kl", "kl_cov")
+  section = sweep_sections.controlled(studies.load(tmp_path))
+  assert [row[:2] for row in section.table.rows] == [
+    ("KL-Cov H=0.2", 0.2),
+    ("KL-Cov H=0.3", 0.3),
+  ]
+  for _, target, kept, coefficient, _ in section.table.rows:
+    assert kept == pytest.approx(target, abs=0.01)
+    assert coefficient == pytest.approx(5 * target)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +119,7 @@ def test_early_points_predict_the_late_ones_of_every_seed(tmp_path):
     dynamics_sections.splits,
     sweep_sections.coefficients,
     sweep_sections.sizes,
+    sweep_sections.controlled,
   ],
 )
 def test_a_section_without_its_data_is_left_out(tmp_path, build):

@@ -20,18 +20,24 @@ def write_run(
   bonus: float = 0.0,
   noise: float = 0.004,
   settings: dict | None = None,
+  controllers: dict | None = None,
   extra: dict | None = None,
 ) -> pathlib.Path:
   """A run whose accuracy follows the law, `bonus` above it at the end.
 
-  `settings` are the loss's arguments; `extra` is added to every record.
+  `settings` are the loss's arguments, `controllers` what drives them; `extra`
+  is added to every record.
   """
   rng = np.random.default_rng([seed, len(loss)])
   workdir.mkdir(parents=True, exist_ok=True)
   config = {
     "name": workdir.name,
     "seed": seed,
-    "loss": {"name": loss, "args": settings or {}},
+    "loss": {
+      "name": loss,
+      "args": settings or {},
+      "controllers": controllers or {},
+    },
     "advantage": {"name": advantage},
   }
   (workdir / "config.json").write_text(json.dumps(config))
@@ -70,6 +76,7 @@ def _record(rng, entropy, step, steps, bonus, noise):
   if step % 10 == 0 or step == steps - 1:
     record["eval/held_out/accuracy"] = accuracy + noise * rng.normal()
     record["eval/held_out/greedy"] = accuracy + 0.07
+    record["eval/held_out/pass@1"] = record["eval/held_out/accuracy"]
     record["eval/held_out/pass@4"] = accuracy + 0.1
   return record
 

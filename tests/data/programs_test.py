@@ -24,9 +24,7 @@ def test_prompts_show_what_the_answer_computes():
     *shown, sign = problem.prompt.split()
     function = programs.define(problem.answer)
     assert sign == "="
-    assert len(shown) == 15
-    for x, y, result in zip(*(iter(map(int, shown)),) * 3, strict=True):
-      assert function(x, y) == result
+    assert shown == [str(function(*each)) for each in programs.EXAMPLES[:5]]
     assert task.tokenizer.encode(problem.prompt)
 
 
@@ -91,9 +89,8 @@ def test_programs_run_in_the_sandbox_many_a_process():
   ("args", "message"),
   [
     ({"operators": (0, 2)}, "operators"),
-    ({"examples": 101}, "examples=101"),
+    ({"examples": 7}, "examples=7"),
     ({"constants": 64}, "constants=64"),
-    ({"limit": 8}, "limit=8"),
   ],
 )
 def test_settings_without_problems_are_refused(args, message):
