@@ -44,6 +44,21 @@ def apply(
   return module.apply({"params": params}, *inputs, **options)
 
 
+def matmul(
+  x: Float[Array, "*B I"], kernel: Float[Array, "I O"]
+) -> Float[Array, "*B O"]:
+  """`x kernel`, as one product of all tokens where no device mesh splits them.
+
+  With two axes of tokens XLA transposes each gradient on CPU before it
+  multiplies, which takes as long as the product. Axes of a mesh stay apart:
+  merging them could move tokens between devices.
+  """
+  if not sharding.single_device():
+    return x @ kernel
+  y = x.reshape(-1, x.shape[-1]) @ kernel
+  return y.reshape(*x.shape[:-1], -1)
+
+
 class Linear(nn.Module):
   """`x W + b`, plus `x A B` where the parameters hold a low-rank adapter.
 
@@ -56,16 +71,15 @@ class Linear(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
     shape = (x.shape[-1], self.features)
-    y = x @ self.param("kernel", nn.initializers.lecun_normal(), shape).astype(
-      x.dtype
-    )
+    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+    y = matmul(x, kernel.astype(x.dtype))
     if self.has_variable("params", "scale"):
       scale: jax.Array = self.get_variable("params", "scale")
       y = y * jnp.broadcast_to(scale.astype(y.dtype), y.shape)
     if self.has_variable("params", "lora_a"):
       a: jax.Array = self.get_variable("params", "lora_a")
       b: jax.Array = self.get_variable("params", "lora_b")
-      y = y + x @ a.astype(x.dtype) @ b.astype(x.dtype)
+      y = y + matmul(matmul(x, a.astype(x.dtype)), b.astype(x.dtype))
     if self.use_bias:
       bias = self.param("bias", nn.initializers.zeros, shape[1:])
       y = y + jnp.broadcast_to(bias.astype(y.dtype), y.shape)

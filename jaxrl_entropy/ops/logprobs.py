@@ -107,9 +107,9 @@ class _Plan:
 def _plan(
   hidden: jax.Array, head: jax.Array, chunk: int, moments: bool
 ) -> _Plan:
-  mesh = jax.sharding.get_abstract_mesh()
-  if mesh.empty or all(size == 1 for size in mesh.shape.values()):
+  if sharding.single_device():
     return _Plan(chunk, moments)
+  mesh = jax.sharding.get_abstract_mesh()
   leading = (sharding.ROWS, "context")[: hidden.ndim - 1]
   rows = sharding.fitting(P(*leading), hidden.shape, mesh)
   width, vocabulary = sharding.fitting(P("fsdp", "tensor"), head.shape, mesh)
