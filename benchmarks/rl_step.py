@@ -19,6 +19,7 @@ import importlib.util
 import itertools
 import multiprocessing
 from multiprocessing.connection import Connection
+from pathlib import Path
 import tempfile
 import time
 from typing import Any, NamedTuple
@@ -34,6 +35,12 @@ from jaxrl_entropy.data.sources import PromptStream
 
 INSTALL = "pip install trl datasets torch transformers"
 LEARNING_RATE = 1e-6
+# What is compared, and the field of a `Step` that has it.
+PARTS = {
+  "s a step": "seconds",
+  "s a rollout": "rollout",
+  "s an update": "update",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +117,7 @@ class Step(NamedTuple):
 
 
 class Forced:
-  """A sampler whose responses have given lengths."""
+  """A sampler whose responses have given lengths, and end by themselves."""
 
   def __init__(self, sampler: Any, lengths: np.ndarray):
     self._sampler, self._lengths = sampler, lengths
@@ -120,7 +127,11 @@ class Forced:
       dataclasses.replace(request, max_tokens=tuple(row), stop_ids=())
       for request, row in zip(requests, self._lengths.tolist(), strict=True)
     ]
-    return self._sampler.generate(params, forced)
+    # One cut short would be taken up again by the collector.
+    return [
+      [dataclasses.replace(completion, finish="stop") for completion in group]
+      for group in self._sampler.generate(params, forced)
+    ]
 
 
 def serve_ours(pipe: Connection, load: Load) -> None:
@@ -133,6 +144,10 @@ def serve_ours(pipe: Connection, load: Load) -> None:
   from jaxrl_entropy.training.layout import make_layout
   from jaxrl_entropy.training.learner import Learner
 
+  # As the commands do.
+  cache = Path.home() / ".cache" / "jaxrl_entropy"
+  if jax.config.jax_compilation_cache_dir is None:
+    jax.config.update("jax_compilation_cache_dir", str(cache))
   config = load.config()
   policy = build.build_policy(config)
   method = method_lib.resolve(config)
@@ -154,8 +169,7 @@ def serve_ours(pipe: Connection, load: Load) -> None:
       middle = time.perf_counter()
       rollout, kept, informative = collector.prepare(state, sampled, step)
       diagnostics.rollout_metrics(rollout, kept, informative)
-      state, metrics = learner.learn(state, kept, step)
-      jax.tree.map(float, {k: v.compute() for k, v in metrics.items()})
+      state, _ = learner.learn(state, kept, step)
       update = time.perf_counter() - middle
       prompts = sum(map(len, rollout.prompts))
       pipe.send(
@@ -330,17 +344,16 @@ def compare(load: Load, rounds: int) -> list[Result]:
     if mine.work != theirs.work:
       raise ValueError(f"unequal work: ours {mine}, TRL {theirs}")
   case = f"{load.groups} x {load.samples} to {load.longest}"
-  return [
-    result
-    for part in ("seconds", "rollout", "update")
-    for result in common.compare(
-      case,
-      f"s a {'step' if part == 'seconds' else part}",
-      {name: [getattr(s, part) for s in all_] for name, all_ in steps.items()},
-      "ours",
-      higher_is_better=False,
+  results = []
+  for metric, part in PARTS.items():
+    times = {
+      name: [getattr(step, part) for step in made]
+      for name, made in steps.items()
+    }
+    results += common.compare(
+      case, metric, times, "ours", higher_is_better=False
     )
-  ]
+  return results
 
 
 def main() -> None:

@@ -1,24 +1,27 @@
-"""All benchmarks, one after the other: one table, one JSON file.
+"""All benchmarks, one after the other: a table, and a JSON file for each.
 
     python -m benchmarks.run --quick
-    python -m benchmarks.run --full --json docs/results/benchmarks.json
-    python -m benchmarks.run --quick --only sampler selection
+    python -m benchmarks.run --full
+    python -m benchmarks.run --quick --only sampler selection --json DIR
 
 Each benchmark runs in a fresh process, so that none inherits another's memory,
-compiled programs or threads. One that fails is named, and the others go on.
+compiled programs or threads. One that fails, or takes longer than `--limit`, is
+named, and the others go on; the file of an earlier run of it is left alone.
 """
 
 import argparse
 from collections.abc import Sequence
 import json
+import os
 from pathlib import Path
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from typing import Any
 
-from benchmarks import common
-
+RESULTS = Path(__file__).parents[1] / "docs" / "results" / "benchmarks"
 _SHARED = ("__init__", "common", "run")
 
 
@@ -40,11 +43,33 @@ def measure(name: str, size: str, limit: float) -> dict[str, Any] | None:
     file = Path(folder) / "answer.json"
     command = (sys.executable, "-m", f"benchmarks.{name}", f"--{size}")
     try:
-      subprocess.run((*command, "--json", file), check=True, timeout=limit)
-      return json.loads(file.read_text())
-    except (subprocess.SubprocessError, OSError, ValueError) as error:
-      print(f"failed: {name}: {error}", file=sys.stderr)
-      return None
+      _run((*command, "--json", str(file)), limit)
+      return json.loads(file.read_text()) | {"size": size}
+    except subprocess.TimeoutExpired:
+      reason = f"stopped after {limit:g} s; give it more with --limit"
+    except subprocess.CalledProcessError as error:
+      reason = f"exit status {error.returncode}; its message is above"
+    except (OSError, ValueError) as error:
+      reason = f"it wrote no results ({error})"
+  print(f"failed: {name}: {reason}", file=sys.stderr)
+  return None
+
+
+def _run(command: Sequence[str], limit: float) -> None:
+  """Runs to the end, or ends the command with all that it started.
+
+  Raises:
+    CalledProcessError: its status is not 0.
+    TimeoutExpired: it took longer than `limit` seconds.
+  """
+  with subprocess.Popen(command, start_new_session=True) as process:
+    try:
+      status = process.wait(limit)
+    except BaseException:
+      os.killpg(process.pid, signal.SIGKILL)
+      raise
+  if status:
+    raise subprocess.CalledProcessError(status, command)
 
 
 def table(answers: Sequence[dict[str, Any]]) -> str:
@@ -69,7 +94,15 @@ def table(answers: Sequence[dict[str, Any]]) -> str:
   )
 
 
-def main() -> int:
+def save(answer: dict[str, Any], folder: Path) -> None:
+  """Writes `NAME.json`, unless there is nothing in it (no peer installed)."""
+  if answer["results"]:
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(answer, indent=2) + "\n"
+    (folder / f"{answer['name']}.json").write_text(content)
+
+
+def arguments() -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     prog="python -m benchmarks.run",
     description=__doc__,
@@ -82,19 +115,28 @@ def main() -> int:
   parser.add_argument(
     "--only", nargs="+", choices=names(), default=names(), metavar="NAME"
   )
-  parser.add_argument("--json", type=Path, metavar="FILE")
+  parser.add_argument(
+    "--json", type=Path, metavar="DIR", default=RESULTS, help="for the results"
+  )
   parser.add_argument(
     "--limit", type=float, default=1800, help="seconds for one benchmark"
   )
-  args = parser.parse_args()
-  machine = common.machine()
-  found = [measure(name, args.size, args.limit) for name in args.only]
-  answers = [answer for answer in found if answer is not None]
+  return parser.parse_args()
+
+
+def main() -> int:
+  args = arguments()
+  answers, count, start = [], len(args.only), time.monotonic()
+  for index, name in enumerate(args.only, 1):
+    load, spent = os.getloadavg()[0], time.monotonic() - start
+    print(f"[{index}/{count}] {name} at {spent:.0f} s, load {load:.1f}")
+    sys.stdout.flush()
+    answer = measure(name, args.size, args.limit)
+    if answer is not None:
+      answers.append(answer)
+      save(answer, args.json)
   print(table(answers))
-  if args.json:
-    content = {"size": args.size, "machine": machine, "benchmarks": answers}
-    args.json.write_text(json.dumps(content, indent=1) + "\n")
-  return 0 if len(answers) == len(found) else 1
+  return 0 if len(answers) == count else 1
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ _TRAIN = (
   "--config.pretrain.steps=0",
   "--config.steps=1",
   "--config.eval.every=0",
+  # Random weights answer nothing right: no group would be learned from.
+  "--config.rollout.filter_groups=False",
 )
 _POLL = 0.05  # seconds
 
