@@ -35,6 +35,7 @@ from jaxrl_entropy.data.sources import PromptStream
 
 INSTALL = "pip install trl datasets torch transformers"
 LEARNING_RATE = 1e-6
+PROMPT = 48  # tokens of every prompt, as the peer pads to the longest
 # What is compared, and the field of a `Step` that has it.
 PARTS = {
   "s a step": "seconds",
@@ -78,6 +79,7 @@ class Load:
       prompts=self.groups,
       groups=self.groups,
       responses=self.samples,
+      max_prompt_length=PROMPT,
       max_response_length=self.longest,
       filter_groups=False,
       pack=True,
