@@ -31,7 +31,6 @@ from benchmarks.common import Result
 from configs import smollm2
 from jaxrl_entropy.data import problems
 from jaxrl_entropy.data.problems import Problem
-from jaxrl_entropy.data.sources import PromptStream
 
 INSTALL = "pip install trl datasets torch transformers"
 LEARNING_RATE = 1e-6
@@ -93,6 +92,8 @@ class Load:
 
   def stream(self) -> Iterator[Problem]:
     """The problems, in the order of our run."""
+    from jaxrl_entropy.data.sources import PromptStream
+
     config = self.config()
     task = problems.resolve(config.task.name, config.task.args)
     stream = PromptStream(task, config.seed)
