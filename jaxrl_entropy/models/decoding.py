@@ -26,7 +26,10 @@ Cache = tuple[Pages | RaggedPages, ...]
 
 
 def weights(
-  params: Params, config: TransformerConfig, dtype: str = ""
+  params: Params,
+  config: TransformerConfig,
+  dtype: str = "",
+  vocabulary: int = 1,
 ) -> Params:
   """A policy's parameters as this module reads them.
 
@@ -36,6 +39,8 @@ def weights(
     config: the model.
     dtype: to store them in; by default the compute dtype. "int8": the layers'
       kernels, with a float32 scale for each column; the rest stays.
+    vocabulary: tokens of which the vocabulary gets a multiple, by tokens that
+      `logits` rules out.
 
   Returns:
     `params`, with "layers" as a tuple of one tree a layer.
@@ -44,6 +49,7 @@ def weights(
   stored = config.dtype if dtype in ("", "int8") else dtype
   # A copy even where nothing changes: the policy's own buffers are donated.
   copied = jax.tree.map(lambda x: jnp.array(x, stored), params)
+  copied = _padded(copied, -config.vocab_size % vocabulary)
   layers = copied["layers"]
   if dtype == "int8":
     layers = quantize(params["layers"])
@@ -52,6 +58,16 @@ def weights(
     return jax.tree.map(lambda x: x[index], layers)
 
   return {**copied, "layers": tuple(map(layer, range(config.num_layers)))}
+
+
+def _padded(params: Params, extra: int) -> Params:
+  """With zeros for `extra` more tokens behind the vocabulary."""
+  embedding = params["embed"]["embedding"]
+  padded = {"embed": {"embedding": jnp.pad(embedding, ((0, extra), (0, 0)))}}
+  if "lm_head" in params:
+    kernel = params["lm_head"]["kernel"]
+    padded["lm_head"] = {"kernel": jnp.pad(kernel, ((0, 0), (0, extra)))}
+  return {**params, **padded}
 
 
 def quantize(params: Params) -> Params:
@@ -113,7 +129,10 @@ def forward(
   """
   rows, length = tokens.shape
   positions = view.positions(length).reshape(-1)
-  rotation = rope.rotations(config.rope, config.head_dim, positions)
+  # Else XLA would compute them again in each layer.
+  rotation = jax.lax.optimization_barrier(
+    rope.rotations(config.rope, config.head_dim, positions)
+  )
   x = embed(params, config, tokens.reshape(-1))
   block = Block(config)
   filled = []
@@ -133,8 +152,28 @@ def forward(
 
 
 def logits(
-  params: Params, config: TransformerConfig, hidden: Float[Array, "B D"]
+  params: Params,
+  config: TransformerConfig,
+  hidden: Float[Array, "B D"],
+  tokens_first: bool = False,
 ) -> Float[Array, "B V"]:
-  """Float32 logits of the next token."""
+  """Float32 logits of the next token; V as `weights` padded it.
+
+  Args:
+    params: as `weights` makes them.
+    config: the model.
+    hidden: after the final norm.
+    tokens_first: multiply as [V, D] [D, B]; a third faster on CPUs where the
+      head is tied.
+  """
   head = lm_head(params, config).astype(hidden.dtype)
-  return jnp.matmul(hidden, head, preferred_element_type=jnp.float32)
+  dot = functools.partial(jnp.matmul, preferred_element_type=jnp.float32)
+  if tokens_first and config.tie_embeddings:
+    # The barrier keeps XLA from swapping the factors back.
+    scores = jax.lax.optimization_barrier(dot(head.T, hidden.T)).T
+  else:
+    scores = dot(hidden, head)
+  if scores.shape[-1] == config.vocab_size:
+    return scores
+  real = jnp.arange(scores.shape[-1]) < config.vocab_size
+  return jnp.where(real[None], scores, -jnp.inf)

@@ -4,11 +4,12 @@ from collections import deque
 from collections.abc import Iterator
 import dataclasses
 
-import jax
 import numpy as np
 
 from jaxrl_entropy.sampling import rows
 from jaxrl_entropy.sampling.engine import Engine, Sizes
+from jaxrl_entropy.sampling.logits import Draw
+from jaxrl_entropy.sampling.pages import PagePool
 from jaxrl_entropy.sampling.programs import Produced
 from jaxrl_entropy.sampling.request import Completion
 from jaxrl_entropy.sampling.scheduler import Scheduler
@@ -55,13 +56,14 @@ class Batch:
       decode_text: tokens to text, for stop strings.
     """
     self._engine, self._sizes = engine, sizes
-    self._decode_text = decode_text
+    self._decode_text, self._queue = decode_text, queue
     self._parts = [
       Scheduler(
         queue,
+        PagePool(sizes.pages),
         slots=sizes.slots,
-        pages=sizes.pages,
         page_size=sizes.page_size,
+        chunk=sizes.chunk,
         steps=sizes.steps,
       )
       for _ in range(engine.local_parts)
@@ -79,24 +81,28 @@ class Batch:
     """One visit: fills, admits and decodes; tells what was sampled."""
     for part in self._parts:
       part.reserve()
-    self._fill()
+    # A step costs about the same whether slots are idle or not.
+    while self._fill():
+      pass
     self._admit()
     yield from self._decode()
 
-  def _fill(self) -> None:
-    """Computes the next chunk of prompts that are to run soon."""
+  def _fill(self) -> bool:
+    """Computes the next pieces of prompts that are to run soon, if any."""
     sizes = self._sizes
-    filling = [part.to_fill(sizes.fill_rows) for part in self._parts]
-    if not self._engine.agree(any(filling)):
-      return
-    chunk = rows.chunk_rows(
-      filling, sizes.fill_rows, sizes.chunk, sizes.columns
-    )
+    share = -(-len(self._queue) // len(self._parts))
+    pieces = [
+      part.to_fill(sizes.fill_widths[-1], share) for part in self._parts
+    ]
+    most = self._engine.agree(max(map(len, pieces)))
+    if not most:
+      return False
+    width = _width(sizes.fill_widths, most)
+    chunk = rows.chunk_rows(pieces, width, sizes.chunk, sizes.columns)
     self._cache = self._engine.prefill(
       self._weights, self._cache, self._engine.put(chunk)
     )
-    for prefix in (prefix for part in filling for prefix in part):
-      prefix.filled += min(sizes.chunk, prefix.missing)
+    return True
 
   def _admit(self) -> None:
     """Puts what is ready into idle slots."""
@@ -112,11 +118,8 @@ class Batch:
     most = self._engine.agree(max(map(len, running)))
     if not most:
       return
-    width = next(width for width in sizes.widths if width >= most)
-    # Where samples wait, come back when slots are idle; else at the end.
-    patience = [
-      max(width // 32, 1) if part.waiting else width for part in self._parts
-    ]
+    width = _width(sizes.widths, most)
+    patience = [self._patience(part, width) for part in self._parts]
     slots = rows.slot_rows(running, width, sizes, patience)
     self._cache, produced = self._engine.decode(
       self._weights, self._cache, self._engine.put(slots)
@@ -127,12 +130,30 @@ class Batch:
         if produced.count[row]:
           yield self._record(part, sequence, produced, row)
 
+  def _patience(self, part: Scheduler, width: int) -> int:
+    """How many sequences may end before the host should look again.
+
+    Where samples wait: few, which they follow. Else so many that a narrower
+    program can take the rest, or all.
+    """
+    if part.waiting:
+      return max(width // 32, 1)
+    running = len(part.running)
+    narrower = [w for w in self._sizes.widths if w < min(width, running)]
+    return running - max(narrower, default=0) if running else width
+
   def _record(
     self, part: Scheduler, sequence: Sequence, produced: Produced, row: int
   ) -> Event:
     """Adds what a slot made to its sequence, and retires it at its end."""
     count, sample = int(produced.count[row]), sequence.sample
-    draw = jax.tree.map(lambda x: x[row, :count], produced.draws)
+    made = produced.draws
+    draw = Draw(
+      made.token[row, :count],
+      made.logp[row, :count],
+      made.raw_logp[row, :count],
+      made.entropy[row, :count],
+    )
     sequence.token = int(draw.token[-1])
     sequence.position += count
     sample.extend(draw)
@@ -155,3 +176,8 @@ class Batch:
       if length is not None:
         sample.truncate(length)
         sample.stopped = True
+
+
+def _width(widths: tuple[int, ...], rows: int) -> int:
+  """The narrowest program with so many rows."""
+  return next(width for width in widths if width >= rows)

@@ -19,6 +19,7 @@ import numpy as np
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models import decoding
 from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.sampling.logits import BLOCK
 from jaxrl_entropy.sampling.programs import copy_pages, decode, prefill
 from jaxrl_entropy.types import Params
 
@@ -32,11 +33,12 @@ class Sizes:
     pages: of the cache, the one for padding included.
     page_size: tokens a page holds.
     columns: pages of the longest sequence.
-    chunk: tokens of a prompt in one call of `prefill`.
-    fill_rows: prompts in one call of `prefill`.
+    chunk: tokens of a prompt in one row of `prefill`.
+    fill_widths: numbers of rows that `prefill` may be called with, ascending.
     steps: tokens that a slot makes at most in one call of `decode`.
     stop_ids: stop ids a slot has room for.
     kernel: attend with the TPU kernel, on pages in its layout.
+    tokens_first: see `decoding.logits`.
   """
 
   widths: tuple[int, ...]
@@ -44,10 +46,11 @@ class Sizes:
   page_size: int
   columns: int
   chunk: int
-  fill_rows: int
+  fill_widths: tuple[int, ...]
   steps: int
   stop_ids: int
   kernel: bool
+  tokens_first: bool
 
   @property
   def slots(self) -> int:
@@ -97,12 +100,22 @@ class Engine:
       functools.partial(prefill, config=config), cache
     )
     self.decode = self._program(
-      functools.partial(decode, config=config, steps=sizes.steps),
+      functools.partial(
+        decode,
+        config=config,
+        steps=sizes.steps,
+        tokens_first=sizes.tokens_first,
+      ),
       (cache, self._rows),
     )
     self.copy_pages = self._program(copy_pages, cache)
+    tensor = mesh.shape["tensor"]
     self._convert = functools.partial(
-      decoding.weights, config=config, dtype=weight_dtype
+      decoding.weights,
+      config=config,
+      dtype=weight_dtype,
+      # Every part of the vocabulary has whole blocks.
+      vocabulary=BLOCK * tensor if tensor > 1 else 1,
     )
     self._copy: Callable[[Params], Params] | None = None
 

@@ -76,20 +76,21 @@ def draw(
   heat = jnp.where(greedy, 1.0, controls.temperature)
   # Nothing but reductions reads all logits: what they reduce is fused into
   # them, and no second array of that size is written.
-  sampled = jax.lax.cond(
-    _any_filter(controls), exclude, lambda x, *_: x, logits, top, controls
+  cutoff = jax.lax.cond(
+    _any_filter(controls), cutoffs, _no_cutoffs, logits, top, controls
   )
-  token, logp = _invert(sampled, top, heat, uniform)
+  kept = (logits - top) / heat[:, None] >= cutoff[:, None]
+  token, logp = _invert(jnp.where(kept, logits, -jnp.inf), top, heat, uniform)
   raw = _at(logits - top, token) - jnp.log(jnp.exp(logits - top).sum(axis=-1))
   return Draw(
     token, logp, raw, jnp.where(greedy, 0.0, _entropy(logits, top, heat))
   )
 
 
-def exclude(
+def cutoffs(
   logits: Float[Array, "B V"], top: Float[Array, "B 1"], controls: Controls
-) -> Float[Array, "B V"]:
-  """-inf at the tokens that the controls rule out.
+) -> Float[Array, "B"]:
+  """What `(logits - top) / temperature` of a token must reach to be kept.
 
   Top-k, then top-p among what is left, then min-p. Tokens that tie with the
   last one kept are kept too. At temperature 0 the most likely token is left,
@@ -105,23 +106,22 @@ def exclude(
   tempered = (logits - top) / heat[:, None]
   count = jnp.where(controls.top_k > 0, controls.top_k, logits.shape[-1])
   count = jnp.where(greedy, 1, count).astype(jnp.float32)
-  kept = _above(tempered, _cutoff(tempered, jnp.ones_like(tempered), count))
+  likeliest = _cutoff(tempered, jnp.ones_like(tempered), count)
+  kept = jnp.where(tempered >= likeliest[:, None], tempered, -jnp.inf)
   mass = jnp.exp(kept)
   nucleus = _cutoff(kept, mass, controls.top_p * mass.sum(axis=-1))
-  kept = jnp.where((controls.top_p < 1)[:, None], _above(kept, nucleus), kept)
-  kept = _above(kept, jnp.log(controls.min_p))
-  return jnp.where(kept > -jnp.inf, logits, -jnp.inf)
+  nucleus = jnp.where(controls.top_p < 1, nucleus, -jnp.inf)
+  return jnp.maximum(jnp.maximum(likeliest, nucleus), jnp.log(controls.min_p))
+
+
+def _no_cutoffs(logits, top, controls):
+  del logits, top
+  return jnp.full(controls.top_p.shape, -jnp.inf)
 
 
 def _any_filter(controls: Controls) -> Bool[Array, ""]:
   filters = (controls.top_k > 0) | (controls.top_p < 1) | (controls.min_p > 0)
   return (filters | (controls.temperature == 0)).any()
-
-
-def _above(
-  x: Float[Array, "B V"], cutoff: Float[Array, "B"]
-) -> Float[Array, "B V"]:
-  return jnp.where(x >= cutoff[:, None], x, -jnp.inf)
 
 
 def _cutoff(
@@ -161,16 +161,18 @@ def _invert(
   Two levels, first a block of tokens and then a token of it, so that no
   cumulative sum runs over the vocabulary.
   """
-  pad = -logits.shape[-1] % BLOCK
-  logits = jnp.pad(logits, ((0, 0), (0, pad)), constant_values=-jnp.inf)
-  blocks = logits.reshape(logits.shape[0], -1, BLOCK)
+  rows, vocabulary = logits.shape
+  size = min(BLOCK, vocabulary)
+  pad = ((0, 0), (0, -vocabulary % size))
+  logits = jnp.pad(logits, pad, constant_values=-jnp.inf)
+  blocks = logits.reshape(rows, -1, size)
   mass = jnp.exp((blocks - top[..., None]) / heat[:, None, None]).sum(axis=-1)
   block = _pick(mass, uniform[:, 0])
   chosen = jnp.take_along_axis(blocks, block[:, None, None], axis=1)[:, 0]
   tempered = (chosen - top) / heat[:, None]
   index = _pick(jnp.exp(tempered), uniform[:, 1])
   return (
-    block * BLOCK + index,
+    block * size + index,
     _at(tempered, index) - jnp.log(mass.sum(axis=-1)),
   )
 

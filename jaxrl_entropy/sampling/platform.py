@@ -11,21 +11,23 @@ class Platform:
 
   Attributes:
     page_size: tokens of a page of the cache.
-    chunk: tokens of a prompt computed in one call.
-    prefill_tokens: tokens of all prompts computed in one call.
+    chunk: tokens of a prompt computed as one row; a long prompt has several.
+    prefill_tokens: tokens of all prompts computed in one call, at most.
     steps: tokens that a slot makes between two visits of the host.
     narrowest: programs exist for all slots, half of them, and so on down to
       this many, so that a few last sequences do not pay for all slots.
     kernel: attend with JAX's TPU kernel where it can compute the heads. Off
       by default: it has not run on a TPU yet.
+    tokens_first: how the logits are multiplied, see `decoding.logits`.
   """
 
   page_size: int = 64
-  chunk: int = 64
+  chunk: int = 16
   prefill_tokens: int = 512
   steps: int = 32
   narrowest: int = 8
   kernel: bool = False
+  tokens_first: bool = False
 
   def widths(self, slots: int) -> tuple[int, ...]:
     """Numbers of slots that a decode program is made for, ascending."""
@@ -34,10 +36,15 @@ class Platform:
       widths.append(widths[-1] // 2)
     return tuple(reversed(widths))
 
+  def fill_widths(self, chunk: int) -> tuple[int, ...]:
+    """Rows of `chunk` tokens that a prefill program is made for, ascending."""
+    rows = max(self.prefill_tokens // chunk, 1)
+    return (self.narrowest, rows) if self.narrowest < rows else (rows,)
+
 
 PLATFORMS = {
   # A step's cost grows with its rows.
-  "cpu": Platform(),
+  "cpu": Platform(page_size=32, tokens_first=True),
   # Reading the weights dominates: idle rows are free, host visits are not.
   "gpu": Platform(steps=64, chunk=256, prefill_tokens=4096, narrowest=64),
   "tpu": Platform(

@@ -119,6 +119,7 @@ def decode(
   *,
   config: TransformerConfig,
   steps: int,
+  tokens_first: bool,
 ) -> tuple[Cache, Produced]:
   """Up to `steps` tokens for every slot, fewer where slots fall idle.
 
@@ -152,7 +153,7 @@ def decode(
       weights, config, cache, slots.token[:, None], view
     )
     drawn = logits_lib.draw(
-      decoding.logits(weights, config, hidden[:, 0]),
+      decoding.logits(weights, config, hidden[:, 0], tokens_first),
       slots.controls,
       _uniforms(slots),
     )

@@ -10,7 +10,7 @@ from jaxrl_entropy.sampling.engine import Sizes
 from jaxrl_entropy.sampling.logits import Controls
 from jaxrl_entropy.sampling.programs import Chunk, Copies, Slots
 from jaxrl_entropy.sampling.scheduler import Copy
-from jaxrl_entropy.sampling.sequences import Prefix, Sequence
+from jaxrl_entropy.sampling.sequences import Piece, Sequence
 
 
 class Rows:
@@ -43,17 +43,17 @@ class Rows:
 
 
 def chunk_rows(
-  parts: ListLike[ListLike[Prefix]], width: int, length: int, columns: int
+  parts: ListLike[ListLike[Piece]], width: int, length: int, columns: int
 ) -> Chunk:
-  """The next `length` tokens of prefixes, with tables of `columns` pages."""
+  """Pieces of at most `length` tokens, with tables of `columns` pages."""
   rows = Rows(parts, width)
-  prefixes = list(itertools.chain.from_iterable(parts))
-  pieces = [p.tokens[:-1][p.filled : p.filled + length] for p in prefixes]
+  pieces = list(itertools.chain.from_iterable(parts))
+  tokens = [piece.prefix.tokens[piece.start : piece.stop] for piece in pieces]
   return Chunk(
-    tokens=rows.table(pieces, length),
-    table=rows.table([p.pages for p in prefixes], columns),
-    start=rows.column((p.filled for p in prefixes), np.int32),
-    count=rows.column(map(len, pieces), np.int32),
+    tokens=rows.table(tokens, length),
+    table=rows.table([piece.prefix.pages for piece in pieces], columns),
+    start=rows.column((piece.start for piece in pieces), np.int32),
+    count=rows.column(map(len, tokens), np.int32),
   )
 
 

@@ -80,18 +80,19 @@ class Sampler:
       page_size=size,
       columns=columns,
       chunk=chunk,
-      fill_rows=max(choices.prefill_tokens // chunk, 1),
+      fill_widths=choices.fill_widths(chunk),
       steps=choices.steps,
       stop_ids=MAX_STOP_IDS,
       kernel=choices.kernel
       and ragged_attention.supports(config.head_dim, config.num_kv_heads, mesh),
+      tokens_first=choices.tokens_first,
     )
     self._engine = Engine(config, mesh, self._sizes, weight_dtype)
     self._decode_text = decode_text
 
   @property
   def compilations(self) -> int:
-    """Programs compiled so far; it stops at one a number of slots, and two."""
+    """Programs compiled so far: one a width, and one to copy pages."""
     return self._engine.compilations
 
   def generate(
@@ -157,7 +158,9 @@ class Sampler:
     """
     sizes, engine = self._sizes, self._engine
     idle: list[list] = [[] for _ in range(engine.parts)]
-    chunk = rows.chunk_rows(idle, sizes.fill_rows, sizes.chunk, sizes.columns)
+    chunk = rows.chunk_rows(
+      idle, sizes.fill_widths[-1], sizes.chunk, sizes.columns
+    )
     slots = rows.slot_rows(idle, sizes.slots, sizes, [1] * engine.parts)
     return {
       "prefill": (engine.prefill, engine.shapes(params, chunk)),

@@ -11,6 +11,7 @@ from collections import deque
 
 from jaxrl_entropy.sampling.pages import PagePool
 from jaxrl_entropy.sampling.sequences import (
+  Piece,
   Prefix,
   Sample,
   Sequence,
@@ -31,26 +32,27 @@ class Scheduler:
   def __init__(
     self,
     queue: deque[Prefix],
+    pool: PagePool,
     *,
     slots: int,
-    pages: int,
     page_size: int,
+    chunk: int,
     steps: int,
   ):
     """Starts with nothing running.
 
     Args:
       queue: prefixes that wait, shared by all parts.
+      pool: the pages of this part.
       slots: sequences that can run at a time.
-      pages: of the cache, the one for padding included.
       page_size: tokens a page holds.
+      chunk: tokens of a prefix computed as one row.
       steps: tokens that a sequence grows by at most before `reserve` is called
         again.
     """
-    self._queue = queue
-    self._pool = PagePool(pages)
-    self._page_size, self._steps = page_size, steps
-    self._slots = slots
+    self._queue, self._pool = queue, pool
+    self._page_size, self._chunk = page_size, chunk
+    self._slots, self._steps = slots, steps
     self._prefixes: list[Prefix] = []
     self.running: dict[Sequence, None] = {}
 
@@ -60,29 +62,32 @@ class Scheduler:
     return self._slots - len(self.running)
 
   @property
-  def free_pages(self) -> int:
-    return self._pool.free
-
-  @property
   def waiting(self) -> bool:
     """Are there samples for a slot that falls idle?"""
     return bool(self._prefixes or self._queue)
 
-  def to_fill(self, rows: int) -> list[Prefix]:
-    """At most `rows` prefixes whose next chunk should be computed now.
+  def to_fill(self, rows: int, fresh: int) -> list[Piece]:
+    """At most `rows` pieces of prefixes, which the caller computes at once.
 
-    New ones leave the queue only when slots would stay idle otherwise, but
+    New prefixes leave the queue only when slots would stay idle otherwise, but
     then as many as there are rows, since a program's cost is that of all rows.
+
+    Args:
+      rows: of the program.
+      fresh: prefixes that may leave the queue, so that others find some too.
     """
-    ready = sum(len(p.samples) for p in self._prefixes)
-    filling = [p for p in self._prefixes if p.missing]
-    if not filling and ready < self.idle:
-      while len(filling) < rows and self._queue and self._open(self._queue[0]):
-        prefix = self._queue.popleft()
-        self._prefixes.append(prefix)
-        if prefix.missing:
-          filling.append(prefix)
-    return filling[:rows]
+    if sum(len(p.samples) for p in self._prefixes) >= self.idle:
+      fresh = 0
+    pieces: list[Piece] = []
+    for prefix in self._prefixes:
+      pieces += prefix.fill(self._chunk, rows - len(pieces))
+    for _ in range(min(fresh, len(self._queue))):
+      if len(pieces) == rows or not self._open(self._queue[0]):
+        break
+      prefix = self._queue.popleft()
+      self._prefixes.append(prefix)
+      pieces += prefix.fill(self._chunk, rows - len(pieces))
+    return pieces
 
   def _open(self, prefix: Prefix) -> bool:
     """Takes a prefix's pages, unless running sequences will need them."""

@@ -95,6 +95,23 @@ class Prefix:
     """Tokens that must enter the cache before the samples can run."""
     return len(self.tokens) - 1 - self.filled
 
+  def fill(self, size: int, most: int) -> "list[Piece]":
+    """At most `most` next pieces of `size` tokens, from now on filled."""
+    end = len(self.tokens) - 1
+    starts = range(self.filled, end, size)[:most]
+    pieces = [Piece(self, start, min(start + size, end)) for start in starts]
+    self.filled = pieces[-1].stop if pieces else self.filled
+    return pieces
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+  """The tokens [start, stop) of a prefix, computed as one row."""
+
+  prefix: Prefix
+  start: int
+  stop: int
+
 
 @dataclasses.dataclass(eq=False)
 class Sequence:

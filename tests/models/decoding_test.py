@@ -103,3 +103,17 @@ def test_int8_kernels_round_to_half_a_step_of_their_column():
   back = stored["kernel"].astype(jnp.float32) * stored["scale"][:, None]
   limit = jnp.broadcast_to(stored["scale"][:, None] * 0.5001, back.shape)
   assert (jnp.abs(back - kernel) <= limit).all()
+
+
+@pytest.mark.parametrize("tokens_first", [False, True])
+@pytest.mark.parametrize("name", ["tied", "untied, biases"])
+def test_a_padded_vocabulary_changes_no_logits(name, tokens_first):
+  config = CONFIGS[name]
+  params = make_params(config)
+  hidden = jax.random.normal(jax.random.key(2), (3, config.hidden_size))
+  expected = decoding.logits(decoding.weights(params, config), config, hidden)
+  padded = decoding.weights(params, config, vocabulary=64)
+  found = decoding.logits(padded, config, hidden, tokens_first)
+  assert found.shape == (3, 64)
+  np.testing.assert_allclose(found[:, : config.vocab_size], expected, atol=1e-5)
+  assert (found[:, config.vocab_size :] == -jnp.inf).all()

@@ -1,6 +1,7 @@
 """The sampler against a loop that runs the whole forward for each token."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,8 @@ import pytest
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models import config as config_lib, transformer
 from jaxrl_entropy.ops import logprobs
+from jaxrl_entropy.planning import hlo
+from jaxrl_entropy.sampling.logits import BLOCK
 from jaxrl_entropy.sampling.platform import Platform
 from jaxrl_entropy.sampling.sampler import Request, Sampler
 from tests import devices
@@ -92,6 +95,16 @@ def test_greedy_equals_the_whole_forward(params, sampler):
       assert completion.finish == "length"
 
 
+def test_new_weights_leave_nothing_of_the_old(params, sampler):
+  request = make_requests(temperature=0.0)[1]
+  sampler.generate(params, [request])
+  changed = jax.tree.map(lambda x: x[..., ::-1], params)
+  (group,) = sampler.generate(changed, [request])
+  expected = naive_greedy(changed, request)
+  assert expected != naive_greedy(params, request)
+  assert [c.tokens.tolist() for c in group] == [expected] * request.n
+
+
 def test_log_probs_equal_the_trainers(params, sampler):
   request = make_requests(temperature=0.7)[1]
   (group,) = sampler.generate(params, [request])
@@ -136,8 +149,8 @@ def test_programs_compile_once_for_a_width(params):
     for length in (3, 12, 20):
       request = Request(np.arange(length), n=seed + 2, max_tokens=8, seed=seed)
       sampler.generate(params, [request])
-  # Prefill, page copies, and decoding in one slot or three.
-  assert sampler.compilations == 2 + len(SMALL.widths(3))
+  # Page copies, prefill of one row or two, decoding in one slot or three.
+  assert sampler.compilations == 1 + len(SMALL.fill_widths(8) + SMALL.widths(3))
 
 
 def test_a_tight_cache_gives_the_same_answers(params, sampler):
@@ -276,3 +289,47 @@ def test_eight_devices_give_the_same_tokens_as_one(params, sampler):
       assert a.tokens.tolist() == b.tokens.tolist()
       np.testing.assert_allclose(a.logp, b.logp, atol=1e-5)
       np.testing.assert_allclose(a.entropy, b.entropy, atol=1e-5)
+
+
+def _sample_a_share(params):
+  """Every process brings requests of its own."""
+  mesh = sharding.make_mesh(data=2, tensor=2)
+  place = jax.jit(
+    lambda x: x, out_shardings=sharding.param_shardings(params, mesh)
+  )
+  mine = make_requests()[jax.process_index() :: jax.process_count()]
+  return make_sampler(mesh, slots=4).generate(place(params), mine)
+
+
+def test_two_processes_give_the_same_tokens_as_one(params, sampler):
+  shares = devices.run_together(
+    _sample_a_share, jax.tree.map(np.asarray, params), processes=2, devices=2
+  )
+  for index, share in enumerate(shares):
+    alone = sampler.generate(params, make_requests())[index::2]
+    for expected, group in zip(alone, share, strict=True):
+      for a, b in zip(expected, group, strict=True):
+        assert a.tokens.tolist() == b.tokens.tolist()
+        np.testing.assert_allclose(a.logp, b.logp, atol=1e-5)
+
+
+def _traffic_of_decode(rows):
+  """Collectives of a program with `rows` slots on each part of the mesh."""
+  mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
+  config = dataclasses.replace(CONFIG, vocab_size=3000)
+  sampler = Sampler(
+    config, mesh, slots=4 * rows, max_prompt_length=8, max_length=MAX_LENGTH
+  )
+  shapes = jax.eval_shape(lambda: transformer.init(config, jax.random.key(0)))
+  function, args = sampler.programs(shapes)["decode"]
+  text = function.lower(*args).compile().as_text()
+  return hlo.collectives(text, mesh.shape)
+
+
+def test_a_split_vocabulary_is_not_gathered():
+  """What crosses the mesh for a token: sums, and the block it is drawn from."""
+  rows = 4
+  found = devices.run(_traffic_of_decode, rows)
+  assert any("tensor" in one.axes for one in found)
+  for one in found:
+    assert math.prod(one.shape) <= rows * BLOCK, one

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxrl_entropy.sampling.logits import Draw
+from jaxrl_entropy.sampling.pages import PagePool
 from jaxrl_entropy.sampling.request import Request
 from jaxrl_entropy.sampling.scheduler import Scheduler
 from jaxrl_entropy.sampling.sequences import prefixes_of, samples_of
@@ -20,8 +21,15 @@ def make_queue(requests):
   return deque(prefix for group in groups for prefix in prefixes_of(group))
 
 
-def make_scheduler(queue, slots=3, pages=9):
-  return Scheduler(queue, slots=slots, pages=pages, page_size=PAGE, steps=STEPS)
+def make_scheduler(queue, slots=3, pool=None):
+  return Scheduler(
+    queue,
+    pool or PagePool(9),
+    slots=slots,
+    page_size=PAGE,
+    chunk=5,
+    steps=STEPS,
+  )
 
 
 class Memory:
@@ -47,10 +55,11 @@ def token_of(sample, place):
 def visit(scheduler, memory):
   """What a Batch does in one visit; returns the samples that ended."""
   scheduler.reserve()
-  for prefix in scheduler.to_fill(rows=2):
-    piece = prefix.tokens[:-1][prefix.filled : prefix.filled + 5]
-    memory.write(prefix.pages, prefix.filled, piece)
-    prefix.filled += len(piece)
+  pieces = scheduler.to_fill(rows=2, fresh=9)
+  assert len(pieces) <= 2
+  for piece in pieces:
+    tokens = piece.prefix.tokens[piece.start : piece.stop]
+    memory.write(piece.prefix.pages, piece.start, tokens)
   for source, target in scheduler.admit():
     memory.cells[target] = memory.cells[source]
   ended = []
@@ -90,7 +99,8 @@ requests_ = st.lists(
 @given(requests_, st.integers(1, 4), st.integers(8, 20))
 def test_every_sample_ends_and_finds_its_tokens(requests, slots, pages):
   queue = make_queue(requests)
-  scheduler, memory = make_scheduler(queue, slots, pages), Memory(pages)
+  pool, memory = PagePool(pages), Memory(pages)
+  scheduler = make_scheduler(queue, slots, pool)
   ended = []
   for _ in range(1000):
     if not (scheduler.running or scheduler.waiting):
@@ -102,14 +112,13 @@ def test_every_sample_ends_and_finds_its_tokens(requests, slots, pages):
     limit = sample.request.max_tokens
     assert sample.tokens.tolist() == [token_of(sample, i) for i in range(limit)]
   # Every page is free again.
-  assert scheduler.free_pages == pages - 1
+  assert pool.free == pages - 1
 
 
 def test_a_prompt_is_stored_once_for_all_its_samples():
   request = Request(tuple(range(9)), n=3, max_tokens=2)
   scheduler = make_scheduler(make_queue([request]))
-  (prefix,) = scheduler.to_fill(rows=2)
-  prefix.filled = 8
+  scheduler.to_fill(rows=2, fresh=9)
   copies = scheduler.admit()
   shared = [sequence.pages[:2] for sequence in scheduler.running]
   assert shared[0] == shared[1] == shared[2]
@@ -119,8 +128,8 @@ def test_a_prompt_is_stored_once_for_all_its_samples():
 def test_a_page_in_part_full_is_copied_but_for_the_last_sample():
   request = Request(tuple(range(7)), n=3, max_tokens=1)
   scheduler = make_scheduler(make_queue([request]))
-  (prefix,) = scheduler.to_fill(rows=2)
-  prefix.filled, pages = 6, list(prefix.pages)
+  prefix = scheduler.to_fill(rows=2, fresh=9)[0].prefix
+  pages = list(prefix.pages)
   copies = scheduler.admit()
   assert [source for source, _ in copies] == [pages[1]] * 2
   ends = [sequence.pages[1] for sequence in scheduler.running]
@@ -130,7 +139,8 @@ def test_a_page_in_part_full_is_copied_but_for_the_last_sample():
 def test_the_oldest_sequence_keeps_its_pages():
   requests = [Request((1,), max_tokens=16) for _ in range(3)]
   queue = make_queue(requests)
-  scheduler, memory = make_scheduler(queue, slots=3, pages=6), Memory(6)
+  memory = Memory(6)
+  scheduler = make_scheduler(queue, slots=3, pool=PagePool(6))
   order = []
   for _ in range(40):
     order += [sample.owner for sample in visit(scheduler, memory)]
@@ -149,3 +159,25 @@ def test_partial_samples_continue_their_own_tokens(remaining):
   assert len(begun) == bool(remaining)
   for prefix in begun:
     assert prefix.tokens.tolist() == [1, 2, 0, 1, 2, 3]
+
+
+def test_one_call_takes_all_pieces_of_prompts_that_fit():
+  requests = [Request(tuple(range(n))) for n in (12, 3, 7)]
+  scheduler = make_scheduler(make_queue(requests), pool=PagePool(20))
+  pieces = scheduler.to_fill(rows=5, fresh=9)
+  assert [(p.start, p.stop) for p in pieces] == [
+    (0, 5),
+    (5, 10),
+    (10, 11),
+    (0, 2),
+    (0, 5),
+  ]
+  rest = scheduler.to_fill(rows=5, fresh=9)
+  assert [(p.start, p.stop) for p in rest] == [(5, 6)]
+  assert len(scheduler.admit() + list(scheduler.running)) == 3
+
+
+def test_a_part_leaves_its_neighbours_their_share_of_the_queue():
+  queue = make_queue([Request((1, 2)) for _ in range(6)])
+  parts = [make_scheduler(queue) for _ in range(2)]
+  assert [len(part.to_fill(rows=8, fresh=3)) for part in parts] == [3, 3]
