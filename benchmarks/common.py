@@ -53,20 +53,24 @@ def seconds(call: Callable[[], Any]) -> float:
 
 
 def alternate(
-  contestants: Mapping[str, Callable[[], float]], rounds: int = 5
+  contestants: Mapping[str, Callable[[], float]],
+  rounds: int = 5,
+  *,
+  warm_up: bool = True,
 ) -> dict[str, list[float]]:
   """What each contestant measured in each round; all take turns.
 
   Args:
     contestants: each measures once and returns the value, for example
-      `lambda: tokens / seconds(run)`. A first round warms up and is dropped.
+      `lambda: tokens / seconds(run)`.
     rounds: that count.
+    warm_up: whether one more round goes before them.
   """
   measured: dict[str, list[float]] = {name: [] for name in contestants}
-  for index in range(rounds + 1):
+  for index in range(-warm_up, rounds):
     for name, measure in contestants.items():
       value = measure()
-      if index:
+      if index >= 0:
         measured[name].append(value)
   return measured
 
@@ -101,21 +105,25 @@ def compare(
   return results
 
 
-def peak_memory(code: str, **environment: str) -> float:
-  """Peak resident bytes of a fresh Python process that runs `code`."""
+def fresh_process(code: str) -> tuple[float, float]:
+  """Runs `code` in a Python process of its own.
+
+  Returns:
+    What it leaves in `value`, and the process's peak resident bytes.
+  """
   report = (
     f"{code}\nimport resource, sys\n"
     "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-    "print(peak * (1 if sys.platform == 'darwin' else 1024))"
+    "print(value, peak * (1 if sys.platform == 'darwin' else 1024))"
   )
   done = subprocess.run(
     (sys.executable, "-c", report),
-    env=os.environ | environment,
-    capture_output=True,
+    stdout=subprocess.PIPE,
     text=True,
     check=True,
   )
-  return float(done.stdout.split()[-1])
+  value, peak = done.stdout.split()[-2:]
+  return float(value), float(peak)
 
 
 def machine() -> dict[str, Any]:

