@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_entropy.ops import advantages, implicit_reward
-from tests.golden.harness import Adapter
+from tests.golden.harness import Adapter, NotImplementedCase
 
 Config = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -37,6 +37,8 @@ def prime_advantages(config: Config, inputs: Arrays) -> dict[str, Any]:
 
 
 def prime_rewards(config: Config, inputs: Arrays) -> dict[str, Any]:
+  if config.get("prime_granularity", "token") != "token":
+    raise NotImplementedCase("rewards of whole responses: the outcome's place")
   mask = jnp.asarray(inputs["response_mask"].astype(bool))
   q = jnp.asarray(inputs["logprob"] - inputs["ref_logprob"])
   accuracy = (
@@ -52,7 +54,11 @@ def prime_rewards(config: Config, inputs: Arrays) -> dict[str, Any]:
   return {
     "q": jnp.where(mask, q, 0.0),
     "token_level_score": rewards,
-    "token_level_score_normed": implicit_reward.normalize(rewards),
+    "token_level_score_normed": (
+      implicit_reward.normalize(rewards)
+      if config.get("prime_norm", "batch_norm") == "batch_norm"
+      else rewards
+    ),
   }
 
 
