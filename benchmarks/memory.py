@@ -7,24 +7,27 @@ One update of SmolLM2-135M, 32 rows of 192 tokens, a vocabulary of 49,152: the
 fused log-prob and entropy with remat of every layer, against the same step with
 the logits of the whole batch. `--quick` compares what the compiler plans
 (temporaries, from `memory_analysis`); `--full` also runs a step of each in a
-process of its own and compares the processes' peaks.
+process of its own and compares the processes' peaks, and runs the leanest
+setting of ours against torch with the whole batch at once: peak and speed.
 """
 
+from collections.abc import Mapping
 import dataclasses
-from typing import Any
+import importlib.util
 
 import jax
 import jax.numpy as jnp
 
 from benchmarks import common
-from benchmarks.common import Result
-from benchmarks.train_step import Setup
+from benchmarks.common import Result, seconds
+from benchmarks.train_step import LENGTH, Ours, Setup, Torch
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.ops.logprobs import TokenStats
 from jaxrl_entropy.training.step import Forward, Rows
 from jaxrl_entropy.types import Params
 
 SETUP = Setup(rows=32, micro_batches=1)
+CASE = f"train step {SETUP.rows} x {LENGTH}"
 GIB = 1 << 30
 
 
@@ -48,47 +51,75 @@ FORWARDS = {
   "full logits + remat": FullLogits(SETUP.model, remat="full"),
   "full logits": FullLogits(SETUP.model),
 }
+# Two rows at a time, nothing kept of a layer but its input.
+LEAN = {
+  "ours": lambda: Ours(
+    dataclasses.replace(SETUP, micro_batches=16),
+    Forward(SETUP.model, remat="full", chunk=2 * LENGTH),
+  ),
+  "torch": lambda: Torch(SETUP),
+}
 
 
-def planned(forward: Forward) -> float:
-  """Bytes of the step's temporaries."""
-  update = SETUP.update(forward)
+def planned(name: str) -> float:
+  """GiB of the step's temporaries."""
+  update = SETUP.update(FORWARDS[name])
   compiled = update.lower(*SETUP.shapes()).compile()
-  return compiled.memory_analysis().temp_size_in_bytes
+  return compiled.memory_analysis().temp_size_in_bytes / GIB
 
 
-def run_once(name: str) -> None:
-  """One update, for the peak of this process."""
-  state, rows = SETUP.arrays()
-  jax.block_until_ready(SETUP.update(FORWARDS[name])(state, rows))
+def run_once(name: str) -> float:
+  """The loss of one update, in a process that is measured from outside."""
+  return Ours(SETUP, FORWARDS[name]).step()
 
 
-def peak(name: str) -> float:
-  code = f"from benchmarks import memory\nmemory.run_once({name!r})"
-  return common.peak_memory(code)
+def speed(name: str) -> float:
+  """Tokens a second of one of `LEAN`, after a step that warms up."""
+  contestant = LEAN[name]()
+  contestant.step()
+  return SETUP.rows * LENGTH / seconds(contestant.step)
 
 
-def compare(metric: str, measure: Any) -> list[Result]:
-  ours, *peers = FORWARDS
-  sizes = {name: measure(name) / GIB for name in FORWARDS}
+def alone(call: str) -> tuple[float, float]:
+  """The value of `call` in a fresh process, and that process's peak, GiB."""
+  code = f"from benchmarks import memory\nvalue = memory.{call}"
+  value, peak = common.fresh_process(code)
+  return value, peak / GIB
+
+
+def smaller(metric: str, sizes: Mapping[str, float]) -> list[Result]:
+  """The first contestant against the others; less is better."""
+  (_, ours), *peers = sizes.items()
+  return [
+    Result(CASE, metric, ours, peer, size, size / ours) for peer, size in peers
+  ]
+
+
+def lean() -> list[Result]:
+  """Peak and speed of the leanest step against torch's plain one."""
+  if importlib.util.find_spec("torch") is None:
+    common.skip("torch with transformers", "pip install torch transformers")
+    return []
+  (ours, our_peak), (theirs, their_peak) = (
+    alone(f"speed({name!r})") for name in LEAN
+  )
+  case, peer = f"{CASE}, lean", "torch, whole batch"
   return [
     Result(
-      "train step 32 x 192",
-      metric,
-      sizes[ours],
-      peer,
-      sizes[peer],
-      sizes[peer] / sizes[ours],
-    )
-    for peer in peers
+      case, "peak RSS, GiB", our_peak, peer, their_peak, their_peak / our_peak
+    ),
+    Result(case, "train tok/s", ours, peer, theirs, ours / theirs),
   ]
 
 
 def main() -> None:
   args = common.arguments(__doc__)
-  results = compare("temporaries, GiB", lambda name: planned(FORWARDS[name]))
+  results = smaller("temporaries, GiB", {n: planned(n) for n in FORWARDS})
   if not args.quick:
-    results += compare("peak RSS, GiB", peak)
+    # Without remat a step needs more memory than most machines have.
+    names = [name for name in FORWARDS if name.endswith("remat")]
+    peaks = {name: alone(f"run_once({name!r})")[1] for name in names}
+    results += smaller("peak RSS, GiB", peaks) + lean()
   common.report("memory", results, args.json)
 
 
