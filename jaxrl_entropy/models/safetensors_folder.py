@@ -52,7 +52,7 @@ def write(
   with path.open("wb") as file:
     file.write(struct.pack("<Q", len(text)) + text)
     for tensor in values:
-      file.write(np.ascontiguousarray(tensor, dtype).view(np.uint8))
+      file.write(np.ascontiguousarray(tensor, dtype).view(np.uint8).data)
 
 
 class SafetensorsFolder:
