@@ -135,7 +135,7 @@ def splits(study: studies.Study) -> Section | None:
   """Mean covariance by difficulty, outcome and position."""
   palette = style.colors(list(study.variants))
   panels: dict[str, Figure] = {}
-  rows: list[Row] = []
+  columns: dict[str, dict[str, float]] = {}
   parts = []
   for split, title, x_label, names in _SPLITS:
     keys = {f"{split}_{key}": name for key, name in names}
@@ -145,26 +145,21 @@ def splits(study: studies.Study) -> Section | None:
     panels[split] = plots.bars(
       title, list(keys.values()), section.few(means), palette, x_label=x_label
     )
-    for label, values in means.items():
-      rows += [
-        (label, split, name, value)
-        for name, value in zip(keys.values(), values, strict=True)
-      ]
-    label, lead = next(iter(means.items()))
-    highest = list(keys.values())[int(np.argmax(lead))]
-    parts.append(f"by {split} for {highest} ({max(lead):.3g})")
+    for index, name in enumerate(keys.values()):
+      columns[f"{split}: {name}"] = {k: v[index] for k, v in means.items()}
+    lead, values = next(iter(means.items()))
+    highest = list(keys.values())[int(np.argmax(values))]
+    parts.append(f"by {split} for {highest} ({max(values):.3g} in {lead})")
   if not panels:
     return None
-  sentence = (
-    f"The mean covariance of {rows[0][0]} is highest {section.listing(parts)}."
-  )
-  columns = ("method", "split", "part", "mean covariance")
+  labels = dict.fromkeys(k for means in columns.values() for k in means)
+  rows = [(k, *(means.get(k) for means in columns.values())) for k in labels]
   return Section(
     "splits",
     "Where the covariance sits",
-    sentence,
+    f"The mean covariance is highest {section.listing(parts)}.",
     panels,
-    Table(columns, rows),
+    Table(("method", *columns), rows),
   )
 
 

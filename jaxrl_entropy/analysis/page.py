@@ -195,7 +195,7 @@ th { font-weight: 400; color: var(--muted); vertical-align: bottom; }
 th, td { padding: .35rem .9rem .35rem 0; text-align: right;
   border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; }
-td:not(:first-child) { white-space: nowrap; }
+td:not(:first-child), section:not(#claims) td { white-space: nowrap; }
 #claims td:last-child { font-weight: 600; }
 .held td:last-child { color: #1b7a4b; }
 .did-not-hold td:last-child { color: #c0392b; }

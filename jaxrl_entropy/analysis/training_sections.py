@@ -206,14 +206,15 @@ def _order(key: str) -> tuple[str, int]:
 def _passes_panel(
   study: studies.Study, measures: Mapping[str, Callable[[runs.Run], float]]
 ) -> Mapping[str, Figure]:
-  """pass@k against k; no panel for fewer than two of them."""
+  """pass@k against k, if any k is above 1."""
   passes = {
     int(name.removeprefix("pass@")): end
     for name, end in measures.items()
     if name.startswith("pass@")
   }
-  if len(passes) < 2:
+  if not passes or "accuracy" not in measures:
     return {}
+  passes = {1: measures["accuracy"], **passes}
   palette = style.colors(list(study.variants))
   lines = [
     plots.Line(

@@ -62,7 +62,9 @@ def test_splits_show_where_the_covariance_sits(tmp_path):
   synthetic.write_run(tmp_path / "grpo", extra=extra)
   section = dynamics_sections.splits(studies.load(tmp_path))
   assert list(section.panels) == ["difficulty"]
-  assert "by difficulty for above 2/3 (0.2)" in section.sentence
+  assert "by difficulty for above 2/3 (0.2 in GRPO)" in section.sentence
+  assert section.table.columns[3] == "difficulty: above 2/3"
+  assert section.table.rows == [("GRPO", *map(pytest.approx, (0.01, 0.1, 0.2)))]
 
 
 def test_interventions_say_what_the_seeds_establish(tmp_path):
