@@ -59,11 +59,11 @@ def parser(command: str, description: str, examples: str) -> Parser:
   )
 
 
-def add_config_flag(command: Parser) -> None:
+def add_config_flag(command: Parser, required: bool = True) -> None:
   """`--config`; the overrides beside it are read by `parse_with_overrides`."""
   command.add_argument(
     "--config",
-    required=True,
+    required=required,
     metavar="FILE.py[:ARG]",
     help="config file; --config.FIELD=VALUE changes one field of it",
   )

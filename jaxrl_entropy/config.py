@@ -197,6 +197,23 @@ def read(workdir: str | Path) -> dict[str, Any]:
     raise UserError(f"{path} is not the config of a run ({error})") from error
 
 
+def of_run(
+  workdir: str | Path, overrides: Iterable[tuple[str, str]] = ()
+) -> ConfigDict:
+  """The config that `workdir` was started with, locked, overrides applied.
+
+  Raises:
+    UserError: as `read` and `load` do.
+  """
+  config = defaults.get_config()
+  with config.unlocked():
+    config.update(read(workdir))
+  _check_fields(config, str(Path(workdir) / FILE))
+  for field, text in overrides:
+    override(config, field, text)
+  return config.lock()
+
+
 def versions() -> dict[str, str]:
   """The versions of Python and of the packages that decide the numbers."""
   found = {name: importlib.metadata.version(name) for name in _PACKAGES}

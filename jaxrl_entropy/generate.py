@@ -10,8 +10,6 @@ from pathlib import Path
 import sys
 import zlib
 
-from ml_collections import ConfigDict
-
 from jaxrl_entropy import cli, config as config_lib, distributed
 from jaxrl_entropy.data.tokenizers import Tokenizer
 from jaxrl_entropy.errors import UserError
@@ -27,8 +25,7 @@ _EXAMPLES = """\
       --prompt "What is 7 + 5?"
   jaxrl-entropy generate --config=configs/smollm2.py --prompts=questions.txt \\
       --samples=4 --temperature=0.7 --json > answers.jsonl
-  jaxrl-entropy generate --config=configs/quickstart.py \\
-      --run=runs/quickstart/grpo --prompt "3 5 7 = 22"
+  jaxrl-entropy generate --run=runs/quickstart/grpo --prompt "3 5 7 22 ="
 """
 MAX_SLOTS = 32
 # A stream comes in steps of so many tokens.
@@ -41,12 +38,13 @@ ROUND = 64
 def main(argv: Sequence[str]) -> int:
   command = _parser()
   args, overrides = cli.parse_with_overrides(command, argv)
-  config = config_lib.load(args.config, overrides)
+  if not (args.config or args.run):
+    command.error("which model? give --run or --config")
   distributed.start()
   prompts = [*args.prompt, *_read_prompts(args.prompts)]
   if not prompts:
     command.error("nothing to answer: give --prompt or --prompts")
-  policy = _policy(config, args.run)
+  policy = _policy(args, overrides)
   requests = [
     _request(prompt, policy.tokenizer, args, _seed(args.seed, place))
     for place, prompt in enumerate(prompts)
@@ -64,9 +62,10 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> cli.Parser:
   command = cli.parser("generate", "Answers prompts.", _EXAMPLES)
-  cli.add_config_flag(command)
+  cli.add_config_flag(command, required=False)
   add = command.add_argument
   add("--run", metavar="DIR", help="answer with this run's trained policy")
+  add("--best", action="store_true", help="with its best one, not its last")
   add("--prompt", action="append", default=[], help="text; may be repeated")
   add("--prompts", metavar="FILE", help="one prompt a line; - reads stdin")
   add("--system", help="system message of the chat template")
@@ -82,13 +81,19 @@ def _parser() -> cli.Parser:
   return command
 
 
-def _policy(config: ConfigDict, run: str | None) -> Policy:
-  """The config's model, or what a run has made of its own."""
-  if run is None:
-    return build.build_policy(config)
-  with config.unlocked():
-    config.model.update(config_lib.read(run)["model"])
-  return build.load_policy(config, run)
+def _policy(
+  args: argparse.Namespace, overrides: Sequence[tuple[str, str]]
+) -> Policy:
+  """What a run has made of its model, or else the config's model."""
+  if args.run is None:
+    return build.build_policy(config_lib.load(args.config, overrides))
+  if args.config is None:
+    config = config_lib.of_run(args.run, overrides)
+  else:
+    config = config_lib.load(args.config, overrides)
+    with config.unlocked():
+      config.model.update(config_lib.read(args.run)["model"])
+  return build.load_policy(config, args.run, args.best)
 
 
 def _read_prompts(file: str | None) -> list[str]:

@@ -138,3 +138,13 @@ def test_every_default_survives_json():
   assert config_lib.flatten(config_lib.to_json(config)).keys() == (
     config_lib.flatten(config).keys()
   )
+
+
+def test_a_run_gives_its_config_back(path, tmp_path):
+  config = config_lib.load(path, [("model.lora_targets", "k_proj,")])
+  config_lib.save(config, tmp_path / "run")
+  found = config_lib.of_run(tmp_path / "run", [("seed", "7")])
+  assert found.seed == 7
+  with found.unlocked():
+    found.seed = config.seed
+  assert found == config

@@ -50,6 +50,11 @@ def test_nothing_to_answer_is_an_error(config, capsys):
   assert "--prompt" in capsys.readouterr().err
 
 
+def test_no_model_is_an_error(capsys):
+  assert cli.main(["generate", "--prompt=3 4"]) == 2
+  assert "--run" in capsys.readouterr().err
+
+
 class _Letters:
   """Two tokens to a character outside ASCII, as byte-level tokenizers have."""
 
