@@ -110,7 +110,7 @@ def share(
 
 def main() -> None:
   args = common.arguments(__doc__)
-  rows, parts, rounds = (4, 2, 3) if args.quick else (32, 8, 5)
+  rows, parts, rounds = (4, 2, 3) if args.quick else (16, 4, 4)
   results = measure(Setup(rows, parts), rounds)
   results += measure(Setup(rows // parts, 1), rounds)
   common.report("objective_overhead", results, args.json)
