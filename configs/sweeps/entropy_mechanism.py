@@ -19,6 +19,7 @@ too, for comparison: a copy of such a run's folder is not run again.
     algorithms       8        3  a and b under RLOO, REINFORCE++ and PRIME
     sizes            4        4  a and b against model size
     long             3        9  three times the steps: do the orders change?
+    gentle           6        9  a fifth of the fraction, three times the steps
     theory           4        2  one update a rollout, SGD and Adam
     programs         6        3  another task: programs, run in the sandbox
     controllers      6        3  coefficients that hold the entropy at a target
@@ -105,6 +106,14 @@ def long() -> Iterator[Cell]:
     yield method, {"steps": 3 * get_config().steps}
 
 
+def gentle() -> Iterator[Cell]:
+  """Smaller fractions over three times the steps, three seeds."""
+  gentler = {"grpo": {}, "clip_cov": {"loss.args.fraction": 0.02}}
+  for seed in SEEDS:
+    for method, changes in gentler.items():
+      yield method, changes | {"seed": seed, "steps": 3 * get_config().steps}
+
+
 def theory() -> Iterator[Cell]:
   """On-policy, all groups kept: the setting of Theorems 1 and 2."""
   on_policy = {"optimizer.updates": 1, "rollout.filter_groups": False}
@@ -147,7 +156,7 @@ PARTS = {
   part.__name__: part
   for part in (
     *(headline, hard, coefficients, baselines),
-    *(algorithms, sizes, long, theory),
+    *(algorithms, sizes, long, gentle, theory),
     *(programs, controllers),
   )
 }

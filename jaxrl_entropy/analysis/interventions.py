@@ -44,7 +44,7 @@ def compare(
   ceilings = [law.fit(*law.points(plain)).ceiling for plain, _ in pairs]
   return Intervention(
     stats.estimate([_mean(residuals(*pair)[1]) for pair in pairs]),
-    stats.estimate(np.subtract(finals, ceilings)),
+    stats.estimate([r - c for r, c in zip(finals, ceilings, strict=True)]),
     differences(baseline, members, dynamics.final_score),
     len(pairs),
   )

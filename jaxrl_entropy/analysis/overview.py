@@ -16,7 +16,7 @@ from jaxrl_entropy.analysis import (
   style,
   training_sections,
 )
-from jaxrl_entropy.analysis.section import Row, Section, Table
+from jaxrl_entropy.analysis.section import Section, Table
 from jaxrl_entropy.analysis.studies import Study
 
 _ESTIMATORS = {
@@ -117,23 +117,21 @@ def _ends(study: Study) -> Iterator[tuple[str, str, str, stats.Estimate]]:
 
 def positive(studies: Sequence[Study]) -> Section | None:
   """The share of steps with a positive covariance, by estimator."""
-  rows: list[Row] = [
-    (
-      study.name,
-      label,
-      *(dynamics.positive_share(members, k) for k in _ESTIMATORS.values()),
-    )
+  shares = {
+    (study.name, label): [
+      dynamics.positive_share(members, key) for key in _ESTIMATORS.values()
+    ]
     for study in studies
     for label, members in study.variants.items()
-  ]
+  }
   parts = []
-  for index, name in enumerate(_ESTIMATORS, start=2):
-    known = [row for row in rows if row[index] == row[index]]
+  for index, name in enumerate(_ESTIMATORS):
+    known = {k: v[index] for k, v in shares.items() if np.isfinite(v[index])}
     if known:
-      low = min(known, key=lambda row: row[index])
+      study_name, label = low = min(known, key=lambda k: known[k])
       parts.append(
-        f"by {name} on at least {low[index]:.0%} of the steps ({low[1]} of "
-        f"{low[0]})"
+        f"by {name} on at least {known[low]:.0%} of the steps ({label} of "
+        f"{study_name})"
       )
   if not parts:
     return None
@@ -142,7 +140,10 @@ def positive(studies: Sequence[Study]) -> Section | None:
     "Is the covariance always positive?",
     f"It was positive {section.listing(parts)}.",
     {},
-    Table(("study", "method", *_ESTIMATORS), rows),
+    Table(
+      ("study", "method", *_ESTIMATORS),
+      [(*key, *values) for key, values in shares.items()],
+    ),
   )
 
 

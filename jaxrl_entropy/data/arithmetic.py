@@ -15,11 +15,11 @@ class Arithmetic(Procedural):
     terms: how many numbers.
     operators: drawn between the numbers, of `+-*`; `*` binds first.
     instruction: follows the question, on a line of its own.
+    verifier: "integer" reads the last box, "last_integer" the last integer.
     seed: of the problems; other keywords are `Procedural`'s.
   """
 
   name = "arithmetic"
-  verifier = "integer"
 
   def __init__(
     self,
@@ -27,6 +27,7 @@ class Arithmetic(Procedural):
     terms: int = 2,
     operators: str = "+",
     instruction: str = "Put the answer in \\boxed{}.",
+    verifier: str = "integer",
     seed: int = 0,
     **sizes: int,
   ):
@@ -35,6 +36,7 @@ class Arithmetic(Procedural):
     if not operators or not set(operators) <= set("+-*"):
       raise ValueError(f"operators={operators!r}: choose from '+-*'")
     super().__init__(seed, **sizes)
+    self.verifier = verifier
     self._digits = digits
     self._terms = terms
     self._operators = operators

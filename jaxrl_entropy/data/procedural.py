@@ -42,7 +42,7 @@ class Procedural(ABC):
   """
 
   name: ClassVar[str]
-  verifier: ClassVar[str]
+  verifier: str
   tokenizer: Tokenizer | None = None
 
   def __init__(self, seed: int = 0, train: int = 2**31 - 1, test: int = 2**20):

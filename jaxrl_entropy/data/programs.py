@@ -13,7 +13,6 @@ sandboxed process may run many.
 """
 
 from collections.abc import Callable, Sequence
-import itertools
 import re
 
 import numpy as np
@@ -23,7 +22,7 @@ from jaxrl_entropy.data.procedural import Draw, Procedural
 from jaxrl_entropy.data.tokenizers import SymbolTokenizer
 
 EXAMPLES = ((2, 5), (7, 3), (4, 9), (8, 1), (1, 6), (6, 6))
-GRID = tuple(itertools.product(range(10), repeat=2))
+GRID = tuple((x, y) for x in range(10) for y in range(10))
 """Inputs on which a program is tested."""
 
 LONGEST = 100  # symbols of a program
@@ -40,7 +39,7 @@ _INTEGER = re.compile(r"0|[1-9][0-9]{0,3}")
 
 
 class Programs(Procedural):
-  """Functions of two integers to find from examples, the function held out.
+  """Functions of two integers to find from examples; what is shown is held out.
 
   Difficulty is the number of operators.
 
@@ -75,7 +74,7 @@ class Programs(Procedural):
     self._shown = EXAMPLES[:examples]
     self._limit = limit
     numbers = [str(n) for n in range(1, constants + 1)]
-    # As many variables as constants.
+    # x, y and any constant are equally likely.
     self._leaves = [*numbers, *("x", "y") * len(numbers)]
     self.tokenizer = SymbolTokenizer(
       ("=", *_SYMBOLS, *map(str, range(limit + 1)))
@@ -88,15 +87,14 @@ class Programs(Procedural):
       shown = table(program, self._shown)
       if 0 <= min(shown) <= max(shown) <= self._limit:
         prompt = " ".join(map(str, (*shown, "=")))
-        key = str(table(program))
-        return Draw(key, prompt, program, float(count), program)
+        return Draw(prompt, prompt, program, float(count), program)
     raise ValueError("no program has results that a prompt can show")
 
   def mistake(self, drawn: Draw, rng: np.random.Generator) -> str:
     """Another program of as many operators."""
     while True:
       program, _ = self._expression(int(drawn.difficulty), rng)
-      if str(table(program)) != drawn.key:
+      if table(program) != table(drawn.answer):
         return program
 
   def _expression(self, operators: int, rng: np.random.Generator) -> Written:

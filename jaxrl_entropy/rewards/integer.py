@@ -9,6 +9,8 @@ _INTEGER = re.compile(
   r"\s*([+-]?)\s*(\d+|[1-9]\d{0,2}(?:,\d{3})+)\s*", re.ASCII
 )
 
+_IN_TEXT = re.compile(r"[+-]?\d+", re.ASCII)
+
 
 def verify(problem: Problem, response: str) -> float:
   """1.0 if the last complete box holds the answer's integer and nothing else.
@@ -19,6 +21,17 @@ def verify(problem: Problem, response: str) -> float:
   if boxed is None:
     return 0.0
   return float(_canonical(boxed) == _canonical(problem.answer) is not None)
+
+
+def verify_last(problem: Problem, response: str) -> float:
+  """1.0 if the last integer of the response is the answer's.
+
+  For models too small to put it in a box.
+  """
+  found = _IN_TEXT.findall(response)
+  return float(
+    bool(found) and _canonical(found[-1]) == _canonical(problem.answer)
+  )
 
 
 def _canonical(text: str) -> str | None:

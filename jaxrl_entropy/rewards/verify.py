@@ -27,6 +27,7 @@ INLINE = {
   "exact": "jaxrl_entropy.rewards.exact:verify",
   "tagged": "jaxrl_entropy.rewards.exact:verify_tagged",
   "integer": "jaxrl_entropy.rewards.integer:verify",
+  "last_integer": "jaxrl_entropy.rewards.integer:verify_last",
 }
 # Verifiers that parse the response, and so run in the sandbox.
 SANDBOXED = {

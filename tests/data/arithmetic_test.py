@@ -1,5 +1,6 @@
 """Arithmetic and the drills: their answers are right."""
 
+import dataclasses
 import re
 
 import pytest
@@ -88,3 +89,23 @@ def test_integers(answer, response, reward):
   problem = arithmetic.Arithmetic().problem("train", 0)
   problem = type(problem)("1", "p", answer, "test", "integer")
   assert integer.verify(problem, response) == reward
+
+
+@pytest.mark.parametrize(
+  ("response", "reward"),
+  [
+    ("7 + 5 = 12.", 1),
+    ("It is 12, or \\boxed{12}", 1),
+    ("12", 1),
+    ("7 + 5 = 12, so 13", 0),
+    ("-12", 0),
+    ("twelve", 0),
+    ("١٢", 0),
+    ("", 0),
+  ],
+)
+def test_the_last_integer_of_a_response_may_count(response, reward):
+  task = arithmetic.Arithmetic(verifier="last_integer")
+  problem = dataclasses.replace(task.problem("train", 0), answer="12")
+  assert problem.verifier == "last_integer"
+  assert integer.verify_last(problem, response) == reward
