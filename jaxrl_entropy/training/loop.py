@@ -57,7 +57,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   """
   workdir = Path(workdir)
   warn_if_idle(config)
-  build.check_sizes(config)
+  build.check_fields(config)
   method = method_lib.resolve(config)
   policy = build.build_policy(config)
   _claim(workdir, config)
