@@ -150,13 +150,11 @@ def random_band(
     candidates = batch.mask & inside
     if skip_clipped:
       candidates &= ~loss.clipped
-    identity = _identity(batch)
-    chosen = radix.smallest(
-      radix.mix(key, identity),
-      identity,
-      candidates,
-      _quota(fraction, min_tokens, batch),
-    )
+    count = _quota(fraction, min_tokens, batch)
+    # Distinct numbers, as the tokens' own are: there are no ties.
+    drawn = radix.mix(key, _identity(batch))
+    last = radix.kth_smallest(drawn, candidates, count)
+    chosen = candidates & (drawn <= last) & (count > 0)
     return Selection(
       chosen,
       {
