@@ -20,6 +20,8 @@ import numpy as np
 _MAGIC = b"GGUF"
 _SCALARS = dict(enumerate("BbHhIif?__Qqd"))
 _STRING, _ARRAY = 8, 9
+# What reading a header that lies may raise.
+_CORRUPT = (struct.error, ValueError, KeyError, OverflowError, RecursionError)
 _DECODED: dict[int, np.dtype[Any]] = {0: np.dtype("<f4"), 1: np.dtype("<f2")}
 
 
@@ -83,14 +85,13 @@ class Gguf:
     )
 
   def _bytes(self, name: str, size: int) -> np.ndarray:
-    offset = self.tensors[name].offset
-    data = np.fromfile(self.path, np.uint8, size, offset=offset)
-    if data.size != size:
+    offset, end = self.tensors[name].offset, self.path.stat().st_size
+    if offset + size > end:
       raise GgufError(
         f"{self.path}: the file ends inside tensor {name!r}: {size} bytes at "
-        f"{offset}, {data.size} found"
+        f"{offset}, {max(end - offset, 0)} found"
       )
-    return data
+    return np.fromfile(self.path, np.uint8, size, offset=offset)
 
 
 def open_gguf(path: str | os.PathLike[str]) -> Gguf:
@@ -105,7 +106,9 @@ def open_gguf(path: str | os.PathLike[str]) -> Gguf:
       raise GgufError(f"{path} is not a GGUF file")
     try:
       return _header(path, file.read)
-    except (struct.error, UnicodeDecodeError, KeyError, OverflowError) as error:
+    except GgufError:
+      raise
+    except _CORRUPT as error:
       raise GgufError(f"{path}: corrupt GGUF header: {error!r}") from error
 
 
@@ -135,12 +138,14 @@ def _gguf_package() -> Any:
 
 
 def _header(path: Path, read: Callable[[int], bytes]) -> Gguf:
-  consumed = len(_MAGIC)
+  consumed, end = len(_MAGIC), path.stat().st_size
 
   def take(layout: str) -> tuple[Any, ...]:
     nonlocal consumed
     size = struct.calcsize("<" + layout)
     consumed += size
+    if consumed > end:  # Before memory is asked for.
+      raise struct.error(f"{size} bytes past the end")
     return struct.unpack("<" + layout, read(size))
 
   def string() -> str:
@@ -172,6 +177,8 @@ def _header(path: Path, read: Callable[[int], bytes]) -> Gguf:
     shape = take(f"{take('I')[0]}Q")[::-1]
     infos[name] = (shape, *take("IQ"))
   alignment = metadata.get("general.alignment", 32)
+  if not isinstance(alignment, int) or alignment < 1:
+    raise ValueError(f"general.alignment = {alignment!r}")
   start = -(-consumed // alignment) * alignment
   tensors = {
     name: TensorInfo(shape, kind, start + offset)

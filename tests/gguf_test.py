@@ -65,6 +65,31 @@ def test_a_cut_header_is_refused(tmp_path, size):
     gguf.open_gguf(path)
 
 
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (struct.pack("<IQQQ", 3, 0, 1, 1 << 40), "past the end"),
+    (struct.pack("<IQQQ", 3, 0, 1, 1 << 63), "corrupt GGUF header"),
+    (struct.pack("<IQQQ17sII", 3, 0, 1, 17, b"general.alignment", 4, 0), "= 0"),
+    (struct.pack("<IQQQ1sI", 3, 0, 1, 1, b"x", 77), "KeyError"),
+  ],
+)
+def test_a_header_that_lies_is_refused(tmp_path, content, message):
+  path = tmp_path / "x.gguf"
+  path.write_bytes(b"GGUF" + content)
+  with pytest.raises(gguf.GgufError, match=rf"x\.gguf: .*{message}"):
+    gguf.open_gguf(path)
+
+
+def test_a_tensor_larger_than_the_file_is_named(tmp_path):
+  path = _write(
+    tmp_path / "x.gguf", (), [("w", np.ones((4, 8), np.float32), Type.F32)]
+  )
+  info = gguf.TensorInfo((1 << 40, 1 << 20), 0, 64)
+  with pytest.raises(gguf.GgufError, match="ends inside tensor 'w'"):
+    gguf.Gguf(path, {}, {"w": info}).read("w")
+
+
 def test_a_cut_tensor_is_named(tmp_path):
   path = _write(
     tmp_path / "x.gguf", (), [("w", np.ones((4, 8), np.float32), Type.F32)]
@@ -215,6 +240,10 @@ def test_other_frequency_factors_are_refused(tmp_path, factors):
     ({"llama.attention.sliding_window": 8}, "attention.sliding_window"),
     ({"llama.residual_scale": 2.0}, "llama.residual_scale"),
     ({"llama.block_count": None}, "no llama.block_count"),
+    (
+      {"llama.attention.head_count_kv": [2, 2, 1]},
+      r"head_count_kv = \[2, 2, 1",
+    ),
     ({"llama.block_count": 4}, "blk.3|layers.3"),
   ],
 )

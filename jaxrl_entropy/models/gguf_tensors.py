@@ -120,6 +120,10 @@ def gguf_config(file: gguf.Gguf) -> TransformerConfig:
     value = metadata.get(f"{kind}.{name}", default)
     if value is None:
       raise CheckpointError(f"{file.path}: no {kind}.{name} in the metadata")
+    if not isinstance(value, int | float):
+      raise CheckpointError(
+        f"{file.path}: {kind}.{name} = {value!r} is not a number"
+      )
     return value
 
   width, heads = field("embedding_length"), field("attention.head_count")
