@@ -23,8 +23,8 @@ def token_covariance(
   give exactly 0. No gradient; 0 at masked positions.
   """
   logp, advantages = jax.lax.stop_gradient((logp, advantages))
-  centred = logp - masked.exact_mean(logp, mask)
-  product = centred * (advantages - masked.exact_mean(advantages, mask))
+  mean_logp, mean_advantage = masked.exact_means([logp, advantages], mask)
+  product = (logp - mean_logp) * (advantages - mean_advantage)
   return masked.guard(product, mask)
 
 

@@ -5,6 +5,8 @@ Every function works on arrays sharded over any mesh; the only arrays that
 cross devices are scalars and tables of one entry a response.
 """
 
+from typing import NamedTuple
+
 import jax
 from jax import lax
 import jax.numpy as jnp
@@ -66,7 +68,6 @@ def segment_sum(
   )
 
 
-@jax.jit
 def exact_mean(
   x: Float[Array, "*s"], mask: Bool[Array, "*s"]
 ) -> Float[Array, ""]:
@@ -77,33 +78,83 @@ def exact_mean(
   are summed as fixed-point integers of 24 bits, in limbs that cannot overflow
   up to 2^24 tokens, so the error is below 2^-24 of the range of `x`.
   """
-  valid = mask & jnp.isfinite(x)
-  bottom, top = _extremes(x, valid)
+  (mean,) = exact_means([x], mask)
+  return mean
+
+
+# Compiled as a whole, for where it is called outside of a compiled step.
+@jax.jit
+def exact_means(
+  arrays: list[Float[Array, "*s"]], mask: Bool[Array, "*s"]
+) -> list[Float[Array, ""]]:
+  """The `exact_mean` of each array, in two passes over all of them."""
+  valid = [mask & jnp.isfinite(x) for x in arrays]
+  grids = [_grid(*ends) for ends in _extremes(arrays, valid)]
+  parts = [
+    part
+    for x, v, grid in zip(arrays, valid, grids, strict=True)
+    for part in _limbs(x, v, grid)
+  ]
+  sums, each = _sums(parts), _LIMBS + 1
+  means = [
+    _mean(sums[each * i : each * (i + 1)], grid) for i, grid in enumerate(grids)
+  ]
+  # Or the compiler works these scalars out again for every token.
+  return lax.optimization_barrier(means)
+
+
+class _Grid(NamedTuple):
+  """Fixed-point numbers: distances below `top`, in units.
+
+  Attributes:
+    top: the greatest number.
+    unit: of the last place, a power of two.
+    scale: its inverse.
+  """
+
+  top: Float[Array, ""]
+  unit: Float[Array, ""]
+  scale: Float[Array, ""]
+
+
+def _grid(bottom: Float[Array, ""], top: Float[Array, ""]) -> _Grid:
   _, exponent = jnp.frexp(top - bottom)
   # Powers of two: multiplying by them is exact, so that it does not matter
   # which operations the compiler fuses.
   shift = _LIMBS * _LIMB_BITS - jnp.maximum(exponent, -_MAX_SHIFT)
-  unit, scale = lax.optimization_barrier(
+  ends = lax.optimization_barrier(
     (jnp.ldexp(1.0, -shift), jnp.ldexp(1.0, shift))
   )
-  fixed = (guard(top - x, valid) * scale).astype(jnp.uint32)
+  return _Grid(top, *ends)
+
+
+def _limbs(
+  x: Float[Array, "*s"], valid: Bool[Array, "*s"], grid: _Grid
+) -> list[UInt32[Array, "*s"]]:
+  """The limbs of each valid number, highest first, and 1 for it."""
+  fixed = (guard(grid.top - x, valid) * grid.scale).astype(jnp.uint32)
   limbs = [
     (fixed >> (limb * _LIMB_BITS)) & ((1 << _LIMB_BITS) - 1)
     for limb in reversed(range(_LIMBS))
   ]
-  *sums, count = _sums([*limbs, valid.astype(jnp.uint32)])
+  return [*limbs, valid.astype(jnp.uint32)]
+
+
+def _mean(sums: list[UInt32[Array, ""]], grid: _Grid) -> Float[Array, ""]:
+  *limbs, count = sums
   distance = jnp.float32(0)
-  for limb_sum in sums:
-    distance = distance * 2.0**_LIMB_BITS + limb_sum.astype(jnp.float32)
+  for limb in limbs:
+    distance = distance * 2.0**_LIMB_BITS + limb.astype(jnp.float32)
   distance /= jnp.maximum(count, 1).astype(jnp.float32)
-  mean = jnp.where(count == 0, 0.0, top - distance * unit)
-  # Or the compiler works these scalars out again for every token.
-  return lax.optimization_barrier(mean)
+  return jnp.where(count == 0, 0.0, grid.top - distance * grid.unit)
 
 
 # Reductions by functions that stay the same: JAX compiles one for each anew.
-def _least_and_greatest(a: tuple, b: tuple) -> tuple:
-  return jnp.minimum(a[0], b[0]), jnp.maximum(a[1], b[1])
+def _extend(a: list, b: list) -> list:
+  return [
+    (jnp.minimum(low, low_), jnp.maximum(high, high_))
+    for (low, high), (low_, high_) in zip(a, b, strict=True)
+  ]
 
 
 def _add(a: list, b: list) -> list:
@@ -111,19 +162,25 @@ def _add(a: list, b: list) -> list:
 
 
 def _extremes(
-  x: Float[Array, "*s"], valid: Bool[Array, "*s"]
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-  """The least and the greatest valid number, in one pass."""
-  # As integers, which the CPU compares several at a time; floats it does not.
-  keys = radix.ascending_bits(x)
+  arrays: list[Float[Array, "*s"]], valid: list[Bool[Array, "*s"]]
+) -> list[tuple[Float[Array, ""], Float[Array, ""]]]:
+  """The least and the greatest valid number of each, in one pass."""
   ends = jnp.uint32(2**32 - 1), jnp.uint32(0)
-  least, greatest = lax.reduce(
-    tuple(jnp.where(valid, keys, end) for end in ends),
-    ends,
-    _least_and_greatest,
-    tuple(range(x.ndim)),
+  # As integers, which the CPU compares several at a time; floats it does not.
+  keys = [radix.ascending_bits(x) for x in arrays]
+  found = lax.reduce(
+    [
+      tuple(jnp.where(v, key, end) for end in ends)
+      for key, v in zip(keys, valid, strict=True)
+    ],
+    [ends] * len(arrays),
+    _extend,
+    tuple(range(arrays[0].ndim)),
   )
-  return radix.from_ascending_bits(least), radix.from_ascending_bits(greatest)
+  return [
+    (radix.from_ascending_bits(low), radix.from_ascending_bits(high))
+    for low, high in found
+  ]
 
 
 def _sums(arrays: list[UInt32[Array, "*s"]]) -> list[UInt32[Array, ""]]:
