@@ -25,12 +25,7 @@ def _parse(**changes):
 @pytest.mark.parametrize("name", peers.CASES)
 def test_transformers_4_form_means_the_same(name):
   new = json.loads((peers.FOLDER / name / "config.json").read_text())
-  old = dict(new)
-  rope = dict(old.pop("rope_parameters"))
-  old["torch_dtype"] = old.pop("dtype")
-  old["rope_theta"] = rope.pop("rope_theta")
-  rope["type"] = rope.pop("rope_type")
-  old["rope_scaling"] = None if rope == {"type": "default"} else rope
+  old = peers.transformers_4_form(new)
   assert hf_config.from_hf(old) == hf_config.from_hf(new)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_entropy.models import convert, transformer
+from jaxrl_entropy.models import convert, hf_config, transformer
 from tests.models import peers
 
 TOLERANCE = 2e-4
@@ -61,25 +61,30 @@ def test_transformers_reads_our_export(name, tmp_path):
   _assert_close(_our_logits(tmp_path, peers.tokens(1)), theirs)
 
 
-_ROPES = (
-  {"rope_type": "default", "rope_theta": 5e5},
-  {"rope_type": "linear", "rope_theta": 1e4, "factor": 3.0},
-  {
-    "rope_type": "llama3",
-    "rope_theta": 500.0,
-    "factor": 4.0,
-    "low_freq_factor": 0.5,
-    "high_freq_factor": 2.5,
-    "original_max_position_embeddings": 12,
-  },
-  {
-    "rope_type": "yarn",
-    "rope_theta": 1e3,
-    "factor": 2.5,
-    "original_max_position_embeddings": 10,
-    "attention_factor": 1.3,
-  },
-)
+def _random_rope(pick):
+  """Rotary parameters of any supported kind."""
+  yarn = {
+    "factor": pick(2.5, 8.0),
+    "original_max_position_embeddings": pick(8, 10, 16),
+    "beta_fast": pick(32.0, 4.0),
+    "beta_slow": pick(1.0, 0.5),
+    "truncate": pick(True, False),
+  }
+  settings = {
+    "default": {},
+    "linear": {"factor": 3.0},
+    "llama3": {
+      "factor": 4.0,
+      "low_freq_factor": 0.5,
+      "high_freq_factor": 2.5,
+      "original_max_position_embeddings": 12,
+    },
+    "yarn": yarn
+    | pick({}, {"attention_factor": 1.3}, {"mscale": 0.7, "mscale_all_dim": 2}),
+  }
+  kind = pick(*settings)
+  theta = pick(500.0, 1e4, 5e5)
+  return {"rope_type": kind, "rope_theta": theta} | settings[kind]
 
 
 def _random_case(seed):
@@ -93,18 +98,21 @@ def _random_case(seed):
   kv_heads = int(rng.integers(1, 4))
   heads = kv_heads * int(rng.integers(1, 4))
   head_dim = 2 * int(rng.integers(2, 8))
+  layers = int(rng.integers(1, 5))
   settings = {
+    "vocab_size": pick(peers.VOCAB, 64, 97),
     "num_attention_heads": heads,
     "num_key_value_heads": kv_heads,
     "hidden_size": heads * 2 * int(rng.integers(2, 6)),
-    "num_hidden_layers": int(rng.integers(1, 5)),
+    "intermediate_size": pick(20, 37),
+    "num_hidden_layers": layers,
     "rms_norm_eps": float(pick(1e-6, 1e-5, 1e-3)),
     "tie_word_embeddings": pick(True, False),
     "hidden_act": pick("silu", "gelu", "relu", "gelu_new", "quick_gelu"),
-    "rope_parameters": dict(pick(*_ROPES)),
+    "rope_parameters": _random_rope(pick),
     "attention_dropout": 0.1,
   }
-  if kind != "qwen2":
+  if pick(True, False):
     settings["head_dim"] = head_dim
   if kind in ("llama", "qwen3"):
     settings["attention_bias"] = pick(True, False)
@@ -113,17 +121,38 @@ def _random_case(seed):
   if kind in ("qwen2", "qwen3"):
     settings["use_sliding_window"] = pick(True, False)
     settings["max_window_layers"] = int(rng.integers(0, 4))
+    if settings["use_sliding_window"] and pick(True, False):
+      kinds = ("sliding_attention", "full_attention")
+      settings["layer_types"] = [pick(*kinds) for _ in range(layers)]
   if kind != "llama":
     settings["sliding_window"] = int(rng.integers(1, 30))
+  if kind == "mistral" and pick(True, False):
+    settings["sliding_window"] = None
   return kind, settings
 
 
 @pytest.mark.parity
 @pytest.mark.parametrize("seed", range(40))
-def test_live_logits_of_random_settings(seed, tmp_path):
-  pytest.importorskip("torch")
+def test_random_settings_live(seed, tmp_path):
+  """Import, export and import again: one model, theirs and ours."""
+  transformers = pytest.importorskip("transformers")
   kind, settings = _random_case(seed)
   model = peers.make(kind, settings, seed)
-  model.save_pretrained(tmp_path)
+  theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+  model.save_pretrained(theirs)
   ids = peers.tokens(seed)
-  _assert_close(_our_logits(tmp_path, ids), peers.logits(model, ids))
+  want = peers.logits(model, ids)
+  _assert_close(_our_logits(theirs, ids), want)
+
+  config, params = convert.load(theirs)
+  convert.save(ours, config, params)
+  assert convert.load(ours)[0] == config
+  jax.tree.map(np.testing.assert_array_equal, convert.load(ours)[1], params)
+  again = transformers.AutoModelForCausalLM.from_pretrained(
+    ours, attn_implementation="eager"
+  )
+  np.testing.assert_allclose(
+    peers.logits(again.eval(), ids), want, rtol=0, atol=1e-5
+  )
+  described = json.loads((theirs / "config.json").read_text())
+  assert hf_config.from_hf(peers.transformers_4_form(described)) == config

@@ -112,6 +112,17 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+def transformers_4_form(described: dict[str, Any]) -> dict[str, Any]:
+  """A config.json of transformers 5 as version 4 would have written it."""
+  old = dict(described)
+  rope = dict(old.pop("rope_parameters"))
+  old["torch_dtype"] = old.pop("dtype")
+  old["rope_theta"] = rope.pop("rope_theta")
+  rope["type"] = rope.pop("rope_type")
+  old["rope_scaling"] = None if rope == {"type": "default"} else rope
+  return old
+
+
 def tokens(seed: int = 0) -> np.ndarray:
   """int32 [BATCH, LENGTH] of random ids."""
   rng = np.random.default_rng(seed)
