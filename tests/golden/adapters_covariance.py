@@ -96,15 +96,9 @@ def clip_cov_run(
       return losses.Selection(jnp.asarray(chosen))
 
   selected = picked_by(selector, before, batch)
-  objective = losses.objective(
-    *chain(
-      *before,
-      losses.masked(losses.set_to_zero(), selector),
-      weigh="rollout_is_weights" in inputs,
-    ),
-    aggregate=by,
-  )
-  loss, gradient, metrics = evaluate(objective, batch)
+  rule = losses.masked(losses.set_to_zero(), selector)
+  weigh = "rollout_is_weights" in inputs
+  loss, gradient, metrics = evaluate_rule(before, rule, weigh, by, batch)
   return {
     "loss": loss,
     "grad_log_prob": gradient,
@@ -117,6 +111,18 @@ def clip_cov_run(
     "candidate_mask": candidates,
     "selected_mask": selected,
   }
+
+
+def evaluate_rule(
+  before: tuple[losses.LossTransform, ...],
+  rule: losses.LossTransform,
+  weigh: bool,
+  by: losses.Aggregate,
+  batch: TokenBatch,
+) -> tuple[Any, Any, Any]:
+  """Loss, gradient and metrics of a covariance rule after its surrogate."""
+  transforms = chain(*before, rule, weigh=weigh)
+  return evaluate(losses.objective(*transforms, aggregate=by), batch)
 
 
 def refuse_ties(scores: np.ndarray, count: int) -> None:
@@ -142,15 +148,9 @@ def kl_cov_run(
   valid = np.asarray(batch.mask)
   refuse_ties(covariance[valid], max(int(fraction * valid.sum()), 1))
   penalty = losses.add_kl(config.get("ppo_kl_coef", 0.1))
-  objective = losses.objective(
-    *chain(
-      *before,
-      losses.masked(penalty, selector),
-      weigh="rollout_is_weights" in inputs,
-    ),
-    aggregate=by,
-  )
-  loss, gradient, metrics = evaluate(objective, batch)
+  rule = losses.masked(penalty, selector)
+  weigh = "rollout_is_weights" in inputs
+  loss, gradient, metrics = evaluate_rule(before, rule, weigh, by, batch)
   return {
     "loss": loss,
     "grad_log_prob": gradient,
