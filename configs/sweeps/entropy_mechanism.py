@@ -19,7 +19,7 @@ too, for comparison: a copy of such a run's folder is not run again.
     algorithms       8        3  a and b under RLOO, REINFORCE++ and PRIME
     sizes            4        4  a and b against model size
     long             3        9  three times the steps: do the orders change?
-    gentle           6        9  a fifth of the fraction, three times the steps
+    gentle          12        9  small fractions, three times the steps
     theory           4        2  one update a rollout, SGD and Adam
     programs         6        3  another task: programs, run in the sandbox
     controllers      6        3  coefficients that hold the entropy at a target
@@ -108,10 +108,12 @@ def long() -> Iterator[Cell]:
 
 def gentle() -> Iterator[Cell]:
   """Smaller fractions over three times the steps, three seeds."""
-  gentler = {"grpo": {}, "clip_cov": {"loss.args.fraction": 0.02}}
+  gentler = {"grpo": (None,), "clip_cov": (0.02, 0.005), "kl_cov": (0.02,)}
   for seed in SEEDS:
-    for method, changes in gentler.items():
-      yield method, changes | {"seed": seed, "steps": 3 * get_config().steps}
+    for method, fractions in gentler.items():
+      for fraction in fractions:
+        changes = {"loss.args.fraction": fraction} if fraction else {}
+        yield method, changes | {"seed": seed, "steps": 3 * get_config().steps}
 
 
 def theory() -> Iterator[Cell]:
