@@ -13,11 +13,13 @@ from jaxrl_entropy.rewards.maths.tree import (
   Tokens,
   is_symbol,
   parse,
+  split,
 )
 
 Symbolic = Callable[[Tokens, Tokens], bool]
 """Equality of two expressions, (reference, answer), that are no literals."""
 
+_ANGLE = Token("command", "angle")
 _PLAIN_WORDS = words("yes no true false none even odd")  # no names, in any case
 
 
@@ -48,22 +50,45 @@ def _nodes(gold: Node, answer: Node, symbolic: Symbolic) -> bool:
 
 
 def _value(node: Node) -> Node:
-  """The right side of `x = 3` or `f(x) = 3`."""
-  if isinstance(node, Equation) and _is_name(node.left.tokens):
-    return node.right
-  return node
+  """The right side of `x = 3`, `f(x) = 3` or `(x, y) = (2, 3)`."""
+  if not isinstance(node, Equation):
+    return node
+  left, right = node.left.tokens, node.right
+  return right if _is_name(left) or _names_members(left, right) else node
 
 
 def _is_name(given: Tokens) -> bool:
-  """Whether this names an unknown: `x`, `x_1`, `AB`, `f(x)`."""
-  before = Token("mark", "(")
-  for token in given:
-    subscript = token.kind == "number" and before.value in ("_", "{")
-    bracket = token.value in ("(", ")", "_", "{", "}")
-    if not (subscript or bracket or is_symbol((token,)) or token.is_word):
-      return False
-    before = token
-  return given[0].value not in ("(", "{")
+  """Whether this names one unknown: `x`, `x_1`, `AB`, `\\angle ABC`, `f(x)`.
+
+  `xy`, `\\sqrt{x}` and `\\text{not } x` do not.
+  """
+  if given[0] == _ANGLE:
+    given = given[1:]
+  if len(given) == 1 and given[0].is_word:
+    return given[0].value.lower() != "not"
+  return is_symbol(given) or _is_function(given)
+
+
+def _is_function(given: Tokens) -> bool:
+  """Whether this is a function of one unknown: `f(x)`, `P(A)`."""
+  if len(given) != 4 or given[1].value != "(" or given[3].value != ")":
+    return False
+  name, argument = given[:1], given[2:3]
+  return is_symbol(name) and is_symbol(argument) and name != argument
+
+
+def _names_members(given: Tokens, point: Node) -> bool:
+  """Whether this is the `(x, y)` of a point, in the order that all expect."""
+  if not isinstance(point, Group) or point.kind != "()":
+    return False
+  if given[0].value != "(" or given[-1].value != ")":
+    return False
+  names = split(given[1:-1], lambda token: token.value == ",")
+  return (
+    all(map(is_symbol, names))
+    and names == sorted(set(names))
+    and len(names) == len(point.parts)
+  )
 
 
 def _groups(gold: Group, answer: Group, symbolic: Symbolic) -> bool:
@@ -104,11 +129,17 @@ def _may_be_point(group: Group) -> bool:
 
 
 def _names_by_place(gold: Group, answer: Group) -> bool:
-  """Whether `2, 3` is to answer `x = 2, y = 3`: its order is all it says."""
-  lefts = {p.left.tokens for p in gold.parts if isinstance(p, Equation)}
-  return len(lefts) > 1 and not all(
-    isinstance(part, Equation) for part in answer.parts
-  )
+  """Whether `2, 3` stands for `x = 2, y = 3`: its order is all it says."""
+  names = [list(map(_unknown, group.parts)) for group in (gold, answer)]
+  several = any(len(set(found) - {None}) > 1 for found in names)
+  return several and any(None in found for found in names)
+
+
+def _unknown(node: Node) -> Tokens | str | None:
+  """What a part of a list is said of; None where it does not say."""
+  if isinstance(node, Equation):
+    return node.left.tokens
+  return (node.symbol or None) if isinstance(node, Group) else None
 
 
 def _leaves(gold: Leaf, answer: Leaf, symbolic: Symbolic) -> bool:

@@ -37,6 +37,11 @@ def words(text: str) -> frozenset[str]:
   return frozenset(text.split())
 
 
+GREEK = words(
+  "alpha beta gamma delta epsilon theta lambda mu phi rho sigma tau omega "
+  "varepsilon varphi eta kappa xi zeta psi chi nu pi"
+)
+
 _CHARACTERS = str.maketrans({
   "−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": "/",
   "π": r"\pi ", "∞": r"\infty ", "√": r"\sqrt ", "≤": r"\le ", "≥": r"\ge ",

@@ -3,6 +3,9 @@
 Reaches sympy's parser with text that a model wrote: for the sandbox only.
 """
 
+from collections.abc import Iterator
+import math
+
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
 import math_verify
 import sympy
@@ -10,20 +13,18 @@ import sympy
 from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.rewards.math_answer import reward
 from jaxrl_entropy.rewards.maths import compare
-from jaxrl_entropy.rewards.maths.lexer import Token, words
+from jaxrl_entropy.rewards.maths.lexer import GREEK, Token, words
 from jaxrl_entropy.rewards.maths.tree import Tokens, matching
 
 MAX_TOKENS = 200
 
-_GREEK = words(
-  "alpha beta gamma delta epsilon theta lambda mu phi rho sigma tau omega "
-  "varepsilon varphi eta kappa xi zeta psi chi nu pi"
-)
 _FUNCTIONS = words(
   "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp"
 )
-_COMMANDS = _GREEK | _FUNCTIONS | {"frac", "sqrt", "cdot", "times"}
+_COMMANDS = GREEK | _FUNCTIONS | {"frac", "sqrt", "cdot", "times"}
 _MARKS = frozenset("+-*/^_(){}[]!|")
+# Before a parenthesis these are functions, of which nothing is known.
+_UNKNOWN_FUNCTIONS = words("f g F G")
 # What may stand in any finished answer; all else, only where the reference has
 # it too.
 _ALGEBRA = (
@@ -74,8 +75,11 @@ def equal(gold: Tokens, answer: Tokens) -> bool:
     return False
   if wanted.free_symbols != given.free_symbols:
     return False
-  return _agree(wanted, given) and math_verify.verify(
-    wanted, given, timeout_seconds=None
+  return (
+    _agree(wanted, given)
+    and math_verify.verify(wanted, given, timeout_seconds=None)
+    # It takes for zero what is small.
+    and (wanted - given).equals(0) is not False
   )
 
 
@@ -108,6 +112,10 @@ def _latex(given: Tokens) -> str | None:
       return None
     if token.value == "_" and first.kind == "number":
       return None  # a number in another base
+    if token.value == first.value == "!":
+      return None  # every second factor, and no factorial of a factorial
+    if token.value == "(" and first.value in _UNKNOWN_FUNCTIONS:
+      return None
     if _ends(first) and second.value != "_":
       if _is_ambiguous(second, first, token):
         return None
@@ -155,7 +163,7 @@ def _ends(token: Token) -> bool:
   return (
     token.kind in ("number", "symbol")
     or token.value in (")", "}", "]", "!")
-    or token.value in _GREEK
+    or token.value in GREEK
   )
 
 
@@ -171,27 +179,59 @@ def _written(token: Token) -> str:
 
 
 def _finished(expression: sympy.Expr) -> bool:
-  for node in sympy.preorder_traversal(expression):
-    if node.is_Add:
-      kinds = [term.doit().as_coeff_Mul()[1] for term in node.args]
-      if len(set(kinds)) < len(kinds):
-        return False
-    elif node.is_Mul:
-      factors = sympy.Mul.make_args(node)
-      if sum(f.is_Rational and abs(f) != 1 for f in factors) > 1:
-        return False
-    elif node.is_Pow and _is_exact_root(node):
-      return False
-  return True
+  return all(
+    _collected(node) and _multiplied_out(node) and not _is_exact_root(node)
+    for node in sympy.preorder_traversal(expression)
+  )
 
 
-def _is_exact_root(node: sympy.Pow) -> bool:
-  """Whether this is `\\sqrt{4}` or the like, which is a rational number."""
-  numeric = node.base.is_Rational and node.exp.is_Rational
+def _collected(node: sympy.Expr) -> bool:
+  """Whether this is no sum with two terms alike."""
+  if not node.is_Add:
+    return True
+  kinds = [term.doit().as_coeff_Mul()[1] for term in node.args]
+  return len(set(kinds)) == len(kinds)
+
+
+def _multiplied_out(node: sympy.Expr) -> bool:
+  """Whether this is no product with two coefficients or powers alike."""
+  factors = list(_factors(node)) if node.is_Mul else []
+  above = [abs(f.p) for f in factors if f.is_Rational and abs(f.p) > 1]
+  below = [f.q for f in factors if f.is_Rational and f.q > 1]
+  below += [f.base.p for f in factors if f.is_Pow and _is_division(f)]
+  bases = [
+    f.base if f.is_Pow else f
+    for f in factors
+    if f.is_Symbol or (f.is_Pow and (f.base.is_Symbol or f.exp.is_Rational))
+  ]
+  whole = below and math.prod(above) % math.prod(below) == 0
+  return (
+    max(len(above), len(below)) < 2
+    and not whole
+    and len(set(bases)) == len(bases)
+  )
+
+
+def _factors(product: sympy.Expr) -> Iterator[sympy.Expr]:
+  for factor in product.args:
+    if factor.is_Mul:
+      yield from _factors(factor)
+    else:
+      yield factor
+
+
+def _is_division(power: sympy.Pow) -> bool:
+  """Whether this is `1/n`."""
+  return power.base.is_Integer and power.base > 1 and power.exp == -1
+
+
+def _is_exact_root(node: sympy.Expr) -> bool:
+  """Whether this is `\\sqrt{4}`, which is rational, or `\\sqrt{-4}`."""
+  numeric = node.is_Pow and node.base.is_Rational and node.exp.is_Rational
   return (
     numeric
     and not node.exp.is_Integer
-    and sympy.Pow(node.base, node.exp).is_Rational
+    and sympy.Pow(abs(node.base), node.exp).is_Rational
   )
 
 
@@ -223,7 +263,7 @@ def _agree(left: sympy.Expr, right: sympy.Expr) -> bool:
     }
     values = [e.subs(point).evalf(_DIGITS) for e in (left, right)]
     error = abs(values[0] - values[1])
-    bound = sympy.Float(10) ** (6 - _DIGITS) * (1 + abs(values[0]))
-    if not (error.is_Float or error.is_Integer) or not error < bound:
+    bound = sympy.Float(10) ** (6 - _DIGITS) * abs(values[0])
+    if not (error.is_Float or error.is_Integer) or not error <= bound:
       return False
   return True

@@ -8,7 +8,12 @@ symbol is the interval of its solutions.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from jaxrl_entropy.rewards.maths.lexer import Token, UnreadableError, tokens
+from jaxrl_entropy.rewards.maths.lexer import (
+  GREEK,
+  Token,
+  UnreadableError,
+  tokens,
+)
 
 MAX_DEPTH = 20
 
@@ -58,8 +63,10 @@ _CLOSING = frozenset([")", "]", r"\}", "}"])
 _STOPS = frozenset([".", ",", ";"])
 _COMMAS = frozenset([",", ";"])
 _WORDS = frozenset(["or", "and"])
+_OR = frozenset(["or"])
 _RELATIONS = {"<": (1, False), "le": (1, True), ">": (-1, False),
               "ge": (-1, True)}  # fmt: skip
+_UNKNOWNS = GREEK - {"pi"}
 _MATRICES = frozenset(["matrix", "pmatrix", "bmatrix", "Bmatrix"])
 _MINUS = Token("mark", "-")
 _INFINITY = (Token("command", "infty"),)
@@ -92,7 +99,23 @@ def _list(given: Tokens, depth: int) -> Node | None:
   parts = split(given, lambda t: t.value in _COMMAS or _is_word(t, _WORDS))
   # `1, 2, and 3` has an empty part.
   parts = [part for part in parts if part]
-  return _group("list", parts, depth) if len(parts) > 1 else None
+  if len(parts) < 2:
+    return None
+  group = _group("list", parts, depth)
+  alternatives = split(given, lambda t: _is_word(t, _OR))
+  return _either(group) if len(alternatives) == len(parts) else group
+
+
+def _either(group: Group) -> Group:
+  """`x < 1 or x > 5` is a union; `x = 1 or x = 5` lists values."""
+  intervals = [p for p in group.parts if isinstance(p, Group) and p.inequality]
+  if not intervals:
+    return group
+  symbols = {interval.symbol for interval in intervals}
+  if len(intervals) < len(group.parts) or len(symbols) > 1:
+    raise UnreadableError("alternatives of different kinds")
+  parts = tuple(replace(interval, inequality=False) for interval in intervals)
+  return Group("union", parts, symbols.pop(), inequality=True)
 
 
 def _plus_minus(given: Tokens, depth: int) -> Node | None:
@@ -136,7 +159,7 @@ def _membership(given: Tokens, depth: int) -> Node | None:
   node = _node(sides[1], depth)
   if isinstance(node, Group):
     return replace(node, symbol=_name(sides[0]))
-  return node
+  return Equation(Leaf(sides[0]), node)
 
 
 def _name(symbol: Tokens) -> str:
@@ -227,14 +250,20 @@ def _nesting(token: Token) -> int:
 
 def _bare(given: Tokens) -> Tokens:
   """Without braces around all of it, or a plus sign in front."""
-  while given and given[0].value in ("{", "+"):
-    if given[0].value == "+":
+  for _ in range(MAX_DEPTH):
+    if given and given[0].value == "+":
       given = given[1:]
-    elif matching(given) == len(given) - 1:
+    elif _is_braced(given):
       given = given[1:-1]
     else:
-      break
-  return given
+      return given
+  raise UnreadableError("nested too deeply")
+
+
+def _is_braced(given: Tokens) -> bool:
+  return (
+    bool(given) and given[0].value == "{" and matching(given) == len(given) - 1
+  )
 
 
 def _is_word(token: Token, words: frozenset[str]) -> bool:
@@ -243,6 +272,22 @@ def _is_word(token: Token, words: frozenset[str]) -> bool:
 
 def is_symbol(given: Tokens) -> bool:
   """Whether this is the name of one unknown: `x`, `x_1`, `\\theta`."""
-  if not given or given[0].kind not in ("symbol", "command"):
+  if not given:
     return False
-  return len(given) == 1 or (given[1].value == "_" and len(given) in (3, 5))
+  first, subscript = given[0], given[1:]
+  if first.kind != "symbol" and first.value not in _UNKNOWNS:
+    return False
+  return not subscript or (
+    subscript[0].value == "_" and _is_subscript(subscript[1:])
+  )
+
+
+def _is_subscript(given: Tokens) -> bool:
+  inner = given[1:-1] if _is_braced(given) else given[:1]
+  return (
+    bool(inner)
+    and (_is_braced(given) or len(given) == 1)
+    and all(
+      token.kind in ("number", "symbol", "word", "prose") for token in inner
+    )
+  )
