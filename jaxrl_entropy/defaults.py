@@ -75,6 +75,8 @@ def get_config() -> ConfigDict:
   config.rollout.kv_tokens = 0  # KV budget in tokens; 0: slots x max length
   config.rollout.old_logp = "trainer"  # or "sampler"
   config.rollout.pack = False  # several responses a row
+  # The same, and a row holds the prompt of a group once for all its responses.
+  config.rollout.share_prompts = False
   # 1: the next rollout is sampled before this one's updates, one step off
   # policy.
   config.rollout.async_rollouts = 0

@@ -1,5 +1,10 @@
 """Causal grouped-query attention over packed rows, one function.
 
+A row holds several sequences, told apart by the segment of each token. Segment
+`i * BRANCHES` may be a trunk, which the segments up to `i * BRANCHES + BRANCHES
+- 1` continue: these branches see the trunk before them and not each other. So a
+prompt stands once in front of all its responses. Other segments stand alone.
+
 Back-ends: "xla" anywhere, a block of queries at a time; "cudnn" on NVIDIA GPUs
 in half precision; "splash" on TPUs. "auto" takes the kernel of the platform
 where it can compute the call, else "xla".
@@ -18,6 +23,9 @@ BACKENDS = ("auto", "xla", "cudnn", "splash")
 BLOCK = 512
 """Queries whose scores exist at one time in the XLA back-end."""
 
+BRANCHES = 4096
+"""Segments of a trunk, its own included."""
+
 
 def attend(
   q: Float[Array, "B T H d"],
@@ -27,7 +35,7 @@ def attend(
   window: int = 0,
   backend: str = "auto",
 ) -> Float[Array, "B T H d"]:
-  """Each token attends to its own segment's tokens up to itself.
+  """Each token attends to the tokens of its segment and trunk up to itself.
 
   Scores are scaled by 1 / sqrt(d); their softmax is in float32.
 
@@ -35,8 +43,9 @@ def attend(
     q: queries; H is a multiple of K.
     k: keys.
     v: values.
-    segments: sequence of each token; a token sees only those of its own.
-    window: tokens it sees, itself included; 0: all.
+    segments: sequence of each token; a token sees only those of its own, and
+      of its trunk. "splash" knows of no trunks.
+    window: tokens of the row it sees, itself included; 0: all.
     backend: one of `BACKENDS`.
 
   Raises:
@@ -76,7 +85,9 @@ def visible(
   back = jnp.arange(queries.shape[1])[:, None] + first
   back = back - jnp.arange(keys.shape[1])[None, :]
   near = (back >= 0) & (back < (window or back.size + first))
-  return near[None] & (queries[:, :, None] == keys[:, None, :])
+  trunks = jnp.where(queries < BRANCHES, queries, queries - queries % BRANCHES)
+  queries, trunks, keys = queries[..., None], trunks[..., None], keys[:, None]
+  return near[None] & ((queries == keys) | (trunks == keys))
 
 
 def _automatic(q: jax.Array) -> str:

@@ -210,15 +210,33 @@ def row_length(config: ConfigDict) -> int:
 def build_forward(
   config: ConfigDict, model: TransformerConfig, moments: bool = False
 ) -> Forward:
-  """The training forward pass of `config`."""
+  """The training forward pass of `config`.
+
+  Raises:
+    UserError: if the model's attention cannot share prompts, and should.
+  """
   return Forward(
     model,
     temperature=config.rollout.temperature,
     remat=config.model.remat,
-    attention=config.model.attention,
+    attention=_attention(config, model),
     chunk=config.optimizer.logits_chunk,
     moments=moments,
   )
+
+
+def _attention(config: ConfigDict, model: TransformerConfig) -> str:
+  """The back-end of `config`, one that knows trunks where there are some."""
+  backend: str = config.model.attention
+  if not config.rollout.share_prompts:
+    return backend
+  if backend == "splash" or any(model.windows):
+    reason = "a layer has a window" if any(model.windows) else "splash is set"
+    raise UserError(
+      f"config.rollout.share_prompts is on, and {reason}: that attention does "
+      "not know shared prompts; set rollout.pack instead"
+    )
+  return "xla" if sharding.platform() == "tpu" else backend
 
 
 # The models that learn beside the policy, by the field that asks for them.

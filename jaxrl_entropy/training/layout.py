@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 import numpy as np
 
-from jaxrl_entropy.data.packing import first_fit
+from jaxrl_entropy.data.packing import first_fit, share_prompts
 from jaxrl_entropy.training import multihost, rows as rows_lib
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.rows import Placement
@@ -30,6 +30,7 @@ class Layout:
     updates: mini-batches of one rollout.
     pack: several responses share a row where they fit. The shapes stay those
       of one response a row; slices left without tokens are skipped.
+    share: the responses of a group in a row share its prompt too.
   """
 
   mesh: Mesh
@@ -39,6 +40,7 @@ class Layout:
   micro_batches: int
   updates: int
   pack: bool
+  share: bool = False
 
   def minibatch(
     self, part: Rollout, names: Iterable[str], responses: int
@@ -76,21 +78,31 @@ class Layout:
     }
 
   def _fill(self, part: Rollout, capacity: int) -> Rows:
+    placement, starts = self._place(part)
     return rows_lib.fill_rows(
       part.prompts,
       part.responses,
-      self._place(part.prompts, part.responses),
+      placement,
       rows=capacity,
       length=self.row_length,
+      starts=starts,
     )
 
-  def _place(
-    self, prompts: Sequence[np.ndarray], responses: Sequence[np.ndarray]
-  ) -> Placement:
-    if not self.pack:
-      return rows_lib.one_per_row(len(responses))
-    pairs = zip(prompts, responses, strict=True)
-    return first_fit([len(p) + len(r) for p, r in pairs], self.row_length)
+  def _place(self, part: Rollout) -> tuple[Placement, Sequence[int] | None]:
+    before = [len(prompt) for prompt in part.prompts]
+    behind = [len(response) for response in part.responses]
+    if self.share:
+      # All but the last token, from which every response goes on by itself.
+      return share_prompts(
+        part.groups.tolist(),
+        [size - 1 for size in before],
+        [size + 1 for size in behind],
+        self.row_length,
+      )
+    if self.pack:
+      sizes = [p + r for p, r in zip(before, behind, strict=True)]
+      return first_fit(sizes, self.row_length), None
+    return rows_lib.one_per_row(len(behind)), None
 
 
 def make_layout(config: ConfigDict, mesh: Mesh) -> Layout:
@@ -104,6 +116,7 @@ def make_layout(config: ConfigDict, mesh: Mesh) -> Layout:
     micro_batches=optimizer.micro_batches,
     updates=optimizer.updates,
     pack=rollout.pack,
+    share=rollout.share_prompts,
   )
 
 

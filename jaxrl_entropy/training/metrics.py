@@ -72,25 +72,31 @@ class TensorBoard:
   """Scalars for TensorBoard; silent where tensorboardX is not installed.
 
   They are written at once. The library's SummaryWriter leaves that to a thread,
-  which dies of a full disk, and then waits for it for ever.
+  which dies of a full disk, and then waits for it for ever. The file is opened
+  for the first record: it can take the library seconds to import.
   """
 
   def __init__(self, folder: Path, first_step: int) -> None:
-    self._file = None
+    self._folder, self._first = folder, first_step
+    self._file: Any = None
+
+  def _open(self) -> None:
     try:
       from tensorboardX.proto.event_pb2 import SessionLog
       from tensorboardX.record_writer import RecordWriter
     except ImportError:
       return
-    folder.mkdir(parents=True, exist_ok=True)
+    self._folder.mkdir(parents=True, exist_ok=True)
     name = f"events.out.tfevents.{time.time():.0f}.{os.getpid()}"
-    self._file = RecordWriter(str(folder / name))
+    self._file = RecordWriter(str(self._folder / name))
     self._add(0, file_version="brain.Event:2")
     # Hides what a killed run wrote after its last checkpoint.
     start = SessionLog(status=SessionLog.START)
-    self._add(first_step, session_log=start)
+    self._add(self._first, session_log=start)
 
   def write(self, record: Record) -> None:
+    if self._file is None:
+      self._open()
     if self._file is None:
       return
     from tensorboardX.proto.summary_pb2 import Summary
@@ -109,7 +115,6 @@ class TensorBoard:
   def _add(self, step: int, **content: Any) -> None:
     from tensorboardX.proto.event_pb2 import Event
 
-    assert self._file is not None
     event = Event(step=step, wall_time=time.time(), **content)
     self._file.write(event.SerializeToString())
     self._file.flush()

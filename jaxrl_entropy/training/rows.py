@@ -8,6 +8,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 import numpy as np
 
 from jaxrl_entropy import sharding
+from jaxrl_entropy.ops.attention import BRANCHES
 from jaxrl_entropy.training import multihost
 from jaxrl_entropy.training.step import Rows
 
@@ -27,8 +28,20 @@ def fill_rows(
   *,
   rows: int,
   length: int,
+  starts: Sequence[int] | None = None,
 ) -> Rows:
   """Lays prompt + response sequences into `rows` rows of `length` tokens.
+
+  Args:
+    prompts: ids, at least one each.
+    responses: ids.
+    placement: of the prompts.
+    rows: how many there are.
+    length: tokens of each.
+    starts: place in its row of each prompt's last token and the response behind
+      it; by default right behind the rest of the prompt. Sequences with one
+      placement have the same prompt, and share all but its last token, whose
+      successors differ.
 
   Returns:
     Rows of numpy arrays [rows, length]; response ids follow the given order.
@@ -39,7 +52,9 @@ def fill_rows(
   before = np.array([len(prompt) for prompt in prompts], int)
   sizes = before + np.array([len(response) for response in responses], int)
   row, start = np.array(placement, int).reshape(-1, 2).T
-  if (row >= rows).any() or (start + sizes > length).any():
+  shared = before - 1
+  branch = start + shared if starts is None else np.array(starts, int)
+  if (row >= rows).any() or (branch + sizes - shared > length).any():
     raise ValueError(
       f"the placement does not fit into {rows} rows of {length} tokens"
     )
@@ -47,23 +62,53 @@ def fill_rows(
   owner = np.repeat(np.arange(len(sizes)), sizes)
   position = np.arange(len(owner)) - (np.cumsum(sizes) - sizes)[owner]
   answer = position >= before[owner]
+  fork = position - shared[owner]
+  column = np.where(fork < 0, start[owner] + position, branch[owner] + fork)
   pairs = zip(prompts, responses, strict=True)
   none = np.zeros(0, np.int32)
   tokens = np.concatenate([none, *(part for pair in pairs for part in pair)])
 
+  trunk, member = _segments(row, start)
+
   def lay(values: np.ndarray, dtype: type = np.int32) -> Any:
     out: np.ndarray = np.zeros((rows, length), dtype)
-    out[row[owner], start[owner] + position] = values
+    out[row[owner], column] = values
     return out
 
   return Rows(
     tokens=lay(tokens),
     positions=lay(position),
-    segments=lay(owner + 1),
+    segments=lay(trunk[owner] + np.where(fork < 0, 0, member[owner])),
     mask=lay(answer, bool),
     response=lay(np.where(answer, owner, 0)),
     index=lay(np.where(answer, position - before[owner], 0)),
   )
+
+
+def _segments(
+  row: np.ndarray, start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Of each sequence: the segment of its prompt, and its number behind that.
+
+  The number is 0 for a sequence that shares its prompt with none.
+  """
+  _, trunk, sharers = np.unique(
+    np.stack([row, start], axis=1),
+    axis=0,
+    return_inverse=True,
+    return_counts=True,
+  )
+  trunk = trunk.reshape(-1)
+  if sharers.max(initial=0) >= BRANCHES:
+    raise ValueError(
+      f"{sharers.max()} responses share a prompt in one row; at most "
+      f"{BRANCHES - 1} can"
+    )
+  order = np.argsort(trunk, kind="stable")
+  member = np.empty_like(trunk)
+  first = np.cumsum(sharers) - sharers
+  member[order] = np.arange(len(trunk)) - first[trunk[order]] + 1
+  return (trunk + 1) * BRANCHES, np.where(sharers[trunk] > 1, member, 0)
 
 
 def with_signals(rows: Rows, signals: Mapping[str, np.ndarray]) -> Rows:

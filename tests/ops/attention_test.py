@@ -15,7 +15,9 @@ close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
 attend = jax.jit(attention.attend, static_argnames=("window", "backend"))
 
 
-def _inputs(length=12, heads=6, kv_heads=2, dim=4, rows=2, segments=3, seed=0):
+def make_inputs(
+  length=12, heads=6, kv_heads=2, dim=4, rows=2, segments=3, seed=0
+):
   rng = np.random.default_rng(seed)
 
   def normal(heads):
@@ -45,14 +47,14 @@ def _reference(q, k, v, segments, window=0):
 @pytest.mark.parametrize("block", [5, 512])
 def test_xla_agrees_with_a_loop(window, block, monkeypatch):
   monkeypatch.setattr(attention, "BLOCK", block)
-  inputs = _inputs()
+  inputs = make_inputs()
   attend.clear_cache()
   got = attend(*inputs, window=window, backend="xla")
   close(got, _reference(*inputs, window))
 
 
 def test_blocks_change_no_gradient(monkeypatch):
-  *qkv, segments = _inputs()
+  *qkv, segments = make_inputs()
 
   def gradient():
     def total(q, k, v):
@@ -68,7 +70,7 @@ def test_blocks_change_no_gradient(monkeypatch):
 
 @pytest.mark.parametrize("window", [0, 100])
 def test_splash_agrees_with_xla(window):
-  inputs = _inputs(length=256, heads=4, kv_heads=2, dim=64, rows=1)
+  inputs = make_inputs(length=256, heads=4, kv_heads=2, dim=64, rows=1)
   got = splash.attend(*inputs, window=window, interpret=True)
   want = attention.attend(*inputs, window=window, backend="xla")
   close(got, want, atol=1e-4)
@@ -76,7 +78,7 @@ def test_splash_agrees_with_xla(window):
 
 @pytest.mark.parametrize("window", [0, 200])
 def test_splash_and_its_gradient_lower_for_tpus(window):
-  q, k, v, segments = _inputs(length=256, heads=4, kv_heads=2, dim=128)
+  q, k, v, segments = make_inputs(length=256, heads=4, kv_heads=2, dim=128)
 
   def total(q, k, v):
     return jnp.sum(splash.attend(q, k, v, segments, window))
@@ -88,16 +90,16 @@ def test_splash_and_its_gradient_lower_for_tpus(window):
 
 def test_splash_refuses_ragged_rows():
   with pytest.raises(ValueError, match="multiple of 128 tokens"):
-    attention.attend(*_inputs(), backend="splash")
+    attention.attend(*make_inputs(), backend="splash")
 
 
 def test_unknown_backend():
   with pytest.raises(ValueError, match="'flash' is unknown; one of auto"):
-    attention.attend(*_inputs(), backend="flash")
+    attention.attend(*make_inputs(), backend="flash")
 
 
 def _on_meshes():
-  inputs = _inputs(length=16, heads=8, kv_heads=4, rows=4)
+  inputs = make_inputs(length=16, heads=8, kv_heads=4, rows=4)
   results = []
   for sizes in (
     {"data": 2, "fsdp": 2, "tensor": 2},
@@ -107,7 +109,7 @@ def _on_meshes():
     with jax.set_mesh(sharding.make_mesh(**sizes)):
       attend = functools.partial(attention.attend, window=5, backend="xla")
       results.append(jax.jit(attend)(*inputs))
-  long = _inputs(length=128, heads=8, kv_heads=2, dim=8, rows=2)
+  long = make_inputs(length=128, heads=8, kv_heads=2, dim=8, rows=2)
   with jax.set_mesh(sharding.make_mesh(data=2, tensor=4)):
     attend = functools.partial(splash.attend, interpret=True)
     results.append(jax.jit(attend)(*long))
@@ -116,7 +118,9 @@ def _on_meshes():
 
 def _gradients(attend):
   """What `attend` gives, and the gradient of a function of it."""
-  q, k, v, segments = _inputs(length=256, heads=4, kv_heads=2, dim=8, rows=2)
+  q, k, v, segments = make_inputs(
+    length=256, heads=4, kv_heads=2, dim=8, rows=2
+  )
 
   def total(q, k, v):
     mixed = attend(q, k, v, segments)
@@ -138,8 +142,20 @@ def test_splash_shares_the_keys_of_a_row_that_is_split():
 
 def test_a_mesh_changes_nothing():
   *xla, on_splash = devices.run(_on_meshes)
-  inputs = _inputs(length=16, heads=8, kv_heads=4, rows=4)
+  inputs = make_inputs(length=16, heads=8, kv_heads=4, rows=4)
   for result in xla:
     close(result, _reference(*inputs, window=5))
-  long = _inputs(length=128, heads=8, kv_heads=2, dim=8, rows=2)
+  long = make_inputs(length=128, heads=8, kv_heads=2, dim=8, rows=2)
   close(on_splash, attention.attend(*long, backend="xla"), atol=1e-4)
+
+
+def test_branches_see_their_trunk_and_not_each_other():
+  trunk = attention.BRANCHES
+  row = jnp.array([[trunk, trunk, trunk + 1, trunk + 2, 2 * trunk, 7, 0]])
+  seen = attention.visible(row, row, window=0)[0]
+  expected = np.zeros((7, 7), bool)
+  for query, keys in enumerate(
+    ([0], [0, 1], [0, 1, 2], [0, 1, 3], [4], [5], [6])
+  ):
+    expected[query, keys] = True
+  np.testing.assert_array_equal(seen, expected)

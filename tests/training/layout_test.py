@@ -25,6 +25,7 @@ PLAIN = Layout(
   pack=False,
 )
 PACKED = dataclasses.replace(PLAIN, pack=True)
+SHARED = dataclasses.replace(PLAIN, share=True)
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +51,38 @@ def test_packing_fills_fewer_rows_of_the_same_shape():
   assert int(rows.mask.sum()) == make_rollout().tokens
 
 
-def test_packing_does_not_show_in_loss_and_gradient(params):
+def two_prompts():
+  """The rollout, with a longer prompt of its own for each group."""
+  first, second = np.array([2, 3, 4, 5], np.int32), np.array([9, 8], np.int32)
+  prompts = [first, first, second, second]
+  return dataclasses.replace(make_rollout(), prompts=prompts)
+
+
+def test_a_prompt_stands_once_in_a_row_for_all_of_its_group():
+  rows = SHARED.minibatch(two_prompts(), [], responses=4)
+  tokens = np.asarray(rows.tokens)
+  # The longest first, and the last token of the prompt before each response.
+  np.testing.assert_array_equal(
+    tokens[0, 0], [9, 8, 2, 3, 4, 5, 8, 2, 3, 0, 0, 0]
+  )
+  np.testing.assert_array_equal(
+    tokens[0, 1], [2, 3, 4, 5, 2, 3, 4, 5, 2, 0, 0, 0]
+  )
+  np.testing.assert_array_equal(
+    rows.positions[0, 1], [0, 1, 2, 3, 4, 5, 6, 3, 4, 0, 0, 0]
+  )
+  assert not rows.mask[1].any()
+  assert int(rows.mask.sum()) == make_rollout().tokens
+
+
+@pytest.mark.parametrize("layout", [PACKED, SHARED], ids=["packed", "shared"])
+def test_packing_does_not_show_in_loss_and_gradient(params, layout):
   objective = alias.resolve(
     "clip_cov", {"fraction": 0.3, "low": 0.0, "high": 9.0}
   )
   results = []
-  for layout in (PLAIN, PACKED):
-    rows = layout.minibatch(make_rollout(), ["advantages", "old_logp"], 4)
+  for each in (PLAIN, layout):
+    rows = each.minibatch(two_prompts(), ["advantages", "old_logp"], 4)
     call = jax.jit(
       lambda rows: loss_and_gradient(
         params,
@@ -78,11 +104,12 @@ def test_packing_does_not_show_in_loss_and_gradient(params):
     np.testing.assert_allclose(a, b, atol=1e-5 * norm)
 
 
-def test_statistics_come_back_to_their_responses(params):
+@pytest.mark.parametrize("layout", [PACKED, SHARED], ids=["packed", "shared"])
+def test_statistics_come_back_to_their_responses(params, layout):
   score = score_of(FORWARD)
-  rollout = make_rollout()
+  rollout = two_prompts()
   plain = PLAIN.score(score, params, rollout)
-  packed = PACKED.score(score, params, rollout)
+  packed = layout.score(score, params, rollout)
   assert set(plain) == {"logp", "entropy"}
   for name, values in plain.items():
     assert values.shape == rollout.mask.shape

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from jaxrl_entropy import sharding
+from jaxrl_entropy.ops.attention import BRANCHES
 from jaxrl_entropy.training import rows as rows_lib
 
 PROMPTS = [np.array([5, 6]), np.array([7])]
@@ -22,7 +23,26 @@ def test_rows_hold_prompt_then_response():
   )
   np.testing.assert_array_equal(rows.mask.sum(1), [3, 1, 0])
   np.testing.assert_array_equal(rows.positions[0], [0, 1, 2, 3, 4, 0])
-  np.testing.assert_array_equal(rows.segments[1], [2, 2, 0, 0, 0, 0])
+  assert len(set(rows.segments[0, :5])) == 1
+  assert rows.segments[1, 0] != rows.segments[0, 0]
+  np.testing.assert_array_equal(rows.segments[1, 2:], 0)
+
+
+def test_responses_behind_one_prompt_are_branches_of_its_segment():
+  rows = rows_lib.fill_rows(
+    [np.array([5, 6, 7])] * 2,
+    RESPONSES,
+    [(0, 0), (0, 0)],
+    rows=1,
+    length=9,
+    starts=[2, 6],
+  )
+  np.testing.assert_array_equal(rows.tokens, [[5, 6, 7, 8, 9, 1, 7, 2, 0]])
+  np.testing.assert_array_equal(rows.positions, [[0, 1, 2, 3, 4, 5, 2, 3, 0]])
+  first = BRANCHES
+  np.testing.assert_array_equal(
+    rows.segments, [[first] * 2 + [first + 1] * 4 + [first + 2] * 2 + [0]]
+  )
 
 
 @pytest.mark.parametrize("placement", [[(0, 0), (0, 5)], [(0, 0), (1, 0)]])
