@@ -9,8 +9,9 @@ libtpu). `--full` compiles as a run would, `--quick` with low effort.
 
 The least, for this mesh and these micro-batches, per device and update:
 
-* weights are gathered over fsdp in bfloat16 for the planning forward, the
-  forward, and the backward of every micro-batch;
+* the layers' weights are gathered over fsdp in bfloat16 for the planning
+  forward, the forward, and the backward of every micro-batch, and the head's
+  once, as each device keeps a copy;
 * the layers' gradients are scattered over fsdp in bfloat16 after every
   micro-batch, as no device has room for all of them, and the head's once, in
   float32;
@@ -61,12 +62,12 @@ def least(
   shapes = jax.eval_shape(lambda: transformer.init(model, jax.random.key(0)))
   layers = sum(x.size for x in jax.tree.leaves(shapes["layers"])) / tensor
   head = math.prod(shapes["embed"]["embedding"].shape) / tensor
-  gathered = (FORWARDS + 1) * 2 * (layers + head)
-  scattered = 2 * layers
+  once = (2 + 4) * head
+  gathered, scattered = (FORWARDS + 1) * 2 * layers, 2 * layers
   additions = (2 * FORWARDS + 1 + 2) * model.num_layers
   stream = 2 * rows * length * model.hidden_size
   return {
-    "fsdp": (slices * (gathered + scattered) + 4 * head) * (fsdp - 1) / fsdp,
+    "fsdp": (slices * (gathered + scattered) + once) * (fsdp - 1) / fsdp,
     "tensor": slices * additions * stream * 2 * (tensor - 1) / tensor,
   }
 

@@ -28,6 +28,7 @@ import numpy as np
 
 AXES = ("data", "fsdp", "tensor", "context")
 ROWS = ("data", "fsdp")
+TOKENS = (*ROWS, "context")
 
 # The first pattern found in a parameter's path decides. Matrices are stored
 # [in, out], stacked over layers on a leading axis.
@@ -175,6 +176,12 @@ def single_device() -> bool:
   """Whether the ambient mesh splits nothing, or there is none."""
   mesh = jax.sharding.get_abstract_mesh()
   return mesh.empty or mesh.size == 1
+
+
+def token_parts() -> int:
+  """In how many parts the ambient mesh splits the tokens of a batch."""
+  shape = jax.sharding.get_abstract_mesh().shape
+  return math.prod(shape.get(axis, 1) for axis in TOKENS)
 
 
 def constrain(x: jax.Array, *axes: Any) -> jax.Array:

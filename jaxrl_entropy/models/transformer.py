@@ -16,6 +16,7 @@ from jaxrl_entropy.models import rope
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.models.layers import Block, RMSNorm, apply, stream
 from jaxrl_entropy.ops.attention import attend
+from jaxrl_entropy.ops.logprobs import head_copies
 from jaxrl_entropy.types import Params
 
 EMBEDDING_SCALE = 0.02
@@ -74,9 +75,23 @@ def final_norm(
 
 def lm_head(params: Params, config: TransformerConfig) -> Float[Array, "D V"]:
   """The matrix from hidden states to logits, as stored (not cast)."""
-  if config.tie_embeddings:
+  if config.tie_embeddings and "lm_head" not in params:
     return params["embed"]["embedding"].T
   return params["lm_head"]["kernel"]
+
+
+def copy_head(params: Params) -> Params:
+  """`params` with the `head_copies` of their LM head, of its own or tied.
+
+  Those of a single device, and those without a head, are returned as they are.
+  """
+  if sharding.token_parts() == 1 or "embed" not in params:
+    return params
+  if "lm_head" in params:
+    head = params["lm_head"]["kernel"]
+  else:
+    head = params["embed"]["embedding"].T
+  return {**params, "lm_head": {"kernel": head_copies(head)}}
 
 
 def hidden_states(

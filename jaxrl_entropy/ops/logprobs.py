@@ -1,8 +1,9 @@
 """Log-probs and full-vocabulary entropies, without the logits in memory.
 
 The logits of a chunk of tokens exist at a time, in both passes. On a mesh each
-device works on its own tokens and its own part of the vocabulary; the gradient
-of the head is summed over chunks locally and over devices once.
+device works on its own tokens and its own part of the vocabulary, with its own
+copy of the head; the gradients of the copies are summed once, where the copies
+were made: see `head_copies`.
 """
 
 from collections.abc import Callable
@@ -39,7 +40,7 @@ class TokenStats:
 
 def token_stats(
   hidden: Float[Array, "*B D"],
-  head: Float[Array, "D V"],
+  head: Float[Array, "D V"] | Float[Array, "N D V"],
   targets: Int[Array, "*B"],
   *,
   temperature: float | Float[Array, ""] = 1.0,
@@ -53,15 +54,40 @@ def token_stats(
 
   Args:
     hidden: hidden states after the final norm; sets the matmuls' dtype.
-    head: the LM head.
+    head: the LM head, or its `head_copies`.
     targets: the token that each hidden state predicts.
     temperature: divides the logits.
     chunk: tokens whose logits exist at one time, on each device.
     moments: also sum_p2 and sum_p2_logp.
   """
   plan = _plan(hidden, head, chunk, moments)
+  if plan.rows is not None and head.ndim == 2:
+    head = head_copies(head)
   temperature = jnp.asarray(temperature, jnp.float32)
   return _token_stats(plan, hidden, head, targets, temperature)
+
+
+def head_copies(head: Float[Array, "D V"]) -> Float[Array, "N D V"]:
+  """A copy of the LM head for each of the parts that tokens are split in.
+
+  For loops over micro-batches, on a mesh: the head is gathered once, and the
+  gradients of the copies stay where they are until this function is
+  differentiated, which sums them over devices once.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  width, vocabulary = sharding.fitting(P("fsdp", "tensor"), head.shape, mesh)
+
+  def copy(part: jax.Array) -> jax.Array:
+    if width is not None:
+      part = jax.lax.all_gather(part, width, tiled=True)
+    return part[None]
+
+  return jax.shard_map(
+    copy,
+    in_specs=P(width, vocabulary),
+    out_specs=P(sharding.TOKENS, None, vocabulary),
+    check_vma=False,
+  )(head)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,15 +99,14 @@ class _Plan:
     moments: whether the second moments are asked for.
     rows: how the tokens are split over the mesh; None: there is no mesh.
     vocabulary: the mesh axis that splits the head's columns, if any.
-    scatter: the mesh axis over which the head's gradient is scattered by rows
-      while it is summed, as the head itself is stored.
+    repeats: copies of the head that meet the same tokens.
   """
 
   chunk: int
   moments: bool
   rows: P | None = None
   vocabulary: str | None = None
-  scatter: str | None = None
+  repeats: int = 1
 
   def run(self, local: Callable[..., Any], specs: Any, outputs: Any) -> Any:
     """`local` on every device's part, or on everything."""
@@ -96,6 +121,11 @@ class _Plan:
   def token_axes(self) -> tuple[str, ...]:
     """The mesh axes that split the tokens."""
     return tuple(jax.tree.leaves(tuple(self.rows or ())))
+
+  @property
+  def head(self) -> P:
+    """How the copies of the head lie on the mesh."""
+    return P(sharding.TOKENS, None, self.vocabulary)
 
   def over_vocabulary(self, reduce: Callable[..., Any], x: Any) -> Any:
     return reduce(x, self.vocabulary) if self.vocabulary else x
@@ -112,12 +142,12 @@ def _plan(
   mesh = jax.sharding.get_abstract_mesh()
   leading = (sharding.ROWS, "context")[: hidden.ndim - 1]
   rows = sharding.fitting(P(*leading), hidden.shape, mesh)
-  width, vocabulary = sharding.fitting(P("fsdp", "tensor"), head.shape, mesh)
+  (vocabulary,) = sharding.fitting(P("tensor"), head.shape[-1:], mesh)
   if mesh.shape["tensor"] == 1:
     vocabulary = None
   plan = _Plan(chunk, moments, rows, vocabulary)
-  scatter = width if width in plan.token_axes else None
-  return dataclasses.replace(plan, scatter=scatter)
+  parts = math.prod(mesh.shape[axis] for axis in plan.token_axes)
+  return dataclasses.replace(plan, repeats=sharding.token_parts() // parts)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -126,7 +156,7 @@ def _token_stats(plan, hidden, head, targets, temperature):
 
 
 def _forward(plan, hidden, head, targets, temperature):
-  specs = (plan.rows, P(None, plan.vocabulary), plan.rows, P())
+  specs = (plan.rows, plan.head, plan.rows, P())
   stats, lse = plan.run(_local_forward, specs, plan.rows)(
     hidden, head, targets, temperature
   )
@@ -136,8 +166,8 @@ def _forward(plan, hidden, head, targets, temperature):
 def _backward(plan, residuals, cotangents):
   hidden, head, targets, temperature, stats, lse = residuals
   parts = (targets, lse, _coefficients(stats, cotangents))
-  specs = (plan.rows, P(None, plan.vocabulary), P(), plan.rows)
-  outputs = (plan.rows, P(plan.scatter, plan.vocabulary), P())
+  specs = (plan.rows, plan.head, P(), plan.rows)
+  outputs = (plan.rows, plan.head, P())
   d_hidden, d_head, d_temperature = plan.run(_local_backward, specs, outputs)(
     hidden, head, temperature, parts
   )
@@ -149,7 +179,7 @@ _token_stats.defvjp(_forward, _backward)
 
 def _local_forward(plan, hidden, head, targets, temperature):
   """Statistics and log-normalisers of one device's tokens."""
-  head = head.astype(hidden.dtype)
+  head = _own(head).astype(hidden.dtype)
 
   def chunk(part):
     rows, ids = part
@@ -163,8 +193,9 @@ def _local_forward(plan, hidden, head, targets, temperature):
 
 
 def _local_backward(plan, hidden, head, temperature, parts):
-  """One device's gradients; the head's is summed over devices at the end."""
-  cast = head.astype(hidden.dtype)
+  """One device's gradients; the head's is that of its own copy."""
+  own = _own(head)
+  cast = own.astype(hidden.dtype)
 
   def chunk(carry, part):
     d_head, d_temperature = carry
@@ -177,7 +208,7 @@ def _local_backward(plan, hidden, head, temperature, parts):
     d_head += _matmul(rows.T, d_logits)
     return (d_head, d_temperature), _matmul(d_logits, cast.T)
 
-  zeros = (jnp.zeros(head.shape, jnp.float32), jnp.float32(0))
+  zeros = (jnp.zeros(own.shape, jnp.float32), jnp.float32(0))
   shape = hidden.shape[:-1]
   chunks = _split(plan.chunk, shape, (hidden, parts))
   (d_head, d_temperature), d_rows = jax.lax.scan(chunk, zeros, chunks)
@@ -185,8 +216,13 @@ def _local_backward(plan, hidden, head, temperature, parts):
   d_temperature = plan.over_tokens(
     plan.over_vocabulary(jax.lax.psum, d_temperature)
   )
-  d_head = _sum_head(plan, d_head)
-  return d_hidden.astype(hidden.dtype), d_head.astype(head.dtype), d_temperature
+  d_head = (d_head / plan.repeats).astype(head.dtype).reshape(head.shape)
+  return d_hidden.astype(hidden.dtype), d_head, d_temperature
+
+
+def _own(head):
+  """The one copy that is here, [D, V]."""
+  return head.reshape(head.shape[-2:])
 
 
 def _matmul(a, b):
@@ -272,17 +308,6 @@ def _logit_gradient(plan, logits, ids, lse, coefficients):
   places = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 1)
   hit = places == (ids - _offset(plan, logits))[:, None]
   return p * slope + jnp.where(hit, c["target"], 0.0)
-
-
-def _sum_head(plan, d_head):
-  """The sum over devices, each keeping its own rows where they are split."""
-  if plan.scatter is None:
-    return plan.over_tokens(d_head)
-  others = tuple(a for a in plan.token_axes if a != plan.scatter)
-  d_head = jax.lax.psum_scatter(
-    d_head, plan.scatter, scatter_dimension=0, tiled=True
-  )
-  return jax.lax.psum(d_head, others) if others else d_head
 
 
 def _split(chunk, shape, tree):

@@ -59,17 +59,18 @@ def warnings(
 def _repeated_head(
   collectives: Iterable[Collective], program: Program
 ) -> Iterable[str]:
-  """The head's gradient, reduced more than once a micro-batch."""
+  """The head's gradient, [D, V], reduced more than once."""
   embedding = program.weights["embed"]["embedding"]
   local = embedding.sharding.shard_shape(embedding.shape)
   vocabulary = {embedding.shape[0], local[0]}
   for one in collectives:
-    repeated = one.kind in REDUCTIONS and one.count > program.slices
-    if repeated and len(one.shape) == 2 and vocabulary & set(one.shape):
+    repeated = one.kind in REDUCTIONS and one.count > 1
+    # The embedding's gradient, [V, D], is another matter.
+    if repeated and len(one.shape) == 2 and one.shape[-1] in vocabulary:
       yield (
         f"a gradient of the LM head, {one.shape}, is reduced {one.count} times "
-        f"over {'+'.join(one.axes)} in {program.slices} micro-batches: reduce "
-        "it after the loop over chunks of tokens"
+        f"over {'+'.join(one.axes)}: reduce it once, after the loops over "
+        "micro-batches and chunks of tokens"
       )
 
 

@@ -162,6 +162,8 @@ def loss_and_gradient(
     (gradient,) = backward(jax.tree.map(lambda x: x[0], cotangents))
     return loss, metrics, gradient
 
+  # The head's gradient is summed over devices once, after all micro-batches.
+  params, collect = jax.vjp(transformer.copy_head, params)
   stats = forward_slices(forward, params, rows)
   if scope == "mini":
     (loss, metrics), cotangents = pull(stats, rows)
@@ -179,7 +181,8 @@ def loss_and_gradient(
     return total, None
 
   zeros = jax.tree.map(jnp.zeros_like, params)
-  gradient, _ = jax.lax.scan(accumulate, zeros, (rows, cotangents))
+  total, _ = jax.lax.scan(accumulate, zeros, (rows, cotangents))
+  (gradient,) = collect(total)
   return loss, metrics, gradient
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrl_entropy import sharding
-from jaxrl_entropy.ops.logprobs import TokenStats, token_stats
+from jaxrl_entropy.ops.logprobs import TokenStats, head_copies, token_stats
 from tests import devices
 
 FIELDS = ("logp", "entropy", "sum_p2", "sum_p2_logp")
@@ -178,7 +178,14 @@ def _loss(hidden, head, temperature):
   return jnp.sum(weights * total), stats
 
 
-_STEP = jax.value_and_grad(_loss, argnums=(0, 1, 2), has_aux=True)
+def _loss_of_copies(hidden, head, temperature):
+  return _loss(hidden, head_copies(head), temperature)
+
+
+_STEP, _STEP_OF_COPIES = (
+  jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
+  for loss in (_loss, _loss_of_copies)
+)
 
 
 def _step_inputs():
@@ -191,6 +198,7 @@ def _on_meshes():
     with jax.set_mesh(sharding.make_mesh(**sizes)):
       step = jax.jit(_STEP).lower(*_step_inputs()).compile()
       results.append(step(*_step_inputs()))
+      results.append(jax.jit(_STEP_OF_COPIES)(*_step_inputs()))
       texts.append(step.as_text())
   return results, texts
 

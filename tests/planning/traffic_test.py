@@ -43,10 +43,12 @@ def test_summary_adds_up_and_sorts():
 @pytest.mark.parametrize(
   ("one", "slices", "warning"),
   [
-    (_collective("reduce-scatter", (32, 2), count=8), 1, "LM head"),
-    (_collective("all-reduce", (8, 64), count=8), 4, "LM head"),
-    (_collective("reduce-scatter", (32, 2), count=4), 4, None),
-    (_collective("all-gather", (32, 8), count=8), 1, None),
+    (_collective("reduce-scatter", (2, 32), count=8), 1, "LM head"),
+    (_collective("all-reduce", (8, 64), count=4), 4, "LM head"),
+    (_collective("reduce-scatter", (2, 32), count=1), 4, None),
+    (_collective("all-gather", (8, 32), count=8), 1, None),
+    # The gradient of the embedding.
+    (_collective("all-reduce", (32, 8), count=4), 4, None),
     (_collective("all-reduce", (9,), GRADIENT, count=4), 4, "4.0 times"),
     (_collective("all-reduce", (9,), GRADIENT, count=2), 1, None),
     (

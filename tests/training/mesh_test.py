@@ -1,21 +1,28 @@
 """One training step gives the same numbers on every mesh, in any job."""
 
+import dataclasses
+import functools
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 from jaxrl_entropy import sharding
+from jaxrl_entropy.models import transformer
+from jaxrl_entropy.planning import hlo, traffic
 from jaxrl_entropy.training import (
   multihost,
   rows as rows_lib,
   state as state_lib,
 )
-from jaxrl_entropy.training.step import make_update
+from jaxrl_entropy.training.step import loss_and_gradient, make_update
 from tests import devices
 from tests.training.step_test import (
   CAPACITY,
   FORWARD,
+  MODEL,
   OBJECTIVES,
   make_rows,
   params,
@@ -89,3 +96,44 @@ def test_two_processes_of_four_devices_train_as_one_device_does(alone):
   for results in answers:
     for name, result in zip(ACROSS.values(), results, strict=True):
       assert_same(result, alone[name])
+
+
+def untied_gradient(sizes):
+  """The gradient over 4 micro-batches of a head of its own; reductions of it.
+
+  Returns:
+    The gradient, and how often a device takes part in a reduction of the
+    head's, [D, V].
+  """
+  model = dataclasses.replace(MODEL, tie_embeddings=False)
+  mesh = sharding.make_mesh(*sizes)
+  with jax.set_mesh(mesh):
+    tree = transformer.init(model, jax.random.key(0))
+    tree = jax.tree.map(lambda x: x * jnp.float32(1.5), tree)
+    tree = jax.device_put(tree, sharding.param_shardings(tree, mesh))
+    step = functools.partial(
+      loss_and_gradient,
+      objective=OBJECTIVES["clip_cov"],
+      key=jax.random.key(1),
+      forward=dataclasses.replace(FORWARD, model=model),
+      **CAPACITY,
+    )
+    rows = rows_lib.put(make_rows(), 4, mesh)
+    compiled = jax.jit(step).lower(tree, rows).compile()
+    *_, gradient = compiled(tree, rows)
+  widths = {model.vocab_size, model.vocab_size // mesh.shape["tensor"]}
+  found = hlo.collectives(compiled.as_text(), mesh.shape)
+  return gradient, sum(
+    one.count
+    for one in found
+    if one.kind in traffic.REDUCTIONS
+    and len(one.shape) == 2
+    and one.shape[-1] in widths
+  )
+
+
+def test_the_gradient_of_the_head_is_reduced_once_for_all_micro_batches():
+  alone, _ = untied_gradient((1, 1, 1, 1))
+  gradient, reductions = devices.run(untied_gradient, (1, 4, 2, 1))
+  assert reductions == 1
+  assert relative(gradient, alone) < 1e-5
