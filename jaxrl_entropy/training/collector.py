@@ -235,15 +235,17 @@ class Collector:
     if self._config.rollout.old_logp == "sampler":
       signals["old_logp"] = rollout.signals["sampler_logp"]
     else:
-      signals["old_logp"] = signals["trainer_logp"]
+      signals["old_logp"] = signals["logp"]
     return rollout.with_signals(**signals)
 
   def _statistics(
     self, state: TrainState, part: Rollout
   ) -> dict[str, np.ndarray]:
-    """`trainer_logp`, `entropy`, and what else the method asks for, [N, T]."""
+    """`logp`, `entropy`, and what else the method asks for, [N, T].
+
+    The first two, and moments, are those of the policy before any update.
+    """
     signals = self._layout.score(self._score, state.params, part)
-    signals["trainer_logp"] = signals.pop("logp")
     if "ref_logp" in self._method.needs:
       frozen = state.roles["reference"]
       reference = self._layout.score(self._score, frozen, part)

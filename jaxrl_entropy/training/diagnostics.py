@@ -70,7 +70,7 @@ def rollout_metrics(
   """Metrics of all sampled responses and of those the updates will see.
 
   Args:
-    everything: all sampled responses, with `sampler_logp`, `trainer_logp`,
+    everything: all sampled responses, with `sampler_logp`, `logp`,
       `old_logp`, `entropy` and `advantages`
       (0 for a group whose rewards are all equal) among its signals.
     kept: the responses that passed the filter; may be empty.
@@ -80,7 +80,7 @@ def rollout_metrics(
   entropy = everything.signals["entropy"]
   lengths = mask.sum(1)
   covariance = token_covariance(everything)
-  gap = everything.signals["sampler_logp"] - everything.signals["trainer_logp"]
+  gap = everything.signals["sampler_logp"] - everything.signals["logp"]
   metrics = {
     "tokens": int(mask.sum()),
     "reward/mean": everything.rewards.mean(),

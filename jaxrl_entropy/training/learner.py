@@ -30,6 +30,10 @@ CARRIED = {
   "returns",
 }
 
+# What scoring a rollout leaves on it of the policy's forward pass.
+SCORED = {"logp", "entropy"}
+MOMENTS = {"sum_p2", "sum_p2_logp"}
+
 Update = Callable[[TrainState, Rows], tuple[TrainState, Metrics]]
 
 
@@ -58,6 +62,9 @@ class Learner:
     groups = -(-config.rollout.groups // config.optimizer.updates)
     self.responses = groups * config.rollout.responses
     self.signals = ({"advantages", "old_logp"} | method.needs) & CARRIED
+    # A rollout's only update sees the policy that scored it.
+    if config.optimizer.updates == 1 and config.optimizer.micro_batches > 1:
+      self.signals |= SCORED | (MOMENTS if method.moments else set())
     self._updates: dict[str, Update] = {}
 
   def init(self, params: Params) -> TrainState:

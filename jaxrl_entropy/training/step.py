@@ -31,7 +31,8 @@ class Rows(struct.PyTreeNode):
 
   `M` micro-batches of `R` rows of `L` tokens. `signals` are the constant
   per-token inputs of the objective, named as the fields of `TokenBatch`
-  (`advantages`, `old_logp`, `ref_logp`, ...).
+  (`advantages`, `old_logp`, `ref_logp`, ...), and, where they are known
+  already, all results of the forward pass (`logp`, `entropy`, ...).
 
   Attributes:
     tokens: prompt and response ids; 0 in padding.
@@ -116,7 +117,7 @@ def token_batch(rows: Rows, stats: Any, **capacity: int) -> TokenBatch:
   `stats` is the forward pass's result, its fields named as the batch's.
   """
   rows, stats = jax.tree.map(flatten_rows, (rows, stats))
-  fields: dict[str, Any] = vars(stats) | rows.signals | capacity
+  fields: dict[str, Any] = rows.signals | vars(stats) | capacity
   return TokenBatch(
     mask=rows.mask, response=rows.response, position=rows.index, **fields
   )
@@ -164,7 +165,9 @@ def loss_and_gradient(
 
   # The head's gradient is summed over devices once, after all micro-batches.
   params, collect = jax.vjp(transformer.copy_head, params)
-  stats = forward_slices(forward, params, rows)
+  stats = _known(forward, params, rows)
+  if stats is None:
+    stats = forward_slices(forward, params, rows)
   if scope == "mini":
     (loss, metrics), cotangents = pull(stats, rows)
   else:
@@ -184,6 +187,16 @@ def loss_and_gradient(
   total, _ = jax.lax.scan(accumulate, zeros, (rows, cotangents))
   (gradient,) = collect(total)
   return loss, metrics, gradient
+
+
+def _known(forward: ForwardPass, params: Params, rows: Rows) -> Any:
+  """The forward pass's results, if the rows carry all of them."""
+  first = jax.tree.map(lambda x: x[0], rows)
+  stats = jax.eval_shape(forward, params, first)
+  names = [name for name, value in vars(stats).items() if value is not None]
+  if not rows.signals.keys() >= set(names):
+    return None
+  return dataclasses.replace(stats, **{n: rows.signals[n] for n in names})
 
 
 def forward_slices(forward: ForwardPass, params: Params, rows: Rows) -> Any:

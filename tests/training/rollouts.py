@@ -26,7 +26,7 @@ def make_rollout(seed=0):
     signals={
       name: signal()
       for name in (
-        *("sampler_logp", "trainer_logp", "old_logp"),
+        *("sampler_logp", "logp", "old_logp"),
         *("entropy", "advantages"),
       )
     },

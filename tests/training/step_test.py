@@ -17,6 +17,7 @@ from jaxrl_entropy.training import rows as rows_lib, state as state_lib
 from jaxrl_entropy.training.step import (
   Forward,
   apply_gradient,
+  forward_slices,
   loss_and_gradient,
   make_update,
   token_batch,
@@ -133,6 +134,23 @@ def test_micro_batches_and_row_order_do_not_show(name):
   assert_same(compute(name, 8, one_device()), expected)
   order = np.random.default_rng(1).permutation(RESPONSES)
   assert_same(compute(name, 2, one_device(), order), expected)
+
+
+def test_a_forward_pass_that_is_known_is_not_made_again():
+  mesh = one_device()
+  with jax.set_mesh(mesh):
+    rows = rows_lib.put(make_rows(), 4, mesh)
+    stats = forward_slices(FORWARD, params(), rows)
+    known = {"logp": stats.logp, "entropy": stats.entropy}
+    scored = rows.replace(signals=rows.signals | known)
+    call = jitted("kl_cov", "mini")
+    assert_same(call(params(), scored), call(params(), rows))
+    first, again = (
+      call.lower(params(), each).compile().cost_analysis()["flops"]
+      for each in (rows, scored)
+    )
+  # A backward pass and the forward pass that it repeats are three units.
+  assert again < 0.8 * first
 
 
 def test_micro_scope_shows_the_layout():
