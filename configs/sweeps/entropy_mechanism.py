@@ -151,7 +151,10 @@ def controllers() -> Iterator[Cell]:
 
 def _held_at(target: float, start: float) -> dict[str, Any]:
   control = {"name": "target_entropy", "target": target, "start": start}
-  return {"loss.controllers.coefficient": control}
+  # Runs are short and begin above the target: what the coefficient loses until
+  # then has to come back within a few steps.
+  quick = {"gain": 2.0, "low": start / 5}
+  return {"loss.controllers.coefficient": control | quick}
 
 
 PARTS = {

@@ -25,9 +25,8 @@ from jaxrl_entropy.training.step import Rows, make_update
 from jaxrl_entropy.types import Params
 
 # Settings of the optimiser that the warm start shares with the run.
-OPTIMIZER = (
-  *("name", "b1", "b2", "eps", "weight_decay", "grad_clip", "warmup_steps"),
-)
+OPTIMIZER = ("b1", "b2", "eps", "weight_decay", "grad_clip", "warmup_steps")
+IMITATION = {"name": "adamw"}  # and what it does not
 SAVE_EVERY = 400
 SHOW_EVERY = 20
 
@@ -54,6 +53,8 @@ def warm_start(
 ) -> Params:
   """Parameters after `config.pretrain.steps` of imitation.
 
+  The optimiser is AdamW, whatever trains the policy afterwards: gradients of an
+  untrained model are too unlike in size for plain descent.
   A finished warm start is re-used, an unfinished one goes on.
 
   Raises:
@@ -63,6 +64,7 @@ def warm_start(
   steps = config.pretrain.steps
   schedule = ConfigDict(config.optimizer)
   with schedule.unlocked():
+    schedule.update(IMITATION)
     schedule.schedule = "cosine"
     schedule.learning_rate = config.pretrain.learning_rate
   optimizer = state_lib.make_optimizer(
@@ -142,7 +144,7 @@ def start_folder(config: ConfigDict, workdir: Path) -> Path:
   `pretrain.folder` is relative to the workdir; runs of a study share it. The
   name in it is a digest of all that decides the result.
   """
-  optimizer = {name: config.optimizer[name] for name in OPTIMIZER}
+  optimizer = {name: config.optimizer[name] for name in OPTIMIZER} | IMITATION
   parts = {
     "seed": config.seed,
     "optimizer": optimizer,
