@@ -41,12 +41,20 @@ def test_sizes_are_exact_without_a_compiler(capfd, monkeypatch):
   assert roles["optimizer moments"] == pytest.approx(
     2 * roles["parameters"], rel=1e-6
   )
+  assert programs["train"]["inside"] == {"gradients": roles["parameters"]}
   # 28 layers of 4 heads of 128 keys and values in bfloat16 are 57,344 bytes.
   cache = programs["decode"]["roles"]["KV cache"]
   assert cache == pytest.approx(57344 * 128 * 10240 / 16, rel=1e-3)
   # 6 FLOPs a parameter and token, more for recomputation and attention.
   per_token = programs["train"]["flops"] * 16 / programs["train"]["tokens"]
   assert 6 < per_token / 7.1e9 < 16
+
+
+def test_adapters_alone_have_moments():
+  adapters = (("model.lora_rank", "8"),)
+  task = Task(SEVEN, adapters, "v5e-16", "train", compiles=False)
+  roles = compiling.compile_apart(task, 120).roles
+  assert 0 < roles["optimizer moments"] < roles["parameters"] / 50
 
 
 def test_a_mesh_that_does_not_cover_the_slice_is_refused(capsys):

@@ -58,6 +58,7 @@ def _measure(program: Program, mesh: Mesh) -> Result:
     flops=flops.count(program.function, *program.args) / mesh.size,
     traffic=arguments + (program.steps - 1) * weights,
     tokens=program.tokens,
+    inside={k: programs.device_bytes(v) for k, v in program.inside.items()},
   )
 
 

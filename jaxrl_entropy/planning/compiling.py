@@ -71,6 +71,7 @@ class Result:
     tokens: that one call makes or learns from, on the whole mesh.
     needed: bytes at the peak; None where that is not known.
     temporaries: bytes besides arguments and results.
+    inside: bytes of what the temporaries must at least hold, by what it is.
     collectives: a mapping for each kind and axes (kind, axes, count, bytes);
       None where nothing was compiled.
     warnings: about the collectives.
@@ -85,6 +86,7 @@ class Result:
   tokens: int = 0
   needed: float | None = None
   temporaries: float = 0.0
+  inside: Mapping[str, float] = dataclasses.field(default_factory=dict)
   collectives: Sequence[dict[str, Any]] | None = None
   warnings: Sequence[str] = ()
   message: str = ""

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from jaxrl_entropy import sharding
 from jaxrl_entropy.data import problems
-from jaxrl_entropy.models import transformer
+from jaxrl_entropy.models import lora, transformer
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.training import build, method as method_lib, rows as rows_lib
 from jaxrl_entropy.training.layout import Layout, make_layout
@@ -36,6 +36,7 @@ class Program:
     tokens: that one call learns from or makes, on the whole mesh.
     steps: of one call that depend on each other (decode: tokens of a slot).
     slices: micro-batches of one call.
+    inside: what it must hold besides its arguments, by what it is.
   """
 
   function: Any
@@ -45,6 +46,7 @@ class Program:
   tokens: int
   steps: int = 1
   slices: int = 1
+  inside: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def device_bytes(tree: Any) -> int:
@@ -76,6 +78,7 @@ def train(config: ConfigDict, mesh: Mesh) -> Program:
     state.params,
     tokens=rows.tokens.size,
     slices=layout.micro_batches,
+    inside={"gradients": lora.split(state.params)[0]},
   )
 
 
@@ -120,9 +123,15 @@ def abstract_params(
 ) -> Params:
   """The shapes of the policy's master parameters on `mesh`."""
 
+  settings = config.model
+
   def init() -> Params:
-    params = transformer.init(model, jax.random.key(0))
-    return jax.tree.map(lambda x: x.astype(config.model.param_dtype), params)
+    key = jax.random.key(0)
+    params = transformer.init(model, key)
+    params = jax.tree.map(lambda x: x.astype(settings.param_dtype), params)
+    if not settings.lora_rank:
+      return params
+    return lora.add(params, settings.lora_rank, settings.lora_targets, key)
 
   return _placed(jax.eval_shape(init), mesh)
 

@@ -133,6 +133,10 @@ def _program_lines(name: str, result: Result, topology: Topology) -> list[str]:
   lines += [f"  {_size(x):>10}  {role}" for role, x in result.roles.items()]
   if result.temporaries:
     lines.append(f"  {_size(result.temporaries):>10}  temporaries")
+  lines += [
+    f"  {_size(x):>10}  {part}, in the temporaries"
+    for part, x in result.inside.items()
+  ]
   seconds = bound(result, topology)
   lines.append(
     f"  at least {seconds:.3g} s for {result.tokens} tokens (a bound, not a "
