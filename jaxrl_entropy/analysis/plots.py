@@ -21,7 +21,9 @@ from jaxrl_entropy.analysis import style
 
 Array = np.ndarray
 
-_SIZE = (3.9, 2.75)  # inches
+_WIDTH, _HEIGHT = 3.9, 2.75  # inches
+_LEFT, _LEAST = 0.53, 1.8  # inches for the scale, and for the axes at least
+_LETTER, _MARK = 0.072, 0.22  # inches of a name's letter, and of its mark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,14 +117,14 @@ def scatter(
   """
   names = [cloud.label for cloud in clouds]
   names += [curve.label for curve in curves]
-  with _axes(title, x_label, names) as (figure, axes):
+  marked = any(cloud.label for cloud in clouds)
+  with _axes(title, x_label, names, marked) as (figure, axes):
     if "x" in origin:
       axes.axhline(0, color=style.MUTED, linewidth=0.6)
     if "y" in origin:
       axes.axvline(0, color=style.MUTED, linewidth=0.6)
     if logarithmic:
       axes.set_xscale("log")
-      _plain_numbers(axes.xaxis)
     for cloud in clouds:
       axes.plot(
         cloud.x,
@@ -138,7 +140,9 @@ def scatter(
       axes.plot(
         curve.x, curve.y, curve.style, color=curve.color, label=curve.label
       )
-    if any(cloud.label for cloud in clouds):
+    if logarithmic:
+      _plain_numbers(axes.xaxis)
+    if marked:
       _legend(axes)
     else:
       _label_ends(axes, curves)
@@ -155,7 +159,7 @@ def bars(
   logarithmic: bool = False,
 ) -> Figure:
   """One bar a name and group, side by side."""
-  with _axes(title, x_label, list(groups)) as (figure, axes):
+  with _axes(title, x_label, list(groups), marked=True) as (figure, axes):
     width = 0.8 / len(groups)
     for index, (label, heights) in enumerate(groups.items()):
       offset = (index - (len(groups) - 1) / 2) * width
@@ -206,15 +210,20 @@ def _shorten(svg: str) -> str:
 
 @contextlib.contextmanager
 def _axes(
-  title: str, x_label: str, names: Sequence[str]
+  title: str, x_label: str, names: Sequence[str], marked: bool = False
 ) -> Iterator[tuple[Figure, Axes]]:
-  """Axes that leave room for the longest name on their right."""
+  """Axes that leave room for the longest name on their right.
+
+  A figure whose axes would become too narrow grows instead.
+  """
   with mpl.rc_context(style.STYLE):
-    figure = Figure(figsize=_SIZE)
-    left, longest = 0.135, max(map(len, names), default=0)
-    width = 1 - left - min(0.4, 0.05 + 0.0185 * longest)
-    axes = figure.add_axes((left, 0.17, width, 0.7))
-    axes.set_title(title, x=-left / width, fontweight="bold")
+    longest = max(map(len, names), default=0)
+    right = 0.2 + _LETTER * longest + _MARK * marked
+    width = max(_WIDTH, _LEFT + _LEAST + right)
+    figure = Figure(figsize=(width, _HEIGHT))
+    left, inner = _LEFT / width, (width - _LEFT - right) / width
+    axes = figure.add_axes((left, 0.17, inner, 0.7))
+    axes.set_title(title, x=-left / inner, fontweight="bold")
     axes.set_xlabel(x_label)
     axes.margins(x=0.02)
     axes.locator_params(nbins=5)
@@ -272,6 +281,9 @@ def _spread(places: Array, gap: float, low: float, high: float) -> Array:
 
 def _plain_numbers(axis: Axis) -> None:
   """Numbers as they are on a logarithmic axis, where powers need mathtext."""
+  low, high = axis.get_view_interval()
+  if high < 30 * low:
+    axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
   axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
   axis.set_minor_formatter(ticker.NullFormatter())
 

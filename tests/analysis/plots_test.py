@@ -1,6 +1,8 @@
 import re
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 import numpy as np
+import pytest
 
 from jaxrl_entropy.analysis import plots, style
 
@@ -44,3 +46,34 @@ def test_variants_of_a_method_share_its_hue():
   found = style.colors(["GRPO", "Clip-Cov a=1", "Clip-Cov a=2", "own"])
   assert found["Clip-Cov a=1"] == style.colors(["Clip-Cov"])["Clip-Cov"]
   assert len(set(found.values())) == 4
+
+
+LONG = "KL-Cov coefficient=1.5 fraction=0.02"
+
+
+def drawn_with_a_long_name():
+  x = np.array([1.0, 2.0])
+  line = plots.Line(LONG, x, x, style.INK)
+  cloud = plots.Cloud(LONG, x, x, style.INK)
+  return {
+    "lines": plots.lines("y", [line]),
+    "scatter": plots.scatter("y", [cloud], x_label="x"),
+    "bars": plots.bars("y", ["a"], {LONG: [1.0]}, {LONG: "k"}, x_label="x"),
+  }
+
+
+@pytest.mark.parametrize("kind", ["lines", "scatter", "bars"])
+def test_a_long_name_is_inside_the_figure(kind):
+  figure = drawn_with_a_long_name()[kind]
+  plots.render(figure, kind)
+  renderer = FigureCanvasAgg(figure).get_renderer()
+  (axes,) = figure.axes
+  legend = axes.get_legend()
+  named = legend if legend else axes.texts[0]
+  assert named.get_window_extent(renderer).x1 <= figure.bbox.x1
+
+
+def test_a_short_logarithmic_axis_has_more_than_one_number():
+  cloud = plots.Cloud("", np.array([0.12, 0.85]), np.zeros(2), style.INK)
+  figure = plots.scatter("y", [cloud], x_label="x", logarithmic=True)
+  assert {"0.2", "0.5"} <= set(texts(figure))
