@@ -198,14 +198,25 @@ _SHORTER = (
   (re.compile(r"\s*\n\s*"), "\n"),
 )
 _SHAPE = re.compile(r"<(?:path|use)[^>]*>")
-_FINER_THAN_A_PIXEL = re.compile(r"(\d\.\d\d)\d+")
+_FINER_THAN_A_PIXEL = re.compile(r"(\d\.\d)\d+")
+_POINTS = re.compile(r'<g clip-path="[^"]*">\n(?:<use [^>]*>\n)+')
+_LOOK = re.compile(r' style="[^"]*"')
 
 
 def _shorten(svg: str) -> str:
   svg = svg[svg.index("<svg") :]
   for pattern, replacement in _SHORTER:
     svg = pattern.sub(replacement, svg)
-  return _SHAPE.sub(lambda m: _FINER_THAN_A_PIXEL.sub(r"\1", m[0]), svg)
+  svg = _SHAPE.sub(lambda m: _FINER_THAN_A_PIXEL.sub(r"\1", m[0]), svg)
+  return _POINTS.sub(lambda m: _alike(m[0]), svg)
+
+
+def _alike(points: str) -> str:
+  """A group of points; what all look like is said once."""
+  looks = set(_LOOK.findall(points))
+  if len(looks) != 1:
+    return points
+  return _LOOK.sub("", points).replace(">", f"{looks.pop()}>", 1)
 
 
 @contextlib.contextmanager
