@@ -30,6 +30,7 @@ from jaxrl_entropy.rewards.code_tester import PASSED
 from jaxrl_entropy.rewards.extract import last_code_block
 
 Test = Mapping[str, Any]
+_SPACES = " \t\r\n"
 
 
 def verify(
@@ -179,34 +180,58 @@ def _pipe() -> Iterator[tuple[int, int]]:
 
 
 def _lines(text: str) -> list[str]:
-  return [line.rstrip() for line in text.rstrip().splitlines()]
+  return [line.rstrip(_SPACES) for line in text.rstrip(_SPACES).split("\n")]
 
 
 def _returns(reply: bytes, test: Test) -> bool:
   """Whether a reply of the model's process holds an expected value."""
   wanted = [test[key] for key in ("expected", "unwrapped") if key in test]
   try:
-    value = wire.decode(json.loads(reply)["value"])
-    return any(_equal(value, expected) for expected in wanted)
+    value = json.loads(reply)["value"]
+    return any(_equal(value, wire.encode(expected)) for expected in wanted)
   except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
     return False
 
 
 def _equal(value: Any, expected: Any) -> bool:
-  if isinstance(expected, list | tuple):
-    return (
-      isinstance(value, list | tuple)
-      and len(value) == len(expected)
-      and all(map(_equal, value, expected))
-    )
+  """Whether two values are equal, as `wire.encode` writes them.
+
+  A program's value is not decoded: a dict whose keys it chose so that their
+  hashes collide would take this process minutes to build.
+  """
   if isinstance(expected, dict):
-    return (
-      isinstance(value, dict)
-      and value.keys() == expected.keys()
-      and all(_equal(value[key], expected[key]) for key in expected)
-    )
+    return isinstance(value, dict) and _containers_equal(value, expected)
+  if isinstance(value, bool) != isinstance(expected, bool):
+    return False
   if isinstance(expected, float) and isinstance(value, int | float):
     return math.isclose(value, expected, rel_tol=1e-9, abs_tol=1e-9)
-  return isinstance(value, bool) == isinstance(expected, bool) and (
-    value == expected
-  )
+  return value == expected
+
+
+def _containers_equal(
+  value: dict[str, Any], expected: dict[str, list[Any]]
+) -> bool:
+  ((kind, items),) = expected.items()
+  if kind in ("list", "tuple"):
+    given = value.get("list", value.get("tuple"))
+    return (
+      isinstance(given, list)
+      and len(given) == len(items)
+      and all(map(_equal, given, items))
+    )
+  if kind == "dict" == next(iter(value), None):
+    found, wanted = _by_text(value[kind]), _by_text(items)
+    return found.keys() == wanted.keys() and all(
+      _equal(found[key], wanted[key]) for key in wanted
+    )
+  if kind in ("set", "frozenset"):
+    given = value.get("set", value.get("frozenset"))
+    return sorted(map(json.dumps, given or ())) == sorted(
+      map(json.dumps, items)
+    )
+  return value == expected
+
+
+def _by_text(pairs: list[Any]) -> dict[str, Any]:
+  """Pairs of key and value as a dict; the hashes of texts are secret."""
+  return {json.dumps(key): value for key, value in pairs}

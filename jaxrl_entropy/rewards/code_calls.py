@@ -18,14 +18,17 @@ def main(request: dict[str, Any]) -> None:
 
   Answers go to the results file, or else to standard output.
   """
+  # Imported, so to say: what stands under `__main__` waits for input.
   if "calls" in request:
-    _answer(define(request), request["calls"], request["results"])
+    namespace = define(request, "solution")
+    _answer(namespace, request["calls"], request["results"])
     return
   with os.fdopen(os.dup(0)) as questions:
     answers = os.dup(1)
     # What the program prints must not mix with the answers.
     os.dup2(2, 1)
-    _answer(define(request), map(json.loads, questions), answers)
+    namespace = define(request, "solution")
+    _answer(namespace, map(json.loads, questions), answers)
 
 
 def _answer(

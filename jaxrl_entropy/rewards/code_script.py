@@ -11,15 +11,18 @@ from jaxrl_entropy.rewards.confine import confine
 
 def main(request: dict) -> None:
   """Lets the program read standard input and print."""
-  define(request)
+  define(request, "__main__")
 
 
-def define(request: dict) -> dict:
-  """Confines this process, then runs the program; the names it defined."""
+def define(request: dict, name: str) -> dict:
+  """Confines this process, then runs the program as a module of this name.
+
+  Returns the names it defined.
+  """
   # It may import the standard library and nothing else.
   sys.path.remove(request["path"][0])
   sys.argv = ["solution.py"]
   confine(request)
-  namespace = {"__name__": "__main__"}
-  exec(compile(request["source"], "solution.py", "exec"), namespace)
-  return namespace
+  module = sys.modules[name] = type(sys)(name)
+  exec(compile(request["source"], "solution.py", "exec"), module.__dict__)
+  return module.__dict__

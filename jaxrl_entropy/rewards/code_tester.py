@@ -19,9 +19,12 @@ def main(request: dict[str, Any]) -> None:
   confine(request)
   questions = os.fdopen(os.dup(1), "w")
   os.dup2(2, 1)
+  asked = False
 
   def candidate(*arguments: Any) -> Any:
     """Asks the model's process."""
+    nonlocal asked
+    asked = True
     question = json.dumps([request["name"], *map(wire.encode, arguments)])
     print(question, file=questions, flush=True)
     return wire.decode(json.loads(sys.stdin.readline())["value"])
@@ -32,4 +35,5 @@ def main(request: dict[str, Any]) -> None:
   exec(request["check"], namespace)
   if "check" in namespace:
     namespace["check"](candidate)
-  os.write(request["results"], PASSED)
+  if asked:  # assertions that nothing calls would hold of any program
+    os.write(request["results"], PASSED)

@@ -1,6 +1,6 @@
 """Runs inside the sandbox: gives up this process's rights, then serves.
 
-`python confine.py FD` reads a request (marshal) from the file FD, shuts off
+`python confine.py FD` takes a request (marshal) out of the file FD, shuts off
 files, and calls `main(request)` of the module that the request names; that
 calls `confine` when it needs no more rights. This is the first thing that runs
 for every program of a model: it imports little, for half of the time a run
@@ -142,8 +142,9 @@ def confine(request: dict) -> None:
 
 
 def main() -> None:
-  with open(int(sys.argv[1]), "rb") as file:
+  with open(int(sys.argv[1]), "r+b") as file:
     request = marshal.load(file)
+    file.truncate(0)  # says that it came this far
   sys.path[:0] = request["path"]
   module = importlib.import_module(request["module"])
   if request["private_folder"]:

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 import json
+import re
 from typing import Any
 
 from jaxrl_entropy.data import gym
@@ -10,16 +11,29 @@ from jaxrl_entropy.rewards.extract import last_tagged
 
 _FULL_MARKS = 1.0 - 1e-6
 
+# Some data sets let Python evaluate an answer, in the process that says what it
+# earned. What calls nothing cannot say it instead.
+_CALL = re.compile(r"""__|[\w\])}'"\\]\s*\(|\#.*\(""", re.DOTALL)
+_FUNCTION = re.compile(r"\b(?:sin|cos|tan|exp|log|sqrt)\(")
+_BINDING = re.compile(r"\b(?:for|lambda)\b|:=")
+
 
 def verify(problem: Problem, response: str) -> float:
   """1.0 for full marks, else 0.0: garbage may earn up to 0.25."""
   answer = last_tagged(response)
-  if answer is None:
+  if answer is None or calls(answer):
     return 0.0
   made = problem.extra
   data = _dataset(made["name"], made["seed"], json.dumps(made["settings"]))
   score = data.score_answer(answer, data[made["index"]])
   return float(score >= _FULL_MARKS)
+
+
+def calls(answer: str) -> bool:
+  """Whether an answer, if evaluated, calls more than functions of numbers."""
+  # Where a name can be bound, `sin` may be any function.
+  unnamed = answer if _BINDING.search(answer) else _FUNCTION.sub("+(", answer)
+  return _CALL.search(unnamed) is not None
 
 
 def warm_up() -> None:

@@ -39,7 +39,13 @@ TIMEOUT = "timeout"  # the error of whatever took too long
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache")
-_ENVIRONMENT = {"LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
+_ENVIRONMENT = {
+  "LANG": "C.UTF-8",
+  # Each thread of numpy's would reserve memory, on every core of the machine.
+  "OPENBLAS_NUM_THREADS": "1",
+  "PYTHONHASHSEED": "0",
+  "PYTHONUTF8": "1",
+}
 _NOBODY = "65534"
 
 
@@ -120,10 +126,13 @@ def failure(level: str) -> str | None:
   if program and shutil.which(program) is None:
     return f"there is no program {program!r}"
   request = {"source": "print(6 * 7)"}
-  outcome = run(level, "code_script", request, limits=Limits(wall=20))
+  try:
+    outcome = run(level, "code_script", request, limits=Limits(wall=20))
+  except OSError as error:
+    return str(error)
   if outcome.stdout == "42\n":
     return None
-  return (outcome.stderr.strip().splitlines() or ["it ran nothing"])[-1]
+  return _last_line(outcome.stderr) or "it ran nothing"
 
 
 def run(
@@ -142,6 +151,9 @@ def run(
     request: what `main` gets, of plain types.
     stdin: text of standard input.
     limits: for the run.
+
+  Raises:
+    OSError: the sandbox did not start, so nothing ran.
   """
   start = time.perf_counter()
   with (
@@ -151,15 +163,21 @@ def run(
     memory_file() as results,
   ):
     request = {**request, "results": results}
-    with launch(
-      level,
-      module,
-      request,
-      limits=limits,
-      streams=(given, printed, errors),
-      pass_fds=(results,),
-    ) as process:
-      timed_out = not wait(process, limits.wall)
+    try:
+      with launch(
+        level,
+        module,
+        request,
+        limits=limits,
+        streams=(given, printed, errors),
+        pass_fds=(results,),
+      ) as process:
+        timed_out = not wait(process, limits.wall)
+    except OSError as error:
+      said = _last_line(
+        _content(errors, limits.output).decode(errors="replace")
+      )
+      raise OSError(said or str(error)) from error
     return Outcome(
       status=process.returncode,
       stdout=_content(printed, limits.output).decode(errors="replace"),
@@ -191,6 +209,9 @@ def launch(
     streams: standard input, output and error, as `subprocess` takes them.
     pass_fds: other descriptors that it inherits, with the same numbers.
     imports: pairs of a folder to import from, and what there it may read.
+
+  Raises:
+    OSError: at the end of the block, it had not started.
   """
   imports = [(str(_PACKAGE.parent), str(_PACKAGE)), *imports]
   readable = [*_SYSTEM, sys.base_prefix, *(code for _, code in imports)]
@@ -227,6 +248,8 @@ def launch(
       # Not reaped yet, so the group's id cannot be another's by now.
       with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    if os.fstat(handed).st_size:
+      raise OSError("the sandbox did not start")
 
 
 def wait(process: subprocess.Popen, timeout: float) -> bool:
@@ -238,10 +261,12 @@ def wait(process: subprocess.Popen, timeout: float) -> bool:
     os.close(descriptor)
 
 
-def is_ready(descriptor: int, timeout: float) -> bool:
-  """Whether a descriptor can be read within so many seconds."""
+def is_ready(
+  descriptor: int, timeout: float, event: int = select.POLLIN
+) -> bool:
+  """Whether a descriptor can be read, or the like, within so many seconds."""
   poll = select.poll()  # select() has a limit of 1024 descriptors
-  poll.register(descriptor, select.POLLIN)
+  poll.register(descriptor, event)
   return bool(poll.poll(1000 * timeout))
 
 
@@ -318,6 +343,10 @@ def memory_file(content: bytes = b"") -> Iterator[int]:
     yield descriptor
   finally:
     os.close(descriptor)
+
+
+def _last_line(text: str) -> str:
+  return (text.strip().splitlines() or [""])[-1]
 
 
 def _content(descriptor: int, limit: int) -> bytes:

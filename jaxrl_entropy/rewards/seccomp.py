@@ -5,7 +5,7 @@ from functools import cache
 import tempfile
 
 _CLONE_THREAD = 0x10000
-_F_SETSIG, _F_SETOWN, _F_SETOWN_EX = 10, 8, 15
+_F_SETSIG, _F_SETOWN, _F_SETOWN_EX, _F_SETPIPE_SZ = 10, 8, 15, 1031
 _FIOSETOWN, _SIOCSPGRP = 0x8901, 0x8902
 
 # Linux 5.1 and later number their calls alike on every architecture; only
@@ -17,7 +17,7 @@ _RECENT_ALLOWED = {436, 437, 439, 441, 449}  # close_range, openat2, faccessat2,
 _DENIED = """
 fork vfork execve execveat setsid setpgid
 kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo
-socket connect bind listen accept accept4
+socket connect bind listen accept accept4 sendmsg sendmmsg recvmsg recvmmsg
 ptrace process_vm_readv process_vm_writev kcmp perf_event_open prctl
 setrlimit setpriority ioprio_set
 sched_setaffinity sched_setattr sched_setparam sched_setscheduler
@@ -29,6 +29,7 @@ utime utimes futimesat utimensat truncate link linkat
 setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr
 shmget shmat shmctl semget semctl semop msgget msgctl msgsnd mq_open mq_unlink
 bpf keyctl add_key request_key userfaultfd
+move_pages migrate_pages
 init_module finit_module delete_module kexec_load kexec_file_load
 reboot swapon swapoff acct quotactl syslog vhangup
 settimeofday clock_settime clock_adjtime adjtimex
@@ -70,8 +71,10 @@ def program() -> bytes:
   rules.add_rule(deny, "clone", arg(0, seccomp.MASKED_EQ, _CLONE_THREAD, 0))
   rules.add_rule(deny, "prlimit64", arg(0, seccomp.NE, 0))
   rules.add_rule(deny, "prlimit64", arg(2, seccomp.NE, 0))
-  for command in (_F_SETSIG, _F_SETOWN, _F_SETOWN_EX):
+  for command in (_F_SETSIG, _F_SETOWN, _F_SETOWN_EX, _F_SETPIPE_SZ):
     rules.add_rule(deny, "fcntl", arg(1, seccomp.EQ, command))
+  # A pair of sockets may talk to itself, not to an address.
+  rules.add_rule(deny, "sendto", arg(4, seccomp.NE, 0))
   for command in (_FIOSETOWN, _SIOCSPGRP):
     rules.add_rule(deny, "ioctl", arg(1, seccomp.EQ, command))
   with tempfile.TemporaryFile() as file:

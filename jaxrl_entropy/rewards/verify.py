@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 import hashlib
 from itertools import islice
+import math
 import threading
 import time
 
@@ -152,6 +153,8 @@ class RewardPool:
     start = time.perf_counter()
     try:
       reward, error = self._reward(*item)
+      if not math.isfinite(reward):
+        raise ValueError(f"the reward is {reward}")
     except SandboxError:
       raise
     except Exception as fault:

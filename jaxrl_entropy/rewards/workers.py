@@ -1,10 +1,12 @@
 """Verifiers that read hostile text, each behind a sandboxed server."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 import dataclasses
 import importlib.util
 import json
+import os
 from pathlib import Path
+import select
 import subprocess
 import sysconfig
 import time
@@ -14,7 +16,7 @@ from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.rewards import sandbox
 
 # The C extensions that verifiers import reserve far more than they use.
-MEMORY = 3 << 30
+MEMORY = 2 << 30
 START_SECONDS = 120.0  # imports, on a busy machine
 GRACE_SECONDS = 5.0
 
@@ -37,6 +39,7 @@ class Worker:
     self._limits = sandbox.Limits(cpu=(timeout + 1) * items, memory=MEMORY)
     self._open = ExitStack()
     self._server: subprocess.Popen | None = None
+    self._has_started = False
 
   def close(self) -> None:
     self._server = None
@@ -47,13 +50,15 @@ class Worker:
 
     Raises:
       SandboxError: the server does not start, so no item could be scored.
+      OSError: it did once, and does not now.
     """
     item = {"problem": dataclasses.asdict(problem), "response": response}
     line = json.dumps(item).encode() + b"\n"
     server = self._server or self._start()
+    deadline = time.monotonic() + self._timeout + GRACE_SECONDS
     try:
-      _write(server, line)
-      reply = json.loads(_line(server, self._timeout + GRACE_SECONDS))
+      _write(server, line, deadline)
+      reply = json.loads(_line(server, deadline))
     except (OSError, ValueError) as error:
       self.close()
       return 0.0, f"the verifier's server died: {error}"
@@ -75,16 +80,18 @@ class Worker:
       )
     )
     try:
-      _line(server, START_SECONDS)
+      _line(server, time.monotonic() + START_SECONDS)
     except OSError as error:
       server.kill()
       written = _pipe(server.stderr).read().decode(errors="replace").strip()
-      self.close()
-      raise sandbox.SandboxError(
+      with suppress(OSError):
+        self.close()
+      kind = OSError if self._has_started else sandbox.SandboxError
+      raise kind(
         f"verifier {self._verifier!r} does not start in the sandbox: "
         f"{written.splitlines()[-1] if written else error}"
       ) from error
-    self._server = server
+    self._server, self._has_started = server, True
     return server
 
 
@@ -102,28 +109,40 @@ def _imports(verifier: str) -> list[tuple[str, str]]:
   return [(str(code.parent), str(code)), (site, site)]
 
 
-def _write(server: subprocess.Popen, data: bytes) -> None:
-  with open(_pipe(server.stdin).fileno(), "wb", closefd=False) as requests:
-    requests.write(data)
+def _write(server: subprocess.Popen, data: bytes, deadline: float) -> None:
+  """Hands over a line.
+
+  Raises:
+    OSError: it was not taken in time, or the server closed its input.
+  """
+  requests, left = _pipe(server.stdin).fileno(), memoryview(data)
+  os.set_blocking(requests, False)
+  while left:
+    _await(requests, select.POLLOUT, deadline)
+    left = left[os.write(requests, left) :]
 
 
-def _line(server: subprocess.Popen, timeout: float) -> bytes:
+def _line(server: subprocess.Popen, deadline: float) -> bytes:
   """The next line of the server's output.
 
   Raises:
     OSError: none came in time, or the server closed its output.
   """
   replies, line = _pipe(server.stdout), b""
-  deadline = time.monotonic() + timeout
   while not line.endswith(b"\n"):
-    left = max(0.0, deadline - time.monotonic())
-    if not sandbox.is_ready(replies.fileno(), left):
-      raise TimeoutError("no reply")
+    _await(replies.fileno(), select.POLLIN, deadline)
     part = replies.read(4096)
     if not part:
       raise BrokenPipeError("it closed its output")
     line += part
   return line
+
+
+def _await(descriptor: int, event: int, deadline: float) -> None:
+  """Raises TimeoutError unless the event comes before the deadline."""
+  left = max(0.0, deadline - time.monotonic())
+  if not sandbox.is_ready(descriptor, left, event):
+    raise TimeoutError("no reply")
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

@@ -4,6 +4,7 @@ import pytest
 
 from jaxrl_entropy.data.problems import resolve
 from jaxrl_entropy.rewards import sandbox
+from jaxrl_entropy.rewards.gym import calls
 from jaxrl_entropy.rewards.verify import RewardPool
 
 pytest.importorskip("reasoning_gym")
@@ -51,3 +52,33 @@ def test_settings_reach_the_data_set():
   assert task.problem("train", 0).prompt.count(" + ") <= 8
   assert task.problem("train", 0) != task.problem("test", 0)
   assert task.problem("train", 0).extra["settings"]["min_terms"] == 9
+
+
+@pytest.mark.skipif(
+  all(map(sandbox.failure, sandbox.LEVELS[:2])), reason="no safe sandbox here"
+)
+def test_an_answer_that_is_evaluated_cannot_forge_its_verdict():
+  forged = "exec('import os; os.write(3, b\"[1.0, null]\"); os._exit(0)')"
+  answers = [
+    forged,
+    f"({forged})",
+    forged.replace("exec", "[exec][0]"),
+    forged.replace("exec", "(exec)"),
+    forged.replace("exec", "(exec\\\n") + ")",
+    forged.replace("exec", "(exec #+\n") + ")",
+    forged.replace("exec", "exec \n"),
+    f"[{forged.replace('exec', 'exp')} for exp in [exec]]",
+    forged.replace("exec", "().__class__"),
+  ]
+  problem = resolve("gym", {"name": "n_queens"}).problem("train", 5)
+  with RewardPool(timeout=5) as pool:
+    verdicts = pool.score([(problem, tagged(a)) for a in answers])
+  assert [v.reward for v in verdicts] == [0] * len(answers)
+
+
+@pytest.mark.parametrize(
+  "answer",
+  ["2*exp(x)*(x + 1)", "x*sin(3*x)/2 + C", "(1 + 2)*3", "Q _ _ _\n_ _ Q _"],
+)
+def test_functions_of_numbers_are_no_calls(answer):
+  assert not calls(answer)

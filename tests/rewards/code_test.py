@@ -33,6 +33,7 @@ def score(tests, program, **extra):
     ("print('5  \\n\\n')", 1),
     ("print(int(input()))", 0),
     ("print('5\\n6')", 0),
+    ("print('5\\x0c')", 0),
     ("print(", 0),
   ],
 )
@@ -49,6 +50,15 @@ def test_printed_lines(program, reward):
     (0.3, RETURNS + "0.1 + 0.2", 1),
     (1, RETURNS + "True", 0),
     (True, RETURNS + "1", 0),
+    (1.0, RETURNS + "True", 0),
+    ([[1.0]], RETURNS + "[[1 + 1e-12]]", 1),
+    ({"a": 1, "b": 2}, RETURNS + "{'b': 2, 'a': 1}", 1),
+    ({"a": 1}, RETURNS + "{'a': 1, 'b': 2}", 0),
+    ({1, 2}, RETURNS + "frozenset([2, 1])", 1),
+    ({1, 2}, RETURNS + "[1, 2]", 0),
+    (1j, RETURNS + "1j", 1),
+    ([], RETURNS + "{}", 0),
+    ({}, RETURNS + "[]", 0),
     (2, RETURNS + "2.0", 1),
     (None, RETURNS + "None", 1),
     (1.0, RETURNS + "10 ** 400", 0),
@@ -64,6 +74,28 @@ def test_returned_values(expected, program, reward):
 def test_a_wrapped_value_may_be_returned_bare(value, reward):
   test = {"call": "f", "args": [], "expected": [3], "unwrapped": 3}
   assert score([test], RETURNS + value).reward == reward
+
+
+def test_what_stands_under_main_is_not_called():
+  program = "def f(): return 1\nif __name__ == '__main__': raise SystemExit"
+  tests = [{"call": "f", "args": [], "expected": 1}]
+  assert score(tests, program).reward == 1
+
+
+def test_assertions_that_ask_nothing_are_passed_by_none():
+  test = {"check": "def test_f(f):\n  assert f(1) == 2", "name": "f"}
+  assert score([test], "def f(n): return n + 1").reward == 0
+
+
+def test_a_sandbox_that_does_not_start_is_an_error(monkeypatch):
+  level = sandbox.choose()
+  missing = [sandbox._program("false")]
+  monkeypatch.setattr(sandbox, "choose", lambda asked: level)
+  monkeypatch.setattr(sandbox, "_prefix", lambda *a: missing)
+  for test in ({"stdin": "", "stdout": ""}, {"check": "", "name": "f"}):
+    verdict = score([test], "print()")
+    assert verdict.reward == 0
+    assert "did not start" in verdict.error
 
 
 def test_all_or_nothing_and_fractions():

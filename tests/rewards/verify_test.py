@@ -1,12 +1,13 @@
 """The pool: order, caching, metrics, and items that break their verifier."""
 
 import os
+import signal
 import time
 
 import pytest
 
 from jaxrl_entropy.data.problems import Problem
-from jaxrl_entropy.rewards import sandbox
+from jaxrl_entropy.rewards import sandbox, workers
 from jaxrl_entropy.rewards.verify import RewardPool
 
 HERE = "tests.rewards.verify_test"
@@ -18,6 +19,8 @@ def length(problem, response):
     os._exit(1)
   if response == "hang":
     time.sleep(1000)
+  if response == "nan":
+    return float("nan")
   if response == "raise":
     raise RuntimeError("broken\nverifier")
   return len(response) / float(problem.answer)
@@ -38,15 +41,16 @@ needs_sandbox = pytest.mark.skipif(
 
 @needs_sandbox
 def test_one_bad_item_costs_its_own_reward_only():
-  responses = ["ab", "die", "abcd", "hang", "raise", "a"]
+  responses = ["ab", "die", "abcd", "hang", "raise", "a", "nan"]
   with RewardPool(workers=2, timeout=3) as pool:
     verdicts = pool.score([item(r) for r in responses])
     again = pool.score([item("ab")])
-  assert [v.reward for v in verdicts] == [0.5, 0, 1, 0, 0, 0.25]
-  assert [v.correct for v in verdicts] == [0, 0, 1, 0, 0, 0]
+  assert [v.reward for v in verdicts] == [0.5, 0, 1, 0, 0, 0.25, 0]
+  assert [v.correct for v in verdicts] == [0, 0, 1, 0, 0, 0, 0]
   assert verdicts[1].error == "the verifier died"
   assert verdicts[3].error == "timeout"
   assert verdicts[4].error == "RuntimeError: broken\nverifier"
+  assert "nan" in verdicts[6].error
   assert again[0].reward == 0.5
 
 
@@ -134,6 +138,28 @@ def test_algebra_is_scored_after_a_death(monkeypatch):
     (lost,) = pool.score([other])
     assert "died" in lost.error
     assert pool.score([other])[0].correct
+
+
+@needs_sandbox
+def test_a_server_that_hangs_or_does_not_come_back_costs_one_item(monkeypatch):
+  monkeypatch.setattr(workers, "GRACE_SECONDS", 0.5)
+  algebra = boxed("\\boxed{x + \\sqrt{3}}", "\\sqrt{3}+x")
+  # More than a pipe takes, so that to hand it over waits for the server.
+  long = boxed("x" * 1_000_000 + "\\boxed{x - \\sqrt{3}}", "\\sqrt{3}+x")
+  with RewardPool(timeout=10) as pool:
+    assert pool.score([algebra])[0].correct
+    (worker,) = pool._workers
+    worker._timeout = 0.5
+    os.killpg(worker._server.pid, signal.SIGSTOP)
+    (lost,) = pool.score([long])
+    assert "no reply" in lost.error
+    worker._timeout = 10
+    with monkeypatch.context() as broken:
+      missing = [sandbox._program("false")]
+      broken.setattr(sandbox, "_prefix", lambda *a: missing)
+      (lost,) = pool.score([long])
+      assert "does not start" in lost.error
+    assert pool.score([long])[0].error is None
 
 
 def test_a_broken_problem_costs_its_own_reward_only():
