@@ -28,6 +28,10 @@ _REMEDIES = {
   "rlimits": "Linux and Python 3.11 or later",
 }
 
+_WORKS = {
+  "rlimits": "works, but runs nothing unless config.reward.sandbox asks"
+}
+
 
 def main(argv: Sequence[str]) -> int:
   """Exit status 1 where no safe sandbox works."""
@@ -58,7 +62,8 @@ def _print_sandbox() -> int:
   print("\nSandbox for code that a model wrote, the strongest level first:")
   failures = {level: sandbox.failure(level) for level in sandbox.LEVELS}
   for level, reason in failures.items():
-    print(f"  {_mark(reason is None)} {level:<14} {reason or 'works'}")
+    works = _WORKS.get(level, "works")
+    print(f"  {_mark(reason is None)} {level:<14} {reason or works}")
     if reason:
       print(f"    {'':<14} {_REMEDIES[level]}")
   print(f"  seccomp: {_mark(seccomp.available())}, Landlock: version "

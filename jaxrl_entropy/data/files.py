@@ -15,6 +15,7 @@ from jaxrl_entropy.data.prompts import BOXED
 from jaxrl_entropy.data.rows import to_problem
 
 SHOWN = 5
+_BATCH = 1024  # rows of Parquet
 
 
 @dataclass(frozen=True)
@@ -118,17 +119,34 @@ def checked(read: Read, max_bad: float) -> list[Problem]:
 def _rows(path: Path) -> Iterator[tuple[int, Callable[[], Any]]]:
   """(line, loader) of each row; a loader raises ValueError for a bad one."""
   if path.suffix == ".parquet":
-    import pyarrow.parquet
-
-    table = pyarrow.parquet.read_table(path)
-    for line, row in enumerate(table.to_pylist(), 1):
-      yield line, partial(dict, row)
+    yield from enumerate(_parquet(path), 1)
     return
   with path.open("rb") as lines:
     for line, raw in enumerate(lines, 1):
       if raw.strip():
         # Invalid UTF-8 and invalid JSON are both ValueErrors.
         yield line, partial(_parse, raw)
+
+
+def _parquet(path: Path) -> Iterator[Callable[[], Any]]:
+  import pyarrow.parquet
+
+  try:
+    for batch in pyarrow.parquet.ParquetFile(path).iter_batches(_BATCH):
+      try:
+        yield from (partial(dict, row) for row in batch.to_pylist())
+      except UnicodeDecodeError:
+        # Row by row, to find which.
+        yield from (
+          partial(_only_row, batch.slice(i, 1)) for i in range(len(batch))
+        )
+  except pyarrow.ArrowInvalid as error:
+    raise ValueError(f"{path}: {error}") from error
+
+
+def _only_row(batch: Any) -> Any:
+  (row,) = batch.to_pylist()
+  return row
 
 
 def _parse(raw: bytes) -> Any:

@@ -1,6 +1,7 @@
 """Several tasks as one, in given proportions."""
 
 from collections.abc import Mapping, Sequence
+import math
 from typing import Any
 
 import grain
@@ -21,12 +22,28 @@ def mixture(
     parts: for each task `name`, `args` and `weight` (default 1).
     test: test problems of each task, as far as it has them.
     seed: of the order.
+
+  Raises:
+    ValueError: a part has no name, another field, or a weight that is not
+      above 0.
   """
   if not parts:
     raise ValueError("a mixture needs parts")
+  weights = [_weight(part) for part in parts]
   tasks = [resolve(part["name"], part.get("args")) for part in parts]
-  weights = [float(part.get("weight", 1)) for part in parts]
   return Mixture(tasks, weights, test, seed)
+
+
+def _weight(part: Mapping[str, Any]) -> float:
+  """A part's weight, the part being in order."""
+  if "name" not in part or not set(part) <= {"name", "args", "weight"}:
+    raise ValueError(
+      f"a part of a mixture has name, args and weight, not {sorted(part)}"
+    )
+  weight = float(part.get("weight", 1))
+  if not 0 < weight < math.inf:
+    raise ValueError(f"the weight of {part['name']!r} is {weight}, not above 0")
+  return weight
 
 
 class Mixture:

@@ -18,9 +18,12 @@ _ANSWER = (
 )  # fmt: skip
 _SOURCE = ("data_source", "source")
 _DIFFICULTY = ("difficulty", "level")
+# What a test of each form must have, and of which type.
 _TEST_FORMS = (
-  {"stdin", "stdout"}, {"call", "args", "expected"}, {"check", "name"},
-)  # fmt: skip
+  {"stdin": str, "stdout": str},
+  {"call": str, "args": list | tuple, "expected": object},
+  {"check": str, "name": str},
+)
 
 
 class RowError(ValueError):
@@ -54,7 +57,7 @@ def to_problem(
     id=place,
     prompt=instruct(bare_question(prompt), instruction),
     answer="" if tests else _answer(answer),
-    source=str(_field(row, _SOURCE, default=source)),
+    source=_source(_field(row, _SOURCE, default=source)),
     verifier=verifier,
     difficulty=_difficulty(_field(row, _DIFFICULTY, default=None)),
     tests=tests,
@@ -101,9 +104,15 @@ def _answer(answer: Any) -> str:
   if isinstance(answer, bool) or not isinstance(answer, str | int | float):
     raise RowError(f"the answer is {type(answer).__name__}, not text")
   text = str(answer).strip()
-  if not text:
-    raise RowError("the answer is empty")
+  if not text or text in ("nan", "inf", "-inf"):
+    raise RowError(f"the answer is {text or 'empty'}")
   return text
+
+
+def _source(name: Any) -> str:
+  if not isinstance(name, str) or not name.strip():
+    raise RowError(f"the source is {name!r:.40}, not a name")
+  return name
 
 
 def _difficulty(value: Any) -> float | None:
@@ -134,18 +143,20 @@ def _tests(cases: Any) -> tuple[dict[str, Any], ...]:
   if not isinstance(cases, Mapping) or not {"inputs", "outputs"} <= set(cases):
     return ()
   pairs = list(zip(cases["inputs"], cases["outputs"], strict=True))
+  if not pairs:
+    raise RowError("it has no test cases")
   name = cases.get("fn_name")
   if name is None:
     return tuple({"stdin": _text(i), "stdout": _text(o)} for i, o in pairs)
-  return tuple(_call(name, i, o) for i, o in pairs)
+  return tuple(_test(_call(name, i, o)) for i, o in pairs)
 
 
 def _test(test: Any) -> dict[str, Any]:
-  if not isinstance(test, Mapping) or not any(
-    form <= set(test) for form in _TEST_FORMS
-  ):
-    raise RowError("a test has an unknown form")
-  return dict(test)
+  if isinstance(test, Mapping):
+    for form in _TEST_FORMS:
+      if all(k in test and isinstance(test[k], t) for k, t in form.items()):
+        return dict(test)
+  raise RowError("a test has an unknown form")
 
 
 def _call(name: str, arguments: Any, output: Any) -> dict[str, Any]:

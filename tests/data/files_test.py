@@ -122,6 +122,12 @@ def test_columns_of_evaluation_files(row, answer, difficulty):
     ({"prompt": "Q", "tests": [{"stdin": "1"}]}, "unknown form"),
     ({"prompt": "Q", "tests": [{"call": "f", "args": []}]}, "unknown form"),
     ({"prompt": "Q", "tests": [{"check": ""}]}, "unknown form"),
+    ({"prompt": "Q", "tests": [{"stdin": 5, "stdout": "5"}]}, "unknown form"),
+    ({"prompt": "Q", "tests": CALLS | {"inputs": ["ab"]}}, "unknown form"),
+    ({"prompt": "Q", "answer": '{"inputs": [], "outputs": []}'}, "no test"),
+    ({"prompt": "Q", "answer": float("nan")}, "answer is nan"),
+    ({"prompt": "Q", "answer": "5", "source": {"a": 1}}, "source is"),
+    ({"prompt": "Q", "answer": "5", "data_source": ""}, "source is"),
   ],
 )
 def test_bad_rows_say_why(row, reason):
@@ -184,6 +190,20 @@ def test_parquet_holds_what_json_lines_hold(tmp_path):
       other.answer,
       other.source,
     )
+
+
+def test_bad_text_in_parquet_costs_its_own_row(tmp_path):
+  texts = pyarrow.array([b"one", b"\xff", b"three"]).view(pyarrow.string())
+  table = pyarrow.table({"problem": texts, "answer": ["1", "2", "3"]})
+  path = tmp_path / "a.parquet"
+  pyarrow.parquet.write_table(table, path)
+  with pytest.warns(UserWarning, match="1 of 3 rows") as caught:
+    task = files.Files(str(path), test_size=0, max_bad=0.5)
+  assert f"{path}:2: " in str(caught[0].message)
+  assert [task.problem("train", i).answer for i in range(2)] == ["1", "3"]
+  path.write_bytes(b"no parquet")
+  with pytest.raises(ValueError, match=r"a\.parquet"):
+    files.Files(str(path))
 
 
 def test_the_split_depends_on_prompts_alone(tmp_path):

@@ -36,6 +36,34 @@ def test_another_number_of_processes_goes_on_exactly(before, after):
   assert first + second == whole
 
 
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (3, 1)])
+def test_a_mixture_goes_on_exactly_too(before, after):
+  mixed = mixture(
+    [
+      {"name": f"{__name__}:listed", "args": {"count": 7, "name": "a"}},
+      {"name": f"{__name__}:listed", "args": {"count": 5, "name": "b"}},
+    ]
+  )
+  whole, _ = take(mixed, 1, 24)
+  first, position = take(mixed, before, 12 // before)
+  second, _ = take(mixed, after, 12 // after, position)
+  assert first + second == whole
+
+
+@pytest.mark.parametrize(
+  ("part", "reason"),
+  [
+    ({"name": "sorting", "weigth": 2}, "weigth"),
+    ({"weight": 2}, "has name"),
+    ({"name": "sorting", "weight": 0}, "not above 0"),
+    ({"name": "sorting", "weight": float("nan")}, "not above 0"),
+  ],
+)
+def test_a_part_that_is_not_in_order_is_named(part, reason):
+  with pytest.raises(ValueError, match=reason):
+    mixture([part])
+
+
 def test_an_epoch_has_every_problem_once_and_the_next_another_order():
   task = listed(20)
   stream = PromptStream(task, seed=1)
