@@ -37,7 +37,7 @@ from jaxrl_entropy.analysis.section import Cell, Section, as_text
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
 SWEEP = ROOT / "configs" / "sweeps" / "entropy_mechanism.py"
-QUICKSTART = ROOT / "configs" / "quickstart.py"
+ALONE = ("smollm2", "quickstart")  # studies with a config of their own
 _BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.S)
 _VERDICTS = {True: "yes", False: "**no**"}
 # Of each study on a page, the sections whose table stands there too.
@@ -87,8 +87,12 @@ def _names() -> tuple[str, ...]:
 def _descriptions() -> dict[str, str]:
   """What each part of the study asks."""
   parts = config.load_module(str(SWEEP)).PARTS
-  return {name: inspect.getdoc(part) for name, part in parts.items()} | {
-    "quickstart": inspect.getdoc(config.load_module(str(QUICKSTART)))
+  configs = {name: ROOT / "configs" / f"{name}.py" for name in ALONE}
+  modules = {
+    name: config.load_module(str(path)) for name, path in configs.items()
+  }
+  return {
+    name: inspect.getdoc(made) for name, made in (parts | modules).items()
   }
 
 
