@@ -1,0 +1,43 @@
+import json
+
+import pytest
+
+from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.models.config import preset
+from jaxrl_entropy.training import build, loop
+from tests.training.runs import load
+
+
+def first_update(workdir, *overrides):
+  fields = (("steps", "1"), ("pretrain.steps", "0"), ("eval.every", "0"))
+  off = (("probe.every", "0"), ("rollout.filter_groups", "false"))
+  assert loop.train(load("grpo", *fields, *off, *overrides), workdir) == 0
+  return json.loads((workdir / loop.METRICS).read_text().splitlines()[0])
+
+
+@pytest.mark.parametrize(
+  "layout",
+  [("rollout.pack", "true"), ("rollout.share_prompts", "true")],
+  ids=["packed", "shared"],
+)
+def test_the_layout_does_not_show_in_a_run(tmp_path, layout):
+  once = (("optimizer.updates", "1"), ("optimizer.micro_batches", "4"))
+  plain = first_update(tmp_path / "plain", *once)
+  other = first_update(tmp_path / "other", *once, layout)
+  for name in ("loss", "grad_norm", "entropy/token_mean", "tokens"):
+    assert other[name] == pytest.approx(plain[name], rel=1e-4), name
+
+
+def test_attention_that_knows_no_trunks_cannot_share_prompts():
+  config = load(
+    "grpo", ("rollout.share_prompts", "true"), ("model.attention", "splash")
+  )
+  with pytest.raises(UserError, match="share_prompts is on, and splash is set"):
+    build.build_forward(config, preset("nano"))
+
+
+def test_windows_cannot_share_prompts():
+  config = load("grpo", ("rollout.share_prompts", "true"))
+  model = preset("nano", sliding_window=4)
+  with pytest.raises(UserError, match="a layer has a window"):
+    build.build_forward(config, model)
