@@ -49,7 +49,7 @@ def to_problem(
   if not isinstance(row, Mapping):
     raise RowError("it is not an object")
   prompt = _question(_field(row, _PROMPT))
-  answer = _field(row, _ANSWER, default="")
+  answer = _field(row, _ANSWER, default=_solution(row))
   tests = _tests(row.get("tests") or _json(answer))
   if tests:
     instruction, verifier, answer = CODE, "code", ""
@@ -107,6 +107,12 @@ def _answer(answer: Any) -> str:
   if not text or text in ("nan", "inf", "-inf"):
     raise RowError(f"the answer is {text or 'empty'}")
   return text
+
+
+def _solution(row: Mapping[str, Any]) -> str:
+  """A solution that has the answer in a box, as MATH's own files have."""
+  solution = row.get("solution")
+  return solution if "\\boxed{" in str(solution) else ""
 
 
 def _source(name: Any) -> str:
