@@ -14,8 +14,11 @@ _FULL_MARKS = 1.0 - 1e-6
 # Some data sets let Python evaluate an answer, in the process that says what it
 # earned. What calls nothing cannot say it instead.
 _CALL = re.compile(r"""__|[\w\])}'"\\]\s*\(|\#.*\(""", re.DOTALL)
-_FUNCTION = re.compile(r"\b(?:sin|cos|tan|exp|log|sqrt)\(")
-_BINDING = re.compile(r"\b(?:for|lambda)\b|:=")
+_FUNCTION = re.compile(
+  r"\b(?:a?(?:sin|cos|tan)h?|exp|log|sqrt|erfi?|Integral)\("
+)
+# Sympy's functions evaluate a text; and a bound `sin` may be any function.
+_OPAQUE = re.compile(r"""\b(?:for|lambda)\b|:=|['"]""")
 
 
 def verify(problem: Problem, response: str) -> float:
@@ -31,8 +34,7 @@ def verify(problem: Problem, response: str) -> float:
 
 def calls(answer: str) -> bool:
   """Whether an answer, if evaluated, calls more than functions of numbers."""
-  # Where a name can be bound, `sin` may be any function.
-  unnamed = answer if _BINDING.search(answer) else _FUNCTION.sub("+(", answer)
+  unnamed = answer if _OPAQUE.search(answer) else _FUNCTION.sub("+(", answer)
   return _CALL.search(unnamed) is not None
 
 

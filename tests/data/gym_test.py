@@ -69,11 +69,16 @@ def test_an_answer_that_is_evaluated_cannot_forge_its_verdict():
     forged.replace("exec", "exec \n"),
     f"[{forged.replace('exec', 'exp')} for exp in [exec]]",
     forged.replace("exec", "().__class__"),
+    'sin("' + "".join(f"\\x{ord(char):02x}" for char in forged) + '")',
   ]
-  problem = resolve("gym", {"name": "n_queens"}).problem("train", 5)
+  problems = [
+    resolve("gym", {"name": name}).problem("train", 5)
+    for name in ("n_queens", "countdown")
+  ]
+  items = [(p, tagged(a)) for p in problems for a in answers]
   with RewardPool(timeout=5) as pool:
-    verdicts = pool.score([(problem, tagged(a)) for a in answers])
-  assert [v.reward for v in verdicts] == [0] * len(answers)
+    verdicts = pool.score(items)
+  assert [v.reward for v in verdicts] == [0] * len(items)
 
 
 @pytest.mark.parametrize(
