@@ -112,7 +112,9 @@ def _answer(answer: Any) -> str:
 def _solution(row: Mapping[str, Any]) -> str:
   """A solution that has the answer in a box, as MATH's own files have."""
   solution = row.get("solution")
-  return solution if "\\boxed{" in str(solution) else ""
+  if isinstance(solution, str) and "\\boxed{" in solution:
+    return solution
+  return ""
 
 
 def _source(name: Any) -> str:
