@@ -1,7 +1,7 @@
 """Collectives of a compiled program, read from its HLO text."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import dataclasses
 import itertools
 import math
@@ -63,20 +63,26 @@ def collectives(text: str, mesh: Mapping[str, int]) -> list[Collective]:
     mesh: size of each mesh axis, in the order of the mesh.
   """
   computations = dict(_computations(text))
-  found: dict[tuple[str, str], Collective] = {}
+  places: dict[tuple[str, ...], dict[str, list[Collective]]] = defaultdict(
+    lambda: defaultdict(list)
+  )
   for name, count in _executions(computations).items():
     for line in computations[name]:
       match = _INSTRUCTION.match(line)
       kind = match[3].removesuffix("-start") if match else ""
       if match and kind in KINDS:
-        # An asynchronous one stands in each of the fusions that it runs
-        # beside, always with the same channel.
         channel = re.search(r"channel_id=(\d+)", line)
-        key = (kind, channel[1] if channel else match[1])
         one = _collective(kind, match[2], line, count, mesh)
-        if key not in found or found[key].total < one.total:
-          found[key] = one
-  return [one for one in found.values() if one.axes]
+        key = (kind, channel[1] if channel else match[1], one.source)
+        places[key][name].append(one)
+  # An asynchronous one stands in each of the fusions that it runs beside,
+  # always with the same channel; in one place each of them is another.
+  found = [max(each.values(), key=_sent) for each in places.values()]
+  return [one for ones in found for one in ones if one.axes]
+
+
+def _sent(ones: Iterable[Collective]) -> float:
+  return sum(one.total for one in ones)
 
 
 def _collective(

@@ -119,12 +119,29 @@ def test_groups_axes_trips_and_asynchronous_results(groups, axes):
 
 
 def test_an_asynchronous_collective_in_two_fusions_is_one():
-  gather = "all-gather(%p), channel_id=7, replica_groups=[1,8]<=[8]"
-  other = gather.replace("=7", "=8")
-  text = f"""ENTRY %main (x: f32[8]) -> f32[8] {{
-  %a = f32[8]{{0}} {gather}
-  %b = f32[8]{{0}} {gather}
-  %c = f32[8]{{0}} {other}
+  gather = "= f32[8]{0} all-gather(%p), channel_id=7, replica_groups=[1,8]<=[8]"
+  text = f"""%first (p: f32[1]) -> f32[8] {{
+  %a {gather}
+}}
+
+%second (p: f32[1]) -> f32[8] {{
+  %b {gather}
+  %c {gather.replace("=7", "=8")}
+}}
+
+ENTRY %main (x: f32[1]) -> f32[8] {{
+  %d = f32[8]{{0}} fusion(%x), kind=kCustom, calls=%first
+  %e = f32[8]{{0}} fusion(%x), kind=kCustom, calls=%second
+}}
+"""
+  assert len(hlo.collectives(text, MESH)) == 2
+
+
+def test_collectives_of_one_place_may_share_a_channel():
+  gather = "= f32[8]{0} all-gather(%p), channel_id=1, replica_groups=[1,8]<=[8]"
+  text = f"""ENTRY %main (x: f32[1]) -> f32[8] {{
+  %a {gather}
+  %b {gather}
 }}
 """
   assert len(hlo.collectives(text, MESH)) == 2
