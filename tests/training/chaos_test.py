@@ -1,5 +1,6 @@
 """Runs that are shot at random end with the numbers of an undisturbed one."""
 
+from collections import Counter
 import random
 import signal
 import time
@@ -7,53 +8,83 @@ import time
 import pytest
 
 from jaxrl_entropy.errors import PREEMPTED
-from tests.training import runs
+from tests.training import runs, watched
 
-KILLS, STEPS = 20, 100
+KILLS, STEPS, LIMIT = 20, 60, 1800
 # Enough steps to be shot in; rollouts and responses cross their borders, and
 # every other one is evaluated.
 FIELDS = (
   *(("steps", str(STEPS)), ("checkpoint.every", "2"), ("probe.every", "4")),
   *(("rollout.partial_tokens", "6"), ("rollout.async_rollouts", "1")),
 )
+MOMENTS = ("training", "saving", "evaluating")
+# JAX aborts the processes whose fellow has died.
+ENDS = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGABRT, PREEMPTED, 0}
+DOING = "doing-{}"
 
 
 def start(workdir, processes):
-  if processes == 1:
-    return [runs.start(workdir, FIELDS)]
-  return runs.start_job(workdir, processes, 2, FIELDS, "kl_cov")
+  workdir.mkdir(exist_ok=True)
+  job = runs.devices.job(processes)
+  return [
+    runs.start(
+      workdir,
+      FIELDS,
+      module="tests.training.watched",
+      **member,
+      **{watched.VARIABLE: str(workdir / DOING.format(index))},
+    )
+    for index, member in enumerate(job)
+  ]
+
+
+def doing(workdir, index=0):
+  """What process `index` does; saving goes on beside everything else."""
+  file = workdir / DOING.format(index)
+  saving = any(workdir.glob("*/*tmp*"))
+  return {file.read_text() if file.exists() else "", "saving" if saving else ""}
 
 
 def wait_for_a_moment(job, workdir, rng):
-  """Until the run is somewhere: training, saving, evaluating, starting."""
-  if rng.random() < 0.3:
-    runs.wait_until(job[0], lambda: any(workdir.glob("*/*tmp*")))
+  """Until the run trains, saves or evaluates; or some seconds of its start."""
+  if rng.random() < 0.1:
+    time.sleep(rng.random() * 10)
     return
-  target = runs.lines(workdir) + rng.randrange(2)
-  runs.wait_until(job[0], lambda: runs.lines(workdir) > target)
-  time.sleep(rng.random() * 0.2)
+  moment, target = rng.choice(MOMENTS), runs.lines(workdir) + rng.randrange(2)
+  runs.wait_until(
+    job[0],
+    lambda: runs.lines(workdir) > target and moment in doing(workdir),
+  )
+  time.sleep(rng.random() * 0.02)
 
 
-def shoot(job, rng):
+def shoot(job, workdir, rng):
   """Kills one process, or asks it to stop; the rest goes as launchers see to.
 
   Returns:
-    Whether one was hit before all had ended by themselves.
+    What the one that was hit was doing; None if all had ended by themselves.
   """
-  alive = [process for process in job if process.poll() is None]
-  number = rng.choice((signal.SIGKILL, signal.SIGTERM))
+  alive = [i for i, process in enumerate(job) if process.poll() is None]
+  number, hit = rng.choice((signal.SIGKILL, signal.SIGTERM)), None
   if alive:
-    shot = rng.choice(alive)
+    index = rng.choice(alive)
+    hit, shot = doing(workdir, index), job[index]
     shot.send_signal(number)
     # A process that has not yet begun to listen dies of either.
-    if shot.wait(timeout=300) not in (PREEMPTED, 0):
+    if shot.wait(timeout=LIMIT) not in (PREEMPTED, 0):
       for process in job:
         time.sleep(rng.random() * 0.2)
         process.kill()
+  wait(job)
+  return hit
+
+
+def wait(job):
+  """The exit statuses of a job's processes, none of them an error."""
   for process in job:
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode in {-9, -15, PREEMPTED, 0}, errors[-3000:]
-  return bool(alive)
+    _, errors = process.communicate(timeout=LIMIT)
+    assert process.returncode in ENDS, errors[-3000:]
+  return [process.returncode for process in job]
 
 
 @pytest.mark.slow
@@ -61,15 +92,19 @@ def shoot(job, rng):
 def test_random_kills_do_not_show(tmp_path, processes):
   whole, parts = tmp_path / "whole", tmp_path / "parts"
   for process in start(whole, processes):
-    runs.end(process)
-  rng, shots = random.Random(processes), 0
-  while shots < KILLS and runs.lines(parts) <= STEPS:
+    runs.end(process, timeout=LIMIT)
+  rng, hits = random.Random(processes), []
+  while len(hits) < KILLS and runs.lines(parts) <= STEPS:
     job = start(parts, processes)
     wait_for_a_moment(job, parts, rng)
-    shots += shoot(job, rng)
-  for process in start(parts, processes):
-    runs.end(process)
-  assert shots == KILLS
+    hit = shoot(job, parts, rng)
+    hits += [] if hit is None else [hit]
+  while any(wait(start(parts, processes))):
+    pass
+  assert len(hits) == KILLS
+  moments = Counter(moment for hit in hits for moment in hit)
+  print(moments)
+  assert all(moments[moment] for moment in MOMENTS), moments
   written = runs.timeless(parts)
   assert [record["step"] for record in written] == list(range(STEPS + 1))
   assert written == runs.timeless(whole)

@@ -34,12 +34,19 @@ def timeless(workdir):
   ]
 
 
-def start(workdir, overrides=(), method="kl_cov", count=1, **environment):
+def start(
+  workdir,
+  overrides=(),
+  method="kl_cov",
+  count=1,
+  module="jaxrl_entropy",
+  **environment,
+):
   """A run in `workdir`, by one process with `count` devices."""
   fields = [f"--config.{name}={value}" for name, value in overrides]
   return subprocess.Popen(
     (
-      *(sys.executable, "-m", "jaxrl_entropy", "train"),
+      *(sys.executable, "-m", module, "train"),
       *(f"--config={CONFIG}:{method}", f"--workdir={workdir}", *fields),
     ),
     cwd=devices.ROOT,
@@ -60,9 +67,9 @@ def start_job(workdir, processes, count, overrides, method="grpo"):
   ]
 
 
-def end(process, status=0):
+def end(process, status=0, timeout=300):
   """Waits for a process; returns what it printed to its error output."""
-  _, errors = process.communicate(timeout=300)
+  _, errors = process.communicate(timeout=timeout)
   assert process.returncode == status, errors[-3000:]
   return errors
 
