@@ -10,6 +10,8 @@ import importlib
 import os
 from pathlib import Path
 import sys
+import time
+import traceback
 from typing import NoReturn
 
 from jaxrl_entropy.errors import UserError, nearest
@@ -39,6 +41,10 @@ examples:
   jaxrl-entropy train --config=configs/quickstart.py:clip_cov \\
       --workdir=runs/mine --config.optimizer.learning_rate=1e-4
 """
+
+# What is reported in one line.
+_EXPECTED = (UserError, ValueError, OSError, FloatingPointError)
+_MOMENT = 5.0  # seconds
 
 
 class Parser(argparse.ArgumentParser):
@@ -103,12 +109,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if arguments else 2
   try:
     return _run(arguments[0], arguments[1:])
-  except (UserError, ValueError, OSError, FloatingPointError) as error:
-    if debug:
-      raise
-    return _report(arguments[0], error)
   except KeyboardInterrupt:
     return 130
+  except Exception as error:
+    if isinstance(error, _EXPECTED) and not debug:
+      status = _report(arguments[0], error)
+    elif _in_a_job():
+      traceback.print_exc()
+      status = 1
+    else:
+      raise
+  if _in_a_job():
+    _leave_job(status)
+  return status
+
+
+def _in_a_job() -> bool:
+  """Whether this process is one of several, which only JAX can have joined."""
+  jax = sys.modules.get("jax")
+  if jax is None or not jax.distributed.is_initialized():
+    return False
+  return bool(jax.process_count() > 1)
+
+
+def _leave_job(status: int) -> NoReturn:
+  """Ends a process that failed, and the job with it.
+
+  At a usual exit JAX waits minutes for the other processes, which may be
+  waiting for this one. The first of them, through which all talk, gives the
+  others a moment to say what is wrong with them.
+  """
+  sys.stdout.flush()
+  sys.stderr.flush()
+  if sys.modules["jax"].process_index() == 0:
+    time.sleep(_MOMENT)
+  os._exit(status)
 
 
 def _run(command: str, argv: list[str]) -> int:

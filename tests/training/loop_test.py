@@ -3,12 +3,13 @@
 import resource
 import shutil
 import signal
+import time
 
 import jax
 import numpy as np
 import pytest
 
-from jaxrl_entropy.errors import WRITE_FAILED, UserError
+from jaxrl_entropy.errors import PREEMPTED, WRITE_FAILED, UserError
 from jaxrl_entropy.training import build, loop
 from jaxrl_entropy.training.metrics import METRICS
 from tests.training import runs
@@ -126,6 +127,28 @@ def test_a_full_disk_is_one_line_and_loses_nothing(finished, tmp_path):
   end(start(tmp_path))
   assert timeless(tmp_path) == timeless(finished)
   assert not list(tmp_path.glob("*/*tmp*"))
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_both_processes_and_loses_nothing(tmp_path):
+  left_alone, job = tmp_path / "left_alone", tmp_path / "job"
+  fields = (("steps", "6"), ("checkpoint.every", "1"), ("pretrain.steps", "0"))
+  for process in start_job(left_alone, 2, 1, fields):
+    end(process)
+  first, second = start_job(job, 2, 1, fields)
+  wait_until(first, (job / "checkpoints" / "2").exists)
+  full = (1, resource.RLIM_INFINITY)
+  for process in (first, second):
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, full)
+  began = time.monotonic()
+  errors = end(first, WRITE_FAILED)
+  assert "could not be written (File too large)" in errors.splitlines()[-1]
+  second.communicate(timeout=100)
+  assert second.returncode not in (0, PREEMPTED)
+  assert time.monotonic() - began < 120
+  for process in start_job(job, 2, 1, fields):
+    end(process)
+  assert timeless(job) == timeless(left_alone)
 
 
 # Adam's first steps divide noise by noise, and KL-Cov's penalty has the sign of
