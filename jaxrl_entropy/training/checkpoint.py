@@ -202,8 +202,15 @@ class _Store:
     # Orbax's threads print what it then raises.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     self._folder = folder.absolute()
+    # Two folders may be saved to at a time, and processes meet by this name.
+    job = ocp.options.MultiprocessingOptions(
+      barrier_sync_key_prefix=self._folder.name
+    )
     self._manager = ocp.CheckpointManager(
-      self._folder, options=ocp.CheckpointManagerOptions(**options)
+      self._folder,
+      options=ocp.CheckpointManagerOptions(
+        multiprocessing_options=job, **options
+      ),
     )
 
   def save(
