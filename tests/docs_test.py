@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 import re
 
+import jax
 import pytest
 
+from jaxrl_entropy import defaults
 from jaxrl_entropy.analysis import claims, report, studies
 from jaxrl_entropy.errors import UserError
 from tests.analysis import synthetic
@@ -122,3 +124,33 @@ def test_a_part_without_results_is_an_error(generate, monkeypatch, tmp_path):
   monkeypatch.setattr(generate, "RESULTS", tmp_path)
   with pytest.raises(UserError, match="nowhere"):
     generate.fill("<!-- generated: claims nowhere -->\n<!-- end -->")
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]
+CODE = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
+# extending_test.py runs the code of that page, as a module.
+WITH_CODE = [
+  page
+  for page in PAGES
+  if CODE.search(page.read_text()) and page.name != "extending.md"
+]
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
+def test_the_code_of_a_page_runs(page):
+  names = {"config": defaults.get_config()}
+  # With the strict promotion rules of the tests relaxed: a user's are.
+  with jax.numpy_dtype_promotion("standard"):
+    for block in CODE.findall(page.read_text()):
+      exec(block, names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_points_at_is_there(page):
+  text = page.read_text()
+  links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+  assert [link for link in links if not (page.parent / link).exists()] == []
+  files = re.findall(
+    r"(?<![/\w])(?:configs|tests|launch|benchmarks)/[\w./]+\w", text
+  )
+  assert [file for file in files if not (ROOT / file).exists()] == []
