@@ -127,15 +127,17 @@ def fresh_process(code: str) -> tuple[float, float]:
 
 
 def machine() -> dict[str, Any]:
-  """The processor, its cores, and how busy it is."""
+  """The processor, its cores, how busy it is, and JAX's device, if any."""
   name = platform.processor()
   info = Path("/proc/cpuinfo")
   if info.exists():
     models = (line for line in info.read_text().splitlines() if ":" in line)
     fields = dict(map(str.strip, line.split(":", 1)) for line in models)
     name = fields.get("model name", name)
+  jax = sys.modules.get("jax")  # Some benchmarks do without it.
   return {
     "processor": name,
+    "device": jax.devices()[0].device_kind if jax else "cpu",
     "cores": len(os.sched_getaffinity(0)),
     "load": os.getloadavg(),
     "peak_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
@@ -155,6 +157,17 @@ def versions() -> dict[str, str]:
 def skip(peer: str, install: str) -> None:
   """Says that a peer is missing: it is left out, never made up."""
   print(f"skipped: {peer} is not installed ({install})")
+
+
+def torch_device() -> str:
+  """Where torch computes: as JAX, on the GPU where there is one.
+
+  Raises:
+    ImportError: torch is not installed.
+  """
+  import torch
+
+  return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def arguments(description: str | None) -> argparse.Namespace:

@@ -33,7 +33,7 @@ from jaxrl_entropy.models import convert
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.sampling import platform
 from jaxrl_entropy.sampling.sampler import Request, Sampler
-from jaxrl_entropy.types import Params, tree_bytes
+from jaxrl_entropy.types import Params
 
 SLOTS = 32
 PROMPT = 80  # tokens of the longest one
@@ -108,14 +108,22 @@ class Contestant(Protocol):
 class Continuous:
   """Our sampler."""
 
-  def __init__(self, config: TransformerConfig, params: Params, longest: int):
-    self._params = params
+  def __init__(
+    self,
+    config: TransformerConfig,
+    params: Params,
+    longest: int,
+    slots: int = SLOTS,
+    **choices: int,
+  ):
+    """Args: choices: fields of `platform.Platform` to replace."""
+    self._params, self._slots = params, slots
     self._sampler = functools.cache(
-      lambda slots: _sampler(config, longest, slots=slots)
+      lambda slots: _sampler(config, longest, slots=slots, **choices)
     )
 
   def generate(self, load: Load) -> None:
-    slots = min(SLOTS, sum(map(len, load.lengths)))
+    slots = min(self._slots, sum(map(len, load.lengths)))
     self._sampler(slots).generate(self._params, load.requests())
 
 
@@ -216,10 +224,13 @@ class Machine:
   bandwidth: float
 
   @classmethod
-  def measure(cls) -> "Machine":
-    """By a large matmul and a large sum."""
-    x = jnp.ones((2048, 2048))
-    wide = jnp.ones(1 << 27)
+  def measure(
+    cls, width: int = 2048, words: int = 1 << 27, dtype: str = "float32"
+  ) -> "Machine":
+    """By a matmul [width, width] in `dtype`, and a sum of float32 words."""
+    # Not ones: some chips multiply those faster than real numbers.
+    x = jax.random.normal(jax.random.key(0), (width, width), dtype)
+    wide = jnp.ones(words)
     matmul, total = jax.jit(jnp.matmul), jax.jit(jnp.sum)
 
     def best(call: Callable[[], jax.Array]) -> float:
@@ -248,14 +259,15 @@ def bound(
     prefill: count the operations for the prompts too, once for each.
   """
   weights = sum(x.size for x in jax.tree.leaves(params))
-  cache = 2 * config.num_layers * config.num_kv_heads * config.head_dim * 4
+  width = jnp.dtype(config.dtype).itemsize
+  cache = 2 * config.num_layers * config.num_kv_heads * config.head_dim * width
   attention = 4 * config.num_layers * config.num_heads * config.head_dim
   prompts = np.array([len(prompt) for prompt in load.prompts])
   lengths = np.array(load.lengths)
   seen = (lengths * (prompts[:, None] + lengths / 2)).sum()
   computed = load.tokens + prompts.sum() * prefill
   flops = 2 * weights * computed + attention * seen
-  traffic = tree_bytes(params) * lengths.max() + cache * seen
+  traffic = width * weights * lengths.max() + cache * seen
   least = max(flops / machine.flops, traffic / machine.bandwidth)
   return load.tokens / least
 

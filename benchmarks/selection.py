@@ -73,24 +73,24 @@ class Torch:
   def __init__(self, batch: TokenBatch):
     import torch
 
-    self._torch = torch
+    self._torch, device = torch, common.torch_device()
     self._logp, self._advantages, self._mask = (
-      torch.tensor(np.asarray(x))
+      torch.tensor(np.asarray(x), device=device)
       for x in (batch.logp, batch.advantages, batch.mask)
     )
 
-  def kl_cov(self) -> np.ndarray:
+  def kl_cov(self) -> Any:
     mask = self._mask
     places = mask.reshape(-1).nonzero()[:, 0]
     advantages, logp = self._advantages[mask], self._logp[mask]
     scores = (advantages - advantages.mean()) * (logp - logp.mean())
     count = max(1, int(TOP * len(scores)))
     best = self._torch.topk(scores, count, largest=True).indices
-    chosen = self._torch.zeros(mask.numel(), dtype=self._torch.bool)
+    chosen = self._torch.zeros_like(mask).reshape(-1)
     chosen[places[best]] = True
-    return chosen.reshape(mask.shape).numpy()
+    return self._ready(chosen.reshape(mask.shape))
 
-  def clip_cov(self) -> np.ndarray:
+  def clip_cov(self) -> Any:
     mask = self._mask
     valid = mask.sum()
 
@@ -102,15 +102,22 @@ class Torch:
     inside = (scores < HIGH) & (scores > LOW) & mask
     places = inside.nonzero()
     count = max(1, int(DRAW * valid.item()))
-    drawn = places[self._torch.randperm(len(places))[:count]]
+    order = self._torch.randperm(len(places), device=places.device)
+    drawn = places[order[:count]]
     chosen = self._torch.zeros_like(mask)
     chosen[drawn[:, 0], drawn[:, 1]] = True
-    return chosen.numpy()
+    return self._ready(chosen)
+
+  def _ready(self, x: Any) -> Any:
+    """`x`, when it is computed."""
+    if x.is_cuda:
+      self._torch.cuda.synchronize()
+    return x
 
 
 def check(batch: TokenBatch, pick: dict[str, Callable], torch: Torch) -> None:
   """Equal sets for KL-Cov; for Clip-Cov equal counts, inside the band."""
-  top = torch.kl_cov()
+  top = torch.kl_cov().cpu().numpy()
   for name in ("KL-Cov", "top_k", "sort"):
     differing = int((np.asarray(pick[name](batch)) != top).sum())
     # Means of another order of summation: neighbours at the cut may swap.

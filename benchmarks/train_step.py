@@ -48,6 +48,7 @@ class Setup:
     micro_batches: slices of the batch.
     ragged: lengths vary, a third of the longest on average.
     packed: several responses share a row.
+    length: of a row, tokens.
   """
 
   rows: int
@@ -55,14 +56,15 @@ class Setup:
   ragged: bool = False
   packed: bool = False
   model: TransformerConfig = MODEL
+  length: int = LENGTH
 
   def sequences(self) -> list[np.ndarray]:
     """Token ids of each prompt with its response."""
     rng = np.random.default_rng(0)
-    sizes = np.full(self.rows, LENGTH)
+    sizes = np.full(self.rows, self.length)
     if self.ragged:
       drawn = rng.lognormal(np.log(36), 0.7, self.rows).astype(int)
-      sizes = PROMPT + np.clip(drawn, 1, LENGTH - PROMPT)
+      sizes = PROMPT + np.clip(drawn, 1, self.length - PROMPT)
     return [rng.integers(self.model.vocab_size, size=size) for size in sizes]
 
   def advantages(self) -> np.ndarray:
@@ -73,16 +75,16 @@ class Setup:
     sequences = self.sequences()
     place = rows_lib.one_per_row(self.rows)
     if self.packed:
-      place = packing.first_fit([len(s) for s in sequences], LENGTH)
+      place = packing.first_fit([len(s) for s in sequences], self.length)
     needed = 1 + max(row for row, _ in place)
     rows = rows_lib.fill_rows(
       [s[:PROMPT] for s in sequences],
       [s[PROMPT:] for s in sequences],
       place,
       rows=-(-needed // self.micro_batches) * self.micro_batches,
-      length=LENGTH,
+      length=self.length,
     )
-    shape = (self.rows, LENGTH)
+    shape = (self.rows, self.length)
     constant = np.full(shape, OLD_LOGP, np.float32)
     spread = np.broadcast_to(self.advantages()[:, None], shape)
     signals = {"advantages": spread, "old_logp": constant}
@@ -94,7 +96,7 @@ class Setup:
       jax.random.key(0)
     )
     return init_state(params, OPTIMIZER, 0, MESH), jax.tree.map(
-      lambda x: jnp.asarray(x).reshape(self.micro_batches, -1, LENGTH),
+      lambda x: jnp.asarray(x).reshape(self.micro_batches, -1, self.length),
       self.layout(),
     )
 
@@ -110,7 +112,7 @@ class Setup:
       forward,
       None,
       num_responses=self.rows,
-      max_length=LENGTH,
+      max_length=self.length,
     )
 
 
@@ -138,14 +140,22 @@ class Torch:
     with tempfile.TemporaryDirectory() as folder:
       convert.save(folder, setup.model, params)
       self._model = AutoModelForCausalLM.from_pretrained(folder)
-    self._torch = torch
+    self._torch, device = torch, common.torch_device()
+    self._model.to(device)
+    # Weights stay in float32 for both; ours casts them at use, too.
+    self._autocast = functools.partial(
+      torch.autocast,
+      device,
+      dtype=getattr(torch, setup.model.dtype),
+      enabled=setup.model.dtype != "float32",
+    )
     self._optimizer = torch.optim.AdamW(
       self._model.parameters(), lr=LEARNING_RATE, weight_decay=0.0
     )
     rows = dataclasses.replace(setup, packed=False).layout()
     self._count = int(rows.mask.sum())
     self._slices = [
-      [torch.as_tensor(x) for x in part]
+      [torch.as_tensor(x, device=device) for x in part]
       for part in zip(
         *(
           np.split(x, setup.micro_batches)
@@ -173,8 +183,9 @@ class Torch:
 
   def _loss(self, tokens: Any, seen: Any, mask: Any, advantages: Any) -> Any:
     torch = self._torch
-    logits = self._model(tokens, attention_mask=seen).logits[:, :-1]
-    logp = torch.log_softmax(logits, dim=-1)
+    with self._autocast():
+      logits = self._model(tokens, attention_mask=seen).logits[:, :-1]
+    logp = torch.log_softmax(logits.float(), dim=-1)
     # Computed and reported by trainers, as by ours.
     entropy = -(logp.detach().exp() * logp.detach()).sum(-1)
     assert bool(torch.isfinite(entropy).all())
@@ -202,7 +213,7 @@ def measure(setup: Setup, forward: Forward, rounds: int) -> list[Result]:
     "torch": lambda: tokens / seconds(peer.step),
   }
   kind = "ragged, packed" if setup.packed else "full rows"
-  case = f"{setup.rows} x {LENGTH} {kind} / {setup.micro_batches}"
+  case = f"{setup.rows} x {setup.length} {kind} / {setup.micro_batches}"
   return common.compare(
     case, "train tok/s", common.alternate(turns, rounds), "ours"
   )

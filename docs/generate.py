@@ -170,6 +170,8 @@ def _benchmark(content: Mapping[str, Any]) -> str:
   columns = ("benchmark", "case", "metric", "ours", "peer", "theirs", "ratio")
   machine = content["machine"]
   where = f"On {machine['cores']} cores of {machine['processor']}."
+  if machine.get("device", "cpu") != "cpu":
+    where = f"On one {machine['device']}."
   return where + "\n\n" + _table(columns, rows)
 
 

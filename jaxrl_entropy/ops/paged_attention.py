@@ -29,12 +29,14 @@ class View:
     start: position in its sequence of each row's first token.
     count: how many tokens of each row are real; the rest is padding.
     columns: of the tables that any row needs, see `columns`.
+    span: columns that are attended to at one time.
   """
 
   table: Int[Array, "B M"]
   start: Int[Array, "B"]
   count: Int[Array, "B"]
   columns: Int[Array, ""]
+  span: int = struct.field(pytree_node=False, default=1)
 
   def positions(self, length: int) -> Int[Array, "B T"]:
     return self.start[:, None] + jnp.arange(length, dtype=jnp.int32)[None]
@@ -97,9 +99,9 @@ class Pages:
   ) -> Float[Array, "B T H d"]:
     """Each token attends to the tokens of its row up to itself.
 
-    One column of the tables at a time, with a running softmax: the work follows
-    the longest row in use, not the table's width, and no row's keys are ever
-    gathered whole.
+    A span of the tables' columns at a time, with a running softmax: the work
+    follows the longest row in use, not the table's width, and no more of a
+    row's keys than that is ever gathered.
 
     Args:
       q: queries of tokens that `write` has already put in the pages.
@@ -116,16 +118,27 @@ class Pages:
       :, None, :, None
     ]
 
-    def column(index, carry):
-      page = jax.lax.dynamic_index_in_dim(view.table, index, 1, keepdims=False)
-      k = self.k.at[page].get(mode="promise_in_bounds")
-      v = self.v.at[page].get(mode="promise_in_bounds")
+    span = min(view.span, view.table.shape[1])
+    # Behind the last column as in it: page 0, which no token sees.
+    table = jnp.pad(view.table, ((0, 0), (0, -view.table.shape[1] % span)))
+    places = jnp.arange(span * size).reshape(1, 1, 1, -1)
+
+    def gather(x, page):
+      found = x.at[page].get(mode="promise_in_bounds").swapaxes(1, 2)
+      return found.reshape(rows, kv_heads, span * size, dim)
+
+    def attend_span(index, carry):
+      page = jax.lax.dynamic_slice_in_dim(table, index * span, span, axis=1)
       scores = jnp.einsum(
-        "bkqd,bkpd->bkqp", q, k, preferred_element_type=jnp.float32
+        "bkqd,bkpd->bkqp",
+        q,
+        gather(self.k, page),
+        preferred_element_type=jnp.float32,
       )
-      back = position - (index * size + jnp.arange(size).reshape(1, 1, 1, -1))
+      back = position - (index * span * size + places)
       seen = (back >= 0) & (back < window) if window else back >= 0
-      return _accumulate(carry, jnp.where(seen, scores, _NEVER), v)
+      scores = jnp.where(seen, scores, _NEVER)
+      return _accumulate(carry, scores, gather(self.v, page))
 
     statistics = (rows, kv_heads, length * groups)
     carry = (
@@ -133,7 +146,10 @@ class Pages:
       jnp.zeros(statistics),
       jnp.zeros((*statistics, dim)),
     )
-    _, total, mixed = jax.lax.fori_loop(0, view.columns, column, carry)
+    # One span needs no loop, whose end would be asked for on the host.
+    alone = span == view.table.shape[1]
+    turns = 1 if alone else (view.columns + span - 1) // span
+    _, total, mixed = jax.lax.fori_loop(0, turns, attend_span, carry)
     mixed = mixed / jnp.maximum(total, 1e-30)[..., None]
     mixed = mixed.reshape(rows, kv_heads, length, groups, dim).swapaxes(1, 2)
     return mixed.reshape(rows, length, heads, dim).astype(q.dtype)

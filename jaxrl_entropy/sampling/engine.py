@@ -37,6 +37,7 @@ class Sizes:
     fill_widths: numbers of rows that `prefill` may be called with, ascending.
     steps: tokens that a slot makes at most in one call of `decode`.
     stop_ids: stop ids a slot has room for.
+    span: pages of a sequence attended to at one time.
     kernel: attend with the TPU kernel, on pages in its layout.
     tokens_first: see `decoding.logits`.
   """
@@ -49,6 +50,7 @@ class Sizes:
   fill_widths: tuple[int, ...]
   steps: int
   stop_ids: int
+  span: int
   kernel: bool
   tokens_first: bool
 
@@ -97,13 +99,14 @@ class Engine:
     self._cache_shapes = _placed(shapes, cache)
     self.new_cache = jax.jit(new_cache, out_shardings=cache)
     self.prefill = self._program(
-      functools.partial(prefill, config=config), cache
+      functools.partial(prefill, config=config, span=sizes.span), cache
     )
     self.decode = self._program(
       functools.partial(
         decode,
         config=config,
         steps=sizes.steps,
+        span=sizes.span,
         tokens_first=sizes.tokens_first,
       ),
       (cache, self._rows),

@@ -13,6 +13,7 @@ class Platform:
     page_size: tokens of a page of the cache.
     chunk: tokens of a prompt computed as one row; a long prompt has several.
     prefill_tokens: tokens of all prompts computed in one call, at most.
+    span: pages of each sequence attended to at one time.
     steps: tokens that a slot makes between two visits of the host.
     narrowest: programs exist for all slots, half of them, and so on down to
       this many, so that a few last sequences do not pay for all slots.
@@ -24,6 +25,7 @@ class Platform:
   page_size: int = 64
   chunk: int = 16
   prefill_tokens: int = 512
+  span: int = 1
   steps: int = 32
   narrowest: int = 8
   kernel: bool = False
@@ -45,8 +47,11 @@ class Platform:
 PLATFORMS = {
   # A step's cost grows with its rows.
   "cpu": Platform(page_size=32, tokens_first=True),
-  # Reading the weights dominates: idle rows are free, host visits are not.
-  "gpu": Platform(steps=64, chunk=256, prefill_tokens=4096, narrowest=64),
+  # Reading the weights dominates: idle rows are free, host visits are not. On
+  # an H100, pages one by one made decoding take twice as long.
+  "gpu": Platform(
+    steps=64, chunk=256, prefill_tokens=4096, narrowest=64, span=16
+  ),
   "tpu": Platform(
     page_size=128, steps=64, chunk=256, prefill_tokens=4096, narrowest=64
   ),

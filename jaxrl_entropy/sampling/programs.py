@@ -92,12 +92,17 @@ class Produced:
 
 
 def prefill(
-  weights: Params, cache: Cache, chunk: Chunk, *, config: TransformerConfig
+  weights: Params,
+  cache: Cache,
+  chunk: Chunk,
+  *,
+  config: TransformerConfig,
+  span: int,
 ) -> Cache:
   """The cache with the chunk's tokens in it."""
   columns = paged_attention.columns(chunk.start, chunk.count, cache[0].size)
   columns = jax.lax.pmax(columns, sharding.ROWS)
-  view = View(chunk.table, chunk.start, chunk.count, columns)
+  view = View(chunk.table, chunk.start, chunk.count, columns, span)
   _, cache = decoding.forward(weights, config, cache, chunk.tokens, view)
   return cache
 
@@ -119,6 +124,7 @@ def decode(
   *,
   config: TransformerConfig,
   steps: int,
+  span: int,
   tokens_first: bool,
 ) -> tuple[Cache, Produced]:
   """Up to `steps` tokens for every slot, fewer where slots fall idle.
@@ -148,7 +154,8 @@ def decode(
   def advance(state):
     step, (_, _, columns), cache, slots, produced = state
     active = slots.active
-    view = View(slots.table, slots.position, active.astype(jnp.int32), columns)
+    new = active.astype(jnp.int32)
+    view = View(slots.table, slots.position, new, columns, span)
     hidden, cache = decoding.forward(
       weights, config, cache, slots.token[:, None], view
     )

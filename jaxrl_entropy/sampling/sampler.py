@@ -83,6 +83,7 @@ class Sampler:
       fill_widths=choices.fill_widths(chunk),
       steps=choices.steps,
       stop_ids=MAX_STOP_IDS,
+      span=choices.span,
       kernel=choices.kernel
       and ragged_attention.supports(config.head_dim, config.num_kv_heads, mesh),
       tokens_first=choices.tokens_first,

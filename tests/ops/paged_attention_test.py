@@ -17,16 +17,17 @@ def make_heads(heads, seed):
   return jax.random.normal(jax.random.key(seed), shape)
 
 
-def make_view(start, count):
+def make_view(start, count, span=1):
   start = jnp.full(ROWS, start)
   count = jnp.asarray(count)
   columns = paged_attention.columns(start, count, SIZE)
-  return View(TABLE, start, count, columns)
+  return View(TABLE, start, count, columns, span)
 
 
+@pytest.mark.parametrize("span", [1, 2, 8])
 @pytest.mark.parametrize("window", [0, 3, 5])
 @pytest.mark.parametrize("chunk", [1, 3, LENGTH])
-def test_chunks_through_pages_equal_the_whole_row(window, chunk):
+def test_chunks_through_pages_equal_the_whole_row(window, chunk, span):
   q, k, v = (
     make_heads(HEADS, 0),
     make_heads(KV_HEADS, 1),
@@ -41,7 +42,7 @@ def test_chunks_through_pages_equal_the_whole_row(window, chunk):
   for start in range(0, LENGTH, chunk):
     part = slice(start, start + chunk)
     length = k[:, part].shape[1]
-    view = make_view(start, [length] * ROWS)
+    view = make_view(start, [length] * ROWS, span)
     pages = pages.write(k[:, part], v[:, part], view)
     mixed.append(pages.attend(q[:, part], view, window))
   np.testing.assert_allclose(
