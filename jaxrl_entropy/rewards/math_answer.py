@@ -2,8 +2,8 @@
 
 import re
 
+from jaxrl_entropy.data.boxed import last_boxed
 from jaxrl_entropy.data.problems import Problem
-from jaxrl_entropy.rewards.extract import last_boxed
 from jaxrl_entropy.rewards.maths import compare
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?=\s*\{)")
