@@ -184,6 +184,16 @@ def test_files_without_problems_are_refused(tmp_path):
     files.Files(str(tmp_path / "nowhere*.jsonl"))
 
 
+def test_settings_that_cannot_be_are_named(tmp_path):
+  path = write(tmp_path / "set.jsonl", good(2))
+  with pytest.raises(ValueError, match="is a folder"):
+    files.Files(str(tmp_path))
+  with pytest.raises(ValueError, match="test_size=-1"):
+    files.Files(path, test_size=-1)
+  with pytest.raises(ValueError, match="max_bad=2"):
+    files.Files(path, max_bad=2)
+
+
 def test_parquet_holds_what_json_lines_hold(tmp_path):
   table = pyarrow.Table.from_pylist([DAPO, EURUS])
   pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
