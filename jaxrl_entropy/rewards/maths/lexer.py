@@ -44,6 +44,9 @@ GREEK = words(
   "alpha beta gamma delta epsilon theta lambda mu phi rho sigma tau omega "
   "varepsilon varphi eta kappa xi zeta psi chi nu pi"
 )
+FUNCTIONS = words(
+  "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp"
+)
 
 _CHARACTERS = str.maketrans({
   "−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": "/",
