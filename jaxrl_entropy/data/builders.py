@@ -114,13 +114,17 @@ def _question(
   row: Mapping[str, Any],
 ) -> Problem:
   """A row of TFDS's own builders."""
+  place = f"{name}/{split}/{index}"
   answer = row.get("short_answer") or row["answer"]
-  return to_problem(
-    {"question": row["question"], "answer": _final(answer)},
-    source=name.partition("/")[0],
-    place=f"{name}/{split}/{index}",
-    **settings,
-  )
+  try:
+    return to_problem(
+      {"question": row["question"], "answer": _final(answer)},
+      source=name.partition("/")[0],
+      place=place,
+      **settings,
+    )
+  except ValueError as error:
+    raise ValueError(f"{place}: {error}") from error
 
 
 def _builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:

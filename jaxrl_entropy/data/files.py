@@ -54,6 +54,12 @@ class Files(Listed):
     verifier: str = "math",
     max_bad: float = 0.01,
   ):
+    if test_size < 0 or not 0 <= max_bad <= 1:
+      raise ValueError(
+        f"test_size={test_size}, max_bad={max_bad}: give a number of problems, "
+        "and a share from 0 to 1"
+      )
+
     def read(where: str) -> list[Problem]:
       settings = {"instruction": instruction, "verifier": verifier}
       return checked(read_problems(expand(where), **settings), max_bad)
@@ -73,12 +79,14 @@ def expand(where: str) -> list[Path]:
   """
   found: list[Path] = []
   for pattern in where.split(","):
-    matches = sorted(glob.glob(pattern.strip()))
+    pattern = pattern.strip()
+    matches = sorted(glob.glob(pattern))
     if not matches:
-      raise ValueError(
-        f"{pattern.strip()!r}: there is no such file of problems"
-      )
+      raise ValueError(f"{pattern!r}: there is no such file of problems")
     found += map(Path, matches)
+  for path in found:
+    if path.is_dir():
+      raise ValueError(f"{path} is a folder: give its files, as {path}/*.jsonl")
   return found
 
 

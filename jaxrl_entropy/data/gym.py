@@ -79,7 +79,7 @@ def make(name: str, seed: int, settings: dict[str, Any]) -> Any:
   """A reasoning-gym data set.
 
   Raises:
-    ValueError: reasoning-gym is missing, or does not know it.
+    ValueError: reasoning-gym is missing, or refuses the name or a setting.
   """
   try:
     import reasoning_gym
@@ -87,7 +87,10 @@ def make(name: str, seed: int, settings: dict[str, Any]) -> Any:
     raise ValueError(
       "the gym task needs reasoning-gym: pip install 'jaxrl_entropy[gym]'"
     ) from error
-  return reasoning_gym.create_dataset(name, seed=seed, **settings)
+  try:
+    return reasoning_gym.create_dataset(name, seed=seed, **settings)
+  except (AssertionError, ValueError) as error:
+    raise ValueError(f"reasoning-gym's {name!r}: {error}") from error
 
 
 def _compares_text(dataset: Any) -> bool:

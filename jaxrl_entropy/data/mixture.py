@@ -40,10 +40,12 @@ def _weight(part: Mapping[str, Any]) -> float:
     raise ValueError(
       f"a part of a mixture has name, args and weight, not {sorted(part)}"
     )
-  weight = float(part.get("weight", 1))
-  if not 0 < weight < math.inf:
-    raise ValueError(f"the weight of {part['name']!r} is {weight}, not above 0")
-  return weight
+  weight = part.get("weight", 1)
+  if not isinstance(weight, int | float) or not 0 < weight < math.inf:
+    raise ValueError(
+      f"the weight of {part['name']!r} is {weight!r}, not a number above 0"
+    )
+  return float(weight)
 
 
 class Mixture:

@@ -4,11 +4,12 @@ Understood are the columns of DAPO-Math-17k, Eurus-2-RL-Data, MATH, Omni-MATH,
 OlympiadBench, Minerva, AIME and AMC files; see docs/data.md.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import json
 import math
 from typing import Any
 
+from jaxrl_entropy.data.boxed import last_boxed
 from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.data.prompts import CODE, bare_question, instruct
 
@@ -49,14 +50,16 @@ def to_problem(
   if not isinstance(row, Mapping):
     raise RowError("it is not an object")
   prompt = _question(_field(row, _PROMPT))
-  answer = _field(row, _ANSWER, default=_solution(row))
-  tests = _tests(row.get("tests") or _json(answer))
+  tests = _tests(row.get("tests") or _tests_in_answer(row))
+  answer = ""
   if tests:
-    instruction, verifier, answer = CODE, "code", ""
+    instruction, verifier = CODE, "code"
+  else:
+    answer = _answer(_field(row, _ANSWER, **_solution(row)))
   problem = Problem(
     id=place,
     prompt=instruct(bare_question(prompt), instruction),
-    answer="" if tests else _answer(answer),
+    answer=answer,
     source=_source(_field(row, _SOURCE, default=source)),
     verifier=verifier,
     difficulty=_difficulty(_field(row, _DIFFICULTY, default=None)),
@@ -109,12 +112,11 @@ def _answer(answer: Any) -> str:
   return text
 
 
-def _solution(row: Mapping[str, Any]) -> str:
-  """A solution that has the answer in a box, as MATH's own files have."""
+def _solution(row: Mapping[str, Any]) -> dict[str, str]:
+  """The answer in a solution's last box, as MATH's own files have it."""
   solution = row.get("solution")
-  if isinstance(solution, str) and "\\boxed{" in solution:
-    return solution
-  return ""
+  boxed = last_boxed(solution) if isinstance(solution, str) else None
+  return {} if boxed is None else {"default": boxed}
 
 
 def _source(name: Any) -> str:
@@ -132,31 +134,49 @@ def _difficulty(value: Any) -> float | None:
   return number if math.isfinite(number) else None
 
 
-def _json(text: Any) -> Any:
-  """What a text holds if it is a JSON object, as Eurus-2-RL's test cases."""
-  if not isinstance(text, str) or not text.startswith("{"):
+def _tests_in_answer(row: Mapping[str, Any]) -> Any:
+  """Test cases that an answer holds as JSON, as in Eurus-2-RL; else None."""
+  answer = _field(row, _ANSWER, default=None)
+  if not isinstance(answer, str) or not answer.startswith("{"):
     return None
   try:
-    return json.loads(text)
+    cases = json.loads(answer)
   except ValueError:
     return None
+  return cases if {"inputs", "outputs"} <= set(cases) else None
 
 
 def _tests(cases: Any) -> tuple[dict[str, Any], ...]:
-  """Test cases in the forms of `rewards.code`; none for anything else."""
+  """Test cases in the forms of `rewards.code`; none for None or nothing."""
   if isinstance(cases, str):
-    cases = _json(cases) or json.loads(cases)
+    try:
+      cases = json.loads(cases)
+    except ValueError as error:
+      raise RowError(f"the tests are no JSON: {error}") from error
+  if not cases:
+    return ()
   if isinstance(cases, list | tuple):
     return tuple(map(_test, cases))
-  if not isinstance(cases, Mapping) or not {"inputs", "outputs"} <= set(cases):
-    return ()
-  pairs = list(zip(cases["inputs"], cases["outputs"], strict=True))
-  if not pairs:
-    raise RowError("it has no test cases")
+  if not isinstance(cases, Mapping):
+    raise RowError(f"the tests are {type(cases).__name__}, not a list")
+  return tuple(_pairs(cases))
+
+
+def _pairs(cases: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+  """The tests of `{"inputs": [...], "outputs": [...], "fn_name": ...}`."""
+  inputs, outputs = cases.get("inputs"), cases.get("outputs")
+  if not (isinstance(inputs, list) and isinstance(outputs, list)):
+    raise RowError("the tests have no lists of inputs and outputs")
+  if not inputs or len(inputs) != len(outputs):
+    raise RowError(
+      f"it has no test cases: {len(inputs)} inputs, {len(outputs)} outputs"
+    )
   name = cases.get("fn_name")
-  if name is None:
-    return tuple({"stdin": _text(i), "stdout": _text(o)} for i, o in pairs)
-  return tuple(_test(_call(name, i, o)) for i, o in pairs)
+  for given, output in zip(inputs, outputs, strict=True):
+    if name is None:
+      yield {"stdin": _text(given), "stdout": _text(output)}
+    else:
+      yield _test(_call(name, given, output))
 
 
 def _test(test: Any) -> dict[str, Any]:

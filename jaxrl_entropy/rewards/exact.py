@@ -1,7 +1,8 @@
 """Exact match of an answer as text."""
 
+from jaxrl_entropy.data.boxed import last_boxed
 from jaxrl_entropy.data.problems import Problem
-from jaxrl_entropy.rewards.extract import last_boxed, last_tagged
+from jaxrl_entropy.rewards.extract import last_tagged
 
 
 def verify(problem: Problem, response: str) -> float:

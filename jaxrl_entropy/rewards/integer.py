@@ -2,8 +2,8 @@
 
 import re
 
+from jaxrl_entropy.data.boxed import last_boxed
 from jaxrl_entropy.data.problems import Problem
-from jaxrl_entropy.rewards.extract import last_boxed
 
 _INTEGER = re.compile(
   r"\s*([+-]?)\s*(\d+|[1-9]\d{0,2}(?:,\d{3})+)\s*", re.ASCII

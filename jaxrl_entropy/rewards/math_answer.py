@@ -2,9 +2,15 @@
 
 import re
 
+from jaxrl_entropy.data.boxed import last_boxed
 from jaxrl_entropy.data.problems import Problem
-from jaxrl_entropy.rewards.extract import last_boxed
 from jaxrl_entropy.rewards.maths import compare
+
+_BOX = re.compile(r"\\(?:boxed|fbox)(?=\s*\{)")
+_LOOKS = re.compile(r"\s|\$|\\[,;:!> ]|\\(?:left|right)(?![A-Za-z])|\\(?=%)")
+_FRACTION = re.compile(
+  r"\\[dtc]?frac(?:(\d)|\{(\d+)\})(?:(\d)|\{(\d+)\})", re.ASCII
+)
 
 
 class UndecidedError(Exception):
@@ -36,19 +42,24 @@ def reward(
   boxed = last_boxed(response)
   if boxed is None:
     return 0.0
-  boxed = last_boxed(boxed) or boxed  # a box in a box
+  boxed = _BOX.sub("", boxed)  # a box in a box leaves its braces
   gold = last_boxed(problem.answer) or problem.answer
+  asked = _squeeze(problem.prompt)
 
-  def algebra(wanted: compare.Tokens, given: compare.Tokens) -> bool:
-    return not _restates(problem.prompt, boxed) and symbolic(wanted, given)
+  def restates(given: compare.Tokens) -> bool:
+    formula = _squeeze(" ".join(map(str, given)))
+    return not formula.isdigit() and _contains(asked, formula)
 
-  return float(compare.equal(gold, boxed, algebra))
+  return float(compare.equal(gold, boxed, symbolic, restates))
 
 
-def _restates(prompt: str, answer: str) -> bool:
-  """Whether the answer is a formula that the question itself has."""
-  return _squeeze(answer) in _squeeze(prompt)
+def _contains(text: str, formula: str) -> bool:
+  """Whether a formula stands in a text, and not as part of a number."""
+  start, end = r"(?<![\d.])", r"(?!\.?\d)"
+  return re.search(start + re.escape(formula) + end, text) is not None
 
 
 def _squeeze(text: str) -> str:
-  return re.sub(r"\s|\$|\\[,;:! ]|\\(?:left|right)(?![A-Za-z])", "", text)
+  """A text without spaces, in one spelling of fractions."""
+  text = _LOOKS.sub("", text)
+  return _FRACTION.sub(r"\1\2/\3\4", text)

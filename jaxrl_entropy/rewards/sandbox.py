@@ -31,6 +31,7 @@ import tempfile
 import time
 from typing import Any
 
+from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.rewards import confine, seccomp
 
 LEVELS = ("bubblewrap", "namespaces", "rlimits")
@@ -49,7 +50,7 @@ _ENVIRONMENT = {
 _NOBODY = "65534"
 
 
-class SandboxError(RuntimeError):
+class SandboxError(UserError):
   """This machine cannot give the sandbox that was asked for."""
 
 

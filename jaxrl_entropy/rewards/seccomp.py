@@ -29,6 +29,7 @@ utime utimes futimesat utimensat truncate link linkat
 setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr
 shmget shmat shmctl semget semctl semop msgget msgctl msgsnd mq_open mq_unlink
 bpf keyctl add_key request_key userfaultfd
+fanotify_init fanotify_mark inotify_init inotify_init1 inotify_add_watch
 move_pages migrate_pages
 init_module finit_module delete_module kexec_load kexec_file_load
 reboot swapon swapoff acct quotactl syslog vhangup

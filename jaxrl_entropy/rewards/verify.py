@@ -207,6 +207,19 @@ class RewardPool:
     self._counts["timeouts"] += errors.count(TIMEOUT)
 
 
+def check(problems: Iterable[Problem], sandbox: str = "auto") -> None:
+  """Whether responses to these could be scored here, before there are any.
+
+  Raises:
+    SandboxError: this machine cannot give the sandbox that they need.
+    ValueError: a problem's verifier does not exist.
+  """
+  verifiers = {problem.verifier for problem in problems}
+  _check_names(verifiers)
+  if not verifiers <= INLINE.keys():
+    choose(sandbox)
+
+
 def _check_names(verifiers: Iterable[str]) -> None:
   known = (*INLINE, *SANDBOXED, PROGRAM)
   for name in verifiers:

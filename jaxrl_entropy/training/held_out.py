@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict
 
 from jaxrl_entropy.evaluation import Evaluation, evaluate, generator
-from jaxrl_entropy.rewards.verify import RewardPool
+from jaxrl_entropy.rewards.verify import RewardPool, check
 from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training import multihost
 from jaxrl_entropy.training.build import Policy
@@ -15,9 +15,14 @@ def evaluate_policy(
   """The first problems of the task's test split, as `config.eval` says.
 
   The processes share the work; all get the whole result.
+
+  Raises:
+    ValueError: their responses could not be scored here.
   """
   settings, task = config.eval, policy.task
   count = min(settings.problems, task.size("test"))
+  chosen = [task.problem("test", i) for i in range(count)]
+  check(chosen, config.reward.sandbox)
   generate = generator(
     sampler,
     policy.params,
@@ -27,7 +32,7 @@ def evaluate_policy(
   return evaluate(
     multihost.spread(generate),
     policy.tokenizer,
-    [task.problem("test", i) for i in range(count)],
+    chosen,
     multihost.spread(pool.score),
     samples=settings.samples,
     temperature=settings.temperature,

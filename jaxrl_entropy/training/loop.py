@@ -15,7 +15,7 @@ from jaxrl_entropy import config as config_lib
 from jaxrl_entropy.errors import PREEMPTED, UserError
 from jaxrl_entropy.models import lora
 from jaxrl_entropy.rewards.shaping import format_bonus
-from jaxrl_entropy.rewards.verify import RewardPool
+from jaxrl_entropy.rewards.verify import RewardPool, check
 from jaxrl_entropy.training import (
   build,
   carry,
@@ -60,8 +60,10 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   build.check_fields(config)
   method = method_lib.resolve(config)
   policy = build.build_policy(config)
-  _claim(workdir, config)
   reward = config.reward
+  if policy.task.size("train"):
+    check([policy.task.problem("train", 0)], reward.sandbox)
+  _claim(workdir, config)
   with (
     jax.set_mesh(policy.mesh),
     Preemption() as preemption,

@@ -51,3 +51,10 @@ def test_rows_of_gsm8k_and_of_the_mathematics_dataset(row):
   problem = builders._question("gsm8k", settings, "test", 3, row)
   assert (problem.prompt, problem.answer) == ("Q", "42")
   assert (problem.source, problem.id) == ("gsm8k", "gsm8k/test/3")
+
+
+def test_a_row_without_an_answer_is_named():
+  row = {"question": "Q", "answer": "so\n#### "}
+  settings = {"instruction": "", "verifier": "math"}
+  with pytest.raises(ValueError, match="gsm8k/test/3: the answer is empty"):
+    builders._question("gsm8k", settings, "test", 3, row)

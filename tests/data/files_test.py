@@ -95,11 +95,8 @@ def test_eurus_code():
     ({"problem": "Q", "answer": "5", "level": "Level 4"}, "5", 4.0),
     ({"question": "Q", "final_answer": ["1", "2"]}, "1, 2", None),
     ({"prompt": "Q", "answer": 204}, "204", None),
-    (
-      {"problem": "Q", "solution": "It is \\boxed{5}."},
-      "It is \\boxed{5}.",
-      None,
-    ),
+    ({"problem": "Q", "solution": "Not \\boxed{4} but \\boxed{5}."}, "5", None),
+    ({"problem": "Q", "solution": "It is \\fbox{5}."}, "5", None),
     ({"prompt": "Q", "answer": "5", "difficulty": 6.5}, "5", 6.5),
     ({"prompt": "Q", "ground_truth": "a", "level": "?"}, "a", None),
   ],
@@ -115,8 +112,10 @@ def test_columns_of_evaluation_files(row, answer, difficulty):
   [
     ([], "not an object"),
     ({"answer": "5"}, "none of the fields prompt"),
-    ({"prompt": "Q"}, "answer is"),
-    ({"prompt": "Q", "solution": "It is 5."}, "answer is empty"),
+    ({"prompt": "Q"}, "none of the fields answer"),
+    ({"prompt": "Q", "solution": "It is 5."}, "none of the fields answer"),
+    ({"prompt": "Q", "solution": "\\boxed{5"}, "none of the fields answer"),
+    ({"prompt": "Q", "solution": "\\boxed{ }"}, "answer is empty"),
     ({"prompt": "Q", "solution": ["\\boxed{5}"], "answer": ""}, "is empty"),
     ({"prompt": " ", "answer": "5"}, "prompt is empty"),
     ({"prompt": "Q", "answer": " "}, "answer is empty"),
@@ -125,6 +124,10 @@ def test_columns_of_evaluation_files(row, answer, difficulty):
     ({"prompt": 5, "answer": "5"}, "prompt is int"),
     ({"prompt": [], "answer": "5"}, "0 user messages"),
     ({"prompt": [{"role": "user"}], "answer": "5"}, "prompt is NoneType"),
+    ({"prompt": "Q", "tests": 5}, "tests are int"),
+    ({"prompt": "Q", "tests": "5 -> 6"}, "tests are no JSON"),
+    ({"prompt": "Q", "tests": {"inputs": "12", "outputs": "34"}}, "no lists"),
+    ({"prompt": "Q", "tests": {"inputs": ["1"], "outputs": []}}, "0 outputs"),
     ({"prompt": "Q", "tests": ["1"]}, "unknown form"),
     ({"prompt": "Q", "tests": [{"stdin": "1"}]}, "unknown form"),
     ({"prompt": "Q", "tests": [{"call": "f", "args": []}]}, "unknown form"),
@@ -179,6 +182,16 @@ def test_files_without_problems_are_refused(tmp_path):
     files.Files(write(tmp_path / "empty.jsonl", [b""]))
   with pytest.raises(ValueError, match="nowhere"):
     files.Files(str(tmp_path / "nowhere*.jsonl"))
+
+
+def test_settings_that_cannot_be_are_named(tmp_path):
+  path = write(tmp_path / "set.jsonl", good(2))
+  with pytest.raises(ValueError, match="is a folder"):
+    files.Files(str(tmp_path))
+  with pytest.raises(ValueError, match="test_size=-1"):
+    files.Files(path, test_size=-1)
+  with pytest.raises(ValueError, match="max_bad=2"):
+    files.Files(path, max_bad=2)
 
 
 def test_parquet_holds_what_json_lines_hold(tmp_path):

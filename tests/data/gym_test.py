@@ -52,6 +52,12 @@ def test_settings_reach_the_data_set():
   assert task.problem("train", 0).prompt.count(" + ") <= 8
   assert task.problem("train", 0) != task.problem("test", 0)
   assert task.problem("train", 0).extra["settings"]["min_terms"] == 9
+  for args, named in (
+    ({"name": "nonesuch"}, "reasoning-gym's 'nonesuch'"),
+    ({"name": "chain_sum", "min_terms": -1}, "min_terms"),
+  ):
+    with pytest.raises(ValueError, match=named):
+      resolve("gym", args)
 
 
 @pytest.mark.skipif(

@@ -55,8 +55,9 @@ def test_a_mixture_goes_on_exactly_too(before, after):
   [
     ({"name": "sorting", "weigth": 2}, "weigth"),
     ({"weight": 2}, "has name"),
-    ({"name": "sorting", "weight": 0}, "not above 0"),
-    ({"name": "sorting", "weight": float("nan")}, "not above 0"),
+    ({"name": "sorting", "weight": 0}, "not a number above 0"),
+    ({"name": "sorting", "weight": float("nan")}, "not a number above 0"),
+    ({"name": "sorting", "weight": "much"}, "'much', not a number"),
   ],
 )
 def test_a_part_that_is_not_in_order_is_named(part, reason):

@@ -62,6 +62,41 @@ def test_a_formula_of_the_question_is_no_answer():
   assert score(r"\frac{1}{2}", r"\boxed{1/2}", "Is it 1/2 or 1/3?") == 1
 
 
+@pytest.mark.parametrize(
+  ("prompt", "gold", "answer", "right"),
+  [
+    (r"Simplify $\frac{12}{16}$.", r"\frac{3}{4}", r"\frac{12}{16}", False),
+    (r"Simplify $\frac{12}{16}$.", r"\frac{3}{4}", "x = 12/16", False),
+    (r"Simplify $\frac{12}{16}$.", r"\frac{3}{4}", "0.75", True),
+    (r"Simplify $\frac{12}{16}$.", r"\frac{3}{4}", r"\frac{6}{8}", True),
+    (r"Simplify $\frac{112}{16}$.", r"\frac{3}{4}", r"\frac{12}{16}", True),
+    ("Write 0.125 as a fraction.", r"\frac{1}{8}", "0.125", False),
+    ("Write 50% as a decimal.", "0.5", r"50\%", False),
+    ("Write $3 \\times 10^4$ out.", "30000", r"3 \times 10^4", False),
+    ("It has $30^\\circ$.", "30", r"30^\circ", True),
+    ("It costs $12.5.", r"\$12.50", "12.5", True),
+    ("It has probability 1/2.", r"\frac{1}{2}", "1/2", True),
+    ("Factor $x^2-1$.", "(x-1)(x+1)", "{y = x^2 - 1}", False),
+  ],
+)
+def test_what_the_question_says_is_no_answer(prompt, gold, answer, right):
+  assert score(gold, rf"\boxed{{{answer}}}", prompt) == right
+
+
+@pytest.mark.parametrize(
+  ("answer", "right"),
+  [
+    (r"\boxed{7}", True),
+    (r"x = \fbox{7}", True),
+    (r"8 - \boxed{7}", False),
+    (r"8 \text{ or } \boxed{7}", False),
+    (r"\boxed{8}\boxed{7}", False),
+  ],
+)
+def test_a_box_in_a_box_is_its_content(answer, right):
+  assert score("7", rf"\boxed{{{answer}}}") == right
+
+
 def test_plain_answers_are_decided_at_once_and_alike():
   for gold, answer, _ in rows():
     response = f"\\boxed{{{answer}}}"

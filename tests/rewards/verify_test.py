@@ -7,8 +7,9 @@ import time
 import pytest
 
 from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.rewards import sandbox, workers
-from jaxrl_entropy.rewards.verify import RewardPool
+from jaxrl_entropy.rewards.verify import RewardPool, check
 
 HERE = "tests.rewards.verify_test"
 
@@ -88,6 +89,17 @@ def test_plain_answers_need_no_sandbox(monkeypatch):
     assert [v.reward for v in verdicts] == [1, 0, 0]
     with pytest.raises(sandbox.SandboxError, match="jaxrl-entropy doctor"):
       pool.score([boxed("\\boxed{\\sqrt{3}+x}", "x+\\sqrt{3}")])
+
+
+def test_what_cannot_be_scored_is_known_before_there_are_responses(monkeypatch):
+  monkeypatch.setattr(sandbox, "failure", lambda level: "not here")
+  check([item("a", verifier="exact")[0]])
+  with pytest.raises(ValueError, match="no verifier 'nonesuch'"):
+    check([item("a", verifier="nonesuch")[0]])
+  with pytest.raises(UserError, match="jaxrl-entropy doctor"):
+    check([item("a", verifier="exact")[0], boxed("7")[0]])
+  with pytest.raises(UserError, match="'bubblewrap' does not work here"):
+    check([boxed("7")[0]], "bubblewrap")
 
 
 def test_the_weakest_level_is_refused_unless_asked_for(monkeypatch):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from typing import NamedTuple
 
 from jaxrl_entropy.rewards.maths.lexer import Token, UnreadableError, words
 from jaxrl_entropy.rewards.maths.quantity import DEGREE, literal, split_unit
@@ -19,33 +20,54 @@ from jaxrl_entropy.rewards.maths.tree import (
 Symbolic = Callable[[Tokens, Tokens], bool]
 """Equality of two expressions, (reference, answer), that are no literals."""
 
+
+class _Rules(NamedTuple):
+  """How two expressions are compared that are not spelled alike."""
+
+  symbolic: Symbolic
+  restates: Callable[[Tokens], bool]
+
+
 _ANGLE = Token("command", "angle")
 _PLAIN_WORDS = words("yes no true false none even odd")  # no names, in any case
+_DENIALS = words("not no never false wrong incorrect minus negative half twice")
 
 
-def equal(gold: str, answer: str, symbolic: Symbolic) -> bool:
+def equal(
+  gold: str,
+  answer: str,
+  symbolic: Symbolic,
+  restates: Callable[[Tokens], bool] = lambda given: False,
+) -> bool:
   """Whether `answer` equals the reference `gold`.
 
   Not symmetric: the answer must be worked out as far as the reference is.
+
+  Args:
+    gold: the reference.
+    answer: what is compared with it.
+    symbolic: decides on two expressions that are no literal numbers.
+    restates: whether the question has an expression itself; that is no answer
+      to it, unless the reference is spelled like it.
   """
   if gold.strip() == answer.strip():
     return True
   try:
-    return _nodes(parse(gold), parse(answer), symbolic)
+    return _nodes(parse(gold), parse(answer), _Rules(symbolic, restates))
   except UnreadableError:
     return False
 
 
-def _nodes(gold: Node, answer: Node, symbolic: Symbolic) -> bool:
+def _nodes(gold: Node, answer: Node, rules: _Rules) -> bool:
   if isinstance(gold, Equation) and isinstance(answer, Equation):
-    return _leaves(gold.left, answer.left, symbolic) and _nodes(
-      gold.right, answer.right, symbolic
+    return _leaves(gold.left, answer.left, rules) and _nodes(
+      gold.right, answer.right, rules
     )
   gold, answer = _value(gold), _value(answer)
   if isinstance(gold, Group) and isinstance(answer, Group):
-    return _groups(gold, answer, symbolic)
+    return _groups(gold, answer, rules)
   if isinstance(gold, Leaf) and isinstance(answer, Leaf):
-    return _leaves(gold, answer, symbolic)
+    return _leaves(gold, answer, rules)
   return False
 
 
@@ -65,7 +87,7 @@ def _is_name(given: Tokens) -> bool:
   if given[0] == _ANGLE:
     given = given[1:]
   if len(given) == 1 and given[0].is_word:
-    return given[0].value.lower() != "not"
+    return given[0].value.lower() not in _DENIALS
   return is_symbol(given) or _is_function(given)
 
 
@@ -91,7 +113,7 @@ def _names_members(given: Tokens, point: Node) -> bool:
   )
 
 
-def _groups(gold: Group, answer: Group, symbolic: Symbolic) -> bool:
+def _groups(gold: Group, answer: Group, rules: _Rules) -> bool:
   if len(gold.parts) != len(answer.parts):
     return False
   if gold.symbol and answer.symbol and gold.symbol != answer.symbol:
@@ -100,14 +122,13 @@ def _groups(gold: Group, answer: Group, symbolic: Symbolic) -> bool:
     return False
   if gold.ordered or answer.ordered or _names_by_place(gold, answer):
     return gold.kind == answer.kind and all(
-      _nodes(g, a, symbolic)
-      for g, a in zip(gold.parts, answer.parts, strict=True)
+      _nodes(g, a, rules) for g, a in zip(gold.parts, answer.parts, strict=True)
     )
   if "union" in (gold.kind, answer.kind) and gold.kind != answer.kind:
     return False
   left = list(answer.parts)
   for part in gold.parts:
-    found = next((a for a in left if _nodes(part, a, symbolic)), None)
+    found = next((a for a in left if _nodes(part, a, rules)), None)
     if found is None:
       return False
     left.remove(found)
@@ -142,7 +163,7 @@ def _unknown(node: Node) -> Tokens | str | None:
   return (node.symbol or None) if isinstance(node, Group) else None
 
 
-def _leaves(gold: Leaf, answer: Leaf, symbolic: Symbolic) -> bool:
+def _leaves(gold: Leaf, answer: Leaf, rules: _Rules) -> bool:
   if _spelled_alike(gold.tokens, answer.tokens):
     return True
   (gold_value, gold_unit) = split_unit(gold.tokens)
@@ -156,13 +177,22 @@ def _leaves(gold: Leaf, answer: Leaf, symbolic: Symbolic) -> bool:
   if wanted and given:
     # `8/2` is a problem, and 4 its answer.
     finished = wanted.value.denominator > 1 or not given.quotient
-    return finished and wanted.value == scale * given.value
+    return (
+      finished
+      and wanted.value == scale * given.value
+      and (
+        wanted.text == given.text
+        or (wanted.plain and given.plain)
+        or not rules.restates(answer_value)
+      )
+    )
   if wanted or scale != 1 or _unlike(gold_value, answer_value):
     return False
   if (gold_unit == DEGREE) != (answer_unit == DEGREE):
     return False  # a formula may as well be in radians
-  return _spelled_alike(gold_value, answer_value) or symbolic(
-    gold_value, answer_value
+  return _spelled_alike(gold_value, answer_value) or (
+    not rules.restates(answer_value)
+    and rules.symbolic(gold_value, answer_value)
   )
 
 
@@ -175,7 +205,20 @@ def _unlike(gold: Tokens, answer: Tokens) -> bool:
 
 
 def _spelled_alike(gold: Tokens, answer: Tokens) -> bool:
+  gold, answer = _unbraced(gold), _unbraced(answer)
   return len(gold) == len(answer) and all(map(_same, gold, answer))
+
+
+def _unbraced(given: Tokens) -> Tokens:
+  """`101_2` for `101_{2}`."""
+  braced = {
+    index
+    for index in range(len(given) - 3)
+    if given[index].value in ("_", "^")
+    and (given[index + 1].value, given[index + 3].value) == ("{", "}")
+  }
+  dropped = braced | {index + 2 for index in braced}
+  return tuple(t for i, t in enumerate(given) if i - 1 not in dropped)
 
 
 def _same(gold: Token, answer: Token) -> bool:

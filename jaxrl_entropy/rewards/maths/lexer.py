@@ -27,6 +27,9 @@ class Token(NamedTuple):
   kind: str
   value: str
 
+  def __str__(self) -> str:
+    return "\\" + self.value if self.kind == "command" else self.value
+
   @property
   def is_word(self) -> bool:
     return self.kind in ("word", "prose")
@@ -40,6 +43,9 @@ def words(text: str) -> frozenset[str]:
 GREEK = words(
   "alpha beta gamma delta epsilon theta lambda mu phi rho sigma tau omega "
   "varepsilon varphi eta kappa xi zeta psi chi nu pi"
+)
+FUNCTIONS = words(
+  "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp"
 )
 
 _CHARACTERS = str.maketrans({
@@ -59,7 +65,7 @@ _DROPPED = words(
 _SAME = {
   "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "leq": "le",
   "leqslant": "le", "geq": "ge", "geqslant": "ge", "neq": "ne",
-  "varnothing": "emptyset", "ast": "cdot", "degree": "circ",
+  "varnothing": "emptyset", "ast": "cdot",
 }  # fmt: skip
 _MARKS = {
   "lt": "<", "gt": ">", "lbrace": r"\{", "rbrace": r"\}", "lbrack": "[",
@@ -72,9 +78,10 @@ _PATTERN = re.compile(
   (?P<space>\s+|\\[,;:!>\ ]|~|\$)
   |(?P<text>\\(?:text(?:bf|it|rm|normal)?|mathrm|mbox|hbox|operatorname)
     \*?\s*\{{(?P<content>[^{{}}]*)\}})
-  |(?P<repeating>\d*\.\d*\\overline\s*\{{\d+\}})
+  |(?P<repeating>\d*\.\d*\\(?:overline|bar)\s*\{{\d+\}})
   |(?P<grouped>[1-9]\d{{0,2}}
     (?:(?:,(?:\\!)?|\{{,\}}|\\,)\d{{3}}(?!\d))+(?:\.\d+)?)
+  |(?P<scientific>\d+\.\d+[eE][-+]?\d+|\d+[eE]\d+)
   |(?P<number>{_DIGITS})
   |(?P<environment>\\(?:begin|end)\s*\{{[a-z]+\}})
   |(?P<command>\\[A-Za-z]+)
@@ -135,6 +142,9 @@ def _read(kind: str, value: str, content: str) -> Iterator[Token]:
     yield from _scan(content, letters="prose")
   elif kind == "grouped":
     yield Token("number", re.sub(r"[^\d.]", "", value))
+  elif kind == "scientific":
+    scale, power = re.split("[eE][+]?", value)
+    yield from _scan(rf"{scale}\times 10^{{{power}}}")
   elif kind == "command":
     name = value[1:]
     if name in _MARKS:

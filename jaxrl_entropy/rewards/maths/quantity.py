@@ -29,31 +29,44 @@ _NUMBER = re.compile(_N)
 _QUOTIENT = re.compile(rf"{_N} / {_N}")
 _MIXED = re.compile(r"(\d+) (\d+) / (\d+)")
 _SCIENTIFIC = re.compile(
-  rf"{_N} (?:times|cdot) 10 \^ (?:{{ )?(- )?(\d+)(?: }})?"
+  rf"{_N} (?:times|cdot|\*) 10 \^ (?:{{ )?(- )?(\d+)(?: }})?"
 )
-_REPEATING = re.compile(r"(\d*)\.(\d*)\\overline{(\d+)}")
+_REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar){(\d+)}")
 _FRACTION = re.compile(rf"frac {{ (- )?{_N} }} {{ (- )?{_N} }}")
 
 
 class Literal(NamedTuple):
-  """A number, and whether it is written as a quotient."""
+  """A number that is written out.
+
+  Attributes:
+    value: the number.
+    quotient: whether it is written as a quotient.
+    text: its tokens, quotients with a slash.
+  """
 
   value: Fraction
   quotient: bool = False
+  text: str = ""
+
+  @property
+  def plain(self) -> bool:
+    """Whether it is an integer or a decimal."""
+    return " " not in self.text.removeprefix("- ")
 
 
 def literal(given: Tokens) -> Literal | None:
   """The number that these tokens write out; None where they do not."""
-  factor = Fraction(1)
-  if given and given[-1].value in _MULTIPLIERS:
-    factor, given = _MULTIPLIERS[given[-1].value], given[:-1]
+  factor, last = Fraction(1), given[-1].value if given else ""
   text = _FRACTION.sub(_slash, " ".join(token.value for token in given))
-  if text.startswith("- "):
-    factor, text = -factor, text[2:]
+  number = text
+  if last in _MULTIPLIERS:
+    factor, number = _MULTIPLIERS[last], text.removesuffix(last).strip()
+  if number.startswith("- "):
+    factor, number = -factor, number[2:]
   for read in (_plain, _quotient, _mixed, _scientific, _repeating):
-    number = read(text)
-    if number is not None:
-      return Literal(factor * number.value, number.quotient)
+    found = read(number)
+    if found is not None:
+      return Literal(factor * found.value, found.quotient, text)
   return None
 
 
@@ -133,7 +146,10 @@ _UNITS = {
   for name, _, factor in (entry.partition(":") for entry in names.split())
 } | {
   noun: (noun, Fraction(1))
-  for noun in words("euro mph people person point student way")
+  for noun in words(
+    "euro mph people person point student way gallon quart pint cup ton acre "
+    "joule newton watt volt ohm hertz pascal kelvin mole"
+  )
 }
 _ATOM = re.compile(
   r"(?P<per>(?:/|per) )?(?:(?P<shape>square|sq|cubic|cu) )?"
@@ -141,7 +157,7 @@ _ATOM = re.compile(
 )
 _SHAPES = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 
-
+_DEGREES = frozenset(["^ circ ", "degree ", "^ degree "])
 DEGREE = Unit(frozenset({("degree", 1)}), Fraction(1))
 
 
@@ -154,7 +170,7 @@ def split_unit(given: Tokens) -> tuple[Tokens, Unit | None]:
       continue
     tail = [t for t in given[index:] if t.value not in ("{", "}")]
     text = "".join(f"{_folded(token.value)} " for token in tail)
-    if text == "^ circ ":
+    if text in _DEGREES:
       text = "degree "
     elif any(token.kind in ("symbol", "command") for token in tail):
       continue  # `5 m` is a product

@@ -3,9 +3,6 @@
 Reaches sympy's parser with text that a model wrote: for the sandbox only.
 """
 
-from collections.abc import Iterator
-import math
-
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
 import math_verify
 import sympy
@@ -13,15 +10,17 @@ import sympy
 from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.rewards.math_answer import reward
 from jaxrl_entropy.rewards.maths import compare
-from jaxrl_entropy.rewards.maths.lexer import GREEK, Token, words
+from jaxrl_entropy.rewards.maths.finished import (
+  IMAGINARY,
+  is_finished,
+  is_numeric_power,
+)
+from jaxrl_entropy.rewards.maths.lexer import FUNCTIONS, GREEK, Token, words
 from jaxrl_entropy.rewards.maths.tree import Tokens, matching
 
 MAX_TOKENS = 200
 
-_FUNCTIONS = words(
-  "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp"
-)
-_COMMANDS = GREEK | _FUNCTIONS | {"frac", "sqrt", "cdot", "times"}
+_COMMANDS = GREEK | FUNCTIONS | {"frac", "sqrt", "cdot", "times"}
 _MARKS = frozenset("+-*/^_(){}[]!|")
 # Before a parenthesis these are functions, of which nothing is known.
 _UNKNOWN_FUNCTIONS = words("f g F G")
@@ -64,13 +63,15 @@ def equal(gold: Tokens, answer: Tokens) -> bool:
   """Whether two expressions are equal and the answer is worked out.
 
   An answer that still has terms to collect, factors to multiply, or functions
-  that the reference has not, restates its problem, and is wrong.
+  that the reference has not, restates its problem, and is wrong; unless the
+  reference is as unfinished.
   """
   wanted, given = read(gold), read(answer)
   if wanted is None or given is None:
     return False
-  if _finished(wanted) and not _finished(given):
+  if is_finished(gold, wanted) and not is_finished(answer, given):
     return False
+  wanted, given = wanted.subs(IMAGINARY), given.subs(IMAGINARY)
   if not _operations(given) <= _operations(wanted):
     return False
   if wanted.free_symbols != given.free_symbols:
@@ -84,7 +85,10 @@ def equal(gold: Tokens, answer: Tokens) -> bool:
 
 
 def read(given: Tokens) -> sympy.Expr | None:
-  """The expression; None where it is in no plain algebraic notation."""
+  """The expression; None where it is in no plain algebraic notation.
+
+  The imaginary unit is still a symbol, so that nothing is worked out yet.
+  """
   text = _latex(given)
   if text is None:
     return None
@@ -95,9 +99,7 @@ def read(given: Tokens) -> sympy.Expr | None:
   except Exception:
     # The parser raises bare Exceptions.
     return None
-  if not isinstance(expression, sympy.Expr):
-    return None
-  return expression.subs(sympy.Symbol("i"), sympy.I)
+  return expression if isinstance(expression, sympy.Expr) else None
 
 
 def _latex(given: Tokens) -> str | None:
@@ -168,71 +170,12 @@ def _ends(token: Token) -> bool:
 
 
 def _written(token: Token) -> str:
-  if token.kind == "command":
-    return "\\" + token.value
   if token.kind == "symbol":
     return _RENAMED.get(token.value, token.value)
   if token.kind == "number" and "." in token.value:
     # Decimals are exact here.
     return sympy.latex(sympy.Rational(token.value))
-  return token.value
-
-
-def _finished(expression: sympy.Expr) -> bool:
-  return all(
-    _collected(node) and _multiplied_out(node) and not _is_exact_root(node)
-    for node in sympy.preorder_traversal(expression)
-  )
-
-
-def _collected(node: sympy.Expr) -> bool:
-  """Whether this is no sum with two terms alike."""
-  if not node.is_Add:
-    return True
-  kinds = [term.doit().as_coeff_Mul()[1] for term in node.args]
-  return len(set(kinds)) == len(kinds)
-
-
-def _multiplied_out(node: sympy.Expr) -> bool:
-  """Whether this is no product with two coefficients or powers alike."""
-  factors = list(_factors(node)) if node.is_Mul else []
-  above = [abs(f.p) for f in factors if f.is_Rational and abs(f.p) > 1]
-  below = [f.q for f in factors if f.is_Rational and f.q > 1]
-  below += [f.base.p for f in factors if f.is_Pow and _is_division(f)]
-  bases = [
-    f.base if f.is_Pow else f
-    for f in factors
-    if f.is_Symbol or (f.is_Pow and (f.base.is_Symbol or f.exp.is_Rational))
-  ]
-  whole = below and math.prod(above) % math.prod(below) == 0
-  return (
-    max(len(above), len(below)) < 2
-    and not whole
-    and len(set(bases)) == len(bases)
-  )
-
-
-def _factors(product: sympy.Expr) -> Iterator[sympy.Expr]:
-  for factor in product.args:
-    if factor.is_Mul:
-      yield from _factors(factor)
-    else:
-      yield factor
-
-
-def _is_division(power: sympy.Pow) -> bool:
-  """Whether this is `1/n`."""
-  return power.base.is_Integer and power.base > 1 and power.exp == -1
-
-
-def _is_exact_root(node: sympy.Expr) -> bool:
-  """Whether this is `\\sqrt{4}`, which is rational, or `\\sqrt{-4}`."""
-  numeric = node.is_Pow and node.base.is_Rational and node.exp.is_Rational
-  return (
-    numeric
-    and not node.exp.is_Integer
-    and sympy.Pow(abs(node.base), node.exp).is_Rational
-  )
+  return str(token)
 
 
 def _operations(expression: sympy.Expr) -> set[str]:
@@ -240,17 +183,8 @@ def _operations(expression: sympy.Expr) -> set[str]:
   return {
     "power" if node.is_Pow else type(node).__name__
     for node in sympy.preorder_traversal(expression)
-    if not isinstance(node, _ALGEBRA) or _is_numeric_power(node)
+    if not isinstance(node, _ALGEBRA) or is_numeric_power(node)
   }
-
-
-def _is_numeric_power(node: sympy.Basic) -> bool:
-  return (
-    isinstance(node, sympy.Pow)
-    and node.base.is_Rational
-    and node.exp.is_Integer
-    and node.exp > 1
-  )
 
 
 def _agree(left: sympy.Expr, right: sympy.Expr) -> bool:

@@ -121,6 +121,8 @@ def _either(group: Group) -> Group:
 def _plus_minus(given: Tokens, depth: int) -> Node | None:
   if sum(token.value == "pm" for token in given) != 1:
     return None
+  if given[0].value == r"\{":
+    return None  # its members are two more
   signs = {"pm": "+", "mp": "-"}, {"pm": "-", "mp": "+"}
   parts = [
     tuple(Token("mark", sign.get(t.value, t.value)) if t.value in sign else t
@@ -216,7 +218,17 @@ _RULES: tuple[Callable[[Tokens, int], Node | None], ...] = (
 
 
 def _group(kind: str, parts: Iterable[Tokens], depth: int) -> Group:
-  return Group(kind, tuple(_node(part, depth) for part in parts))
+  nodes = [_node(part, depth) for part in parts]
+  if kind in ("list", "set"):
+    nodes = [each for node in nodes for each in _members(node)]
+  return Group(kind, tuple(nodes))
+
+
+def _members(node: Node) -> Iterable[Node]:
+  """The two of `\\pm 1` in a list or set, else the node itself."""
+  if isinstance(node, Group) and node.kind == "list":
+    return node.parts
+  return (node,)
 
 
 def split(given: Tokens, separates: Callable[[Token], bool]) -> list[Tokens]:
