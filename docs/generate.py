@@ -7,6 +7,7 @@ A folder `docs/results/STUDY` with one folder a run is a study: its report is
 made anew, and all studies are in the parts below that name none. A generated
 part stands between two comments, the first of which says what it shows:
 
+    <!-- generated: answers -->
     <!-- generated: studies -->
     <!-- generated: overview -->
     <!-- generated: claims STUDY -->
@@ -31,7 +32,7 @@ import sys
 from typing import Any
 
 from jaxrl_entropy import config
-from jaxrl_entropy.analysis import claims, overview, report, studies
+from jaxrl_entropy.analysis import answers, claims, overview, report, studies
 from jaxrl_entropy.analysis.section import Cell, Section, as_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +45,15 @@ _VERDICTS = {True: "yes", False: "**no**"}
 _WITH_TABLE = {
   *("law", "intervention", "results", "differences"),
   *("coefficients", "controlled", "sizes"),
+}
+# Those that speak of the baseline alone, which a study may share with another.
+_OF_BASELINE = {
+  "collapse",
+  "prediction",
+  "forms",
+  "group_wise",
+  "tail",
+  "splits",
 }
 
 
@@ -106,15 +116,42 @@ def _studies() -> str:
 
 
 def _one(name: str) -> str:
-  """A study: what it asks, what held, and each figure's sentence."""
+  """A study: what it asks, what held, and each figure's sentence.
+
+  Of runs that an earlier study has as well, only that is said.
+  """
   asks = _descriptions().get(name, "").split("\n\n")[0].replace("\n", " ")
   link = f"[Its report](results/{name}/report/report.html) has every figure."
-  parts = [f"### {name}", f"{asks} {link}".strip(), _claims(name)]
+  parts = [f"### {name}", f"{asks} {link}".strip()]
+  own = [label for of, label in _distinct() if of == name]
+  baseline = _study(name).baseline
+  if not own:
+    return "\n\n".join([*parts, "All its runs are in the studies above."])
+  if baseline and baseline[0] not in own:
+    parts.append(f"Its {baseline[0]} is in a study above.")
+  else:
+    parts.append(_claims(name))
   for section in _sections(name).values():
-    parts.append(f"**{section.title}.** {section.sentence}")
+    if section.name in _OF_BASELINE and baseline and baseline[0] not in own:
+      continue
+    title = (
+      section.title if section.title.endswith("?") else f"{section.title}."
+    )
+    parts.append(f"**{title}** {section.sentence}")
     if section.name in _WITH_TABLE:
       parts.append(_table(section.table.columns, section.table.rows))
   return "\n\n".join(filter(None, parts))
+
+
+@functools.cache
+def _distinct() -> list[tuple[str, str]]:
+  parts = [_study(name) for name in _names()]
+  return [(of.name, label) for of, label, _ in studies.distinct(parts)]
+
+
+def _answers() -> str:
+  made = answers.answers([_study(name) for name in _names()])
+  return "\n".join(f"- **{each.question}** {each.answer}" for each in made)
 
 
 def _overview() -> str:
@@ -201,6 +238,7 @@ def _plan(plan: Mapping[str, Any]) -> Sequence[Cell]:
 
 _KINDS = {
   "plans": _plans,
+  "answers": _answers,
   "studies": _studies,
   "overview": _overview,
   "claims": _claims,

@@ -19,6 +19,16 @@ MAX_RESULTS = 5 * 2**20  # bytes
 
 @pytest.fixture
 def generate():
+  """A copy of its own: it remembers what it has read."""
+  return load()
+
+
+@pytest.fixture(scope="module")
+def committed():
+  return load()
+
+
+def load():
   path = ROOT / "docs" / "generate.py"
   spec = importlib.util.spec_from_file_location("generate", path)
   module = importlib.util.module_from_spec(spec)
@@ -26,10 +36,10 @@ def generate():
   return module
 
 
-def test_every_page_matches_the_committed_results(generate):
-  for page in generate.pages():
+def test_every_page_matches_the_committed_results(committed):
+  for page in committed.pages():
     text = page.read_text()
-    assert generate.fill(text) == text, f"{page}: run python docs/generate.py"
+    assert committed.fill(text) == text, f"{page}: run python docs/generate.py"
 
 
 def test_committed_summaries_are_those_of_the_committed_metrics():
@@ -41,6 +51,43 @@ def test_committed_summaries_are_those_of_the_committed_metrics():
       c["holds"] for c in committed["claims"]
     ]
     assert _sentences(made) == _sentences(committed), file
+
+
+@pytest.mark.parametrize(
+  ("study", "section", "panel"),
+  [
+    ("headline", "collapse", "entropy"),
+    ("headline", "prediction", "early"),
+    ("headline", "covariance", "probe_0"),
+    ("headline", "splits", "difficulty"),
+    ("headline", "tail", "tail"),
+    ("headline", "methods", "length"),
+    ("headline", "results", "passes"),
+    ("headline", "intervention", "residuals"),
+    ("algorithms", "law", "all"),
+    ("sizes", "sizes", "curves"),
+    ("sizes", "sizes", "a"),
+    ("sizes", "sizes", "b"),
+    ("baselines", "coefficients", "entropy_0"),
+    ("baselines", "coefficients", "entropy_1"),
+    ("baselines", "let_through", "extra"),
+    ("coefficients", "coefficients", "entropy_0"),
+    ("coefficients", "coefficients", "entropy_1"),
+    ("coefficients", "coefficients", "entropy_2"),
+    ("controllers", "controlled", "entropy"),
+    ("smollm2", "methods", "entropy"),
+  ],
+)
+def test_the_papers_figures_are_in_the_reports(
+  committed, study, section, panel
+):
+  """Each with its numbers, and a sentence."""
+  found = committed._sections(study)[section]
+  assert panel in found.panels
+  assert found.table.rows
+  assert found.sentence
+  page = committed.RESULTS / study / "report" / "report.html"
+  assert f"<section id={section}>" in page.read_text()
 
 
 def _sentences(summary):
@@ -85,7 +132,11 @@ def test_every_study_is_on_the_page_with_its_report(
   assert "(results/sizes/report/report.html)" in made
   assert "GRPO follows R = " in made
   overview = generate.fill("<!-- generated: overview -->\n<!-- end -->")
-  assert "Over 3 studies, the law" in overview
+  # The same runs in three folders are one setting.
+  assert "Over 1 setting, the law" in overview
+  assert made.count("All its runs are in the studies above.") == 2
+  answers = generate.fill("<!-- generated: answers -->\n<!-- end -->")
+  assert "- **Does R = -a exp(H) + b hold?** In 1 setting of" in answers
 
 
 def test_committed_studies_have_their_reports(generate):

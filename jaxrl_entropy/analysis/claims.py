@@ -5,7 +5,15 @@ import dataclasses
 import math
 import operator
 
-from jaxrl_entropy.analysis import dynamics, law, runs, section, studies
+from jaxrl_entropy.analysis import (
+  dynamics,
+  interventions,
+  law,
+  runs,
+  section,
+  stats,
+  studies,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +52,19 @@ def check(study: studies.Study) -> list[Claim]:
   grpo = study.baseline[1] if study.baseline else []
   clip_cov = _only("Clip-Cov", variants)
   kl_cov = _only("KL-Cov", variants)
+  better = interventions.differences
   end = _final_entropy(grpo)
   return [
     Claim(
       "GRPO's final entropy, as a share of its first, is below 0.5",
-      _ratio(end, section.over_seeds(grpo, _first_entropy).mean),
+      _ratio(end, section.over_seeds(grpo, dynamics.first_entropy).mean),
       "<",
+      0.5,
+    ),
+    Claim(
+      "The first twelfth of GRPO's training spends over half of that entropy",
+      _early_share(grpo),
+      ">",
       0.5,
     ),
     Claim(
@@ -63,6 +78,12 @@ def check(study: studies.Study) -> list[Claim]:
       _r2(grpo),
       ">",
       0.8,
+    ),
+    Claim(
+      "The law of GRPO's first 36% predicts its last accuracy within .02",
+      _prediction_error(grpo),
+      "<",
+      0.02,
     ),
     Claim(
       "The probe's covariance is positive on at least 90% of GRPO's steps",
@@ -82,6 +103,18 @@ def check(study: studies.Study) -> list[Claim]:
       ">",
       1.0,
     ),
+    Claim(
+      "Clip-Cov's final accuracy is above GRPO's",
+      better(grpo, clip_cov, dynamics.final_score).mean,
+      ">",
+      0.0,
+    ),
+    Claim(
+      "KL-Cov's final accuracy is above GRPO's",
+      better(grpo, kl_cov, dynamics.final_score).mean,
+      ">",
+      0.0,
+    ),
   ]
 
 
@@ -97,10 +130,6 @@ def _final_entropy(members: Sequence[runs.Run]) -> float:
   return section.over_seeds(members, dynamics.final_entropy).mean
 
 
-def _first_entropy(run: runs.Run) -> float:
-  return dynamics.first(run.series(runs.ENTROPY))
-
-
 def _ratio(numerator: float, denominator: float) -> float:
   return numerator / denominator if denominator else math.nan
 
@@ -110,12 +139,25 @@ def _gain(run: runs.Run) -> float:
   return dynamics.final(series) - dynamics.first(series)
 
 
+def _early_share(members: Sequence[runs.Run]) -> float:
+  found = [each for run in members if (each := dynamics.collapse(run))]
+  return stats.estimate([each.entropy_share for each in found]).mean
+
+
+def _prediction_error(members: Sequence[runs.Run]) -> float:
+  errors = [
+    abs(law.predict(*each, law.EARLY).final_error)
+    for each in law.of_runs(members)
+    if law.can_predict(each, law.EARLY)
+  ]
+  return stats.estimate(errors).mean
+
+
 def _positive_share(members: Sequence[runs.Run]) -> float:
   found = dynamics.probe(members)
   return math.nan if found is None else found.positive
 
 
 def _r2(members: Sequence[runs.Run]) -> float:
-  if not members or not law.is_enough((points := law.pooled(members))[0]):
-    return math.nan
-  return law.fit(*points).r2
+  each = law.of_runs(members)
+  return law.fit_runs(each).r2 if each else math.nan

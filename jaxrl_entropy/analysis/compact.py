@@ -7,13 +7,14 @@ list for each metric and not an object for each step. A report of the copy shows
 the same figures as one of the original.
 """
 
+import argparse
 import json
 import pathlib
 import shutil
-import sys
 from typing import Any
 
 from jaxrl_entropy.analysis import runs, studies
+from jaxrl_entropy.errors import UserError
 
 _KEPT = (
   "step",
@@ -68,5 +69,12 @@ def _short(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-  for path in compact(*sys.argv[1:]):
-    print(path)
+  parser = argparse.ArgumentParser(description="Makes runs small.")
+  parser.add_argument("source", help="folder of a study, or of one run")
+  parser.add_argument("destination", help="where the copy goes")
+  arguments = parser.parse_args()
+  try:
+    for path in compact(arguments.source, arguments.destination):
+      print(path)
+  except UserError as error:
+    parser.error(str(error))

@@ -17,6 +17,11 @@ Array = np.ndarray
 
 PROBE_DELTA = "probe/delta_entropy"
 PROBE_MINUS_COV = "probe/minus_cov"
+ESTIMATORS = {
+  "probe": PROBE_MINUS_COV,
+  "all groups": "cov/mean",
+  "informative groups": "cov/filtered_mean",
+}
 WINDOW = 8  # steps
 TAIL_PERCENTS = ("0.02", "0.2", "2", "20", "50")
 
@@ -47,6 +52,8 @@ class Agreement:
     same_sign: share of steps on which both have the same sign.
     positive: share of steps on which the covariance is positive (it predicts a
       fall of the entropy).
+    realised: the sum of the measured changes over that of the predicted ones:
+      what terms of second order leave of the prediction.
   """
 
   steps: int
@@ -54,6 +61,7 @@ class Agreement:
   slope: float
   same_sign: float
   positive: float
+  realised: float
 
 
 def first(series: runs.Series) -> float:
@@ -66,6 +74,16 @@ def final(series: runs.Series, share: float = 0.05) -> float:
   if not len(series):
     return float("nan")
   return float(series.values[-max(1, round(share * len(series))) :].mean())
+
+
+def final_value(run: runs.Run, key: str) -> float:
+  """A metric at the end of a run."""
+  return final(run.series(key))
+
+
+def first_entropy(run: runs.Run) -> float:
+  """Entropy at the start of a run, nats a token."""
+  return first(run.series(runs.ENTROPY))
 
 
 def final_entropy(run: runs.Run) -> float:
@@ -107,6 +125,7 @@ def agreement(predicted: Array, measured: Array) -> Agreement | None:
     slope=float(np.polyfit(predicted, measured, 1)[0]),
     same_sign=float((np.sign(predicted) == np.sign(measured)).mean()),
     positive=float((predicted < 0).mean()),
+    realised=float(measured.sum() / predicted.sum()),
   )
 
 

@@ -18,19 +18,19 @@ from jaxrl_entropy.analysis.section import Members, Row, Section, Table
 _SPLITS = (
   (
     "difficulty",
-    "Covariance by difficulty of the prompt",
+    "Covariance (nats) by difficulty",
     "share of right answers in the group",
     (("low", "below 1/3"), ("middle", "1/3 to 2/3"), ("high", "above 2/3")),
   ),
   (
     "outcome",
-    "Covariance by outcome",
+    "Covariance (nats) by outcome",
     "response",
     (("correct", "right"), ("incorrect", "wrong")),
   ),
   (
     "position",
-    "Covariance by position in the response",
+    "Covariance (nats) by position",
     "quarter of the response",
     (("q1", "first"), ("q2", "second"), ("q3", "third"), ("q4", "last")),
   ),
@@ -49,23 +49,27 @@ def covariance(study: studies.Study) -> Section | None:
   palette = style.colors(list(study.variants))
   panels = {
     f"probe_{index}": _probe_panel(label, members, palette[label])
-    for index, (label, (members, _)) in enumerate(section.few(found).items())
+    for index, (label, (members, _)) in enumerate(
+      section.few(study, found).items()
+    )
   }
   label, (_, lead) = next(iter(found.items()))
   sentence = (
     f"On {label}'s fixed states the covariance was positive on "
     f"{lead.positive:.0%} of {lead.steps} steps and agreed with the measured "
     f"change of entropy in sign on {lead.same_sign:.0%} (correlation "
-    f"{lead.correlation:.2f}, slope {lead.slope:.2f}; first-order theory, the "
-    f"dashed line, says 1).{_spread([each for _, each in found.values()])}"
+    f"{lead.correlation:.2f}, slope {lead.slope:.2f}). Over all steps entropy "
+    f"changed by {lead.realised:.0%} of what the covariance predicts; "
+    "first-order theory, the dashed line, says 100%."
+    f"{_spread([each for _, each in found.values()])}"
   )
-  rows = [(label, *_row(agreement)) for label, (_, agreement) in found.items()]
+  rows = [(k, *_row(each), each.realised) for k, (_, each) in found.items()]
   return Section(
     "covariance",
     "Covariance against the fall of entropy",
     sentence,
     panels,
-    Table(("method", *_COLUMNS), rows),
+    Table(("method", *_COLUMNS, _REALISED), rows),
   )
 
 
@@ -80,9 +84,11 @@ def group_wise(study: studies.Study) -> Section | None:
     ):
       if found := dynamics.group_wise(members, key):
         rows.append((label, groups, *_row(found)))
-        parts.append(f"{found.correlation:.2f} over {groups} groups of {label}")
-  lines = section.curves(study, "cov/mean")
-  if not rows or not lines:
+        parts.append(
+          f"{found.correlation:.2f} over {groups} groups of {label} "
+          f"({found.steps} windows)"
+        )
+  if not rows:
     return None
   sentence = (
     f"Estimated from sampled tokens, over windows of {dynamics.WINDOW} steps, "
@@ -94,7 +100,9 @@ def group_wise(study: studies.Study) -> Section | None:
     "group_wise",
     "Covariance estimated from samples",
     sentence,
-    {"mean": plots.lines("Mean covariance, all groups", lines)},
+    section.panels(
+      study, "cov/mean", "mean", "Mean covariance, all groups (nats)"
+    ),
     Table(("method", "groups", *_COLUMNS), rows),
   )
 
@@ -112,9 +120,9 @@ def tail(study: studies.Study) -> Section | None:
     f"{top / half:.0f} times that of the top half ({half:.3g})."
   )
   panel = plots.bars(
-    "Mean covariance",
+    "Mean covariance (nats)",
     list(keys.values()),
-    section.few(means),
+    section.few(study, means),
     style.colors(list(study.variants)),
     x_label="tokens of highest covariance",
     logarithmic=True,
@@ -143,7 +151,11 @@ def splits(study: studies.Study) -> Section | None:
     if not means:
       continue
     panels[split] = plots.bars(
-      title, list(keys.values()), section.few(means), palette, x_label=x_label
+      title,
+      list(keys.values()),
+      section.few(study, means),
+      palette,
+      x_label=x_label,
     )
     for index, name in enumerate(keys.values()):
       columns[f"{split}: {name}"] = {k: v[index] for k, v in means.items()}
@@ -165,8 +177,7 @@ def splits(study: studies.Study) -> Section | None:
 
 def let_through(study: studies.Study) -> Section | None:
   """The covariance of the tokens that a higher clip lets through."""
-  key, name = "extra/covariance", "Covariance of the extra tokens"
-  lines = section.curves(study, key)
+  key, name = "extra/covariance", "Covariance of the extra tokens (nats)"
   rows: list[Row] = []
   for label, members in study.variants.items():
     found = _mean(members, key)
@@ -186,12 +197,13 @@ def let_through(study: studies.Study) -> Section | None:
     "let_through",
     "What a higher clip lets through",
     sentence,
-    {"extra": plots.lines(name, lines)},
+    section.panels(study, key, "extra", name),
     Table(columns, rows),
   )
 
 
 _COLUMNS = ("points", "correlation", "slope", "same sign", "covariance > 0")
+_REALISED = "measured over predicted"
 
 
 def _row(found: dynamics.Agreement) -> Row:
@@ -209,11 +221,11 @@ def _spread(found: Sequence[dynamics.Agreement]) -> str:
   if len(found) < 2:
     return ""
   positive = [each.positive for each in found]
-  slopes = [each.slope for each in found]
+  realised = [each.realised for each in found]
   return (
     f" Over all {len(found)} variants the positive share goes from "
-    f"{min(positive):.0%} to {max(positive):.0%} and the slope from "
-    f"{min(slopes):.2f} to {max(slopes):.2f}."
+    f"{min(positive):.0%} to {max(positive):.0%} and the measured share of the "
+    f"prediction from {min(realised):.0%} to {max(realised):.0%}."
   )
 
 
@@ -239,7 +251,7 @@ def _probe_panel(label: str, members: Members, color: str) -> Figure:
   predicted, measured = dynamics.probe_points(members)
   ends = np.array([predicted.min(), predicted.max()])
   return plots.scatter(
-    label,
+    f"{label}: measured change (nats)",
     [plots.Cloud("", predicted, measured, color)],
     [plots.Line("", ends, ends, style.MUTED, style="--")],
     x_label="minus covariance: predicted change of entropy (nats)",

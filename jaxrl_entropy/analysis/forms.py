@@ -5,7 +5,7 @@ against forms as simple: by information criteria on all points, and by the error
 on later points of a fit on the earlier ones.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import dataclasses
 import warnings
 
@@ -14,6 +14,9 @@ from scipy import optimize, special
 
 Array = np.ndarray
 Curve = Callable[..., Array]
+
+# A difference of AIC below this distinguishes nothing.
+DISTINCT = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,3 +142,61 @@ def later_error(
     return float("nan")
   errors = fitted(entropy[early:]) - score[early:]
   return float(np.sqrt((errors**2).mean()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Rival:
+  """A family's standing among all, over several runs.
+
+  Attributes:
+    form: the family.
+    fits: its member for each run.
+    aic: the runs' sum, over that of the family with the lowest.
+    bic: likewise.
+    later_error: the runs' mean `later_error`.
+  """
+
+  form: Form
+  fits: Sequence[Fit]
+  aic: float
+  bic: float
+  later_error: float
+
+  @property
+  def is_close(self) -> bool:
+    """Whether its AIC does not tell it from the lowest."""
+    return self.aic < DISTINCT
+
+
+def compare(each: Sequence[tuple[Array, Array]]) -> list[Rival]:
+  """All families that have a member for every run, held against each other.
+
+  Every run has parameters of its own: seeds have offsets, which a common curve
+  would count as its errors.
+
+  Args:
+    each: (H, R) of a run.
+  """
+  fits = {
+    form: found
+    for form in FORMS
+    if len(found := [f for run in each if (f := fit(form, *run))]) == len(each)
+  }
+  aic = {form: sum(one.aic for one in found) for form, found in fits.items()}
+  bic = {form: sum(one.bic for one in found) for form, found in fits.items()}
+  return [
+    Rival(
+      form,
+      found,
+      aic[form] - min(aic.values()),
+      bic[form] - min(bic.values()),
+      float(np.mean([later_error(form, *run) for run in each])),
+    )
+    for form, found in fits.items()
+  ]
+
+
+def surest(rivals: Sequence[Rival]) -> Rival | None:
+  """The one with the least later error; None where none has one."""
+  known = [one for one in rivals if np.isfinite(one.later_error)]
+  return min(known, key=lambda one: one.later_error, default=None)

@@ -91,11 +91,7 @@ def _pairs(
   baseline: Sequence[runs.Run], members: Sequence[runs.Run]
 ) -> Iterator[tuple[runs.Run, runs.Run]]:
   """Each run with the baseline's of the same seed, where it gives a law."""
-  by_seed = {
-    run.setting("seed"): run
-    for run in baseline
-    if law.is_enough(law.points(run)[0])
-  }
+  by_seed = {run.setting("seed"): run for run in baseline if law.of_runs([run])}
   for run in members:
     if run.setting("seed") in by_seed:
       yield by_seed[run.setting("seed")], run

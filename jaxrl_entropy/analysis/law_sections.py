@@ -7,56 +7,60 @@ import numpy as np
 
 from jaxrl_entropy.analysis import (
   forms,
-  interventions,
   law,
   plots,
   section,
-  stats,
   studies,
   style,
 )
 from jaxrl_entropy.analysis.section import Row, Section, Table
 
-Points = tuple[np.ndarray, np.ndarray]
-
-# The paper predicts a run of 236 steps from its first 36; with an evaluation
-# every few steps, more of the run is needed for as many points.
-EARLY = 0.36
-_FRACTIONS = (0.25, EARLY, 0.5, 0.75)
-# A difference of AIC below this distinguishes nothing.
-_DISTINCT = 2
+_FRACTIONS = (law.PAPERS_EARLY, 0.25, law.EARLY, 0.5, 0.75)
 _ENTROPY = "entropy (nats/token)"
-LAW_COLUMNS = ("points", "a", "b", "ceiling", "R²", "RMSE")
+LAW_COLUMNS = (
+  *("points", "a", "b", "ceiling"),
+  *("a, over seeds", "ceiling, over seeds", "R²", "RMSE"),
+)
 
 
 def fitted(study: studies.Study) -> Section | None:
   """R against H for every variant, with the law of each."""
   points = {
-    label: pooled
+    label: each
     for label, members in study.variants.items()
-    if law.is_enough((pooled := law.pooled(members))[0])
+    if (each := law.of_runs(members))
   }
   if not points:
     return None
-  laws = {label: law.fit(*each) for label, each in points.items()}
-  intervals = {label: law.bootstrap(*each) for label, each in points.items()}
-  palette = style.colors(list(study.variants))
+  laws = {label: law.fit_runs(each) for label, each in points.items()}
   baseline = study.baseline[0] if study.baseline else ""
   lead = baseline if baseline in laws else next(iter(laws))
-  best, (low, high) = laws[lead], intervals[lead].ceiling
-  sentence = (
-    f"{lead} follows R = -{best.a:.3f} exp(H) + {best.b:.3f} with R² = "
-    f"{best.r2:.3f} over {best.points} points; its ceiling at H = 0 is "
-    f"{best.ceiling:.3f} (95% interval {low:.3f} to {high:.3f})."
-  )
-  rows = [law_row(k, each, intervals[k]) for k, each in laws.items()]
   columns = ("method", *LAW_COLUMNS)
   return Section(
     "law",
     "Accuracy against entropy",
-    sentence,
-    {"all": _law_panel(points, laws, palette, lead)},
-    Table(columns, rows),
+    _law_sentence(lead, points[lead]),
+    {
+      name or "all": _law_panel(labels, points, lead, study)
+      for name, labels in section.groups(study, points).items()
+    },
+    section.without_empty(
+      columns, [law_row(k, each) for k, each in points.items()]
+    ),
+  )
+
+
+def _law_sentence(label: str, each: Sequence[law.Points]) -> str:
+  found = law.fit_runs(each)
+  low, high = law.bootstrap(each).ceiling
+  ceilings = [law.fit(*run).ceiling for run in each]
+  seeds = (
+    f"; over {len(each)} seeds {_range(ceilings)}" if len(each) > 1 else ""
+  )
+  return (
+    f"{label} follows R = -{found.a:.3f} exp(H) + {found.b:.3f} with R² = "
+    f"{found.r2:.3f} over {found.points} points; its ceiling at H = 0 is "
+    f"{found.ceiling:.3f} (95% interval {low:.3f} to {high:.3f}{seeds})."
   )
 
 
@@ -65,23 +69,19 @@ def prediction(study: studies.Study) -> Section | None:
   if study.baseline is None:
     return None
   label, members = study.baseline
-  points = {run.name: law.points(run) for run in members}
-  points = {
-    name: each
-    for name, each in points.items()
-    if len(each[0]) > 2 * law.MIN_POINTS
-  }
-  if not points:
-    return None
+  points = _by_seed(members)
   found = {
     fraction: [law.predict(*each, fraction) for each in points.values()]
     for fraction in _FRACTIONS
+    if all(law.can_predict(each, fraction) for each in points.values())
   }
-  rmse, error = _errors(found[EARLY])
+  if not points or law.EARLY not in found:
+    return None
+  rmse, error = _errors(found[law.EARLY])
   sentence = (
-    f"A law fitted on the first {EARLY:.0%} of {label}'s points predicts the "
-    f"others with an RMSE of {rmse:.3f} and the last one with an error of "
-    f"{error:.3f} (the paper reports about .01 and .005)."
+    f"A law fitted on the first {law.EARLY:.0%} of {label}'s points predicts "
+    f"the others with an RMSE of {rmse:.3f} and the last one with an error of "
+    f"{error:.3f}{_as_in_the_paper(found.get(law.PAPERS_EARLY))}"
   )
   rows: list[Row] = [
     (name, f"{f:.0%}", p.points, p.law.a, p.law.b, p.rmse, p.final_error)
@@ -92,15 +92,37 @@ def prediction(study: studies.Study) -> Section | None:
     *("run", "fitted on the first", "points", "a", "b"),
     *("RMSE, later", "error, last"),
   )
+  name, each = next(iter(points.items()))
   return Section(
     "prediction",
     "Predicting the later curve from the early one",
     sentence,
     {
-      "early": _prediction_panel(next(iter(points.values())), found[EARLY][0]),
+      "early": _prediction_panel(name, each, found[law.EARLY][0]),
       "error": _error_panel(found),
     },
     Table(columns, rows),
+  )
+
+
+def _by_seed(members: section.Members) -> dict[str, law.Points]:
+  """The points of a variant's runs, which their seeds tell apart."""
+  return {
+    f"seed {run.setting('seed', run.name)}": each
+    for run in members
+    for each in law.of_runs([run])
+  }
+
+
+def _as_in_the_paper(found: Sequence[law.Prediction] | None) -> str:
+  """The errors from as early a part as the paper's, where there are points."""
+  part = f"first {law.PAPERS_EARLY:.0%}"
+  if found is None:
+    return f" (the paper, from its {part}, about .01 and .005)."
+  rmse, error = _errors(found)
+  return (
+    f"; one fitted on the {part}, as in the paper, with {rmse:.3f} and "
+    f"{error:.3f} (the paper reports about .01 and .005)."
   )
 
 
@@ -109,162 +131,121 @@ def rivals(study: studies.Study) -> Section | None:
   if study.baseline is None:
     return None
   label, members = study.baseline
-  each = [p for run in members if len((p := law.points(run))[0]) >= 8]
-  if not each:
-    return None
-  entropy, score = (np.concatenate(parts) for parts in zip(*each, strict=True))
-  fits = [f for form in forms.FORMS if (f := forms.fit(form, entropy, score))]
-  aic, bic = (min(getattr(f, c) for f in fits) for c in ("aic", "bic"))
-  errors = [
-    stats.estimate([forms.later_error(f.form, *p) for p in each]).mean
-    for f in fits
-  ]
-  rows: list[Row] = [
-    (f.form.name, f.form.formula, f.aic - aic, f.bic - bic, error)
-    for f, error in zip(fits, errors, strict=True)
-  ]
-  close = [f.form.name for f in fits if f.aic - aic < _DISTINCT]
-  surest = fits[int(np.nanargmin(errors))].form.name
-  sentence = (
-    f"Over all of {label}'s points, lowest in AIC or within {_DISTINCT} of it: "
-    f"{section.listing(close)}. Fitted on the first half, the {surest} form "
-    "predicts the second half best."
-  )
-  columns = ("form", "R =", "ΔAIC", "ΔBIC", "RMSE, second half")
-  return Section(
-    "forms",
-    "Other forms of the law",
-    sentence,
-    {"forms": _forms_panel((entropy, score), fits)},
-    Table(columns, rows),
-  )
-
-
-def intervention(study: studies.Study) -> Section | None:
-  """Each method's points over the baseline's curve, and its ceiling."""
-  if study.baseline is None:
-    return None
-  name, baseline = study.baseline
-  found = {
-    label: compared
-    for label, members in study.variants.items()
-    if label != name
-    and (compared := interventions.compare(baseline, members)).count
-  }
+  points = _by_seed(members)
+  found = forms.compare(list(points.values())) if points else []
   if not found:
     return None
   rows: list[Row] = [
-    (
-      label,
-      each.count,
-      str(each.residual),
-      str(each.above_ceiling),
-      str(each.above_baseline),
-    )
-    for label, each in found.items()
+    (each.form.name, each.form.formula, each.aic, each.bic, each.later_error)
+    for each in found
   ]
-  columns = (
-    "method",
-    "runs",
-    f"over {name}'s curve at equal entropy",
-    "final accuracy over its ceiling",
-    f"final accuracy over {name}'s",
-  )
+  columns = ("form", "R =", "ΔAIC", "ΔBIC", "RMSE, second half")
+  name, first = next(iter(points.items()))
   return Section(
-    "intervention",
-    "Does the law hold under intervention?",
-    _verdicts(name, found),
-    {"residuals": _residual_panel(study, name, list(found))},
+    "forms",
+    "Other forms of the law",
+    _rivals_sentence(label, found),
+    {"forms": _forms_panel(name, first, [each.fits[0] for each in found])},
     Table(columns, rows),
   )
 
 
-def _verdicts(
-  name: str, found: Mapping[str, interventions.Intervention]
-) -> str:
-  """Each variant's verdict; of many, how many there are of each."""
-  several = [each for each in found.values() if each.count > 1]
-  if len(found) > section.FEW:
-    above = sum(each.residual.mean > 0 for each in found.values())
-    past = sum(each.above_ceiling.mean > 0 for each in found.values())
-    text = (
-      f"Of {len(found)} variants, {above} lie above {name}'s curve at equal "
-      f"entropy on average and {past} end above its ceiling."
-    )
-  else:
-    text = " ".join(_verdict(name, *each) for each in found.items())
-  return text if several else f"{text} One seed gives no interval."
-
-
-def _verdict(name: str, label: str, found: interventions.Intervention) -> str:
-  residual, above_ceiling = found.residual, found.above_ceiling
-  if found.count < 2:
-    where = (
-      f"lies {residual.mean:+.3f} from {name}'s curve at equal entropy"
-      if residual.count
-      else f"has no entropy in common with {name}"
-    )
-    return (
-      f"{label} {where} and ends {above_ceiling.mean:+.3f} from its ceiling."
-    )
-  return (
-    f"At equal entropy {label} is {_side(residual)} {name}'s curve "
-    f"({residual}); it ends {_side(above_ceiling)} the predicted ceiling "
-    f"({above_ceiling}) and {_side(found.above_baseline)} {name} itself "
-    f"({found.above_baseline})."
+def _rivals_sentence(label: str, found: Sequence[forms.Rival]) -> str:
+  close = [each.form.name for each in found if each.is_close]
+  text = (
+    f"Over all of {label}'s points, lowest in AIC or within {forms.DISTINCT} "
+    f"of it: {section.listing(close)}"
   )
+  for each in found:
+    if each.form.name == "exponential" and not each.is_close:
+      text += f"; the exponential form lies {each.aic:.1f} above"
+  if surest := forms.surest(found):
+    text += (
+      f". Fitted on the first half, the {surest.form.name} form predicts the "
+      "second half best"
+    )
+  return f"{text}."
 
 
-def _side(estimate: stats.Estimate) -> str:
-  return {1: "above", 0: "not separable from", -1: "below"}[estimate.sign]
-
-
-def law_row(label: str, each: law.Law, intervals: law.Intervals) -> Row:
-  """A label and the `LAW_COLUMNS` of a law."""
+def law_row(label: str, each: Sequence[law.Points]) -> Row:
+  """A label and the `LAW_COLUMNS` of the runs with these points."""
+  found, intervals = law.fit_runs(each), law.bootstrap(each)
+  laws = [law.fit(*run) for run in each]
 
   def with_interval(value: float, interval: law.Interval) -> str:
-    return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
+    return f"{value:.3f} ({interval[0]:.3f}–{interval[1]:.3f})"
 
   return (
     label,
-    each.points,
-    with_interval(each.a, intervals.a),
-    with_interval(each.b, intervals.b),
-    with_interval(each.ceiling, intervals.ceiling),
-    each.r2,
-    each.rmse,
+    found.points,
+    with_interval(found.a, intervals.a),
+    with_interval(found.b, intervals.b),
+    with_interval(found.ceiling, intervals.ceiling),
+    _range([one.a for one in laws]) if len(laws) > 1 else None,
+    _range([one.ceiling for one in laws]) if len(laws) > 1 else None,
+    found.r2,
+    found.rmse,
   )
+
+
+def _range(values: Sequence[float]) -> str:
+  return f"{min(values):.3f} to {max(values):.3f}"
+
+
+def law_curves(
+  label: str, each: Sequence[law.Points], color: str
+) -> list[plots.Line]:
+  """The law of some runs: dashed where it goes on below their entropies."""
+  entropy, _ = law.pooled(each)
+  found = law.fit_runs(each)
+  seen = np.linspace(entropy.min(), entropy.max(), 60)
+  below = np.linspace(0, entropy.min(), 40)
+  return [
+    plots.Line(label, seen, found(seen), color),
+    plots.Line("", below, found(below), color, style="--"),
+  ]
 
 
 def _law_panel(
-  points: Mapping[str, Points],
-  laws: Mapping[str, law.Law],
-  palette: Mapping[str, str],
+  labels: Sequence[str],
+  points: Mapping[str, Sequence[law.Points]],
   lead: str,
+  study: studies.Study,
 ) -> Figure:
-  """Points and curves of all variants; the ceiling of one."""
-  x = np.linspace(0, max(entropy.max() for entropy, _ in points.values()), 100)
-  ceiling = np.full(2, laws[lead].ceiling)
-  curves = [plots.Line("", x, each(x), palette[k]) for k, each in laws.items()]
-  curves.append(
-    plots.Line(
-      f"{lead}'s ceiling", x[[0, -1]], ceiling, palette[lead], style=":"
-    )
+  """Points and laws of some variants; the ceiling of one, at H = 0."""
+  palette = style.colors(list(study.variants))
+  clouds = {
+    k: plots.Cloud(k, *law.pooled(each), palette[k])
+    for k, each in points.items()
+  }
+  curves = {k: law_curves("", each, palette[k]) for k, each in points.items()}
+  every = [curve for each in curves.values() for curve in each]
+  x = np.array([0, max(cloud.x.max() for cloud in clouds.values())])
+  ceiling = np.full(2, law.fit_runs(points[lead]).ceiling)
+  return plots.scatter(
+    "Accuracy",
+    [clouds[label] for label in labels],
+    [
+      *(curve for label in labels for curve in curves[label]),
+      plots.Line("", x, ceiling, palette[lead], style=":"),
+    ],
+    x_label=_ENTROPY,
+    beside=[*clouds.values(), *every],
   )
-  clouds = [plots.Cloud(k, *each, palette[k]) for k, each in points.items()]
-  return plots.scatter("Accuracy", clouds, curves, x_label=_ENTROPY)
 
 
-def _prediction_panel(points: Points, found: law.Prediction) -> Figure:
+def _prediction_panel(
+  name: str, points: law.Points, found: law.Prediction
+) -> Figure:
   entropy, score = points
   cut = found.points
   clouds = [
     plots.Cloud("fitted", entropy[:cut], score[:cut], style.MUTED),
     plots.Cloud("predicted", entropy[cut:], score[cut:], style.ACCENT),
   ]
-  x = np.linspace(0, entropy.max(), 100)
+  x = np.linspace(entropy.min(), entropy.max(), 100)
   curve = plots.Line("", x, found.law(x), style.INK)
-  return plots.scatter("Accuracy", clouds, [curve], x_label=_ENTROPY)
+  return plots.scatter(f"Accuracy, {name}", clouds, [curve], x_label=_ENTROPY)
 
 
 def _errors(predictions: Sequence[law.Prediction]) -> tuple[float, float]:
@@ -276,37 +257,22 @@ def _errors(predictions: Sequence[law.Prediction]) -> tuple[float, float]:
 
 
 def _error_panel(found: Mapping[float, Sequence[law.Prediction]]) -> Figure:
-  shares = 100 * np.array(list(found))
+  shares = np.round(100 * np.array(list(found)))
   rmse, last = np.array([_errors(each) for each in found.values()]).T
   curves = [
     plots.Line("all later", shares, rmse, style.INK),
     plots.Line("last", shares, last, style.ACCENT),
   ]
   return plots.lines(
-    "Error of the prediction", curves, x_label="points fitted (%)"
+    "Error of the prediction (accuracy)",
+    curves,
+    x_label="points fitted (%)",
   )
 
 
-def _residual_panel(
-  study: studies.Study, name: str, labels: Sequence[str]
+def _forms_panel(
+  name: str, points: law.Points, fits: Sequence[forms.Fit]
 ) -> Figure:
-  """What is left over the baseline's law, its own points included."""
-  palette = style.colors(list(study.variants))
-  baseline = study.variants[name]
-  clouds = [
-    plots.Cloud(
-      label,
-      *interventions.all_residuals(baseline, study.variants[label]),
-      palette[label],
-    )
-    for label in (name, *labels)
-  ]
-  return plots.scatter(
-    f"Accuracy over {name}'s law", clouds, x_label=_ENTROPY, origin="x"
-  )
-
-
-def _forms_panel(points: Points, fits: list[forms.Fit]) -> Figure:
   entropy, score = points
   x = np.linspace(entropy.min(), entropy.max(), 100)
   palette = style.colors([each.form.name for each in fits])
@@ -314,4 +280,4 @@ def _forms_panel(points: Points, fits: list[forms.Fit]) -> Figure:
     plots.Line(f.form.name, x, f(x), palette[f.form.name]) for f in fits
   ]
   clouds = [plots.Cloud("", entropy, score, style.MUTED)]
-  return plots.scatter("Accuracy", clouds, curves, x_label=_ENTROPY)
+  return plots.scatter(f"Accuracy, {name}", clouds, curves, x_label=_ENTROPY)

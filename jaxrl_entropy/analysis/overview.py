@@ -1,150 +1,136 @@
 """Sections over several studies: what holds across tasks, sizes, settings."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from jaxrl_entropy.analysis import (
+  answers,
   dynamics,
-  interventions,
   law,
   law_sections,
   plots,
   runs,
   section,
-  stats,
+  studies,
   style,
-  training_sections,
 )
-from jaxrl_entropy.analysis.section import Section, Table
+from jaxrl_entropy.analysis.section import Row, Section, Table
 from jaxrl_entropy.analysis.studies import Study
 
-_ESTIMATORS = {
-  "probe": dynamics.PROBE_MINUS_COV,
-  "all groups": "cov/mean",
-  "informative groups": "cov/filtered_mean",
-}
 
-
-def sections(studies: Sequence[Study]) -> list[Section]:
+def sections(parts: Sequence[Study]) -> list[Section]:
   """What the studies have the data for."""
-  built = (each(studies) for each in (laws, ends, positive))
+  built = (each(parts) for each in (laws, ends, positive))
   return [found for found in built if found is not None]
 
 
-def laws(studies: Sequence[Study]) -> Section | None:
-  """The law of plain GRPO in every study."""
+def laws(parts: Sequence[Study]) -> Section | None:
+  """The law of plain GRPO, once for each set of runs."""
   points = {
-    study.name: pooled
-    for study in studies
-    if study.baseline
-    and law.is_enough((pooled := law.pooled(study.baseline[1]))[0])
+    _setting(study, label): each
+    for study, label, members in studies.distinct(parts)
+    if members[0].method == runs.BASELINE and (each := law.of_runs(members))
   }
   if not points:
     return None
-  fits = {name: law.fit(*each) for name, each in points.items()}
-  rows = [
-    law_sections.law_row(name, each, law.bootstrap(*points[name]))
-    for name, each in fits.items()
-  ]
-  shares = [each.r2 for each in fits.values()]
-  ceilings = [each.ceiling for each in fits.values()]
+  fits = [law.fit_runs(each) for each in points.values()]
+  rows = [law_sections.law_row(name, each) for name, each in points.items()]
+  shares = [each.r2 for each in fits]
+  ceilings = [each.ceiling for each in fits]
   palette = dict(zip(points, _shades(len(points)), strict=True))
-  x = np.linspace(0, max(entropy.max() for entropy, _ in points.values()), 100)
   panel = plots.scatter(
     f"Accuracy of {runs.BASELINE}",
-    [plots.Cloud(name, *points[name], palette[name]) for name in points],
-    [plots.Line("", x, each(x), palette[name]) for name, each in fits.items()],
+    [
+      plots.Cloud(k, *law.pooled(each), palette[k])
+      for k, each in points.items()
+    ],
+    [
+      curve
+      for name, each in points.items()
+      for curve in law_sections.law_curves("", each, palette[name])
+    ],
     x_label="entropy (nats/token)",
   )
   return Section(
     "laws",
     "The law in every study",
-    f"Over {len(fits)} studies, the law of plain {runs.BASELINE} has R² from "
-    f"{min(shares):.3f} to {max(shares):.3f} and a ceiling from "
-    f"{min(ceilings):.3f} to {max(ceilings):.3f}.",
+    f"Over {section.plural(len(fits), 'setting')}, the law of plain "
+    f"{runs.BASELINE} has R² from {min(shares):.3f} to {max(shares):.3f} and a "
+    f"ceiling from {min(ceilings):.3f} to {max(ceilings):.3f}.",
     {"law": panel},
     Table(("study", *law_sections.LAW_COLUMNS), rows),
   )
 
 
-def ends(studies: Sequence[Study]) -> Section | None:
+def ends(parts: Sequence[Study]) -> Section | None:
   """Where a method ends above the baseline of its seeds, or below."""
-  found = [each for study in studies for each in _ends(study)]
-  if not found:
+  found = [
+    (each, name, each.over(measure))
+    for each in answers.compared(parts)
+    for name, measure in answers.ends(each).items()
+  ]
+  seeded = [row for row in found if row[2].count > 1]
+  if not seeded:
     return None
   signs: dict[int, list[str]] = {1: [], 0: [], -1: []}
-  for study, label, measure, each in found:
-    if each.count > 1:
-      signs[each.sign].append(f"{label} of {study} in {measure}")
+  for each, measure, over in seeded:
+    signs[over.sign].append(f"{each.name} in {measure}")
   above, below = section.listing(signs[1]), section.listing(signs[-1])
-  sentence = (
-    f"Over seeds, the interval without 0, above {runs.BASELINE} at the end: "
-    f"{above or 'none'}. Below: {below or 'none'}. Not separable: "
-    f"{len(signs[0])} comparisons; with one seed, and so without an interval: "
-    f"{len(found) - sum(map(len, signs.values()))}."
-  )
   rows = [
-    (study, label, each.count, measure, str(each))
-    for study, label, measure, each in found
+    (each.study, each.label, over.count, measure, str(over))
+    for each, measure, over in seeded
   ]
   columns = ("study", "method", "runs", "measure", f"over {runs.BASELINE}'s")
   return Section(
     "ends",
     "Who ends higher, and where",
-    sentence,
+    f"Over seeds, the interval without 0, above {runs.BASELINE} at the end: "
+    f"{above or 'none'}. Below: {below or 'none'}. Not separable: "
+    f"{len(signs[0])} of {len(seeded)} comparisons. "
+    f"{len(found) - len(seeded)} more have one seed, and so no interval; they "
+    "stand with their study.",
     {},
     Table(columns, rows),
   )
 
 
-def _ends(study: Study) -> Iterator[tuple[str, str, str, stats.Estimate]]:
-  """Study, method, measure, and the difference from the baseline."""
-  if study.baseline is None:
-    return
-  name, baseline = study.baseline
-  measures = training_sections.final_measures(study)
-  # pass@k of the largest k only.
-  chosen = [n for n in measures if n == "accuracy" or n.startswith("pass@")]
-  for label, members in study.variants.items():
-    for measure in dict.fromkeys((*chosen[:1], *chosen[-1:])):
-      if label != name:
-        yield (
-          *(study.name, label, measure),
-          interventions.differences(baseline, members, measures[measure]),
-        )
-
-
-def positive(studies: Sequence[Study]) -> Section | None:
-  """The share of steps with a positive covariance, by estimator."""
-  shares = {
-    (study.name, label): [
-      dynamics.positive_share(members, key) for key in _ESTIMATORS.values()
+def positive(parts: Sequence[Study]) -> Section | None:
+  """The share of steps with a positive covariance, by study and estimator."""
+  rows: list[Row] = []
+  for study in parts:
+    shares = [
+      [
+        dynamics.positive_share(members, key)
+        for key in dynamics.ESTIMATORS.values()
+      ]
+      for of, _, members in studies.distinct(parts)
+      if of is study
     ]
-    for study in studies
-    for label, members in study.variants.items()
-  }
-  parts = []
-  for index, name in enumerate(_ESTIMATORS):
-    known = {k: v[index] for k, v in shares.items() if np.isfinite(v[index])}
-    if known:
-      study_name, label = low = min(known, key=lambda k: known[k])
-      parts.append(
-        f"by {name} on at least {known[low]:.0%} of the steps ({label} of "
-        f"{study_name})"
+    if shares:
+      rows.append(
+        (study.name, len(shares), *map(float, np.min(shares, axis=0)))
       )
-  if not parts:
+  if not rows:
     return None
   return Section(
     "positive",
     "Is the covariance always positive?",
-    f"It was positive {section.listing(parts)}.",
+    answers.positive(parts),
     {},
     Table(
-      ("study", "method", *_ESTIMATORS),
-      [(*key, *values) for key, values in shares.items()],
+      (
+        *("study", "variants of its own"),
+        *(f"lowest share, {name}" for name in dynamics.ESTIMATORS),
+      ),
+      rows,
     ),
   )
+
+
+def _setting(study: Study, label: str) -> str:
+  """A study and what its baseline varies: `sizes pico`."""
+  return f"{study.name}{label.removeprefix(runs.BASELINE)}"
 
 
 def _shades(count: int) -> list[str]:

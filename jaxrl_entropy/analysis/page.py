@@ -8,8 +8,15 @@ from collections.abc import Mapping, Sequence
 import string
 from urllib.parse import quote
 
-from jaxrl_entropy.analysis import claims, plots, studies
-from jaxrl_entropy.analysis.section import Row, Section, Table, as_text, listing
+from jaxrl_entropy.analysis import answers, claims, plots, studies
+from jaxrl_entropy.analysis.section import (
+  Row,
+  Section,
+  Table,
+  as_text,
+  listing,
+  plural,
+)
 from jaxrl_entropy.text import to_html
 
 _VERDICTS = {True: "held", False: "did not hold", None: "not measured"}
@@ -42,6 +49,7 @@ def render(
 
 def render_overview(
   name: str,
+  answered: Sequence[answers.Answer],
   leads: Mapping[str, str],
   sections: Sequence[Section],
   images: Mapping[str, plots.Image],
@@ -50,6 +58,7 @@ def render_overview(
 
   Args:
     name: of the folder that holds them.
+    answered: what they say together.
     leads: what `lead` says of each study, by its name; their pages stand in
       `<name>/report/report.html` of the folder above this page's.
     sections: over all of them.
@@ -60,8 +69,13 @@ def render_overview(
     f"{to_html(study)}</a>: {to_html(text)}</li>"
     for study, text in leads.items()
   )
+  replies = "".join(
+    f"<dt>{to_html(each.question)}</dt><dd>{to_html(each.answer)}</dd>"
+    for each in answered
+  )
   parts = [
-    f"<section id=studies><ul>{items}</ul></section>",
+    f"<section id=answers><dl>{replies}</dl></section>",
+    f"<section id=studies><h2>The studies</h2><ul>{items}</ul></section>",
     *(_section(section, images) for section in sections),
   ]
   return _page(name, f"{len(leads)} studies.", parts)
@@ -73,7 +87,7 @@ def _page(name: str, lead: str, parts: Sequence[str]) -> str:
     f"<header><p class=kicker>Entropy report</p><h1>{title}</h1>"
     f"<p class=lead>{to_html(lead)}</p></header>"
   )
-  body = "\n".join([header, *parts])
+  body = "\n".join([header, *parts, f"<footer>{_READING}</footer>"])
   return _TEMPLATE.format(title=title, css=_CSS, body=body)
 
 
@@ -86,7 +100,7 @@ def lead(study: studies.Study, checked: Sequence[claims.Claim]) -> str:
     if (count := verdicts.count(verdict))
   ]
   steps = max(run.records[-1]["step"] for run in study.runs)
-  number = f"{len(study.runs)} run{'s' * (len(study.runs) > 1)}"
+  number = plural(len(study.runs), "run")
   return (
     f"{number} of up to {steps} steps. Of {len(checked)} statements of the "
     f"paper: {listing(counts)}."
@@ -154,6 +168,17 @@ def _data_url(svg: str) -> str:
   return "data:image/svg+xml," + quote(svg.replace("\n", " "), safe=_PLAIN)
 
 
+_READING = """<h2>How to read this</h2>
+<p>R is the accuracy of samples on held-out problems, H the policy's entropy in
+nats a token. A curve is the mean over runs that differ in nothing but their
+seed, smoothed over a fortieth of the steps; its band spans the seeds. A number
+with ± has a 95% Student interval over seeds; one seed gives none. Brackets hold
+a 95% interval by block bootstrap within runs. What is called final is the mean
+of the last twentieth of the values. A law is dashed below the entropies that
+were seen; the dotted line is the ceiling of the first law. Of more than four
+variants, each method has a panel of its own, or its first variant stands for
+it; the table has all.</p>"""
+
 _TEMPLATE = """<!doctype html>
 <html lang="en">
 <head>
@@ -175,7 +200,7 @@ _CSS = """
   --line: #e4e7eb; }
 body { margin: 0; color: var(--ink); background: #fff;
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Arial, sans-serif; }
-main { max-width: 56rem; margin: 0 auto; padding: 3rem 1.25rem 4rem; }
+main { max-width: 60rem; margin: 0 auto; padding: 3rem 1.25rem 4rem; }
 h1 { font-weight: 300; font-size: 2.4rem; letter-spacing: -.02em;
   line-height: 1.15; margin: 0 0 .6rem; overflow-wrap: anywhere; }
 h2 { font-weight: 400; font-size: 1.45rem; letter-spacing: -.01em;
@@ -194,14 +219,24 @@ table { border-collapse: collapse; font-size: .86rem; min-width: 50%;
 th { font-weight: 400; color: var(--muted); vertical-align: bottom; }
 th, td { padding: .35rem .9rem .35rem 0; text-align: right;
   border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0;
+  background: #fff; }
 td:not(:first-child), section:not(#claims) td { white-space: nowrap; }
+#claims td:last-child { white-space: normal; min-width: 3.6em; }
 #claims td:last-child { font-weight: 600; }
 .held td:last-child { color: #1b7a4b; }
 .did-not-hold td:last-child { color: #c0392b; }
 a { color: inherit; }
-#notes { color: var(--muted); font-size: .86rem; }
+dt { font-weight: 600; }
+dd { max-width: 44rem; margin: 0 0 1rem; overflow-wrap: anywhere; }
+footer { margin-top: 3.2rem; }
+#notes, footer p { color: var(--muted); font-size: .86rem; }
 @media print { body { font-size: 10.5pt; } main { max-width: none; padding: 0; }
-  section { break-inside: avoid; margin-top: 1.6rem; }
+  section { margin-top: 1.6rem; }
+  h2, h2 + p { break-after: avoid; }
+  p, img, tr { break-inside: avoid; }
+  .scroll { overflow: visible; }
+  table { font-size: 7pt; }
+  th, td { padding-right: .8em; }
   .panels { grid-template-columns: repeat(2, 1fr); } }
 """

@@ -23,7 +23,8 @@ Array = np.ndarray
 
 _WIDTH, _HEIGHT = 3.9, 2.75  # inches
 _LEFT, _LEAST = 0.53, 1.8  # inches for the scale, and for the axes at least
-_LETTER, _MARK = 0.072, 0.22  # inches of a name's letter, and of its mark
+_LETTER, _MARK = 0.083, 0.22  # inches of a name's letter, and of its mark
+_FEW_TICKS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +71,7 @@ def lines(
   *,
   x_label: str = "step",
   shaded: tuple[float, float] | None = None,
+  beside: Sequence[Line] = (),
 ) -> Figure:
   """Curves with their names at their ends.
 
@@ -78,6 +80,7 @@ def lines(
     curves: the curves.
     x_label: what is on the horizontal axis.
     shaded: ends of a part of the horizontal axis to mark.
+    beside: curves of the panels beside it, which then have its scale.
   """
   names = [curve.label for curve in curves]
   with _axes(title, x_label, names) as (figure, axes):
@@ -87,6 +90,8 @@ def lines(
         axes.fill_between(
           curve.x, *curve.band, color=curve.color, alpha=0.13, linewidth=0
         )
+    _cover(axes, beside)
+    _tick_few(axes, [curve.x for curve in curves])
     if shaded is not None:
       axes.axvspan(*shaded, color=style.GRID, alpha=0.6, linewidth=0)
     _widen(axes)
@@ -102,6 +107,7 @@ def scatter(
   x_label: str,
   origin: str = "",
   logarithmic: bool = False,
+  beside: Sequence[Line | Cloud] = (),
 ) -> Figure:
   """Points, and curves through them.
 
@@ -114,6 +120,7 @@ def scatter(
     x_label: what is on the horizontal axis.
     origin: which of the axes, "x", "y" or "xy", to draw through the origin.
     logarithmic: whether the horizontal axis is logarithmic.
+    beside: what the panels beside it show, which then have its scale.
   """
   names = [cloud.label for cloud in clouds]
   names += [curve.label for curve in curves]
@@ -140,6 +147,7 @@ def scatter(
       axes.plot(
         curve.x, curve.y, curve.style, color=curve.color, label=curve.label
       )
+    _cover(axes, beside)
     if logarithmic:
       _plain_numbers(axes.xaxis)
     if marked:
@@ -237,8 +245,25 @@ def _axes(
     axes.set_title(title, x=-left / inner, fontweight="bold")
     axes.set_xlabel(x_label)
     axes.margins(x=0.02)
-    axes.locator_params(nbins=5)
+    axes.locator_params(nbins=5, min_n_ticks=3)
     yield figure, axes
+
+
+def _cover(axes: Axes, others: Sequence[Line | Cloud]) -> None:
+  """Makes the scale one that would have room for others too."""
+  for other in others:
+    axes.update_datalim(np.column_stack([other.x, other.y]))
+    band = other.band if isinstance(other, Line) else None
+    for edge in band or ():
+      axes.update_datalim(np.column_stack([other.x, edge]))
+  axes.autoscale_view()
+
+
+def _tick_few(axes: Axes, each: Sequence[Array]) -> None:
+  """Ticks where the values are, if there are only a few."""
+  places = np.unique(np.concatenate([*each, []]))
+  if len(places) <= _FEW_TICKS:
+    axes.set_xticks(places)
 
 
 def _widen(axes: Axes) -> None:

@@ -7,8 +7,10 @@ import pathlib
 from typing import Any
 
 from jaxrl_entropy.analysis import (
+  answers,
   claims,
   dynamics_sections,
+  intervention_section,
   law_sections,
   overview,
   page,
@@ -25,7 +27,7 @@ _SECTIONS: tuple[Builder, ...] = (
   law_sections.fitted,
   law_sections.prediction,
   law_sections.rivals,
-  law_sections.intervention,
+  intervention_section.intervention,
   dynamics_sections.covariance,
   dynamics_sections.group_wise,
   dynamics_sections.tail,
@@ -79,8 +81,13 @@ def write(
   images = _draw(shown)
   leads = {part.name: page.lead(part, claims.check(part)) for part in parts}
   name = folder.resolve().name
-  html = page.render_overview(name, leads, shown, images)
-  numbers = {"studies": leads, "figures": _figures(shown)}
+  answered = answers.answers(parts)
+  html = page.render_overview(name, answered, leads, shown, images)
+  numbers = {
+    "answers": {each.question: each.answer for each in answered},
+    "studies": leads,
+    "figures": _figures(shown),
+  }
   written = _save(output, html, numbers, images, plot_files)
   for part in parts:
     written += write(folder / part.name, plot_files=plot_files)

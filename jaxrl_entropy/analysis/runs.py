@@ -22,6 +22,8 @@ CONFIG = "config.json"
 BASELINE = "GRPO"
 ENTROPY = "entropy/token_mean"
 HELD_OUT = "eval/held_out/accuracy"
+GREEDY = "eval/held_out/greedy"
+PASSES = "eval/held_out/pass@"
 TRAIN_ACCURACY = "reward/accuracy"
 
 METHOD_NAMES = {

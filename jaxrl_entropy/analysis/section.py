@@ -1,6 +1,6 @@
 """A section of the report: panels, their table, and what they show."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import itertools
 from typing import TypeVar
@@ -23,6 +23,19 @@ class Table:
   rows: Sequence[Row]
 
 
+def without_empty(columns: Sequence[str], rows: Sequence[Row]) -> Table:
+  """A table without the columns in which nothing was measured."""
+  kept = [
+    index
+    for index in range(len(columns))
+    if any(row[index] is not None and row[index] == row[index] for row in rows)
+  ]
+  return Table(
+    [columns[index] for index in kept],
+    [[row[index] for index in kept] for row in rows],
+  )
+
+
 @dataclasses.dataclass(frozen=True)
 class Section:
   """One figure of the report.
@@ -43,7 +56,8 @@ class Section:
 
 
 FEW = 4
-"""More variants than this are summed up in a sentence, and not all drawn."""
+"""More variants than this are summed up in a sentence, and do not share a
+panel."""
 
 Item = TypeVar("Item")
 
@@ -76,14 +90,49 @@ def curve(
   return plots.Line(label, steps, values.mean(axis=0), color, band)
 
 
-def curves(study: studies.Study, key: str) -> list[plots.Line]:
-  """A curve for every variant that records `key`."""
+def curves(study: studies.Study, key: str) -> dict[str, list[plots.Line]]:
+  """A curve for every variant that records `key`, by `groups`."""
   variants = study.variants
   palette = style.colors(list(variants))
-  lines = [
-    curve(k, members, key, palette[k]) for k, members in variants.items()
-  ]
-  return [line for line in lines if line is not None]
+  lines = {
+    label: line
+    for label, members in variants.items()
+    if (line := curve(label, members, key, palette[label]))
+  }
+  return {
+    name: [lines[label] for label in labels]
+    for name, labels in groups(study, lines).items()
+  }
+
+
+def panels(
+  study: studies.Study, key: str, name: str, title: str
+) -> dict[str, Figure]:
+  """The `curves` of a metric, drawn on one scale."""
+  grouped = curves(study, key)
+  every = [line for lines in grouped.values() for line in lines]
+  return {
+    f"{name}{group}": plots.lines(title, lines, beside=every)
+    for group, lines in grouped.items()
+  }
+
+
+def groups(study: studies.Study, labels: Iterable[str]) -> dict[str, list[str]]:
+  """The variants that share a panel, under a suffix for its name.
+
+  All of them where they are few; else those of each method, with the baseline.
+  """
+  labels = list(labels)
+  if len(labels) <= FEW:
+    return {"": labels} if labels else {}
+  first = [study.baseline[0]] if study.baseline else []
+  first = [label for label in first if label in labels]
+  by_method: dict[str, list[str]] = {}
+  for label in labels:
+    if label not in first:
+      method = study.variants[label][0].method
+      by_method.setdefault(method, [*first]).append(label)
+  return {f"_{i}": found for i, found in enumerate(by_method.values())}
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
@@ -94,9 +143,16 @@ def _smooth(values: np.ndarray) -> np.ndarray:
   return np.convolve(values, window, "same") / weight
 
 
-def few(of: Mapping[str, Item]) -> dict[str, Item]:
-  """The first ones, for a plot that has no room for more."""
-  return dict(itertools.islice(of.items(), FEW))
+def few(study: studies.Study, of: Mapping[str, Item]) -> dict[str, Item]:
+  """For a plot without room for more than `FEW`: the first of each method."""
+  if len(of) <= FEW:
+    return dict(of)
+  by_method: dict[str, str] = {}
+  for label in of:
+    by_method.setdefault(study.variants[label][0].method, label)
+  return {
+    label: of[label] for label in itertools.islice(by_method.values(), FEW)
+  }
 
 
 def as_text(cell: Cell) -> str:
@@ -106,6 +162,11 @@ def as_text(cell: Cell) -> str:
   if isinstance(cell, float):
     return f"{cell:.3g}" if abs(cell) < 0.1 else f"{cell:.3f}"
   return str(cell)
+
+
+def plural(count: int, noun: str) -> str:
+  """`1 run`, `2 runs`."""
+  return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def listing(parts: Sequence[str]) -> str:

@@ -14,7 +14,8 @@ from jaxrl_entropy.errors import UserError
 # measured, written and placed where.
 _NO_SETTINGS = ("seed", "name", "pretrain.folder")
 _NO_SECTIONS = ("checkpoint.", "eval.", "log.", "mesh.", "probe.")
-# By method and last part of the field; labels stand in narrow plots.
+# By method and last part of the field; labels stand in narrow plots. An empty
+# symbol: the value says enough.
 _SYMBOLS = {
   ("Clip-Cov", "fraction"): "r",
   ("KL-Cov", "fraction"): "k",
@@ -22,6 +23,8 @@ _SYMBOLS = {
   ("", "coefficient"): "c",
   ("", "learning_rate"): "lr",
   ("", "target"): "H",
+  ("", "name"): "",
+  ("", "preset"): "",
 }
 
 
@@ -74,9 +77,11 @@ def load(folder: str | pathlib.Path) -> Study:
   Folders whose records hold no entropy (a warm start's) are left out.
 
   Raises:
-    UserError: no run is in the folder.
+    UserError: there is no such folder, or no run is in it.
   """
   folder = pathlib.Path(folder)
+  if not folder.is_dir():
+    raise UserError(f"{folder} is not a folder: give the workdir of a run.")
   workdirs = [folder] if _is_run(folder) else runs.workdirs(folder)
   found = [runs.load(workdir) for workdir in workdirs]
   found = [run for run in found if len(run.series(runs.ENTROPY))]
@@ -96,6 +101,25 @@ def load_parts(folder: str | pathlib.Path) -> list[Study]:
     return []
   parts = sorted(part for part in folder.glob("*") if runs.workdirs(part))
   return [load(part) for part in parts]
+
+
+def distinct(
+  studies: Sequence[Study],
+) -> Iterator[tuple[Study, str, list[Run]]]:
+  """All variants, without those whose runs an earlier study has too.
+
+  A study holds copies of another's runs where it compares with them.
+  """
+  seen: set[bytes] = set()
+  for study in studies:
+    marks = {
+      label: {run.series(runs.ENTROPY).values.tobytes() for run in members}
+      for label, members in study.variants.items()
+    }
+    for label, members in study.variants.items():
+      if not marks[label] <= seen:
+        yield study, label, members
+    seen.update(*marks.values())
 
 
 def _is_run(folder: pathlib.Path) -> bool:
@@ -138,12 +162,16 @@ def _label(
   keys = _telling(settings)
   for setting, members in zip(settings, variants, strict=True):
     parts = [
-      f"{_symbol(method, key)}={setting[key]}" for key in keys if key in setting
+      f"{symbol}={setting[key]}"
+      if (symbol := symbol_of(method, key))
+      else str(setting[key])
+      for key in keys
+      if key in setting
     ]
     yield " ".join([method, *parts]), members
 
 
-def _symbol(method: str, key: str) -> str:
+def symbol_of(method: str, key: str) -> str:
   """The paper's letter for a setting, or the setting's own name."""
   name = key.rsplit(".", 1)[-1]
   return _SYMBOLS.get((method, name)) or _SYMBOLS.get(("", name), name)

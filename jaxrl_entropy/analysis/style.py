@@ -82,6 +82,6 @@ def colors(labels: Sequence[str]) -> dict[str, str]:
 
 def shade(color: str, index: int, count: int) -> str:
   """One of `count` shades of a colour, from itself towards white."""
-  amount = 0.62 * index / max(count - 1, 1)
+  amount = 0.55 * index / max(count - 1, 1)
   red, green, blue = (c + (1 - c) * amount for c in mpl.colors.to_rgb(color))
   return mpl.colors.to_hex((red, green, blue))

@@ -1,6 +1,6 @@
 """Sections on settings: coefficients and model size against the outcome."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import math
 
 from matplotlib.figure import Figure
@@ -39,12 +39,18 @@ def coefficients(study: studies.Study) -> Section | None:
     entropy = np.array([_final(values[v], dynamics.final_entropy) for v in x])
     score = np.array([_final(values[v], dynamics.final_score) for v in x])
     color = style.colors([method])[method]
-    for name, y in (("entropy", entropy), ("accuracy", score)):
+    for name, unit, measure, y in (
+      ("entropy", " (nats/token)", dynamics.final_entropy, entropy),
+      ("accuracy", "", dynamics.final_score, score),
+    ):
       panels[f"{name}_{index}"] = plots.scatter(
-        f"{method}: final {name}",
+        f"{method}: final {name}{unit}",
         [plots.Cloud("", x, y, color)],
-        [plots.Line("", x, y, color)],
-        x_label=setting,
+        [
+          plots.Line("", x, y, color),
+          *_without(study, x, measure),
+        ],
+        x_label=_with_symbol(method, setting),
       )
     rows += [
       (method, f"{setting} = {v:g}", len(values[v]), float(h), float(r))
@@ -65,6 +71,23 @@ def coefficients(study: studies.Study) -> Section | None:
   )
 
 
+def _with_symbol(method: str, setting: str) -> str:
+  symbol = studies.symbol_of(method, setting)
+  return setting if symbol in ("", setting) else f"{setting} {symbol}"
+
+
+def _without(
+  study: studies.Study, x: np.ndarray, measure: Callable[[runs.Run], float]
+) -> list[plots.Line]:
+  """A level line at the baseline's value, with its name."""
+  if study.baseline is None:
+    return []
+  label, members = study.baseline
+  level = np.full(2, _final(members, measure))
+  color = style.colors([label])[label]
+  return [plots.Line(label, x[[0, -1]], level, color, style=":")]
+
+
 def controlled(study: studies.Study) -> Section | None:
   """The entropy of runs whose coefficient was driven to hold a target."""
   targets = {
@@ -78,15 +101,25 @@ def controlled(study: studies.Study) -> Section | None:
   parts = []
   for label, target in targets.items():
     members = study.variants[label]
-    held = _final(members, lambda run: _later_half(run, runs.ENTROPY))
-    coefficient = _final(members, lambda run: _later_half(run, COEFFICIENT))
+    entropy = [_later_half(run, runs.ENTROPY) for run in members]
+    low, high = np.min(entropy), np.max(entropy)
+    held = float(np.mean(entropy))
+    coefficient = _final(
+      members, lambda run: float(_later_half(run, COEFFICIENT).mean())
+    )
     accuracy = _final(members, dynamics.final_score)
-    rows.append((label, target, held, coefficient, accuracy))
-    parts.append(f"{label} kept {held:.3f}")
+    reach = f"{low:.3f} to {high:.3f}"
+    rows.append((label, target, held, reach, coefficient, accuracy))
+    parts.append(f"{label} kept {held:.3f} ({reach})")
+  palette = style.colors(list(study.variants))
   lines = [
     line
-    for line in section.curves(study, runs.ENTROPY)
-    if line.label in targets
+    for label in targets
+    if (
+      line := section.curve(
+        label, study.variants[label], runs.ENTROPY, palette[label]
+      )
+    )
   ]
   lines += [
     plots.Line(
@@ -99,13 +132,13 @@ def controlled(study: studies.Study) -> Section | None:
     for line in lines
   ]
   columns = (
-    *("method", "target", "entropy, second half"),
+    *("method", "target", "entropy, second half", "its range"),
     *("coefficient, second half", "final accuracy"),
   )
   return Section(
     "controlled",
     "Entropy held at a target",
-    "In the second half of training, in nats a token, "
+    "In the second half of training, as a mean and its range in nats a token, "
     f"{section.listing(parts)}.",
     {"entropy": plots.lines("Entropy (nats/token) and target", lines)},
     Table(columns, rows),
@@ -115,28 +148,28 @@ def controlled(study: studies.Study) -> Section | None:
 def sizes(study: studies.Study) -> Section | None:
   """a and b of plain GRPO against model size, and R against log H."""
   by_size = {
-    size: law.pooled(members)
+    size: each
     for size, members in sorted(_by_size(study).items())
-    if law.is_enough(law.pooled(members)[0])
+    if (each := law.of_runs(members))
   }
   if len(by_size) < 3:
     return None
   size = np.array(list(by_size))
-  laws = [law.fit(*points) for points in by_size.values()]
+  laws = [law.fit_runs(each) for each in by_size.values()]
   a, b = np.array([(each.a, each.b) for each in laws]).T
   guess_a, guess_b = _extrapolate(size, a), _extrapolate(size, b)
   sentence = (
     f"Log-linear lines through the smaller models predict a = {guess_a:.3f} "
-    f"and b = {guess_b:.3f} for the largest ({size[-1]:.3g} parameters); its "
-    f"own fit gives {a[-1]:.3f} and {b[-1]:.3f}, and its ceiling is off by "
+    f"and b = {guess_b:.3f} for the largest ({_count(size[-1])} parameters); "
+    f"its own fit gives {a[-1]:.3f} and {b[-1]:.3f}, and its ceiling is off by "
     f"{guess_b - guess_a - laws[-1].ceiling:+.3f}."
   )
   rows: list[Row] = [
-    law_sections.law_row(f"{count:,.0f}", each, law.bootstrap(*points))
-    for (count, points), each in zip(by_size.items(), laws, strict=True)
+    law_sections.law_row(f"{count:,.0f}", each)
+    for count, each in by_size.items()
   ]
   guesses = (f"{guess:.3f}" for guess in (guess_a, guess_b, guess_b - guess_a))
-  rows.append(("the largest, predicted", None, *guesses, None, None))
+  rows.append(("the largest, predicted", None, *guesses, *[None] * 4))
   return Section(
     "sizes",
     "Model size",
@@ -146,7 +179,7 @@ def sizes(study: studies.Study) -> Section | None:
       "a": _size_panel("a", size, a),
       "b": _size_panel("b", size, b),
     },
-    Table(("parameters", *law_sections.LAW_COLUMNS), rows),
+    section.without_empty(("parameters", *law_sections.LAW_COLUMNS), rows),
   )
 
 
@@ -194,13 +227,15 @@ def _extrapolate(size: np.ndarray, values: np.ndarray) -> float:
 
 
 def _size_curves(
-  by_size: Mapping[float, tuple[np.ndarray, np.ndarray]],
+  by_size: Mapping[float, Sequence[law.Points]],
 ) -> Figure:
   clouds = [
     plots.Cloud(
-      f"{size:.2g}", *points, style.shade(style.ACCENT, index, len(by_size))
+      _count(size),
+      *law.pooled(each),
+      style.shade(style.ACCENT, len(by_size) - 1 - index, len(by_size)),
     )
-    for index, (size, points) in enumerate(by_size.items())
+    for index, (size, each) in enumerate(by_size.items())
   ]
   return plots.scatter(
     "Accuracy, by parameters",
@@ -208,6 +243,14 @@ def _size_curves(
     x_label="entropy (nats/token)",
     logarithmic=True,
   )
+
+
+def _count(parameters: float) -> str:
+  """A number of parameters, as models are named by it."""
+  for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+    if parameters >= unit:
+      return f"{parameters / unit:.3g}{name}"
+  return f"{parameters:g}"
 
 
 def _size_panel(name: str, size: np.ndarray, values: np.ndarray) -> Figure:
@@ -239,8 +282,9 @@ def _target(run: runs.Run) -> float | None:
   return float(targets[0]) if targets else None
 
 
-def _later_half(run: runs.Run, key: str) -> float:
-  return dynamics.final(run.series(key), share=0.5)
+def _later_half(run: runs.Run, key: str) -> np.ndarray:
+  values = run.series(key).values
+  return values[len(values) // 2 :]
 
 
 def _final(members: Members, measure: Callable[[runs.Run], float]) -> float:

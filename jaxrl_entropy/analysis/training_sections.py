@@ -27,15 +27,16 @@ _CURVES = (
   ("select/share", "selected", "Selected tokens (share)"),
   ("control/coefficient", "coefficient", "Controlled coefficient"),
 )
-_MEASURE = re.compile(r"eval/held_out/(accuracy|greedy|pass@\d+)")
+# pass@1 is the accuracy.
+_MEASURE = re.compile(r"eval/held_out/(accuracy|greedy|pass@(?!1$)\d+)")
 
 
 def methods(study: studies.Study) -> Section:
   """Entropy, accuracy, length and selected share of every variant."""
   panels = {
-    name: plots.lines(title, lines)
+    panel: figure
     for key, name, title in _CURVES
-    if (lines := section.curves(study, key))
+    for panel, figure in section.panels(study, key, name, title).items()
   }
   rows: list[Row] = []
   ends = {}
@@ -43,7 +44,7 @@ def methods(study: studies.Study) -> Section:
     entropy = _first_and_final(members, lambda run: runs.ENTROPY)
     accuracy = _first_and_final(members, lambda run: run.accuracy_key)
     length, selected = (
-      _mean(members, functools.partial(_final, key=key))
+      _mean(members, functools.partial(dynamics.final_value, key=key))
       for key in ("response/length", "select/share")
     )
     rows.append((label, len(members), *entropy, *accuracy, length, selected))
@@ -58,7 +59,7 @@ def methods(study: studies.Study) -> Section:
     "length, final",
     "selected share, final",
   )
-  table = Table(columns, rows)
+  table = section.without_empty(columns, rows)
   return Section(
     "methods", "Training, by method", _entropy_sentence(ends), panels, table
   )
@@ -148,13 +149,13 @@ def results(study: studies.Study) -> Section | None:
 def differences(study: studies.Study) -> Section | None:
   """The same over the baseline's, seed by seed."""
   measures = final_measures(study)
-  if study.baseline is None or len(study.variants) < 2 or not measures:
+  if study.baseline is None or not measures:
     return None
   name, baseline = study.baseline
   rows: list[Row] = []
   signs: dict[int, list[str]] = {1: [], -1: [], 0: []}
   for label, members in study.variants.items():
-    if label == name:
+    if members[0].method == runs.BASELINE:
       continue
     found = {
       measure: interventions.differences(baseline, members, end)
@@ -164,6 +165,8 @@ def differences(study: studies.Study) -> Section | None:
     for measure, each in found.items():
       if each.count > 1:
         signs[each.sign].append(f"{label} in {measure} ({each})")
+  if not rows:
+    return None
   return Section(
     "differences",
     f"Final results over {name}'s, by seed",
@@ -180,7 +183,8 @@ def _separable(name: str, signs: Mapping[int, Sequence[str]]) -> str:
   return (
     f"Ended above {name}, the interval without 0: {above or 'none'}. Below: "
     f"{below or 'none'}. Not separable: {len(signs[0])} of "
-    f"{sum(map(len, signs.values()))} comparisons."
+    f"{sum(map(len, signs.values()))} comparisons; one in twenty would seem "
+    "separable by chance."
   )
 
 
@@ -192,7 +196,7 @@ def final_measures(
     key for run in study.runs for key in run.metrics if _MEASURE.fullmatch(key)
   }
   return {
-    key.rpartition("/")[2]: functools.partial(_final, key=key)
+    key.rpartition("/")[2]: functools.partial(dynamics.final_value, key=key)
     for key in sorted(keys, key=_order)
   }
 
@@ -216,21 +220,24 @@ def _passes_panel(
     return {}
   passes = {1: measures["accuracy"], **passes}
   palette = style.colors(list(study.variants))
-  lines = [
-    plots.Line(
+  lines = {
+    label: plots.Line(
       label,
       np.array(list(passes)),
       np.array([_mean(members, end) for end in passes.values()]),
       palette[label],
     )
     for label, members in study.variants.items()
-  ]
-  title = "One of k samples is right"
-  return {"passes": plots.lines(title, lines, x_label="k")}
-
-
-def _final(run: runs.Run, key: str) -> float:
-  return dynamics.final(run.series(key))
+  }
+  return {
+    f"passes{group}": plots.lines(
+      "One of k samples is right",
+      [lines[label] for label in labels],
+      x_label="k",
+      beside=list(lines.values()),
+    )
+    for group, labels in section.groups(study, lines).items()
+  }
 
 
 def _mean(members: Members, measure: Callable[[runs.Run], float]) -> float:

@@ -213,16 +213,15 @@ class _Run:
     record["lr"] = float(self.learner.schedule(int(state.update)))
     if not last:
       probing = _due(step, config.probe.every)
-      before = self._probe.observe(state, rollout) if probing else None
+      before = self._probe.before(state, rollout) if probing else None
       watch.lap("probe")
       record |= self.learner.coefficients(state)
       state, metrics = self.learner.learn(state, kept, step)
       record |= metrics
       watch.lap("update")
       self._stop_if_broken(state, step)
-      if probing:
-        after = self._probe.observe(state, rollout)
-        record |= _floats(probe_lib.dynamics(before, after))
+      if before is not None:
+        record |= _floats(self._probe.changes(state, before))
         watch.lap("probe")
       state = self.learner.steer(state, record)
     seconds = sum(watch.seconds.values())

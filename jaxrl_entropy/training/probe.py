@@ -10,7 +10,7 @@ The covariance does not change when a constant is added to the logits of a
 state, so differences of log-probs stand in for differences of logits.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,7 +36,12 @@ from jaxrl_entropy.training.step import Forward, Rows
 from jaxrl_entropy.types import Params
 
 Distribution = Float[Array, "S V"]
-Observe = Callable[[Params], Distribution]
+Chunks = Iterator[Distribution]
+Observe = Callable[[Params], Chunks]
+
+# Values of a chunk's distributions: what is computed from one is a few times as
+# large, and the distributions after a step are never there all at once.
+CHUNK = 2**26
 
 
 class Trace(NamedTuple):
@@ -89,15 +94,22 @@ def load_traces(path: Path) -> list[Trace]:
 
 
 def make_observe(
-  traces: Sequence[Trace], length: int, forward: Forward, mesh: Mesh
+  traces: Sequence[Trace],
+  states: int,
+  length: int,
+  forward: Forward,
+  mesh: Mesh,
+  chunk: int = CHUNK,
 ) -> Observe:
-  """A jitted params -> log-probs [S, V] at the traces' states, float32.
+  """params -> log-probs [C, V] at the traces' states, float32, by chunks.
 
   Args:
     traces: sequences of at most `length` tokens.
+    states: of more, as many are taken, evenly along the traces.
     length: row length, static.
     forward: the policy's forward pass; its temperature applies.
     mesh: where the traces are spread, by rows.
+    chunk: values C * V of a chunk, at most.
   """
   layout = fill_rows(
     [t.tokens[: t.prompt] for t in traces],
@@ -107,12 +119,18 @@ def make_observe(
     length=length,
   )
   row, column = np.nonzero(layout.mask)
+  kept = np.linspace(0, len(row) - 1, min(states, len(row))).round().astype(int)
+  row, column = row[kept], column[kept]
   rows = jax.tree.map(lambda x: x[0], put(layout, 1, mesh))
+  size = max(1, chunk // forward.model.vocab_size)
 
   @jax.jit
-  def observe(params: Params, rows: Rows) -> Distribution:
+  def hidden_states(params: Params, rows: Rows) -> Float[Array, "S D"]:
     # The hidden state that predicts a token is the one before it.
-    hidden = forward.hidden(params, rows)[row, column - 1]
+    return forward.hidden(params, rows)[row, column - 1]
+
+  @jax.jit
+  def log_probs(params: Params, hidden: Float[Array, "C D"]) -> Distribution:
     head = transformer.lm_head(params, forward.model)
     logits = jnp.dot(
       hidden, head.astype(hidden.dtype), preferred_element_type=jnp.float32
@@ -120,7 +138,12 @@ def make_observe(
     logits = sharding.constrain(logits, sharding.ROWS, "tensor")
     return jax.nn.log_softmax(logits / forward.temperature)
 
-  return lambda params: observe(params, rows)
+  def observe(params: Params) -> Chunks:
+    hidden = hidden_states(params, rows)
+    for start in range(0, len(row), size):
+      yield log_probs(params, hidden[start : start + size])
+
+  return observe
 
 
 @jax.jit
@@ -139,6 +162,19 @@ def dynamics(
   }
 
 
+def dynamics_of_chunks(
+  before: Iterable[Distribution], after: Iterable[Distribution]
+) -> dict[str, Float[Array, ""]]:
+  """The `dynamics` over all states, of which a chunk is there at a time."""
+  sums: dict[str, Float[Array, ""]] = {}
+  count = 0
+  for old, new in zip(before, after, strict=True):
+    for key, mean in dynamics(old, new).items():
+      sums[key] = sums.get(key, jnp.zeros(())) + len(old) * mean
+    count += len(old)
+  return {key: total / count for key, total in sums.items()}
+
+
 class Probe:
   """The probe of one run, on states of its first rollout."""
 
@@ -150,15 +186,26 @@ class Probe:
     self._length, self._forward, self._mesh = length, forward, mesh
     self._observe: Observe | None = None
 
-  def observe(self, state: TrainState, rollout: Rollout) -> Distribution:
-    """Log-probs [S, V] at the states, which `rollout` gives if there are none
-    yet."""
+  def before(
+    self, state: TrainState, rollout: Rollout
+  ) -> tuple[Distribution, ...]:
+    """Log-probs at the states, which `rollout` gives if there are none yet."""
     if self._observe is None:
-      traces = self._traces(state, rollout)
       self._observe = make_observe(
-        traces, self._length, self._forward, self._mesh
+        self._traces(state, rollout),
+        self._states,
+        self._length,
+        self._forward,
+        self._mesh,
       )
-    return self._observe(state.params)
+    return tuple(self._observe(state.params))
+
+  def changes(
+    self, state: TrainState, before: tuple[Distribution, ...]
+  ) -> dict[str, Float[Array, ""]]:
+    """The `dynamics` from what `before` gave to the policy of `state`."""
+    assert self._observe is not None
+    return dynamics_of_chunks(before, self._observe(state.params))
 
   def _traces(self, state: TrainState, rollout: Rollout) -> list[Trace]:
     if multihost.share(self._path.exists())[0]:

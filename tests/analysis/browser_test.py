@@ -15,16 +15,20 @@ from tests.analysis import synthetic
 _BROWSER = next(
   filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None
 )
-_CHECK = """
+# A window of the browser is 500 pixels wide at least, a frame is not.
+_FRAME = """
+<body style="margin:0">
+<iframe style="width:{width}px;height:1000px;border:0" srcdoc="{page}"></iframe>
 <script>
-addEventListener("load", () => {
-  const images = [...document.images];
-  document.body.textContent = "CHECK" + JSON.stringify({
+addEventListener("load", () => {{
+  const page = document.querySelector("iframe").contentDocument;
+  const images = [...page.images];
+  document.body.textContent = "CHECK" + JSON.stringify({{
     images: images.length,
     broken: images.filter(image => !image.naturalWidth).length,
-    overflow: document.documentElement.scrollWidth - innerWidth,
-  }) + "KCEHC";
-});
+    overflow: page.documentElement.scrollWidth - {width},
+  }}) + "KCEHC";
+}});
 </script>
 """
 
@@ -32,7 +36,9 @@ addEventListener("load", () => {
 def inspect(page: pathlib.Path, width: int = 1200) -> tuple[dict, list[str]]:
   """What a browser finds on a page, and the messages on its console."""
   probe = page.with_name("probe.html")
-  probe.write_text(page.read_text() + _CHECK)
+  probe.write_text(
+    _FRAME.format(width=width, page=html.escape(page.read_text()))
+  )
   done = subprocess.run(
     [
       _BROWSER,
@@ -42,7 +48,7 @@ def inspect(page: pathlib.Path, width: int = 1200) -> tuple[dict, list[str]]:
       "--disable-dev-shm-usage",
       "--enable-logging=stderr",
       f"--user-data-dir={page.parent / 'profile'}",
-      f"--window-size={width},1000",
+      f"--window-size={max(width, 500)},1000",
       "--virtual-time-budget=5000",
       "--dump-dom",
       probe.as_uri(),
@@ -80,3 +86,9 @@ def test_a_missing_image_and_a_script_error_are_seen(page, tmp_path):
   found, console = inspect(bad)
   assert found["broken"] == 1
   assert any("missing" in line for line in console)
+
+
+def test_a_page_that_is_too_wide_for_a_phone_is_seen(page, tmp_path):
+  wide = tmp_path / "wide.html"
+  wide.write_text('<body style="margin:0"><div style="width:450px">x</div>')
+  assert inspect(wide, 390)[0]["overflow"] == 60

@@ -47,3 +47,21 @@ def test_the_true_form_predicts_the_later_half_best():
 def test_more_parameters_than_points_is_no_fit():
   assert forms.fit(forms.FORMS[3], ENTROPY[:3], ENTROPY[:3]) is None
   assert np.isnan(forms.later_error(forms.FORMS[3], ENTROPY[:6], ENTROPY[:6]))
+
+
+def test_rivals_have_parameters_of_their_own_in_every_run():
+  rng = np.random.default_rng(0)
+  each = [
+    (ENTROPY, offset - 0.6 * np.exp(ENTROPY) + 1e-3 * rng.normal(size=50))
+    for offset in (1.3, 1.1)
+  ]
+  found = {rival.form.name: rival for rival in forms.compare(each)}
+  assert found["exponential"].aic == 0
+  assert found["exponential"].is_close
+  assert not found["linear"].is_close
+  linear = [forms.fit(forms.FORMS[1], *run) for run in each]
+  best = [forms.fit(forms.FORMS[0], *run) for run in each]
+  assert found["linear"].bic == pytest.approx(
+    sum(fit.bic for fit in linear) - sum(fit.bic for fit in best)
+  )
+  assert forms.surest(list(found.values())).form.name == "exponential"

@@ -33,13 +33,23 @@ def test_an_outlier_moves_the_robust_fit_little():
   assert abs(least_squares @ [-1, 1] - 0.7) > 0.007
 
 
-def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says():
+def correlated(rng, count, rho):
+  noise = rng.normal(size=count)
+  for i in range(1, count):
+    noise[i] = rho * noise[i - 1] + np.sqrt(1 - rho**2) * noise[i]
+  return noise
+
+
+@pytest.mark.parametrize(("count", "rho"), [(17, 0.0), (17, 0.5), (49, 0.3)])
+def test_interval_covers_the_truth_about_as_often_as_it_says(count, rho):
   covered = 0
-  for seed in range(40):
-    entropy, score = curve(noise=0.01, seed=seed)
-    low, high = law.bootstrap(entropy, score, draws=100).ceiling
+  for seed in range(60):
+    rng = np.random.default_rng(seed)
+    entropy = 0.13 + 0.36 * np.exp(-3 * np.arange(count) / count)
+    score = 1.3 - 0.6 * np.exp(entropy) + 0.02 * correlated(rng, count, rho)
+    low, high = law.bootstrap([(entropy, score)], draws=100).ceiling
     covered += low <= 0.7 <= high
-  assert 33 <= covered <= 40
+  assert covered >= 0.88 * 60
 
 
 def test_longer_blocks_widen_the_interval_under_correlated_noise():
@@ -47,10 +57,35 @@ def test_longer_blocks_widen_the_interval_under_correlated_noise():
   noise = np.random.default_rng(1).normal(size=200)
   score = score + 0.02 * np.convolve(noise, np.ones(20) / 20, "same")
   widths = [
-    np.ptp(law.bootstrap(entropy, score, block=block, draws=200).ceiling)
+    np.ptp(law.bootstrap([(entropy, score)], block=block, draws=200).ceiling)
     for block in (1, 20)
   ]
   assert widths[1] > 2 * widths[0]
+
+
+def test_seeds_with_offsets_do_not_tilt_their_law():
+  """Two seeds on parallel curves, at different entropies."""
+  entropy, score = curve(40)
+  runs_of = [(entropy, score), (entropy + 0.3, score)]
+  truth = [law.fit(*each) for each in runs_of]
+  found = law.fit_runs(runs_of)
+  assert found.a == pytest.approx((truth[0].a + truth[1].a) / 2)
+  assert found.r2 == pytest.approx(1.0)
+  assert found.points == 80
+  together = law.fit(*law.pooled(runs_of))
+  assert together.a < min(each.a for each in truth)
+  low, high = law.bootstrap(runs_of, draws=50).a
+  assert low <= found.a <= high
+
+
+def test_a_few_points_give_no_law_to_report():
+  records = [
+    {"step": step, runs.ENTROPY: 1 / (1 + step), runs.HELD_OUT: float(step)}
+    for step in range(0, 28, 4)
+  ]
+  assert law.of_runs([runs.Run("run", {}, records)]) == []
+  records.append({"step": 28, runs.ENTROPY: 0.01, runs.HELD_OUT: 28.0})
+  assert len(law.of_runs([runs.Run("run", {}, records)])) == 1
 
 
 def test_early_points_predict_the_later_ones():
@@ -67,6 +102,14 @@ def test_prediction_error_shows_a_break_of_the_law():
   assert prediction.final_error == pytest.approx(-0.1)
 
 
+@pytest.mark.parametrize("fraction", [0.1, 1.0])
+def test_a_prediction_needs_points_to_fit_and_points_to_predict(fraction):
+  each = curve(20)
+  assert not law.can_predict(each, fraction)
+  with pytest.raises(ValueError, match=r"\d+% of 20 points"):
+    law.predict(*each, fraction)
+
+
 @pytest.mark.parametrize("entropy", [[0.1, 0.2], [0.3] * 9])
 def test_too_little_to_fit_is_an_error(entropy):
   with pytest.raises(ValueError, match="4 points at different entropies"):
@@ -80,7 +123,7 @@ def test_windows_average_the_entropy_around_each_evaluation(tmp_path):
     for step in range(31)
   ]
   entropy, score = law.points(runs.Run("run", {}, records), window=5)
-  np.testing.assert_allclose(entropy, [1.0, 10.0, 20.0, 29.0])
+  np.testing.assert_allclose(entropy, [0.0, 10.0, 20.0, 30.0])
   np.testing.assert_allclose(score, [0.0, 0.1, 0.2, 0.3])
 
 
@@ -92,7 +135,7 @@ def test_close_evaluations_are_all_used_with_narrower_windows():
   ]
   entropy, _ = law.points(runs.Run("run", {}, records), window=5)
   around = [step**2 + 2 / 3 for step in (4, 8)]
-  np.testing.assert_allclose(entropy, [0.5, *around, (121 + 144) / 2])
+  np.testing.assert_allclose(entropy, [0, *around, 144])
 
 
 def test_training_accuracy_serves_where_nothing_is_held_out():
@@ -101,7 +144,7 @@ def test_training_accuracy_serves_where_nothing_is_held_out():
     for step in range(10)
   ]
   _, score = law.points(runs.Run("run", {}, records), window=5)
-  np.testing.assert_allclose(score, [1.0, 5.0])
+  np.testing.assert_allclose(score, [0.0, 5.0])
 
 
 def test_synthetic_run_follows_its_law(tmp_path):

@@ -24,10 +24,24 @@ def test_quickstart_study_gives_page_summary_and_plots(paths):
   assert {"report.html", "summary.json", "law_all.png", "law_all.svg"} <= names
 
 
-def test_every_quickstart_claim_is_measured_and_holds(paths):
-  summary = json.loads(paths[1].read_text())
-  assert len(summary["claims"]) == 6
-  assert all(claim["holds"] is True for claim in summary["claims"])
+# The synthetic runs fall slowly, and those that keep entropy end below.
+REFUTED = {
+  "The first twelfth of GRPO's training spends over half of that entropy",
+  "Clip-Cov's final accuracy is above GRPO's",
+  "KL-Cov's final accuracy is above GRPO's",
+}
+
+
+def refuted(summary):
+  claims = json.loads(summary.read_text())["claims"]
+  return {each["claim"] for each in claims if each["holds"] is False}
+
+
+def test_every_quickstart_claim_is_measured(paths):
+  claims = json.loads(paths[1].read_text())["claims"]
+  assert len(claims) == 10
+  assert all(claim["holds"] is not None for claim in claims)
+  assert refuted(paths[1]) == REFUTED
 
 
 def test_summary_has_the_numbers_of_every_section_of_the_page(paths):
@@ -44,13 +58,10 @@ def test_page_says_which_claim_failed(tmp_path):
   study = synthetic.write_study(tmp_path)
   synthetic.write_run(study / "kl_cov", "kl_cov", floor=0.05)
   page, summary, *_ = report.write(study)
-  failed = [
-    claim["claim"]
-    for claim in json.loads(summary.read_text())["claims"]
-    if claim["holds"] is False
-  ]
-  assert failed == ["KL-Cov's final entropy is above GRPO's"]
-  assert "5 held and 1 did not hold" in page.read_text()
+  failed = refuted(summary)
+  assert failed - REFUTED == {"KL-Cov's final entropy is above GRPO's"}
+  held = 10 - len(failed)
+  assert f"{held} held and {len(failed)} did not hold" in page.read_text()
 
 
 def test_missing_methods_are_reported_as_not_measured(tmp_path):
@@ -58,7 +69,7 @@ def test_missing_methods_are_reported_as_not_measured(tmp_path):
   page, summary, *_ = report.write(tmp_path)
   claims = json.loads(summary.read_text())["claims"]
   assert {claim["holds"] for claim in claims} == {None}
-  assert "6 not measured" in page.read_text()
+  assert "10 not measured" in page.read_text()
 
 
 def test_names_from_files_are_escaped(tmp_path):

@@ -1,14 +1,18 @@
 """Sections that the quick start's study does not have."""
 
+import json
 import math
 
 import pytest
 
 from jaxrl_entropy.analysis import (
   dynamics_sections,
+  intervention_section,
   law_sections,
+  section,
   studies,
   sweep_sections,
+  training_sections,
 )
 from tests.analysis import synthetic
 
@@ -73,8 +77,8 @@ def test_interventions_say_what_the_seeds_establish(tmp_path):
     synthetic.write_run(
       tmp_path / f"kl{seed}", "kl_cov", seed=seed, floor=0.2, bonus=0.3
     )
-  section = law_sections.intervention(studies.load(tmp_path))
-  assert "KL-Cov is above GRPO's curve" in section.sentence
+  section = intervention_section.intervention(studies.load(tmp_path))
+  assert "KL-Cov is above GRPO's law" in section.sentence
   assert "above the predicted ceiling" in section.sentence
 
 
@@ -85,10 +89,10 @@ def test_early_points_predict_the_late_ones_of_every_seed(tmp_path):
   assert list(section.panels) == ["early", "error"]
   rows = section.table.rows
   assert [row[:2] for row in rows if row[1] == "36%"] == [
-    ("grpo0", "36%"),
-    ("grpo1", "36%"),
+    ("seed 0", "36%"),
+    ("seed 1", "36%"),
   ]
-  points = [row[2] for row in rows if row[0] == "grpo0"]
+  points = [row[2] for row in rows if row[0] == "seed 0"]
   assert points == sorted(set(points))
   assert all(row[5] < 0.02 and not math.isnan(row[6]) for row in rows)
 
@@ -109,15 +113,17 @@ def test_targets_are_held_against_the_entropy_kept(tmp_path):
     ("KL-Cov H=0.2", 0.2),
     ("KL-Cov H=0.3", 0.3),
   ]
-  for _, target, kept, coefficient, _ in section.table.rows:
+  for _, target, kept, reach, coefficient, _ in section.table.rows:
     assert kept == pytest.approx(target, abs=0.01)
+    low, high = map(float, reach.split(" to "))
+    assert low <= kept <= high
     assert coefficient == pytest.approx(5 * target)
 
 
 @pytest.mark.parametrize(
   "build",
   [
-    law_sections.intervention,
+    intervention_section.intervention,
     dynamics_sections.splits,
     sweep_sections.coefficients,
     sweep_sections.sizes,
@@ -150,3 +156,40 @@ def test_clip_highers_extra_tokens_are_held_against_all(tmp_path):
   section = dynamics_sections.let_through(studies.load(tmp_path))
   assert section.table.rows[0][:2] == ("Clip-higher", pytest.approx(0.5))
   assert "(1.00% of all) had a mean covariance of 0.5" in section.sentence
+
+
+def test_other_models_of_the_baseline_are_no_intervention(tmp_path):
+  for index, preset in enumerate(("nano", "tiny")):
+    run = synthetic.write_run(tmp_path / preset, seed=0, floor=0.1 + index / 10)
+    config = json.loads((run / "config.json").read_text())
+    config["model"] = {"preset": preset}
+    (run / "config.json").write_text(json.dumps(config))
+  study = studies.load(tmp_path)
+  assert list(study.variants) == ["GRPO nano", "GRPO tiny"]
+  assert intervention_section.intervention(study) is None
+  assert training_sections.differences(study) is None
+
+
+def test_of_many_variants_each_method_has_a_panel_on_a_common_scale(tmp_path):
+  synthetic.write_run(tmp_path / "grpo")
+  for value in (0.1, 0.2, 0.3):
+    for loss in ("clip_cov", "kl_cov"):
+      settings = {"fraction": value}
+      name = f"{loss}{value}"
+      synthetic.write_run(tmp_path / name, loss, settings=settings, floor=value)
+  study = studies.load(tmp_path)
+  panels = training_sections.methods(study).panels
+  names = [name for name in panels if name.startswith("entropy")]
+  assert names == ["entropy_0", "entropy_1"]
+  shown = [panels[name].axes[0] for name in names]
+  assert shown[0].get_ylim() == pytest.approx(shown[1].get_ylim())
+  assert [text.get_text() for text in shown[0].texts] == [
+    *("GRPO", "Clip-Cov r=0.1", "Clip-Cov r=0.2", "Clip-Cov r=0.3")
+  ]
+  assert len(section.few(study, study.variants)) == 3
+
+
+def test_accuracy_and_pass_at_1_are_one_measure(tmp_path):
+  study = studies.load(synthetic.write_study(tmp_path))
+  columns = training_sections.results(study).table.columns
+  assert list(columns) == ["method", "runs", "accuracy", "greedy", "pass@4"]
