@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 import contextlib
+import json
 import logging
 import os
 from pathlib import Path
@@ -19,6 +20,8 @@ from jaxrl_entropy.types import Params
 
 Restored = TypeVar("Restored")
 _SCORE = "score"
+# How the storage libraries put it in the text of a ValueError.
+_OS_ERROR = re.compile(r"os_error_code='(\d+)'")
 
 
 class Found(NamedTuple):
@@ -36,7 +39,8 @@ class Checkpoints:
   A checkpoint named `step` holds the state after `step` steps, its parameters
   as an item of their own, a JSON mapping of the host's position (data position,
   offset of the metrics file), and bytes that the host carries from step to
-  step. It may be restored onto another mesh.
+  step. It may be restored onto another mesh. All of it is stored as arrays,
+  which have checksums.
   """
 
   def __init__(
@@ -63,12 +67,12 @@ class Checkpoints:
     Raises:
       UserError: if this one or the one before could not be written.
     """
+    position = np.frombuffer(json.dumps(dict(host)).encode(), np.uint8)
     self._store.save(
       step,
       params=ocp.args.StandardSave(state.params),
       state=ocp.args.StandardSave(state.replace(params={})),
-      host=ocp.args.JsonSave(dict(host)),
-      carried=ocp.args.StandardSave({"bytes": carried}),
+      host=ocp.args.StandardSave({"position": position, "carried": carried}),
     )
 
   def restore(self, like: TrainState) -> "Found | None":
@@ -90,12 +94,12 @@ class Checkpoints:
         step,
         params=ocp.args.StandardRestore(_abstract(like.params)),
         state=ocp.args.StandardRestore(_abstract(like.replace(params={}))),
-        host=ocp.args.JsonRestore(),
-        carried=ocp.args.StandardRestore(),
+        host=ocp.args.StandardRestore(),
       )
       state = items["state"].replace(params=items["params"])
-      carried = np.asarray(items["carried"]["bytes"])
-      return Found(step, state, items["host"], carried)
+      host = jax.tree.map(np.asarray, items["host"])
+      position = json.loads(host["position"].tobytes())
+      return Found(step, state, position, host["carried"])
 
     found, damaged = self._store.first(self._store.newest(), read)
     for step in damaged:
@@ -281,12 +285,15 @@ class _Store:
     try:
       yield
     except (OSError, ValueError) as error:
-      raise write_failed(self._folder, _reason(error)) from error
+      if isinstance(error, OSError) or _OS_ERROR.search(str(error)):
+        raise write_failed(self._folder, _reason(error)) from error
+      # Such as a process of the job that is gone.
+      raise RuntimeError(f"{self._folder}: saving failed") from error
 
 
 def _reason(error: Exception) -> str:
   """In a few words; the storage libraries' messages name many files."""
-  code = re.search(r"os_error_code='(\d+)'", str(error))
+  code = _OS_ERROR.search(str(error))
   return (
     os.strerror(int(code[1])) if code else str(error).strip().partition("\n")[0]
   )

@@ -1,4 +1,6 @@
 import resource
+import shutil
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -92,6 +94,37 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
   assert host == {"next": 2}
   # Its step can be saved again.
   assert [p.name for p in tmp_path.iterdir()] == ["2"]
+
+
+def test_every_flipped_bit_of_the_host_s_position_is_seen(tmp_path):
+  """Or does no harm; a smaller number there would repeat or skip problems."""
+  save(tmp_path, (1, 1))
+  rng = np.random.default_rng(0)
+  for file in sorted((tmp_path / "3" / "host").rglob("*")):
+    if file.is_file() and file.stat().st_size:
+      data = bytearray(file.read_bytes())
+      for at in rng.integers(0, len(data), 3):
+        damaged = bytearray(data)
+        damaged[at] ^= 1
+        copy = tmp_path.with_name("copy")
+        shutil.copytree(tmp_path, copy)
+        (copy / file.relative_to(tmp_path)).write_bytes(damaged)
+        with warnings.catch_warnings(action="ignore"):
+          _, host = restore(copy, (1, 1))
+        assert host in ({"next": 3}, {"next": 2})
+        shutil.rmtree(copy)
+
+
+def test_a_lost_process_is_not_taken_for_a_full_disk(tmp_path, monkeypatch):
+  def lose(*args, **kwargs):
+    raise ValueError("UNKNOWN: Gloo AllGather failed: Connection reset by peer")
+
+  checkpoints = Checkpoints(tmp_path, keep=1)
+  monkeypatch.setattr(checkpoints._store._manager, "save", lose)
+  with pytest.raises(RuntimeError, match="saving failed") as raised:
+    checkpoints.save(1, one_state(3), {}, np.zeros(1, np.uint8))
+  assert not isinstance(raised.value, UserError)
+  checkpoints.close()
 
 
 def one_state(seed):
