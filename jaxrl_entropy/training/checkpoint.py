@@ -7,6 +7,7 @@ import logging
 import os
 from pathlib import Path
 import re
+import textwrap
 from typing import Any, NamedTuple, TypeVar
 import warnings
 
@@ -15,6 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxrl_entropy.errors import UserError, write_failed
+from jaxrl_entropy.training import multihost
 from jaxrl_entropy.training.state import TrainState
 from jaxrl_entropy.types import Params
 
@@ -216,6 +218,16 @@ class _Store:
         multiprocessing_options=job, **options
       ),
     )
+    # Each process reads by itself: one that meets a damaged file would leave
+    # the others waiting for it.
+    alone = ocp.options.MultiprocessingOptions(
+      primary_host=jax.process_index(),
+      active_processes={jax.process_index()},
+      barrier_sync_key_prefix=f"{self._folder.name}-{jax.process_index()}",
+    )
+    self._reader = ocp.Checkpointer(
+      ocp.CompositeCheckpointHandler(), multiprocessing_options=alone
+    )
 
   def save(
     self,
@@ -227,7 +239,8 @@ class _Store:
       self._manager.save(step, args=ocp.args.Composite(**items), metrics=scores)
 
   def load(self, step: int, **items: ocp.args.CheckpointArgs) -> Any:
-    return self._manager.restore(step, args=ocp.args.Composite(**items))
+    where = self._folder / str(step)
+    return self._reader.restore(where, args=ocp.args.Composite(**items))
 
   def newest(self) -> list[int]:
     """The steps there are, the last first."""
@@ -240,7 +253,7 @@ class _Store:
   def first(
     self, steps: Iterable[int], read: Callable[[int], Restored]
   ) -> tuple[Restored | None, list[int]]:
-    """What `read` gives of the first of `steps` that it can read.
+    """What `read` gives of the first of `steps` that all processes can read.
 
     Returns:
       It, or None if there are no steps; and the steps passed over.
@@ -250,14 +263,12 @@ class _Store:
     """
     reasons: dict[int, str] = {}
     for step in steps:
-      try:
-        found = read(step)
-      # What a damaged file raises is up to the storage libraries.
-      except Exception as error:
-        reasons[step] = _reason(error)
-        continue
-      self._warn(reasons, step)
-      return found, list(reasons)
+      found, reason = _attempt(read, step)
+      damaged = [r for r in multihost.share(reason) if r is not None]
+      if not damaged:
+        self._warn(reasons, step)
+        return found, list(reasons)
+      reasons[step] = damaged[0]
     if reasons:
       raise UserError(
         f"{self._folder}: no checkpoint there fits this config and can be read "
@@ -269,6 +280,7 @@ class _Store:
     self._manager.delete(step)
 
   def close(self) -> None:
+    self._reader.close()
     with self._explained(), contextlib.closing(self._manager):
       self._manager.wait_until_finished()
 
@@ -291,12 +303,23 @@ class _Store:
       raise RuntimeError(f"{self._folder}: saving failed") from error
 
 
+def _attempt(
+  read: Callable[[int], Restored], step: int
+) -> tuple[Restored | None, str | None]:
+  """What `read` gives, or the reason why it gives nothing."""
+  try:
+    return read(step), None
+  # What a damaged file raises is up to the storage libraries.
+  except Exception as error:
+    return None, _reason(error)
+
+
 def _reason(error: Exception) -> str:
   """In a few words; the storage libraries' messages name many files."""
   code = _OS_ERROR.search(str(error))
-  return (
-    os.strerror(int(code[1])) if code else str(error).strip().partition("\n")[0]
-  )
+  if code:
+    return os.strerror(int(code[1]))
+  return textwrap.shorten(str(error).strip().partition("\n")[0], 200)
 
 
 def _abstract(tree: Any) -> Any:

@@ -96,6 +96,40 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
   assert [p.name for p in tmp_path.iterdir()] == ["2"]
 
 
+def large_state(seed):
+  """So large that every device's part of it is a file of its own."""
+  mesh = sharding.make_mesh(fsdp=-1)
+  key = jax.random.key(seed)
+  params = {"embed": {"embedding": jax.random.normal(key, (2048, 512))}}
+  return state_lib.init_state(params, optax.sgd(1e-3), seed, mesh)
+
+
+def save_large(folder):
+  checkpoints = Checkpoints(folder, keep=2)
+  for step in (1, 2):
+    checkpoints.save(step, large_state(step), {}, np.zeros(1, np.uint8))
+  checkpoints.close()
+
+
+def restore_large(folder):
+  """The step that this process found, and whether it was warned."""
+  checkpoints = Checkpoints(folder, keep=2)
+  with warnings.catch_warnings(record=True) as caught:
+    found = checkpoints.restore(large_state(9))
+  checkpoints.close()
+  return found.step, any("cannot be read" in str(w.message) for w in caught)
+
+
+def test_all_processes_pass_over_what_one_of_them_cannot_read(tmp_path):
+  job = {"processes": 2, "devices": 2, "timeout": 120}
+  devices.run_together(save_large, tmp_path, **job)
+  parts = (tmp_path / "2" / "params" / "ocdbt.process_1" / "d").iterdir()
+  max(parts, key=lambda file: file.stat().st_size).write_bytes(b"")
+  answers = devices.run_together(restore_large, tmp_path, **job)
+  assert answers == [(1, True), (1, True)]
+  assert [p.name for p in tmp_path.iterdir()] == ["1"]
+
+
 def test_every_flipped_bit_of_the_host_s_position_is_seen(tmp_path):
   """Or does no harm; a smaller number there would repeat or skip problems."""
   save(tmp_path, (1, 1))
