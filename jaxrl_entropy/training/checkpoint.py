@@ -7,6 +7,7 @@ import logging
 import os
 from pathlib import Path
 import re
+import shutil
 import textwrap
 from typing import Any, NamedTuple, TypeVar
 import warnings
@@ -136,13 +137,17 @@ class BestPolicies:
     self._scores: dict[int, float] = {}
     self._store: _Store | None = None
     if keep:
+      _drop_damaged(folder)
       self._store = _Store(
         folder,
         max_to_keep=keep,
         best_fn=lambda scores: scores[_SCORE],
         cleanup_tmp_directories=True,
       )
-      self._scores |= {s: self._store.score(s) for s in self._store.newest()}
+      scores = {s: self._store.score(s) for s in self._store.newest()}
+      self._scores = {s: x for s, x in scores.items() if x > -np.inf}
+      for step in scores.keys() - self._scores.keys():
+        self._store.delete(step)
 
   def offer(
     self, step: int, params: Params, record: Mapping[str, float]
@@ -175,6 +180,20 @@ class BestPolicies:
       self._store.close()
 
 
+def _drop_damaged(folder: Path) -> None:
+  """Removes policies whose score cannot be read; Orbax would not open them."""
+  if multihost.is_writer():
+    for file in folder.glob("*/metrics/metrics"):
+      try:
+        json.loads(file.read_bytes())
+      except ValueError:
+        warnings.warn(
+          f"{file} cannot be read: that policy is removed", stacklevel=3
+        )
+        shutil.rmtree(file.parents[1])
+  multihost.share(None)
+
+
 def restore_params(folder: Path, like: Params) -> tuple[int, Params] | None:
   """The step and the parameters of a policy; nothing in `folder` changes.
 
@@ -189,7 +208,13 @@ def restore_params(folder: Path, like: Params) -> tuple[int, Params] | None:
   """
   if not folder.is_dir():
     return None
-  store = _Store(folder, read_only=True)
+  try:
+    store = _Store(folder, read_only=True)
+  except ValueError as error:
+    raise UserError(
+      f"{folder}: the score of a policy there cannot be read ({error}); "
+      "delete that policy"
+    ) from error
 
   def read(step: int) -> tuple[int, Params]:
     args = ocp.args.StandardRestore(_abstract(like))
@@ -247,8 +272,11 @@ class _Store:
     return sorted(self._manager.all_steps(), reverse=True)
 
   def score(self, step: int) -> float:
-    """What the policy of `step` was saved with; 0 if it was not evaluated."""
-    return (self._manager.metrics(step) or {_SCORE: 0.0})[_SCORE]
+    """What the policy of `step` was saved with; -inf where that is not known.
+
+    It may not have been evaluated, or its file is gone.
+    """
+    return (self._manager.metrics(step) or {_SCORE: -np.inf})[_SCORE]
 
   def first(
     self, steps: Iterable[int], read: Callable[[int], Restored]

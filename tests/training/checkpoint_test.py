@@ -220,6 +220,24 @@ def test_the_best_policy_is_read_first(tmp_path):
   jax.tree.map(np.testing.assert_array_equal, params, one_state(2).params)
 
 
+def test_a_best_policy_without_its_score_gives_way(tmp_path):
+  offer(tmp_path, {1: 0.3, 2: 0.5}, keep=2)
+  (tmp_path / "2" / "metrics" / "metrics").unlink()
+  assert restore_params(tmp_path, one_state(9).params)[0] == 1
+  offer(tmp_path, {3: 0.4, 4: 0.1}, keep=2)
+  assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "3"]
+
+
+def test_a_best_policy_whose_score_is_cut_short_is_removed(tmp_path):
+  offer(tmp_path, {1: 0.3, 2: 0.5}, keep=2)
+  (tmp_path / "2" / "metrics" / "metrics").write_bytes(b'{"sco')
+  with pytest.raises(UserError, match="score of a policy there cannot be read"):
+    restore_params(tmp_path, one_state(9).params)
+  with pytest.warns(UserWarning, match="that policy is removed"):
+    offer(tmp_path, {3: 0.4, 4: 0.1}, keep=2)
+  assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "3"]
+
+
 def test_no_best_policy_is_kept_unless_asked(tmp_path):
   offer(tmp_path / "best", {1: 0.3}, keep=0)
   assert not (tmp_path / "best").exists()
