@@ -177,6 +177,7 @@ class _Run:
       for step in range(first, total + 1):
         state, record = self._step(state, step)
         log.write(record)
+        self._stop_if_broken(state, step)
         stop = preemption.requested()
         if stop or step == total or _due(step + 1, config.checkpoint.every):
           self._save(step + 1, state, log)
@@ -217,7 +218,6 @@ class _Run:
       state, metrics = self.learner.learn(state, kept, step)
       record |= metrics
       watch.lap("update")
-      self._stop_if_broken(state, step)
       if probing:
         after = self._probe.observe(state, rollout)
         record |= _floats(probe_lib.dynamics(before, after))
