@@ -21,8 +21,9 @@ def start() -> None:
   * `JAX_COORDINATOR_ADDRESS` (host:port), `JAX_NUM_PROCESSES` and
     `JAX_PROCESS_ID`, all three;
   * SLURM, inside a step (`srun`) of several tasks;
-  * TPU hosts: `TPU_WORKER_HOSTNAMES` names several (GKE), or `JAXRL_TPU_POD`
-    is set (launch/tpu_pod.sh sets it).
+  * TPU hosts: `TPU_WORKER_HOSTNAMES` names several, or there are several
+    slices by `MEGASCALE_NUM_SLICES` (GKE sets both), or `JAXRL_TPU_POD` is set
+    (launch/tpu_pod.sh sets it).
 
   It must run before anything asks JAX for its devices.
 
@@ -40,7 +41,8 @@ def _settings(environment: Mapping[str, str]) -> dict | None:
     return _explicit(environment)
   tasks = int(environment.get("SLURM_STEP_NUM_TASKS", 1))
   hosts = environment.get("TPU_WORKER_HOSTNAMES", "").count(",") + 1
-  together = tasks > 1 or hosts > 1 or TPU_POD in environment
+  slices = int(environment.get("MEGASCALE_NUM_SLICES", 1))
+  together = max(tasks, hosts, slices) > 1 or TPU_POD in environment
   return {} if together else None
 
 

@@ -1,6 +1,8 @@
 """`jaxrl-entropy plan`: does a run fit on a TPU slice? Without one."""
 
 from collections.abc import Sequence
+import dataclasses
+import functools
 import json
 
 from jaxrl_entropy import cli, config as config_lib, sharding
@@ -45,7 +47,8 @@ def main(argv: Sequence[str]) -> int:
 
   compiles = compiling.has_compiler()
 
-  def compile_one(program: str, more: advice.Overrides = ()) -> Result:
+  @functools.cache
+  def compile_one(program: str, more: advice.Overrides) -> Result:
     task = Task(
       config=args.config,
       overrides=(*overrides, *more),
@@ -56,11 +59,11 @@ def main(argv: Sequence[str]) -> int:
     )
     return compiling.compile_apart(task, args.limit)
 
-  results = {program: compile_one(program) for program in PROGRAMS}
+  results = {program: compile_one(program, ()) for program in PROGRAMS}
   plan = report.Plan(args.config, slice_, mesh, results)
   if plan.verdict == report.TOO_BIG:
-    found = advice.advise(plan, config, lambda more: compile_one("train", more))
-    plan = report.Plan(args.config, slice_, mesh, results, found)
+    found = advice.advise(plan, config, compile_one)
+    plan = dataclasses.replace(plan, advice=found)
   if args.json:
     print(json.dumps(report.to_json(plan), indent=2))
   else:

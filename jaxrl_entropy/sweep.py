@@ -37,7 +37,8 @@ def main(argv: Sequence[str]) -> int:
     "--launcher",
     default="local",
     choices=("local", *_SCRIPTS),
-    help="local: one run after the other on this machine",
+    help="local: one run after the other on this machine; tpu-pod: one after "
+    "the other, each on its slice; gke, slurm: all of them are submitted",
   )
   command.add_argument(
     "--dry-run", action="store_true", help="print what would run, run nothing"
@@ -89,7 +90,7 @@ def _script(launcher: str) -> str:
 
 
 def _job(run: Run, study: Path) -> str:
-  """A name that clusters accept: a-z, 0-9 and '-', 40 characters at most."""
-  readable = re.sub(r"[^a-z0-9]+", "-", f"{study.name}-{run.name}".lower())
+  """A name that clusters accept: a letter, then a-z, 0-9 and '-', 39 in all."""
+  readable = re.sub(r"[^a-z0-9]+", "-", f"rl-{study.name}-{run.name}".lower())
   digest = hashlib.sha256(f"{study}/{run.name}".encode()).hexdigest()[:6]
-  return f"{readable[:33].strip('-')}-{digest}"
+  return f"{readable[:32].strip('-')}-{digest}"

@@ -19,6 +19,11 @@ parse_arguments() {
     usage
     exit 2
   fi
+  # It becomes a name in every cloud, a folder, and a word of remote shells.
+  if ! [[ $name =~ ^[a-z]([-a-z0-9]{0,37}[a-z0-9])?$ ]]; then
+    fail "the name $(quote "$name") must start with a letter, hold only a-z, \
+0-9 and -, and have fewer than 40 characters"
+  fi
   if [ "$action" = run ] && [ ${#command[@]} -eq 0 ]; then
     fail "run needs a command: -- train --config=... --workdir=..."
   fi
@@ -32,6 +37,11 @@ fail() {
 # usage: prints the comment at the head of the script.
 usage() {
   sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$0" >&2
+}
+
+# slice_type TYPE: as the tools of Google Cloud call it.
+slice_type() {
+  echo "${1/#v5e-/v5litepod-}"
 }
 
 # quote WORD ...: the words as one line that a shell reads back as they are.

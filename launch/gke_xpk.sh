@@ -11,7 +11,7 @@
 #   TPU_TYPE      slice, such as v5p-128 (required)
 #   IMAGE         container image made from the Dockerfile (required)
 #   SLICES        slices (1)
-#   RESTARTS      restarts after a preemption or a failure (100)
+#   RESTARTS      restarts after a preemption or a killed process (100)
 #
 # The workdir must be a folder that all pods share, such as a mounted bucket.
 set -euo pipefail
@@ -25,32 +25,53 @@ for setting in GKE_CLUSTER GKE_ZONE GKE_PROJECT; do
 done
 where=(--cluster="$GKE_CLUSTER" --zone="$GKE_ZONE" --project="$GKE_PROJECT")
 
+list() {
+  do_or_show xpk workload list "${where[@]}" --filter-by-job="^$name\$"
+}
+
+delete() {
+  do_or_show xpk workload delete "${where[@]}" --workload="$name" --force
+}
+
+# Makes room for a workload of this name; fails if there is one at work.
+make_room() {
+  local listing
+  listing=$(list) || {
+    echo "$listing" >&2
+    exit 1
+  }
+  # Only the lines of the table start with a name: xpk repeats the filter, too.
+  case $(grep "^$name " <<<"$listing") in
+    '') ;;
+    *' Finished '*) delete ;;
+    *) return 1 ;;
+  esac
+}
+
 submit() {
   for setting in TPU_TYPE IMAGE; do
     [ -n "${!setting-}" ] || fail "set $setting"
   done
-  if [ -z "$dry_run" ] && xpk workload list "${where[@]}" \
-    --filter-by-status=RUNNING --filter-by-job="^$name\$" | grep -qw "$name"; then
-    echo "$name is already running"
+  if [ -z "$dry_run" ] && ! make_room; then
+    echo "$name is already running, or waits for its turn"
     return
   fi
+  # Of its own xpk takes a stopped run for a failed one. It sends signals to the
+  # shell that it starts, which the command therefore replaces.
   do_or_show xpk workload create "${where[@]}" --workload="$name" \
-    --tpu-type="$TPU_TYPE" --num-slices="${SLICES:-1}" \
+    --tpu-type="$(slice_type "$TPU_TYPE")" --num-slices="${SLICES:-1}" \
     --docker-image="$IMAGE" --max-restarts="${RESTARTS:-100}" \
-    --command="$(quote jaxrl-entropy "${command[@]}")"
+    --restart-on-exit-codes="$RESTART" \
+    --command="exec $(quote jaxrl-entropy "${command[@]}")"
 }
 
 case $action in
   run) submit ;;
-  status)
-    do_or_show xpk workload list "${where[@]}" --filter-by-job="^$name\$"
-    ;;
+  status) list ;;
   logs)
     do_or_show kubectl logs --tail=100 --prefix \
       --selector="jobset.sigs.k8s.io/jobset-name=$name"
     ;;
-  delete)
-    do_or_show xpk workload delete "${where[@]}" --workload="$name" --force
-    ;;
+  delete) delete ;;
   *) fail "there is no action $action; use run, status, logs or delete" ;;
 esac

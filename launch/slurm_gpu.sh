@@ -23,22 +23,17 @@ nodes=${NODES:-1} gpus=${GPUS_PER_NODE:-8} logs=${LOGS:-runs/logs}
 read -r -a more_flags <<<"${SBATCH_FLAGS:-}"
 
 submit() {
-  local step
   if [ -z "$dry_run" ] && [ -n "$(squeue --noheader --me --name="$name")" ]; then
     echo "$name is already queued"
     return
   fi
   # SIGTERM before the time limit lets the run save; then it is queued again.
-  step="srun --kill-on-bad-exit=1 $(quote .venv/bin/jaxrl-entropy "${command[@]}")
-status=\$?
-[ \$status -ne $RESTART ] || scontrol requeue \"\$SLURM_JOB_ID\"
-exit \$status"
   do_or_show mkdir -p "$logs"
   do_or_show sbatch --job-name="$name" --nodes="$nodes" \
     --ntasks-per-node="$gpus" --gpus-per-node="$gpus" \
     --time="${TIME:-24:00:00}" --signal=TERM@180 --requeue \
     --open-mode=append --output="$logs/$name.log" \
-    ${more_flags[@]+"${more_flags[@]}"} --wrap="$step"
+    ${more_flags[@]+"${more_flags[@]}"} launch/slurm_job.sh "${command[@]}"
 }
 
 case $action in

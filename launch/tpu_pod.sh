@@ -8,7 +8,7 @@
 # host, installs it, and starts the command; after a preemption it starts
 # over, and the run continues from its last checkpoint. Called again, it joins
 # what is under way. Logs are collected at the end. The slice stays (and
-# costs) until `delete`.
+# costs) until `delete`, or the end of the run with TPU_DELETE=1.
 #
 # Settings, from the environment:
 #   TPU_TYPE      slice, such as v5p-128 (required)
@@ -16,6 +16,7 @@
 #   TPU_PROJECT   its project (that of gcloud)
 #   TPU_IMAGE     software of the hosts (by the type)
 #   TPU_SPOT      1: a slice that may be preempted
+#   TPU_DELETE    1: delete the slice when the run has ended
 #   RETRIES       attempts after a preemption or a restartable exit (20)
 #   LOGS          folder of the logs (runs/logs)
 #
@@ -39,7 +40,7 @@ esac
 image=${TPU_IMAGE:-$image}
 [ -n "$image" ] || fail "set TPU_IMAGE: no image is known for $TPU_TYPE"
 where=(--zone="$TPU_ZONE" ${TPU_PROJECT:+--project="$TPU_PROJECT"})
-logs=${LOGS:-runs/logs}
+logs=${LOGS:-runs/logs} folder=jaxrl_entropy-$name
 poll=${POLL_SECONDS:-30}
 
 queued() { do_or_show gcloud compute tpus queued-resources "$@" "${where[@]}"; }
@@ -71,7 +72,8 @@ ensure_slice() {
       ;;
   esac
   if [ "$state" = MISSING ]; then
-    queued create "$name" --node-id="$name" --accelerator-type="$TPU_TYPE" \
+    queued create "$name" --node-id="$name" \
+      --accelerator-type="$(slice_type "$TPU_TYPE")" \
       --runtime-version="$image" ${TPU_SPOT:+--spot}
   fi
   [ -z "$dry_run" ] || return 0
@@ -82,15 +84,17 @@ ensure_slice() {
   done
 }
 
-# Copies the checkout to the hosts and starts the command, unless it runs.
+# Copies the checkout to the hosts and starts the command, unless it runs: as
+# long as it does, it holds a lock.
 start() {
-  local archive="/tmp/$name.tar.gz" folder="jaxrl_entropy-$name"
+  local archive="/tmp/$name.tar.gz"
   do_or_show git archive --format=tar.gz --output="$archive" HEAD || return 1
   do_or_show gcloud compute tpus tpu-vm scp "$archive" "$name:$archive" \
     "${where[@]}" --worker=all || return 1
   on_all "set -e
 mkdir -p $folder && cd $folder
-! kill -0 \"\$(cat pid 2>/dev/null)\" 2>/dev/null || exit 0
+exec 9>lock
+flock --nonblock 9 || exit 0
 tar xzf $archive
 command -v python3.11 >/dev/null || {
   sudo apt-get -qq update && sudo apt-get -qq -y install python3.11-venv
@@ -98,23 +102,24 @@ command -v python3.11 >/dev/null || {
 . launch/venv.sh && ensure_venv tpu,math,sandbox,log
 rm -f exit_status
 JAXRL_TPU_POD=1 setsid nohup bash -c $(quote "$(quote \
-    .venv/bin/jaxrl-entropy "${command[@]}"); echo \$? >exit_status") \
->>log 2>&1 </dev/null &
-echo \$! >pid"
+    .venv/bin/jaxrl-entropy "${command[@]}") 9>&-; echo \$? >exit_status") \
+>>log 2>&1 </dev/null &"
 }
 
 # Waits for the command to end on all hosts; prints its largest exit status,
-# or `lost` when the slice is gone.
+# or `lost` when the slice is gone, or a host of it was started anew.
 wait_for_end() {
-  local folder="jaxrl_entropy-$name" statuses
+  local statuses ask="flock --nonblock $folder/lock true 2>/dev/null
+[ \$? -ne 1 ] || { echo running; exit; }
+cat $folder/exit_status 2>/dev/null || echo lost"
   while [ "$(slice_state)" = ACTIVE ]; do
-    statuses=$(on_all "cat $folder/exit_status 2>/dev/null || echo running" \
-      2>/dev/null | sort -n | tr '\n' ' ')
+    # A host that cannot be reached may be so the next time.
+    statuses=$(on_all "$ask" 2>/dev/null | sort -rn) || statuses=running
     case $statuses in
       '' | *running*) sleep "$poll" ;;
+      *lost*) break ;;
       *)
-        statuses=${statuses% }
-        echo "${statuses##* }"
+        echo "${statuses%%[!0-9]*}"
         return
         ;;
     esac
@@ -125,33 +130,45 @@ wait_for_end() {
 collect_logs() {
   do_or_show mkdir -p "$logs"
   if [ -n "$dry_run" ]; then
-    on_all "cat jaxrl_entropy-$name/log"
+    on_all "cat $folder/log"
   else
-    on_all "cat jaxrl_entropy-$name/log" >"$logs/$name.log" || true
+    on_all "cat $folder/log" >"$logs/$name.log" || true
     echo "logs: $logs/$name.log"
   fi
 }
 
+finish() {
+  collect_logs
+  [ -z "${TPU_DELETE-}" ] || delete_slice
+}
+
 run() {
   local attempt status
+  if [ -n "$dry_run" ]; then
+    ensure_slice
+    start
+    finish
+    return
+  fi
+  [ -z "$(git status --porcelain)" ] ||
+    echo "warning: what is not committed is not copied to the hosts" >&2
   for ((attempt = 0; attempt <= ${RETRIES:-20}; attempt++)); do
     if ! { ensure_slice && start; }; then
       echo "$name: the slice is not to be had; trying again"
       sleep "$poll"
       continue
     fi
-    [ -z "$dry_run" ] || break
     status=$(wait_for_end)
     case $status in
       lost | "$RESTART") echo "$name: stopped early ($status), going on" ;;
       *)
-        collect_logs
+        finish
         return "$status"
         ;;
     esac
   done
-  collect_logs
-  [ -n "$dry_run" ]
+  finish
+  return "$RESTART"
 }
 
 case $action in

@@ -32,6 +32,7 @@ EXPLICIT = {
     ({"SLURM_JOB_ID": "1", "SLURM_NTASKS": "8"}, None),
     ({"TPU_WORKER_HOSTNAMES": "a,b"}, {}),
     ({"TPU_WORKER_HOSTNAMES": "localhost"}, None),
+    ({"TPU_WORKER_HOSTNAMES": "a", "MEGASCALE_NUM_SLICES": "2"}, {}),
     ({"JAXRL_TPU_POD": "1"}, {}),
   ],
 )

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-import shlex
 import subprocess
 import sys
 
@@ -25,7 +24,10 @@ TOOLS = (
   *("srun", "git"),
 )
 # Words that every shell on the way must hand on as they are.
-COMMAND = ["train", "--config=my configs/a.py:x", "--config.name=it's $HOME; *"]
+COMMAND = [
+  *("train", "--config=my configs/a.py:x", "--config.name=it's $HOME; *"),
+  *("--config.note=two\nlines", 'a\\b"$(touch harmed)`"', "&", "ü", " ", ""),
+]
 
 
 @pytest.fixture
@@ -71,13 +73,13 @@ def _words(text):
   """The words of each line of commands that bash quoted."""
   array = subprocess.run(
     ("bash", "-c", 'while IFS= read -r line; do eval "w=($line)"; '
-     'printf "%s\\0" "${w[@]}"; printf "\\0"; done'),
+     'printf "%s\\0" "${w[@]}"; printf "\\036"; done'),
     input=text,
     capture_output=True,
     text=True,
     check=True,
   ).stdout  # fmt: skip
-  return [block.split("\0") for block in array.split("\0\0") if block]
+  return [line.split("\0")[:-1] for line in array.split("\036") if line]
 
 
 def _value(words, flag):
@@ -114,6 +116,10 @@ def test_dry_run_starts_nothing_and_prints_what_would_run(launch, script):
     (("run", "job"), "run needs a command"),
     (("fly", "job"), "no action fly"),
     (("run", "job", "train"), "Settings, from the environment"),
+    (("delete", "a;rm -r *"), "the name a\\;rm\\ -r\\ \\* must start"),
+    (("logs", "../../etc"), "must start with a letter"),
+    (("status", "7b"), "must start with a letter"),
+    (("run", "j" * 40, "--", "train"), "fewer than 40 characters"),
   ],
 )
 def test_wrong_arguments_are_explained(launch, script, args, message):
@@ -137,26 +143,37 @@ def test_slurm_hands_the_command_on_unharmed(launch, tmp_path):
   (call,) = _find(done.calls, "sbatch")
   assert "--nodes=2" in call
   assert "--requeue" in call
-  script = _value(call, "--wrap")
-  again = subprocess.run(
-    ("bash", "-c", script),
-    env={"PATH": f"{tmp_path}/tools:{os.environ['PATH']}"},
-  )
-  assert again.returncode == 0
+  assert _run_batch(call, tmp_path) == 0
   step = _words((tmp_path / "calls").read_text())[-1]
   assert step[-len(COMMAND) :] == COMMAND
 
 
-def test_slurm_queues_a_stopped_run_again(launch, tmp_path):
+def _run_batch(call, tmp_path):
+  """The exit status of a job that was submitted, run as SLURM would."""
+  script = call.index("launch/slurm_job.sh")
+  return subprocess.run(
+    call[script:],
+    env={
+      "PATH": f"{tmp_path}/tools:{os.environ['PATH']}",
+      "SLURM_JOB_ID": "7",
+    },
+    cwd=ROOT,
+  ).returncode
+
+
+@pytest.mark.parametrize(("status", "again"), [(75, True), (1, False)])
+def test_slurm_queues_a_stopped_run_again(launch, tmp_path, status, again):
   done = launch(
-    "slurm_gpu", "run", "job", "--", *COMMAND, answers={"srun": "exit 75"}
+    *("slurm_gpu", "run", "job", "--", *COMMAND),
+    answers={"srun": f"exit {status}"},
   )
-  script = _value(_find(done.calls, "sbatch")[0], "--wrap")
-  env = {"PATH": f"{tmp_path}/tools:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
-  assert subprocess.run(("bash", "-c", script), env=env).returncode == 75
-  assert _words((tmp_path / "calls").read_text())[-1] == [
-    *("scontrol", "requeue", "7")
-  ]
+  (call,) = _find(done.calls, "sbatch")
+  assert _run_batch(call, tmp_path) == status
+  calls = _words((tmp_path / "calls").read_text())
+  assert (["scontrol", "requeue", "7"] in calls) == again
+  (step,) = _find(calls, "srun")
+  # The first process that stops does not take the others down with it.
+  assert "--kill-on-bad-exit=0" in step
 
 
 def test_slurm_does_not_queue_twice(launch):
@@ -171,14 +188,71 @@ def test_xpk_hands_the_command_on_unharmed(launch):
   done = launch("gke_xpk", "run", "job", "--", *COMMAND)
   (call,) = _find(done.calls, "create")
   assert "--cluster=our cluster" in call
-  assert shlex.split(_value(call, "--command")) == ["jaxrl-entropy", *COMMAND]
+  script = _value(call, "--command")
+  assert "\n" not in script  # it becomes a part of a line of YAML
+  script = script.replace("exec jaxrl-entropy", 'printf "%s\\0"')
+  words = subprocess.run(
+    ("bash", "-c", script), capture_output=True, text=True
+  ).stdout
+  assert words.split("\0")[:-1] == COMMAND
 
 
-def test_xpk_does_not_start_twice(launch):
+def test_xpk_restarts_a_run_that_was_stopped(launch):
+  done = launch("gke_xpk", "run", "job", "--", *COMMAND)
+  (call,) = _find(done.calls, "create")
+  assert "--restart-on-exit-codes=75" in call
+
+
+@pytest.mark.parametrize(
+  ("script", "flag"),
+  [("tpu_pod", "--accelerator-type"), ("gke_xpk", "--tpu-type")],
+)
+def test_slices_have_the_names_of_google_cloud(launch, script, flag):
   done = launch(
-    "gke_xpk", "run", "job", "--", *COMMAND, answers={"xpk": "echo job RUNNING"}
+    *(script, "--dry-run", "run", "job", "--", *COMMAND), TPU_TYPE="v5e-16"
   )
-  assert "already running" in done.stdout
+  (create,) = _find(_words(done.stdout), "create")
+  assert _value(create, flag) == "v5litepod-16"
+
+
+# What xpk prints of a cluster: its own doings, and a table.
+XPK_WORLD = """
+case $* in
+  *list*)
+    printf '[XPK] Task: `List Jobs with %s`\\n' "$*"
+    printf '%s\\n' '[XPK] Workload List Output:' 'Jobset Name   Status'
+    printf '%s\\n' {row} ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+  ("row", "calls"),
+  [
+    ("", ["list", "create"]),
+    ("'job-2   PodsReady   All pods reached readiness'", ["list", "create"]),
+    ("'job   PodsReady   All pods reached readiness'", ["list"]),
+    ("'job   QuotaReserved   waits'", ["list"]),
+    ("'job   Finished   jobset failed'", ["list", "delete", "create"]),
+  ],
+)
+def test_xpk_does_not_start_twice(launch, row, calls):
+  done = launch(
+    *("gke_xpk", "run", "job", "--", *COMMAND),
+    answers={"xpk": XPK_WORLD.format(row=row)},
+  )
+  assert done.returncode == 0, done.stderr
+  assert [call[2] for call in _find(done.calls, "xpk")] == calls
+  assert ("already running" in done.stdout) == (calls == ["list"])
+
+
+def test_xpk_that_cannot_list_is_heard(launch):
+  done = launch(
+    *("gke_xpk", "run", "job", "--", *COMMAND),
+    answers={"xpk": "echo no such cluster; exit 1"},
+  )
+  assert done.returncode == 1
+  assert "no such cluster" in done.stderr
   assert not _find(done.calls, "create")
 
 
@@ -186,11 +260,11 @@ def test_xpk_does_not_start_twice(launch):
 # these statuses, one a start.
 TPU_WORLD = """
 statuses=({statuses})
-starts=$(grep -c pid "$CALLS" || true)
+starts=$(grep -c setsid "$CALLS" || true)
 case $* in
   *describe*)
     grep -q queued-resources.*create "$CALLS" && echo ACTIVE || exit 1 ;;
-  *exit_status*running*) echo "${{statuses[starts - 1]}}"; echo 0 ;;
+  *running*exit_status*) echo "${{statuses[starts - 1]}}"; echo 0 ;;
   *cat*log*) echo "the log of a host" ;;
 esac
 """
@@ -214,6 +288,27 @@ def test_tpu_pod_creates_installs_starts_and_collects(launch, tmp_path):
   assert not _find(done.calls, "delete")
 
 
+def test_tpu_pod_deletes_the_slice_of_an_ended_run_where_told_to(launch):
+  done = launch(
+    *("tpu_pod", "run", "job", "--", *COMMAND),
+    answers={"gcloud": TPU_WORLD.format(statuses="1")},
+    TPU_DELETE="1",
+  )
+  assert done.returncode == 1
+  assert {"queued-resources", "delete", "job"} <= set(done.calls[-1])
+
+
+def test_tpu_pod_warns_of_what_it_does_not_copy(launch):
+  done = launch(
+    *("tpu_pod", "run", "job", "--", *COMMAND),
+    answers={
+      "gcloud": TPU_WORLD.format(statuses="0"),
+      "git": "case $1 in status) echo ' M configs/a.py' ;; esac",
+    },
+  )
+  assert "not committed is not copied" in done.stderr
+
+
 def test_tpu_pod_starts_the_command_unharmed_and_once(launch, tmp_path):
   done = launch("tpu_pod", "--dry-run", "run", "job", "--", *COMMAND)
   (start,) = [c for c in _words(done.stdout) if "setsid" in str(c)]
@@ -223,20 +318,80 @@ def test_tpu_pod_starts_the_command_unharmed_and_once(launch, tmp_path):
   program = host / "jaxrl_entropy-job" / ".venv" / "bin" / "jaxrl-entropy"
   program.parent.mkdir(parents=True)
   program.write_text(
-    '#!/bin/sh\nprintf "%s\\n" "$JAXRL_TPU_POD" "$@"\nexit 3\n'
+    '#!/bin/sh\nprintf "%s\\0" "$JAXRL_TPU_POD" "$@"\n'
+    "while [ ! -e end ]; do sleep .05; done\nexit 3\n"
   )
   program.chmod(0o755)
-  wait = "\nwhile [ ! -s exit_status ]; do sleep .05; done"
-  subprocess.run(
-    ("bash", "-c", script + wait), cwd=host, timeout=20, check=True
-  )
   folder = host / "jaxrl_entropy-job"
-  assert (folder / "log").read_text().splitlines() == ["1", *COMMAND]
-  assert (folder / "exit_status").read_text() == "3\n"
+
+  def on_host(line):
+    return subprocess.run(
+      ("bash", "-c", line),
+      cwd=host,
+      timeout=20,
+      check=True,
+      capture_output=True,
+      text=True,
+    ).stdout
+
+  ask = _question(launch)
+  assert on_host(ask) == "lost\n"
+  on_host(script)
+  assert on_host(ask) == "running\n"
   # While the process lives, another start does nothing.
-  (folder / "pid").write_text(str(os.getpid()))
-  subprocess.run(("bash", "-c", script), cwd=host, timeout=20, check=True)
-  assert len((folder / "log").read_text().splitlines()) == 1 + len(COMMAND)
+  on_host(script)
+  (folder / "end").touch()
+  on_host(f"while [ ! -s {folder}/exit_status ]; do sleep .05; done")
+  assert (folder / "log").read_text().split("\0")[:-1] == ["1", *COMMAND]
+  assert not (folder / "harmed").exists()
+  assert on_host(f"sleep .1; {ask}") == "3\n"
+
+
+def _question(launch):
+  """What the launcher asks the hosts while it waits for the end of a run."""
+  done = launch(
+    *("tpu_pod", "run", "job", "--", *COMMAND),
+    answers={"gcloud": TPU_WORLD.format(statuses="0")},
+  )
+  return next(
+    _value(call, "--command")
+    for call in _find(done.calls, "ssh")
+    if "echo running" in str(call)
+  )
+
+
+@pytest.mark.parametrize(
+  ("first", "starts"),
+  [
+    ("echo lost; echo 0", 2),  # a host was started anew
+    ("echo 0; exit 1", 1),  # a host did not answer
+    ("echo running; echo lost", 1),  # the others will notice
+  ],
+)
+def test_tpu_pod_asks_again_or_starts_over(launch, first, starts):
+  """The first answer of the hosts, and how often the command is started."""
+  world = TPU_WORLD.format(statuses="0 0").replace(
+    "case $* in",
+    f"""case $* in
+  *running*exit_status*)
+    if [ "$(grep -c 'echo running' "$CALLS")" -le 1 ]; then {first}; exit; fi
+    echo 0 ;;""",
+  )
+  done = launch(
+    *("tpu_pod", "run", "job", "--", *COMMAND), answers={"gcloud": world}
+  )
+  assert done.returncode == 0, done.stderr
+  assert len([c for c in done.calls if "setsid" in str(c)]) == starts
+
+
+def test_tpu_pod_that_is_preempted_too_often_says_it_can_go_on(launch):
+  done = launch(
+    *("tpu_pod", "run", "job", "--", *COMMAND),
+    answers={"gcloud": TPU_WORLD.format(statuses="75 75 75")},
+    RETRIES="2",
+  )
+  assert done.returncode == 75
+  assert len([c for c in done.calls if "setsid" in str(c)]) == 3
 
 
 def test_tpu_pod_goes_on_after_a_restartable_exit(launch):

@@ -196,6 +196,6 @@ def test_other_launchers_get_a_job_name_and_the_flags(path, tmp_path, calls):
   )
   assert flags[0] == f"--config={path}:b"
   names = [call[3] for call in calls]
-  assert name.startswith("study-1-b-optimizer")
+  assert name.startswith("rl-study-1-b-optimizer")
   assert len(set(names)) == 3
-  assert all(len(n) <= 40 and n == n.lower() for n in names)
+  assert all(len(n) < 40 and n == n.lower() for n in names)

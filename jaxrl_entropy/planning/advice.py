@@ -1,6 +1,7 @@
-"""What would fit, where a program does not."""
+"""What would fit, where a program does not; all of it is compiled first."""
 
 from collections.abc import Callable, Iterator
+import dataclasses
 
 from ml_collections import ConfigDict
 
@@ -9,91 +10,129 @@ from jaxrl_entropy.planning.compiling import Result
 from jaxrl_entropy.planning.report import Plan
 
 Overrides = tuple[tuple[str, str], ...]
+Compile = Callable[[str, Overrides], Result]
+
+# Parts of the largest KV budget that could leave room; the programs need some
+# of it themselves.
+_SHARES = (0.97, 0.9, 0.75, 0.5, 0.25)
+_ROUND = 1024  # tokens
+_NOTHING = (
+  "neither more micro-batches, nor a smaller KV cache, nor a wider tensor axis "
+  "makes it fit: use a larger slice, model.remat=full, or a shorter "
+  "rollout.max_response_length"
+)
 
 
-def advise(
-  plan: Plan, config: ConfigDict, compile_with: Callable[[Overrides], Result]
-) -> list[str]:
-  """Settings that make a plan fit, if there are.
+def advise(plan: Plan, config: ConfigDict, compile_with: Compile) -> str:
+  """The settings that make all programs of a plan fit, if there are.
 
   Args:
-    plan: one that does not fit, or is tight.
+    plan: one that does not fit.
     config: its config.
-    compile_with: compiles the train step with other settings.
+    compile_with: compiles a program of it ("train", ...) with other settings;
+      without any it gives the plan's own results.
   """
-  found = []
-  train = plan.results["train"]
-  if _does_not_fit(train, plan):
-    found.append(_advise_train(plan, config, compile_with))
-  together = report.judge(plan.phases["sampling beside it"], plan.topology)
-  if together != report.FITS or _does_not_fit(plan.results["decode"], plan):
-    found += _advise_cache(plan, config)
-  return found
+  for place in _places(plan):
+    train = _fit_train(plan, config, place, compile_with)
+    if train is None:
+      continue
+    settings, results = train
+    sampler = _fit_sampler(plan, config, place, results, compile_with)
+    if sampler is None:
+      continue
+    more, results = sampler
+    changes = dict(settings) | dict(more)
+    flags = " ".join(f"--config.{k}={v}" for k, v in changes.items())
+    phases = dataclasses.replace(plan, results=results).phases
+    peaks = ", ".join(
+      f"{phase} {(peak or 0) / report.GIB:.2f} GiB"
+      for phase, peak in phases.items()
+    )
+    return f"it fits with {flags} ({peaks})"
+  return _NOTHING
 
 
-def _does_not_fit(result: Result, plan: Plan) -> bool:
-  return (
-    result.status == "out of memory"
-    or report.judge(result.needed, plan.topology) == report.TOO_BIG
-  )
+def _places(plan: Plan) -> Iterator[Overrides]:
+  """This mesh, and those with a wider tensor axis."""
+  yield ()
+  fsdp, tensor = plan.mesh["fsdp"], plan.mesh["tensor"]
+  while fsdp % 2 == 0:
+    fsdp, tensor = fsdp // 2, tensor * 2
+    yield ("mesh.fsdp", str(fsdp)), ("mesh.tensor", str(tensor))
 
 
-def _advise_train(
-  plan: Plan, config: ConfigDict, compile_with: Callable[[Overrides], Result]
-) -> str:
-  tried = 0
-  for overrides in _candidates(plan, config):
-    result = compile_with(overrides)
-    tried += 1
-    if result.status == "ok" and not _does_not_fit(result, plan):
-      flags = " ".join(f"--config.{k}={v}" for k, v in overrides)
-      gib = (result.needed or 0) / 2**30
-      return f"train fits with {flags} ({gib:.2f} GiB)"
-  return (
-    f"train does not fit with any of {tried} other settings of micro-batches "
-    "and mesh: use a larger slice, model.remat=full, or a shorter "
-    "rollout.max_response_length"
-  )
+def _fit_train(
+  plan: Plan, config: ConfigDict, place: Overrides, compile_with: Compile
+) -> tuple[Overrides, dict[str, Result]] | None:
+  """The fewest micro-batches with which the train step fits."""
+  for micro in _micro_batches(plan, config, place):
+    more = place
+    if micro != config.optimizer.micro_batches:
+      more += (("optimizer.micro_batches", str(micro)),)
+    result = compile_with("train", more)
+    if report.judge(result.needed, plan.topology) in report.GOOD:
+      return more, {"train": result}
+  return None
 
 
-def _candidates(plan: Plan, config: ConfigDict) -> Iterator[Overrides]:
-  """More micro-batches on this mesh, then a wider tensor axis."""
-  mesh = dict(plan.mesh)
+def _micro_batches(
+  plan: Plan, config: ConfigDict, place: Overrides
+) -> Iterator[int]:
+  """Their numbers: twice as many each time; on another mesh the most alone."""
   responses = config.rollout.groups * config.rollout.responses
   responses //= config.optimizer.updates
-  most = max(responses // (mesh["data"] * mesh["fsdp"]), 1)
-  micro = config.optimizer.micro_batches
+  most = max(responses // _parts(plan, place), 1)
+  micro = most if place else config.optimizer.micro_batches
+  yield micro
   while micro < most:
     micro = min(2 * micro, most)
-    yield (("optimizer.micro_batches", str(micro)),)
-  while mesh["fsdp"] % 2 == 0:
-    mesh["fsdp"] //= 2
-    mesh["tensor"] *= 2
-    most *= 2
-    yield (
-      ("mesh.fsdp", str(mesh["fsdp"])),
-      ("mesh.tensor", str(mesh["tensor"])),
-      ("optimizer.micro_batches", str(most)),
-    )
+    yield micro
 
 
-def _advise_cache(plan: Plan, config: ConfigDict) -> Iterator[str]:
-  """The KV budget that leaves room for the train state."""
-  decode, train = plan.results["decode"], plan.results["train"]
-  cache = decode.roles.get("KV cache", 0)
-  peak = plan.phases["sampling beside it"]
-  if peak is None:
-    resident = sum(train.roles.values()) + sum(decode.roles.values())
-    peak = resident + decode.temporaries
-  room = report.TIGHT_FROM * plan.topology.generation.hbm - (peak - cache)
-  rollout = config.rollout
-  slots = rollout.slots or rollout.prompts * rollout.responses
+def _parts(plan: Plan, place: Overrides) -> int:
+  """How many parts of the mesh have rows and slots of their own."""
+  fsdp = int(dict(place).get("mesh.fsdp", plan.mesh["fsdp"]))
+  return plan.mesh["data"] * fsdp
+
+
+def _fit_sampler(
+  plan: Plan,
+  config: ConfigDict,
+  place: Overrides,
+  train: dict[str, Result],
+  compile_with: Compile,
+) -> tuple[Overrides, dict[str, Result]] | None:
+  """The largest KV budget with which the sampler fits beside the state."""
+  decode, parts = compile_with("decode", place), _parts(plan, place)
+  for tokens in _budgets(plan, config, train["train"], decode, parts):
+    more = place
+    if tokens:
+      more += (("rollout.kv_tokens", str(tokens)),)
+    sampler = {name: compile_with(name, more) for name in ("prefill", "decode")}
+    trial = dataclasses.replace(plan, results=train | sampler)
+    beside = trial.phases["sampling beside it"]
+    if report.judge(beside, plan.topology) == report.FITS:
+      return more, train | sampler
+  return None
+
+
+def _budgets(
+  plan: Plan, config: ConfigDict, train: Result, decode: Result, parts: int
+) -> Iterator[int]:
+  """KV budgets in tokens, falling; the first, 0, is the config's own.
+
+  Each of the `parts` of the data axes must have room for two sequences.
+  """
+  yield 0
+  rollout, cache = config.rollout, decode.roles.get("KV cache")
+  if not cache:
+    return
   length = rollout.max_prompt_length + rollout.max_response_length
-  tokens = int((rollout.kv_tokens or slots * length) * room / max(cache, 1))
-  if tokens >= length:
-    yield f"the sampler fits beside it with --config.rollout.kv_tokens={tokens}"
-  else:
-    yield (
-      "no KV cache leaves room for the train state: use a wider tensor axis "
-      "(--config.mesh.tensor) or a larger slice"
-    )
+  slots = rollout.slots or rollout.prompts * rollout.responses
+  own = rollout.kv_tokens or slots * length
+  taken = report.resident(train) + decode.roles["sampler copy"]
+  room = report.TIGHT_FROM * plan.topology.generation.hbm - taken
+  for share in _SHARES:
+    tokens = int(share * own * min(room / cache, 1)) // _ROUND * _ROUND
+    if tokens >= 2 * length * parts:
+      yield tokens

@@ -1,6 +1,6 @@
 """The verdicts of a plan, as text and as JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
@@ -10,6 +10,7 @@ from jaxrl_entropy.planning.topology import GIB, Topology
 MIB = GIB / 2**10
 
 FITS, TIGHT, TOO_BIG = "FITS", "TIGHT", "DOES NOT FIT"
+GOOD = (FITS, TIGHT)
 # Above this share of the memory, fragmentation or another version of the
 # compiler may be enough to run out of it.
 TIGHT_FROM = 0.93
@@ -28,14 +29,14 @@ class Plan:
     topology: the slice.
     mesh: size of each axis.
     results: of the programs train, prefill and decode.
-    advice: what would fit, where something does not.
+    advice: what would fit, where something does not; else empty.
   """
 
   config: str
   topology: Topology
   mesh: Mapping[str, int]
   results: Mapping[str, Result]
-  advice: Sequence[str] = ()
+  advice: str = ""
 
   @property
   def phases(self) -> dict[str, float | None]:
@@ -45,7 +46,7 @@ class Plan:
     and its cache are gone.
     """
     train = self.results["train"]
-    state = sum(x for role, x in train.roles.items() if role != "mini-batch")
+    state = resident(train)
     peaks = [self.results[name].needed for name in ("prefill", "decode")]
     known = [state + peak for peak in peaks if peak is not None]
     together = max(known) if len(known) == len(peaks) else None
@@ -55,6 +56,7 @@ class Plan:
   def verdict(self) -> str | None:
     """The worst one of all phases; None where one is not known."""
     verdicts = [judge(x, self.topology) for x in self.phases.values()]
+    verdicts += [judge_program(x, self.topology) for x in self.results.values()]
     if TOO_BIG in verdicts:
       return TOO_BIG
     if None in verdicts:
@@ -73,6 +75,18 @@ def judge(needed: float | None, topology: Topology) -> str | None:
     return None
   share = needed / topology.generation.hbm
   return FITS if share <= TIGHT_FROM else TIGHT if share <= 1 else TOO_BIG
+
+
+def judge_program(result: Result, topology: Topology) -> str | None:
+  """The verdict on a program; the compiler's, where it ran out of memory."""
+  if result.status == "out of memory":
+    return TOO_BIG
+  return judge(result.needed, topology)
+
+
+def resident(train: Result) -> float:
+  """Bytes of the train state, which stay when the mini-batch has gone."""
+  return sum(x for role, x in train.roles.items() if role != "mini-batch")
 
 
 def bound(result: Result, topology: Topology) -> float:
@@ -99,7 +113,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
     "programs": programs,
     "phases": plan.phases,
     "verdict": plan.verdict,
-    "advice": list(plan.advice),
+    "advice": plan.advice,
   }
 
 
@@ -117,7 +131,8 @@ def to_text(plan: Plan) -> str:
   for phase, needed in plan.phases.items():
     verdict = judge(needed, topology) or "not known"
     lines.append(f"{verdict:13} {phase}: {_size(needed)}")
-  lines += [f"advice: {line}" for line in plan.advice]
+  if plan.advice:
+    lines.append(f"advice: {plan.advice}")
   if any(r.status == "not compiled" for r in plan.results.values()):
     lines.append("no compiler for TPUs: sizes only; pip install libtpu")
   return "\n".join(lines)
@@ -152,9 +167,7 @@ def _program_lines(name: str, result: Result, topology: Topology) -> list[str]:
 
 
 def _verdict(result: Result, topology: Topology) -> str:
-  if result.status == "out of memory":
-    return TOO_BIG
-  return judge(result.needed, topology) or result.status.upper()
+  return judge_program(result, topology) or result.status.upper()
 
 
 def _size(size: float | None) -> str:

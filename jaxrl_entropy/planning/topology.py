@@ -1,6 +1,7 @@
 """TPU slices by their marketing names: shape, memory and peak rates."""
 
 import dataclasses
+import difflib
 import math
 import re
 
@@ -76,9 +77,13 @@ def parse(name: str) -> Topology:
   Raises:
     UserError: for a name that is neither.
   """
-  match = re.fullmatch(r"(\w+)(?:-(\d+)|:(\d+(?:x\d+)+))", name)
+  match = re.fullmatch(r"(\w+)(?:-(\d+)|:([1-9]\d*(?:x[1-9]\d*)+))", name)
   if not match:
-    raise UserError(f"topology {name!r}: use a name like v5e-16 or v5p:4x4x4")
+    near = difflib.get_close_matches(name, _names(), n=1)
+    raise UserError(
+      f"topology {name!r}: use a name like {near[0] if near else 'v5e-16'}, or "
+      "a shape like v5p:4x4x4"
+    )
   kind, count, shape = match.groups()
   kind = {"v5litepod": "v5e"}.get(kind, kind)
   if kind not in GENERATIONS:
@@ -97,16 +102,30 @@ def parse(name: str) -> Topology:
   return Topology(name, compiler_name, devices, generation)
 
 
+def _counts(generation: Generation) -> list[int]:
+  """The numbers in the names of its slices: powers of 2 times cores."""
+  smallest = 2 if generation.dimensions == 3 else 0
+  return [generation.named_cores * 2**power for power in range(smallest, 13)]
+
+
+def _names() -> list[str]:
+  return [
+    f"{kind}-{count}"
+    for kind, generation in GENERATIONS.items()
+    for count in _counts(generation)
+  ]
+
+
 def _sizes(name: str, count: int, generation: Generation) -> tuple[int, ...]:
   """The shape of the slice of `count` cores: as cubic as powers of 2 allow."""
-  chips, rest = divmod(count, generation.named_cores)
-  power = chips.bit_length() - 1
-  smallest = 2 if generation.dimensions == 3 else 0
-  if rest or 2**power != chips or power < smallest:
+  counts = _counts(generation)
+  if count not in counts:
+    near = min(counts, key=lambda size: abs(size - count))
     raise UserError(
-      f"topology {name!r}: {count} is not the size of a whole slice; give its "
-      "shape, like v5p:4x4x12"
+      f"topology {name!r}: {count} is not the size of a whole slice, the "
+      f"nearest is {near}; give the shape of another, like v5p:4x4x12"
     )
+  power = (count // generation.named_cores).bit_length() - 1
   sizes = [0] * generation.dimensions
   # Slices grow by doubling their shortest side, the last one first, but for
   # the smallest, which lie flat: 2x2x1, 2x2x2, 2x2x4, 2x4x4, 4x4x4.

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 import contextlib
+import json
 import logging
 import os
 from pathlib import Path
 import re
+import shutil
+import textwrap
 from typing import Any, NamedTuple, TypeVar
 import warnings
 
@@ -14,11 +17,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxrl_entropy.errors import UserError, write_failed
+from jaxrl_entropy.training import multihost
 from jaxrl_entropy.training.state import TrainState
 from jaxrl_entropy.types import Params
 
 Restored = TypeVar("Restored")
 _SCORE = "score"
+# How the storage libraries put it in the text of a ValueError.
+_OS_ERROR = re.compile(r"os_error_code='(\d+)'")
 
 
 class Found(NamedTuple):
@@ -36,7 +42,8 @@ class Checkpoints:
   A checkpoint named `step` holds the state after `step` steps, its parameters
   as an item of their own, a JSON mapping of the host's position (data position,
   offset of the metrics file), and bytes that the host carries from step to
-  step. It may be restored onto another mesh.
+  step. It may be restored onto another mesh. All of it is stored as arrays,
+  which have checksums.
   """
 
   def __init__(
@@ -63,12 +70,12 @@ class Checkpoints:
     Raises:
       UserError: if this one or the one before could not be written.
     """
+    position = np.frombuffer(json.dumps(dict(host)).encode(), np.uint8)
     self._store.save(
       step,
       params=ocp.args.StandardSave(state.params),
       state=ocp.args.StandardSave(state.replace(params={})),
-      host=ocp.args.JsonSave(dict(host)),
-      carried=ocp.args.StandardSave({"bytes": carried}),
+      host=ocp.args.StandardSave({"position": position, "carried": carried}),
     )
 
   def restore(self, like: TrainState) -> "Found | None":
@@ -90,12 +97,12 @@ class Checkpoints:
         step,
         params=ocp.args.StandardRestore(_abstract(like.params)),
         state=ocp.args.StandardRestore(_abstract(like.replace(params={}))),
-        host=ocp.args.JsonRestore(),
-        carried=ocp.args.StandardRestore(),
+        host=ocp.args.StandardRestore(),
       )
       state = items["state"].replace(params=items["params"])
-      carried = np.asarray(items["carried"]["bytes"])
-      return Found(step, state, items["host"], carried)
+      host = jax.tree.map(np.asarray, items["host"])
+      position = json.loads(host["position"].tobytes())
+      return Found(step, state, position, host["carried"])
 
     found, damaged = self._store.first(self._store.newest(), read)
     for step in damaged:
@@ -130,13 +137,17 @@ class BestPolicies:
     self._scores: dict[int, float] = {}
     self._store: _Store | None = None
     if keep:
+      _drop_damaged(folder)
       self._store = _Store(
         folder,
         max_to_keep=keep,
         best_fn=lambda scores: scores[_SCORE],
         cleanup_tmp_directories=True,
       )
-      self._scores |= {s: self._store.score(s) for s in self._store.newest()}
+      scores = {s: self._store.score(s) for s in self._store.newest()}
+      self._scores = {s: x for s, x in scores.items() if x > -np.inf}
+      for step in scores.keys() - self._scores.keys():
+        self._store.delete(step)
 
   def offer(
     self, step: int, params: Params, record: Mapping[str, float]
@@ -169,6 +180,20 @@ class BestPolicies:
       self._store.close()
 
 
+def _drop_damaged(folder: Path) -> None:
+  """Removes policies whose score cannot be read; Orbax would not open them."""
+  if multihost.is_writer():
+    for file in folder.glob("*/metrics/metrics"):
+      try:
+        json.loads(file.read_bytes())
+      except ValueError:
+        warnings.warn(
+          f"{file} cannot be read: that policy is removed", stacklevel=3
+        )
+        shutil.rmtree(file.parents[1])
+  multihost.share(None)
+
+
 def restore_params(folder: Path, like: Params) -> tuple[int, Params] | None:
   """The step and the parameters of a policy; nothing in `folder` changes.
 
@@ -183,7 +208,13 @@ def restore_params(folder: Path, like: Params) -> tuple[int, Params] | None:
   """
   if not folder.is_dir():
     return None
-  store = _Store(folder, read_only=True)
+  try:
+    store = _Store(folder, read_only=True)
+  except ValueError as error:
+    raise UserError(
+      f"{folder}: the score of a policy there cannot be read ({error}); "
+      "delete that policy"
+    ) from error
 
   def read(step: int) -> tuple[int, Params]:
     args = ocp.args.StandardRestore(_abstract(like))
@@ -212,6 +243,16 @@ class _Store:
         multiprocessing_options=job, **options
       ),
     )
+    # Each process reads by itself: one that meets a damaged file would leave
+    # the others waiting for it.
+    alone = ocp.options.MultiprocessingOptions(
+      primary_host=jax.process_index(),
+      active_processes={jax.process_index()},
+      barrier_sync_key_prefix=f"{self._folder.name}-{jax.process_index()}",
+    )
+    self._reader = ocp.Checkpointer(
+      ocp.CompositeCheckpointHandler(), multiprocessing_options=alone
+    )
 
   def save(
     self,
@@ -223,20 +264,24 @@ class _Store:
       self._manager.save(step, args=ocp.args.Composite(**items), metrics=scores)
 
   def load(self, step: int, **items: ocp.args.CheckpointArgs) -> Any:
-    return self._manager.restore(step, args=ocp.args.Composite(**items))
+    where = self._folder / str(step)
+    return self._reader.restore(where, args=ocp.args.Composite(**items))
 
   def newest(self) -> list[int]:
     """The steps there are, the last first."""
     return sorted(self._manager.all_steps(), reverse=True)
 
   def score(self, step: int) -> float:
-    """What the policy of `step` was saved with; 0 if it was not evaluated."""
-    return (self._manager.metrics(step) or {_SCORE: 0.0})[_SCORE]
+    """What the policy of `step` was saved with; -inf where that is not known.
+
+    It may not have been evaluated, or its file is gone.
+    """
+    return (self._manager.metrics(step) or {_SCORE: -np.inf})[_SCORE]
 
   def first(
     self, steps: Iterable[int], read: Callable[[int], Restored]
   ) -> tuple[Restored | None, list[int]]:
-    """What `read` gives of the first of `steps` that it can read.
+    """What `read` gives of the first of `steps` that all processes can read.
 
     Returns:
       It, or None if there are no steps; and the steps passed over.
@@ -246,14 +291,12 @@ class _Store:
     """
     reasons: dict[int, str] = {}
     for step in steps:
-      try:
-        found = read(step)
-      # What a damaged file raises is up to the storage libraries.
-      except Exception as error:
-        reasons[step] = _reason(error)
-        continue
-      self._warn(reasons, step)
-      return found, list(reasons)
+      found, reason = _attempt(read, step)
+      damaged = [r for r in multihost.share(reason) if r is not None]
+      if not damaged:
+        self._warn(reasons, step)
+        return found, list(reasons)
+      reasons[step] = damaged[0]
     if reasons:
       raise UserError(
         f"{self._folder}: no checkpoint there fits this config and can be read "
@@ -265,6 +308,7 @@ class _Store:
     self._manager.delete(step)
 
   def close(self) -> None:
+    self._reader.close()
     with self._explained(), contextlib.closing(self._manager):
       self._manager.wait_until_finished()
 
@@ -281,15 +325,29 @@ class _Store:
     try:
       yield
     except (OSError, ValueError) as error:
-      raise write_failed(self._folder, _reason(error)) from error
+      if isinstance(error, OSError) or _OS_ERROR.search(str(error)):
+        raise write_failed(self._folder, _reason(error)) from error
+      # Such as a process of the job that is gone.
+      raise RuntimeError(f"{self._folder}: saving failed") from error
+
+
+def _attempt(
+  read: Callable[[int], Restored], step: int
+) -> tuple[Restored | None, str | None]:
+  """What `read` gives, or the reason why it gives nothing."""
+  try:
+    return read(step), None
+  # What a damaged file raises is up to the storage libraries.
+  except Exception as error:
+    return None, _reason(error)
 
 
 def _reason(error: Exception) -> str:
   """In a few words; the storage libraries' messages name many files."""
-  code = re.search(r"os_error_code='(\d+)'", str(error))
-  return (
-    os.strerror(int(code[1])) if code else str(error).strip().partition("\n")[0]
-  )
+  code = _OS_ERROR.search(str(error))
+  if code:
+    return os.strerror(int(code[1]))
+  return textwrap.shorten(str(error).strip().partition("\n")[0], 200)
 
 
 def _abstract(tree: Any) -> Any:

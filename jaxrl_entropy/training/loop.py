@@ -179,6 +179,7 @@ class _Run:
       for step in range(first, total + 1):
         state, record = self._step(state, step)
         log.write(record)
+        self._stop_if_broken(state, step)
         stop = preemption.requested()
         if stop or step == total or _due(step + 1, config.checkpoint.every):
           self._save(step + 1, state, log)
@@ -219,7 +220,6 @@ class _Run:
       state, metrics = self.learner.learn(state, kept, step)
       record |= metrics
       watch.lap("update")
-      self._stop_if_broken(state, step)
       if before is not None:
         record |= _floats(self._probe.changes(state, before))
         watch.lap("probe")

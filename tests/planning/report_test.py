@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -35,6 +36,7 @@ def _plan(train=8.0, decode=7.0, status="ok"):
     (8, 11, "DOES NOT FIT", 1),
     (None, 7, None, 3),
     (None, 11, "DOES NOT FIT", 1),
+    (8, None, None, 3),
   ],
 )
 def test_verdict_counts_what_is_resident_together(
@@ -42,6 +44,13 @@ def test_verdict_counts_what_is_resident_together(
 ):
   plan = _plan(train, decode)
   assert (plan.verdict, plan.status) == (verdict, status)
+
+
+def test_a_program_out_of_memory_does_not_fit_whatever_its_size():
+  plan = _plan(8, None)
+  decode = Result("out of memory", SAMPLER)
+  plan = dataclasses.replace(plan, results=plan.results | {"decode": decode})
+  assert (plan.verdict, plan.status) == ("DOES NOT FIT", 1)
 
 
 def test_bound_is_the_slower_of_arithmetic_and_memory():
@@ -83,54 +92,81 @@ def config():
   return config
 
 
-def _advise(plan, config, fits):
-  """The advice, and the settings that were compiled for it."""
-  tried = []
+def _advise(plan, config, needed):
+  """The advice, and the settings of the train step, of decoding compiled.
 
-  def compile_with(overrides):
-    tried.append(dict(overrides))
-    if fits(tried[-1]):
-      return Result("ok", needed=GIB)
-    return Result("out of memory")
+  `needed(program, settings)` in GiB; None: out of memory.
+  """
+  tried = {"train": [], "prefill": [], "decode": []}
 
-  return list(advice.advise(plan, config, compile_with)), tried
+  def compile_with(program, overrides):
+    if not overrides:
+      return plan.results[program]
+    tried[program].append(dict(overrides))
+    size = needed(program, tried[program][-1])
+    roles = STATE if program == "train" else SAMPLER
+    if size is None:
+      return Result("out of memory", roles)
+    return Result("ok", roles, needed=size * GIB)
+
+  return advice.advise(plan, config, compile_with), tried
 
 
 def test_advice_doubles_micro_batches_until_it_fits(config):
-  (line,), tried = _advise(
-    _plan(16), config, lambda x: x["optimizer.micro_batches"] == "16"
+  def needed(program, settings):
+    return 8 if settings["optimizer.micro_batches"] == "16" else None
+
+  line, tried = _advise(_plan(16), config, needed)
+  assert [x["optimizer.micro_batches"] for x in tried["train"]] == ["8", "16"]
+  assert line == (
+    "it fits with --config.optimizer.micro_batches=16 "
+    "(training 8.00 GiB, sampling beside it 12.00 GiB)"
   )
-  assert [x["optimizer.micro_batches"] for x in tried] == ["8", "16"]
-  assert "--config.optimizer.micro_batches=16" in line
 
 
 def test_advice_widens_tensor_when_micro_batches_do_not_help(config):
-  (line,), tried = _advise(_plan(16), config, lambda x: "mesh.tensor" in x)
+  def needed(program, settings):
+    return 7 if "mesh.tensor" in settings else None
+
+  line, tried = _advise(_plan(16), config, needed)
   # 128 responses of a mini-batch on 4 parts: 32 micro-batches at most.
-  assert [x["optimizer.micro_batches"] for x in tried] == [
-    "8",
-    "16",
-    "32",
-    "64",
-  ]
-  assert "--config.mesh.fsdp=2 --config.mesh.tensor=8" in line
+  micro = [x["optimizer.micro_batches"] for x in tried["train"]]
+  assert micro == ["8", "16", "32", "64"]
+  assert "--config.mesh.fsdp=2 --config.mesh.tensor=8 --config.opt" in line
+  # The sampler was compiled on that mesh, too.
+  assert {"mesh.fsdp": "2", "mesh.tensor": "8"} in tried["prefill"]
 
 
 def test_advice_says_when_nothing_fits(config):
-  (line,), tried = _advise(_plan(16), config, lambda x: False)
-  assert len(tried) == 5
-  assert "any of 5 other settings" in line
+  line, tried = _advise(_plan(16), config, lambda program, settings: None)
+  assert len(tried["train"]) == 5
+  assert "use a larger slice" in line
 
 
-def test_advice_on_the_cache_leaves_room(config):
-  (line,), tried = _advise(_plan(8, 11), config, lambda x: False)
-  assert tried == []
-  tokens = int(line.rpartition("=")[2])
-  # 16 GiB are needed; the cache gives up what is over.
-  room = 4 * GIB - (16 * GIB - report.TIGHT_FROM * HBM)
-  assert tokens == int(64 * 2048 * room / (4 * GIB))
+@pytest.mark.parametrize("decode", [11, None])
+def test_advice_on_the_cache_leaves_room(config, decode):
+  """An overflow's own size, far too large, says nothing of what would fit."""
+  own = 64 * 2048
+
+  def needed(program, settings):
+    cache = 4 * int(settings["rollout.kv_tokens"]) / own
+    return 2 + 1 + cache + 3  # 3 GiB of temporaries
+
+  line, tried = _advise(_plan(8, decode), config, needed)
+  assert not tried["train"]
+  tokens = int(line.partition("kv_tokens=")[2].split()[0])
+  assert tokens == int(tried["decode"][-1]["rollout.kv_tokens"])
+  beside = 5 + needed("decode", {"rollout.kv_tokens": tokens})
+  assert beside * GIB <= report.TIGHT_FROM * HBM
+  assert tokens >= 2 * 4 * 2048
 
 
-def test_advice_when_the_cache_cannot_help(config):
-  (line,), _ = _advise(_plan(8, 20), config, lambda x: False)
-  assert "wider tensor axis" in line
+def test_advice_fits_training_and_sampling_with_the_same_settings(config):
+  def needed(program, settings):
+    if program == "train":
+      return 8 if "optimizer.micro_batches" in settings else 16
+    return 5 if "rollout.kv_tokens" in settings else 20
+
+  line, _ = _advise(_plan(16, 20), config, needed)
+  assert "micro_batches=8" in line
+  assert "kv_tokens=" in line

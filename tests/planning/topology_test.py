@@ -31,7 +31,10 @@ def test_names_of_slices(name, compiler_name, devices):
   [
     ("v5p", "use a name like"),
     ("v5q-16", "did you mean 'v5"),
-    ("v5e-12", "not the size of a whole slice"),
+    ("v5e16", "use a name like v5e-16,"),
+    ("v5e:0x4", "use a name like v5e-4,"),
+    ("v5e-12", "not the size of a whole slice, the nearest is 8"),
+    ("v5p-100", "nearest is 128"),
     ("v5p-7", "not the size of a whole slice"),
     ("v5p-2", "not the size of a whole slice"),
     ("v5e:2x2x2", "v5e has 2 dimensions"),

@@ -1,4 +1,6 @@
 import resource
+import shutil
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -94,6 +96,71 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
   assert [p.name for p in tmp_path.iterdir()] == ["2"]
 
 
+def large_state(seed):
+  """So large that every device's part of it is a file of its own."""
+  mesh = sharding.make_mesh(fsdp=-1)
+  key = jax.random.key(seed)
+  params = {"embed": {"embedding": jax.random.normal(key, (2048, 512))}}
+  return state_lib.init_state(params, optax.sgd(1e-3), seed, mesh)
+
+
+def save_large(folder):
+  checkpoints = Checkpoints(folder, keep=2)
+  for step in (1, 2):
+    checkpoints.save(step, large_state(step), {}, np.zeros(1, np.uint8))
+  checkpoints.close()
+
+
+def restore_large(folder):
+  """The step that this process found, and whether it was warned."""
+  checkpoints = Checkpoints(folder, keep=2)
+  with warnings.catch_warnings(record=True) as caught:
+    found = checkpoints.restore(large_state(9))
+  checkpoints.close()
+  return found.step, any("cannot be read" in str(w.message) for w in caught)
+
+
+def test_all_processes_pass_over_what_one_of_them_cannot_read(tmp_path):
+  job = {"processes": 2, "devices": 2, "timeout": 120}
+  devices.run_together(save_large, tmp_path, **job)
+  parts = (tmp_path / "2" / "params" / "ocdbt.process_1" / "d").iterdir()
+  max(parts, key=lambda file: file.stat().st_size).write_bytes(b"")
+  answers = devices.run_together(restore_large, tmp_path, **job)
+  assert answers == [(1, True), (1, True)]
+  assert [p.name for p in tmp_path.iterdir()] == ["1"]
+
+
+def test_every_flipped_bit_of_the_host_s_position_is_seen(tmp_path):
+  """Or does no harm; a smaller number there would repeat or skip problems."""
+  save(tmp_path, (1, 1))
+  rng = np.random.default_rng(0)
+  for file in sorted((tmp_path / "3" / "host").rglob("*")):
+    if file.is_file() and file.stat().st_size:
+      data = bytearray(file.read_bytes())
+      for at in rng.integers(0, len(data), 3):
+        damaged = bytearray(data)
+        damaged[at] ^= 1
+        copy = tmp_path.with_name("copy")
+        shutil.copytree(tmp_path, copy)
+        (copy / file.relative_to(tmp_path)).write_bytes(damaged)
+        with warnings.catch_warnings(action="ignore"):
+          _, host = restore(copy, (1, 1))
+        assert host in ({"next": 3}, {"next": 2})
+        shutil.rmtree(copy)
+
+
+def test_a_lost_process_is_not_taken_for_a_full_disk(tmp_path, monkeypatch):
+  def lose(*args, **kwargs):
+    raise ValueError("UNKNOWN: Gloo AllGather failed: Connection reset by peer")
+
+  checkpoints = Checkpoints(tmp_path, keep=1)
+  monkeypatch.setattr(checkpoints._store._manager, "save", lose)
+  with pytest.raises(RuntimeError, match="saving failed") as raised:
+    checkpoints.save(1, one_state(3), {}, np.zeros(1, np.uint8))
+  assert not isinstance(raised.value, UserError)
+  checkpoints.close()
+
+
 def one_state(seed):
   return make_state(sharding.make_mesh(devices=jax.devices()[:1]), seed)
 
@@ -151,6 +218,24 @@ def test_the_best_policy_is_read_first(tmp_path):
   step, params = restore_params(tmp_path, one_state(9).params)
   assert step == 2
   jax.tree.map(np.testing.assert_array_equal, params, one_state(2).params)
+
+
+def test_a_best_policy_without_its_score_gives_way(tmp_path):
+  offer(tmp_path, {1: 0.3, 2: 0.5}, keep=2)
+  (tmp_path / "2" / "metrics" / "metrics").unlink()
+  assert restore_params(tmp_path, one_state(9).params)[0] == 1
+  offer(tmp_path, {3: 0.4, 4: 0.1}, keep=2)
+  assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "3"]
+
+
+def test_a_best_policy_whose_score_is_cut_short_is_removed(tmp_path):
+  offer(tmp_path, {1: 0.3, 2: 0.5}, keep=2)
+  (tmp_path / "2" / "metrics" / "metrics").write_bytes(b'{"sco')
+  with pytest.raises(UserError, match="score of a policy there cannot be read"):
+    restore_params(tmp_path, one_state(9).params)
+  with pytest.warns(UserWarning, match="that policy is removed"):
+    offer(tmp_path, {3: 0.4, 4: 0.1}, keep=2)
+  assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "3"]
 
 
 def test_no_best_policy_is_kept_unless_asked(tmp_path):

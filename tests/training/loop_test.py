@@ -250,6 +250,8 @@ def test_a_broken_loss_stops_the_run_with_a_diagnosis(tmp_path):
   )
   with pytest.raises(FloatingPointError, match="learning_rate"):
     loop.train(load("grpo", *overrides), tmp_path)
+  # The step that the message sends the reader to is there.
+  assert records(tmp_path)[-1]["update/skipped"] == 1
 
 
 def test_groups_are_filled_from_more_batches(tmp_path):
