@@ -6,7 +6,7 @@
     python -m jaxrl_entropy.analysis.compact runs/headline docs/results/headline
 
 Minutes are estimates for one run on two idle CPU cores; the parts stand in the
-order in which they are worth running. Three of them hold runs of the headline's
+order in which they are worth running. Some of them hold runs of the headline's
 too, for comparison: a copy of such a run's folder is not run again.
 
     cp -r "runs/headline/grpo,seed=0" runs/coefficients/
@@ -15,6 +15,7 @@ too, for comparison: a copy of such a run's folder is not run again.
     headline         9        3  collapse, law, dynamics; Clip-Cov and KL-Cov
     hard             9       10  the same with four numbers: who ends higher?
     coefficients    11        3  entropy level against r, k and beta
+    moderate        12        3  half the strength, clip-higher: who gains?
     baselines        8        3  clip-higher, entropy bonus, reference KL
     algorithms       8        3  a and b under RLOO, REINFORCE++ and PRIME
     sizes            4        4  a and b against model size
@@ -76,6 +77,15 @@ def coefficients() -> Iterator[Cell]:
     yield "kl_cov", {"loss.args.fraction": fraction}
   for coefficient in (0.5, 1.0, 2.0):
     yield "kl_cov", {"loss.args.coefficient": coefficient}
+
+
+def moderate() -> Iterator[Cell]:
+  """Half the headline's strength, and clip-higher; three seeds."""
+  for seed in SEEDS:
+    yield "grpo", {"seed": seed}
+    yield "clip_cov", {"loss.args.fraction": 0.05, "seed": seed}
+    yield "kl_cov", {"loss.args.coefficient": 1.0, "seed": seed}
+    yield "grpo", {"loss.name": "clip_higher", "seed": seed}
 
 
 def baselines() -> Iterator[Cell]:
@@ -161,9 +171,9 @@ def _held_at(target: float, start: float) -> dict[str, Any]:
 PARTS = {
   part.__name__: part
   for part in (
-    *(headline, hard, coefficients, baselines),
-    *(algorithms, sizes, long, gentle, theory),
-    *(programs, controllers),
+    *(headline, hard, coefficients, moderate),
+    *(baselines, algorithms, sizes, long),
+    *(gentle, theory, programs, controllers),
   )
 }
 
