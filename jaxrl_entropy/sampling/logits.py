@@ -80,10 +80,15 @@ def draw(
     _any_filter(controls), cutoffs, _no_cutoffs, logits, top, controls
   )
   kept = (logits - top) / heat[:, None] >= cutoff[:, None]
+  # Of tokens that tie for the most likely, the first.
+  uniform = jnp.where(greedy[:, None], 0.0, uniform)
   token, logp = _invert(jnp.where(kept, logits, -jnp.inf), top, heat, uniform)
   raw = _at(logits - top, token) - jnp.log(jnp.exp(logits - top).sum(axis=-1))
   return Draw(
-    token, logp, raw, jnp.where(greedy, 0.0, _entropy(logits, top, heat))
+    token,
+    jnp.where(greedy, 0.0, logp),
+    raw,
+    jnp.where(greedy, 0.0, _entropy(logits, top, heat)),
   )
 
 
@@ -143,6 +148,8 @@ def _cutoff(
     reached = jnp.where(x >= cutoff[:, None], weights, 0.0).sum(-1) >= target
     return jnp.where(reached, low, middle), jnp.where(reached, middle, high)
 
+  # A share of the mass may underflow, and a target of 0 needs no token at all.
+  target = jnp.maximum(target, jnp.finfo(jnp.float32).tiny)
   infinity = jnp.int32(0x7F800000)
   low = jnp.full(target.shape, -1, jnp.int32)
   high = jnp.full(target.shape, infinity, jnp.int32)
