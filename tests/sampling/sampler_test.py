@@ -316,6 +316,32 @@ def test_eight_devices_give_the_same_tokens_as_one(params, sampler):
       np.testing.assert_allclose(a.entropy, b.entropy, atol=1e-5)
 
 
+WIDE = dataclasses.replace(CONFIG, vocab_size=530)
+
+
+def _sample_filtered(tensor):
+  """Answers of the same weights, with the vocabulary in `tensor` parts."""
+  mesh = sharding.make_mesh(
+    fsdp=1, tensor=tensor, devices=jax.devices()[:tensor]
+  )
+  params = transformer.init(WIDE, jax.random.key(0))
+  params = jax.tree.map(lambda x: x * 3 if x.ndim > 2 else x, params)
+  params = jax.device_put(params, sharding.param_shardings(params, mesh))
+  sampler = Sampler(
+    WIDE, mesh, slots=8, max_prompt_length=8, max_length=40, choices=SMALL
+  )
+  request = Request(range(8), n=8, max_tokens=30, temperature=1.3, top_k=20)
+  return sampler.generate(params, [request])[0]
+
+
+def test_a_split_vocabulary_keeps_the_same_tokens():
+  """The last one that top-k keeps is found equal to itself everywhere."""
+  whole, split = _sample_filtered(1), devices.run(_sample_filtered, 2)
+  for a, b in zip(whole, split, strict=True):
+    assert a.tokens.tolist() == b.tokens.tolist()
+    np.testing.assert_allclose(a.logp, b.logp, atol=1e-5)
+
+
 def _sample_a_share(params):
   """Every process brings requests of its own."""
   mesh = sharding.make_mesh(data=2, tensor=2)
