@@ -40,6 +40,10 @@ def main(argv: Sequence[str]) -> int:
   args, overrides = cli.parse_with_overrides(command, argv)
   if not (args.config or args.run):
     command.error("which model? give --run or --config")
+  if args.best and not args.run:
+    command.error("--best is the best policy of a run: give --run")
+  if args.samples < 1:
+    command.error(f"--samples is {args.samples}: it must be at least 1")
   distributed.start()
   prompts = [*args.prompt, *_read_prompts(args.prompts)]
   if not prompts:
@@ -103,6 +107,8 @@ def _read_prompts(file: str | None) -> list[str]:
     text = sys.stdin.read() if file == "-" else Path(file).read_text()
   except OSError as error:
     raise UserError(f"--prompts {file}: {error.strerror}") from error
+  except UnicodeDecodeError as error:
+    raise UserError(f"--prompts {file}: {error}; save it as UTF-8") from error
   return [line for line in text.splitlines() if line.strip()]
 
 
@@ -129,10 +135,10 @@ def _request(
 
 
 def _sampler(policy: Policy, requests: Sequence[Request]) -> Sampler:
-  """A sampler just large enough."""
+  """A sampler just large enough, but no larger than the model's context."""
 
   def largest(lengths: Iterable[int]) -> int:
-    return -(-max(lengths) // ROUND) * ROUND
+    return min(-(-max(lengths) // ROUND) * ROUND, policy.model.max_length)
 
   choices = platform.of(policy.mesh)
   return Sampler(
@@ -150,6 +156,7 @@ def _record(event: Event, prompt: str, tokenizer: Tokenizer) -> dict:
   completion = event.completion
   assert completion is not None
   return {
+    "index": event.request,
     "prompt": prompt,
     "sample": event.sample,
     "text": tokenizer.decode(completion.tokens.tolist()),
@@ -173,7 +180,7 @@ class _Screen:
       k: [] for k in self._turns
     }
     self._ended: set[tuple[int, int]] = set()
-    self._shown = ""
+    self._shown: str | None = None  # Nothing of this answer, not its title.
 
   def show(self, event: Event) -> None:
     key = event.request, event.sample
@@ -186,7 +193,7 @@ class _Screen:
         break
       print()
       self._turns.popleft()
-      self._shown = ""
+      self._shown = None
 
   def _grow(self, key: tuple[int, int]) -> None:
     """Writes what is new of an answer."""
@@ -194,7 +201,7 @@ class _Screen:
     if key not in self._ended:
       # Half of a character: the rest comes with the next token.
       text = text.rstrip("\ufffd")
-    if self._titled and not self._shown:
+    if self._titled and self._shown is None:
       print(f"\n> {printable(self._prompts[key[0]])}")
-    print(printable(text.removeprefix(self._shown)), end="", flush=True)
+    print(printable(text.removeprefix(self._shown or "")), end="", flush=True)
     self._shown = text

@@ -30,8 +30,13 @@ def test_json_has_one_object_an_answer(config, capsys):
   prompts = ["--prompt=3 4", "--prompt=5 6 7"]
   assert cli.main(["generate", f"--config={config}", *prompts, *flags]) == 0
   records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-  keys = sorted((r["prompt"], r["sample"]) for r in records)
-  assert keys == [("3 4", 0), ("3 4", 1), ("5 6 7", 0), ("5 6 7", 1)]
+  keys = sorted((r["index"], r["prompt"], r["sample"]) for r in records)
+  assert keys == [
+    (0, "3 4", 0),
+    (0, "3 4", 1),
+    (1, "5 6 7", 0),
+    (1, "5 6 7", 1),
+  ]
   for record in records:
     assert len(record["tokens"]) == len(record["logp"]) <= 5
     assert record["finish"] in ("stop", "length")
@@ -53,6 +58,32 @@ def test_nothing_to_answer_is_an_error(config, capsys):
 def test_no_model_is_an_error(capsys):
   assert cli.main(["generate", "--prompt=3 4"]) == 2
   assert "--run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ("flag", "message"),
+  [
+    ("--samples=0", "--samples is 0"),
+    ("--best", "give --run"),
+    ("--top-p=2", "top_p=2.0 must be in (0, 1]"),
+    ("--stop=", "stop_strings"),
+    ("--max-tokens=600", "= 602, above the sampler's max_length of 512"),
+    ("--prompts=/nowhere", "--prompts /nowhere: No such file"),
+  ],
+)
+def test_a_bad_flag_is_one_line(config, capsys, flag, message):
+  asked = ["generate", f"--config={config}", "--prompt=3 4", flag]
+  assert cli.main(asked) == 2
+  errors = capsys.readouterr().err
+  assert message in errors
+  assert errors.strip().count("\n") == 0
+
+
+def test_prompts_that_are_not_text_are_named(config, capsys, tmp_path):
+  file = tmp_path / "prompts.txt"
+  file.write_bytes(b"3 4\xff\n")
+  assert cli.main(["generate", f"--config={config}", f"--prompts={file}"]) == 2
+  assert f"--prompts {file}" in capsys.readouterr().err
 
 
 class _Letters:
@@ -78,3 +109,12 @@ def test_the_screen_shows_answers_in_order_and_harmless(capsys):
   assert capsys.readouterr().out == "\n> first\na\ufffd[2J"
   screen.show(_event((0, 0), e_acute[1:] + b"!", ended=True))
   assert capsys.readouterr().out == "é!\n\n> second\nlater\n"
+
+
+def test_an_answer_that_begins_with_half_a_character_has_one_title(capsys):
+  screen = _Screen(["first", "second"], 1, _Letters())
+  euro = "€".encode()
+  for byte in euro[:-1]:
+    screen.show(_event((0, 0), bytes([byte])))
+  screen.show(_event((0, 0), euro[-1:], ended=True))
+  assert capsys.readouterr().out == "\n> first\n€\n"

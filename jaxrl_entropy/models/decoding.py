@@ -24,6 +24,9 @@ from jaxrl_entropy.types import Params
 Cache = tuple[Pages | RaggedPages, ...]
 """The pages of every layer."""
 
+WEIGHT_DTYPES = ("", "float32", "bfloat16", "int8")
+"""What `weights` can store; "" is the compute dtype."""
+
 
 def weights(
   params: Params,

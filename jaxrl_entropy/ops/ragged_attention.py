@@ -66,9 +66,9 @@ class RaggedPages:
 
     rows, length, heads, dim = q.shape
     starts = jnp.arange(rows + 1, dtype=jnp.int32) * length
+    columns = view.table.shape[1]
 
     def local(q, kv, ends, table):
-      columns = table.shape[1]
       return kernel.ragged_paged_attention(
         q,
         kv,
@@ -84,12 +84,14 @@ class RaggedPages:
         num_queries_per_block=QUERIES_PER_BLOCK,
       )
 
-    # A row's padding counts as tokens: it is behind all that see it.
+    # A row's padding counts as tokens: it is behind all that see it, and may
+    # be beyond the last page.
+    beyond = -(-(length - 1) // self.size)
     args = (
       q.reshape(rows * length, heads, dim),
       self.kv,
       view.start + length,
-      view.table,
+      jnp.pad(view.table, ((0, 0), (0, beyond))),
     )
     return _over_heads(local)(*args).reshape(q.shape)
 

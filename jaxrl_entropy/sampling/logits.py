@@ -79,18 +79,26 @@ def draw(
   cutoff = jax.lax.cond(
     _any_filter(controls), cutoffs, _no_cutoffs, logits, top, controls
   )
-  kept = (logits - top) / heat[:, None] >= cutoff[:, None]
+  kept = logits - top >= cutoff[:, None]
+  # Of tokens that tie for the most likely, the first.
+  uniform = jnp.where(greedy[:, None], 0.0, uniform)
   token, logp = _invert(jnp.where(kept, logits, -jnp.inf), top, heat, uniform)
   raw = _at(logits - top, token) - jnp.log(jnp.exp(logits - top).sum(axis=-1))
   return Draw(
-    token, logp, raw, jnp.where(greedy, 0.0, _entropy(logits, top, heat))
+    token,
+    jnp.where(greedy, 0.0, logp),
+    raw,
+    jnp.where(greedy, 0.0, _entropy(logits, top, heat)),
   )
 
 
 def cutoffs(
   logits: Float[Array, "B V"], top: Float[Array, "B 1"], controls: Controls
 ) -> Float[Array, "B"]:
-  """What `(logits - top) / temperature` of a token must reach to be kept.
+  """What `logits - top` of a token must reach to be kept.
+
+  Not divided by the temperature: XLA may round a quotient in two ways in two
+  places, and the last token to be kept must be found equal to itself.
 
   Top-k, then top-p among what is left, then min-p. Tokens that tie with the
   last one kept are kept too. At temperature 0 the most likely token is left,
@@ -103,15 +111,16 @@ def cutoffs(
   """
   greedy = controls.temperature == 0
   heat = jnp.where(greedy, 1.0, controls.temperature)
-  tempered = (logits - top) / heat[:, None]
+  back = logits - top
   count = jnp.where(controls.top_k > 0, controls.top_k, logits.shape[-1])
   count = jnp.where(greedy, 1, count).astype(jnp.float32)
-  likeliest = _cutoff(tempered, jnp.ones_like(tempered), count)
-  kept = jnp.where(tempered >= likeliest[:, None], tempered, -jnp.inf)
-  mass = jnp.exp(kept)
+  likeliest = _cutoff(back, jnp.ones_like(back), count)
+  kept = jnp.where(back >= likeliest[:, None], back, -jnp.inf)
+  mass = jnp.exp(kept / heat[:, None])
   nucleus = _cutoff(kept, mass, controls.top_p * mass.sum(axis=-1))
   nucleus = jnp.where(controls.top_p < 1, nucleus, -jnp.inf)
-  return jnp.maximum(jnp.maximum(likeliest, nucleus), jnp.log(controls.min_p))
+  least = jnp.log(controls.min_p) * heat
+  return jnp.maximum(jnp.maximum(likeliest, nucleus), least)
 
 
 def _no_cutoffs(logits, top, controls):
@@ -143,6 +152,8 @@ def _cutoff(
     reached = jnp.where(x >= cutoff[:, None], weights, 0.0).sum(-1) >= target
     return jnp.where(reached, low, middle), jnp.where(reached, middle, high)
 
+  # A share of the mass may underflow, and a target of 0 needs no token at all.
+  target = jnp.maximum(target, jnp.finfo(jnp.float32).tiny)
   infinity = jnp.int32(0x7F800000)
   low = jnp.full(target.shape, -1, jnp.int32)
   high = jnp.full(target.shape, infinity, jnp.int32)

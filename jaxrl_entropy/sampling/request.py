@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import dataclasses
+import math
 
 import numpy as np
 
@@ -73,11 +74,21 @@ class Request:
         len(self.limits) == self.n and min(self.limits, default=1) >= 1,
         "must be at least 1, or a tuple of n such numbers",
       ),
-      "temperature": (self.temperature >= 0, "must not be negative"),
-      "top_k": (self.top_k >= 0, "must not be negative; 0 turns it off"),
+      "temperature": (
+        0 <= self.temperature < math.inf,
+        "must be a finite number, not negative",
+      ),
+      "top_k": (
+        0 <= self.top_k < 2**31,
+        "must be in [0, 2**31); 0 turns it off",
+      ),
       "top_p": (0 < self.top_p <= 1, "must be in (0, 1]; 1 turns it off"),
-      "partial": (len(self.partial) in (0, self.n), "must be empty or n long"),
       "min_p": (0 <= self.min_p <= 1, "must be in [0, 1]; 0 turns it off"),
+      "stop_strings": (
+        not isinstance(self.stop_strings, str) and all(self.stop_strings),
+        "must be a tuple of texts, none of them empty",
+      ),
+      "partial": (len(self.partial) in (0, self.n), "must be empty or n long"),
     }
     for name, (holds, rule) in rules.items():
       if not holds:

@@ -8,11 +8,14 @@ from typing import Any
 from jax.sharding import Mesh
 import numpy as np
 
+from jaxrl_entropy.errors import nearest
+from jaxrl_entropy.models import decoding
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.ops import ragged_attention
 from jaxrl_entropy.sampling import platform, rows
 from jaxrl_entropy.sampling.batch import Batch, Event
 from jaxrl_entropy.sampling.engine import Engine, Sizes
+from jaxrl_entropy.sampling.limits import MAX_STOP_IDS, Limits
 from jaxrl_entropy.sampling.request import Completion, Request
 from jaxrl_entropy.sampling.sequences import (
   Sample,
@@ -23,8 +26,6 @@ from jaxrl_entropy.sampling.stops import Decode
 from jaxrl_entropy.types import Params
 
 __all__ = ("Completion", "Event", "Request", "Sampler")
-
-MAX_STOP_IDS = 8
 
 
 class Sampler:
@@ -64,9 +65,19 @@ class Sampler:
         "bfloat16", "int8", or by default the model's compute dtype.
       decode_text: a tokenizer's `decode`; stop strings need it.
       choices: sizes of the programs; by default those for the mesh's platform.
+
+    Raises:
+      ValueError: a size is out of range, or the dtype is not one of these.
     """
+    _check_sizes(
+      config,
+      weight_dtype,
+      kv_tokens,
+      slots=slots,
+      max_prompt_length=max_prompt_length,
+      max_length=max_length,
+    )
     choices = choices or platform.of(mesh)
-    self._max_prompt_length, self._max_length = max_prompt_length, max_length
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
     size = min(choices.page_size, _round_up(max_length, 8))
     columns = -(-max_length // size)
@@ -90,6 +101,15 @@ class Sampler:
     )
     self._engine = Engine(config, mesh, self._sizes, weight_dtype)
     self._decode_text = decode_text
+    self._limits = Limits(
+      max_prompt_length=max_prompt_length,
+      max_length=max_length,
+      vocabulary=config.vocab_size,
+      page_size=size,
+      pages=pages,
+      parts=parts,
+      decodes=decode_text is not None,
+    )
 
   @property
   def compilations(self) -> int:
@@ -132,12 +152,16 @@ class Sampler:
     overwrite `params` while the events are still being drawn: this is how
     rollouts run ahead of training.
     """
-    for index, request in enumerate(requests):
-      self._check(index, request)
+    self.check(requests)
     samples = [samples_of(r, owner) for owner, r in enumerate(requests)]
     queue = deque(p for group in samples for p in prefixes_of(group))
     batch = Batch(self._engine, self._sizes, queue, params, self._decode_text)
     return self._events(itertools.chain.from_iterable(samples), batch)
+
+  def check(self, requests: ListLike[Request]) -> None:
+    """Raises ValueError for a request that could never run, and says why."""
+    for index, request in enumerate(requests):
+      self._limits.check(request, f"request {index}")
 
   def _events(self, samples: Iterable[Sample], batch: Batch) -> Iterator[Event]:
     nothing = np.zeros(0, np.int32)
@@ -168,43 +192,24 @@ class Sampler:
       "decode": (engine.decode, engine.shapes(params, slots)),
     }
 
-  def _check(self, index: int, request: Request) -> None:
-    """Refuses what could never run."""
-    prompt, name = len(request.prompt), f"request {index}"
-    if prompt > self._max_prompt_length:
-      raise ValueError(
-        f"{name}: its prompt has {prompt} tokens and the sampler's "
-        f"max_prompt_length is {self._max_prompt_length}"
-      )
-    most = max(request.limits)
-    total = prompt + most
-    if total > self._max_length:
-      raise ValueError(
-        f"{name}: {prompt} prompt tokens + {most} max_tokens = "
-        f"{total}, above the sampler's max_length of {self._max_length}"
-      )
-    if len(request.stop_ids) > MAX_STOP_IDS:
-      raise ValueError(
-        f"{name}: {len(request.stop_ids)} stop_ids; at most {MAX_STOP_IDS}"
-      )
-    if request.stop_strings and self._decode_text is None:
-      raise ValueError(
-        f"{name}: stop_strings need a sampler with decode_text, a function "
-        "from token ids to text"
-      )
-    size, pages = self._sizes.page_size, self._sizes.pages - 1
-    # Continuations copy the page that the prompt fills in part.
-    copy = 1 if request.n > 1 and (prompt - 1) % size else 0
-    need = -(-(total - 1) // size) + copy
-    if need > pages:
-      shared = " + 1 to share the prompt" if copy else ""
-      raise ValueError(
-        f"{name} can never fit: ({prompt} prompt tokens + "
-        f"{most} max_tokens - 1) / {size} tokens a page{shared} "
-        f"= {need} pages, and the cache has {pages} for each of the mesh's "
-        f"{self._engine.parts} parts; raise kv_tokens to at least "
-        f"{need * size * self._engine.parts}"
-      )
+
+def _check_sizes(
+  config: TransformerConfig, weight_dtype: str, kv_tokens: int, **sizes: int
+) -> None:
+  """Raises ValueError for what no sampler can have."""
+  for name, size in sizes.items():
+    if size < 1:
+      raise ValueError(f"{name} is {size}: it must be at least 1")
+  if kv_tokens < 0:
+    raise ValueError(f"kv_tokens is {kv_tokens}: it must not be negative")
+  if sizes["max_length"] > config.max_length:
+    raise ValueError(
+      f"max_length is {sizes['max_length']}, and the model was made for "
+      f"{config.max_length} tokens"
+    )
+  if weight_dtype not in decoding.WEIGHT_DTYPES:
+    hint = nearest(weight_dtype, decoding.WEIGHT_DTYPES)
+    raise ValueError(f"weight_dtype is {weight_dtype!r}; {hint}")
 
 
 def _round_up(value: int, multiple: int) -> int:

@@ -16,6 +16,7 @@ from jaxrl_entropy.data.tokenizers import Tokenizer
 from jaxrl_entropy.errors import UserError, nearest
 from jaxrl_entropy.models import lora, transformer
 from jaxrl_entropy.models.config import TransformerConfig, preset
+from jaxrl_entropy.models.decoding import WEIGHT_DTYPES
 from jaxrl_entropy.sampling.request import Request
 from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training import critic, implicit_reward
@@ -52,10 +53,10 @@ class Policy:
 
 
 def check_fields(config: ConfigDict) -> None:
-  """Checks the counts that nothing can run without, and the names of dtypes.
+  """Checks the counts that nothing can run without, and what has few values.
 
   Raises:
-    UserError: naming the first field below 1, or with an unknown dtype.
+    UserError: naming the first field that is out of range.
   """
   model, rollout, optimizer = config.model, config.rollout, config.optimizer
   counts = {
@@ -75,14 +76,40 @@ def check_fields(config: ConfigDict) -> None:
   for field, count in counts.items():
     if count < 1:
       raise UserError(f"config.{field} is {count}: it must be at least 1")
-  dtypes = {
+  names = {
     "model.param_dtype": (model.param_dtype, FLOATS),
     "model.compute_dtype": (model.compute_dtype, FLOATS),
-    "rollout.weight_dtype": (rollout.weight_dtype, ("", *FLOATS, "int8")),
+    "rollout.weight_dtype": (rollout.weight_dtype, WEIGHT_DTYPES),
+    "rollout.old_logp": (rollout.old_logp, ("trainer", "sampler")),
   }
-  for field, (dtype, valid) in dtypes.items():
-    if dtype not in valid:
-      raise UserError(f"config.{field} is {dtype!r}; {nearest(dtype, valid)}")
+  for field, (name, valid) in names.items():
+    if name not in valid:
+      raise UserError(f"config.{field} is {name!r}; {nearest(name, valid)}")
+  _check_sampling(rollout)
+
+
+def _check_sampling(rollout: ConfigDict) -> None:
+  """Checks how `config.rollout` samples, before anything is sampled."""
+  for field in ("slots", "kv_tokens", "partial_tokens"):
+    if rollout[field] < 0:
+      raise UserError(
+        f"config.rollout.{field} is {rollout[field]}: it must be at least 1, "
+        "or 0 for the default"
+      )
+  if rollout.async_rollouts not in (0, 1):
+    raise UserError(
+      f"config.rollout.async_rollouts is {rollout.async_rollouts}: rollouts "
+      "run 1 step ahead of training, or 0"
+    )
+  for field in ("temperature", "importance_cap"):
+    if not rollout[field] > 0:
+      raise UserError(
+        f"config.rollout.{field} is {rollout[field]}: it must be above 0"
+      )
+  try:
+    Request((0,), **_request_settings(rollout))
+  except ValueError as error:
+    raise UserError(f"config.rollout: {error}") from error
 
 
 def build_policy(config: ConfigDict) -> Policy:
@@ -259,9 +286,13 @@ def build_roles(
 def build_sampler(
   config: ConfigDict, model: TransformerConfig, mesh: Mesh
 ) -> Sampler:
-  """The sampler of the rollouts, which also serves evaluation."""
+  """The sampler of the rollouts, which also serves evaluation.
+
+  Raises:
+    ValueError: if the longest prompt with the longest response could never fit.
+  """
   rollout = config.rollout
-  return Sampler(
+  sampler = Sampler(
     model,
     mesh,
     slots=rollout.slots or rollout.prompts * rollout.responses,
@@ -270,6 +301,9 @@ def build_sampler(
     kv_tokens=rollout.kv_tokens,
     weight_dtype=rollout.weight_dtype,
   )
+  longest = (0,) * rollout.max_prompt_length
+  sampler.check([Request(longest, **_request_settings(rollout))])
+  return sampler
 
 
 def make_requests(
@@ -284,17 +318,12 @@ def make_requests(
   Raises:
     UserError: if a prompt is longer than `rollout.max_prompt_length`.
   """
-  rollout = config.rollout
   settings = {
-    "n": rollout.responses,
-    "max_tokens": rollout.max_response_length,
-    "temperature": rollout.temperature,
-    "top_k": rollout.top_k,
-    "top_p": rollout.top_p,
-    "min_p": rollout.min_p,
+    **_request_settings(config.rollout),
     "stop_ids": (policy.tokenizer.eos_id,),
-  } | overrides
-  limit = rollout.max_prompt_length
+    **overrides,
+  }
+  limit = config.rollout.max_prompt_length
   return [
     Request(
       prompt=encode_prompt(problem, policy.tokenizer, limit),
@@ -303,6 +332,18 @@ def make_requests(
     )
     for problem, seed in zip(asked, seeds, strict=True)
   ]
+
+
+def _request_settings(rollout: ConfigDict) -> dict[str, Any]:
+  """What all requests of `config.rollout` have in common."""
+  return {
+    "n": rollout.responses,
+    "max_tokens": rollout.max_response_length,
+    "temperature": rollout.temperature,
+    "top_k": rollout.top_k,
+    "top_p": rollout.top_p,
+    "min_p": rollout.min_p,
+  }
 
 
 def encode_prompt(

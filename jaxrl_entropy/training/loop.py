@@ -16,6 +16,7 @@ from jaxrl_entropy.errors import PREEMPTED, UserError
 from jaxrl_entropy.models import lora
 from jaxrl_entropy.rewards.shaping import format_bonus
 from jaxrl_entropy.rewards.verify import RewardPool, check
+from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training import (
   build,
   carry,
@@ -60,6 +61,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   build.check_fields(config)
   method = method_lib.resolve(config)
   policy = build.build_policy(config)
+  sampler = build.build_sampler(config, policy.model, policy.mesh)
   reward = config.reward
   if policy.task.size("train"):
     check([policy.task.problem("train", 0)], reward.sandbox)
@@ -74,7 +76,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
       format_bonus(reward.format, reward.format_bonus),
     ) as pool,
   ):
-    run = _Run(config, workdir, policy, method, pool)
+    run = _Run(config, workdir, policy, method, sampler, pool)
     step, state = run.resume()
     if step > config.steps:
       _say(f"{workdir}: all {config.steps} steps are done")
@@ -122,16 +124,16 @@ class _Run:
     workdir: Path,
     policy: Policy,
     method: Method,
+    sampler: Sampler,
     pool: RewardPool,
   ) -> None:
     self._config, self._workdir = config, workdir
-    self._policy, self._pool = policy, pool
+    self._policy, self._sampler, self._pool = policy, sampler, pool
     forward = build.build_forward(config, policy.model, method.moments)
     layout = make_layout(config, policy.mesh)
     roles = build.build_roles(config, forward, method.needs)
-    self._sampler = build.build_sampler(config, policy.model, policy.mesh)
     self._collector = Collector(
-      config, policy, method, roles, forward, layout, self._sampler, pool
+      config, policy, method, roles, forward, layout, sampler, pool
     )
     self.learner = Learner(config, method, roles, forward, layout)
     self._probe = probe_lib.Probe(

@@ -37,6 +37,7 @@ def reference(monkeypatch):
   def compute(*args, num_kv_pages_per_block, num_queries_per_block, **settings):
     assert num_kv_pages_per_block <= TABLE.shape[1]
     assert num_queries_per_block > 0
+    kernel.dynamic_validate_inputs(*args, **settings)
     # It slices by Python's numbers, and promotes types freely.
     with jax.numpy_dtype_promotion("standard"):
       return kernel.ref_ragged_paged_attention(*args, **settings)
@@ -61,3 +62,26 @@ def test_a_prompt_and_single_tokens_equal_the_whole_row(window):
   np.testing.assert_allclose(
     jnp.concatenate(mixed, axis=1), expected, atol=1e-5
   )
+
+
+@pytest.mark.usefixtures("reference")
+def test_padding_may_reach_beyond_the_last_page():
+  """As a prompt's last chunk does, at the end of the longest sequence."""
+  capacity = TABLE.shape[1] * SIZE
+  heads = (HEADS, KV_HEADS, KV_HEADS)
+  q, k, v = (
+    jnp.concatenate([make_heads(n, i), make_heads(n, i + 3)], axis=1)
+    for i, n in enumerate(heads)
+  )
+  expected = attention.attend(q, k, v, jnp.ones((ROWS, capacity), jnp.int32))
+  pages = make_pages()
+  for start, end in ((0, 8), (8, 12)):
+    part, view = slice(start, end), make_view(start, end - start)
+    pages = pages.write(k[:, part], v[:, part], view)
+  view = make_view(12, 4)
+  padded = [
+    jnp.pad(x[:, 12:], [(0, 0), (0, 4), (0, 0), (0, 0)]) for x in (q, k, v)
+  ]
+  pages = pages.write(*padded[1:], view)
+  mixed = pages.attend(padded[0], view)
+  np.testing.assert_allclose(mixed[:, :4], expected[:, 12:], atol=1e-5)

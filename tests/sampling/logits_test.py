@@ -100,12 +100,15 @@ def test_raw_logp_and_entropy_ignore_the_filters():
 def test_temperature_zero_takes_the_first_of_the_most_likely():
   logits = make_logits(4)
   logits[1, 7] = logits[1, 290] = logits[1].max() + 1
-  uniform = jnp.zeros((4, 2))
-  drawn = logits_lib.draw(
-    jnp.asarray(logits), make_controls(4, temperature=0.0), uniform
-  )
-  assert drawn.token.tolist() == logits.argmax(-1).tolist()
-  np.testing.assert_allclose(drawn.logp[0], 0.0)
+  for share in (0.0, 0.6, 0.999):
+    drawn = logits_lib.draw(
+      jnp.asarray(logits),
+      make_controls(4, temperature=0.0),
+      jnp.full((4, 2), share),
+    )
+    assert drawn.token.tolist() == logits.argmax(-1).tolist()
+    np.testing.assert_array_equal(drawn.logp, 0.0)
+    np.testing.assert_array_equal(drawn.entropy, 0.0)
 
 
 def test_rows_have_their_own_controls():
@@ -131,6 +134,30 @@ def test_largest_uniform_number_still_gives_a_possible_token():
   drawn = logits_lib.draw(jnp.asarray(logits), make_controls(1), uniform)
   assert int(drawn.token[0]) in (3, 100, 101)
   assert np.isfinite(drawn.logp[0])
+
+
+@pytest.mark.parametrize(
+  "settings",
+  [{"top_p": 1e-9}, {"top_p": 1e-50}, {"min_p": 1.0}, {"temperature": 1e-40}],
+  ids=str,
+)
+def test_the_smallest_of_values_leave_the_most_likely_token(settings):
+  logits = jnp.asarray(make_logits(4))
+  uniform = jax.random.uniform(jax.random.key(0), (4, 2))
+  drawn = logits_lib.draw(logits, make_controls(4, **settings), uniform)
+  assert drawn.token.tolist() == logits.argmax(-1).tolist()
+  np.testing.assert_array_equal(drawn.logp, 0.0)
+
+
+def test_a_share_of_all_the_mass_excludes_nothing():
+  logits = jnp.asarray(make_logits(4))
+  uniform = jax.random.uniform(jax.random.key(0), (4, 2))
+  free = logits_lib.draw(logits, make_controls(4), uniform)
+  # The nearest number to 1 that is not 1, and one that float32 takes for 1.
+  for top_p in (1 - 2**-24, 1 - 1e-12):
+    drawn = logits_lib.draw(logits, make_controls(4, top_p=top_p), uniform)
+    assert drawn.token.tolist() == free.token.tolist()
+    np.testing.assert_allclose(drawn.logp, free.logp, atol=1e-5)
 
 
 @pytest.mark.parametrize("k", [1, 2, 17, VOCABULARY, VOCABULARY + 5])

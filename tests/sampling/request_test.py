@@ -12,10 +12,15 @@ from jaxrl_entropy.sampling.request import Request
     ("max_tokens", 0),
     ("max_tokens", (3, 4)),
     ("temperature", -0.1),
+    ("temperature", float("nan")),
+    ("temperature", float("inf")),
     ("top_k", -1),
+    ("top_k", 2**31),
     ("top_p", 0.0),
     ("top_p", 1.1),
     ("min_p", 2.0),
+    ("stop_strings", "ab"),
+    ("stop_strings", ("ab", "")),
   ],
 )
 def test_values_out_of_range_are_named(field, value):

@@ -42,13 +42,16 @@ def sampler():
 
 
 def make_sampler(mesh=None, **sizes):
-  sizes = {"slots": 3, "max_prompt_length": 20} | sizes
+  defaults = {
+    "slots": 3,
+    "max_prompt_length": 20,
+    "max_length": MAX_LENGTH,
+    "choices": SMALL,
+  }
   return Sampler(
     CONFIG,
     mesh or sharding.make_mesh(devices=jax.devices()[:1]),
-    max_length=MAX_LENGTH,
-    choices=SMALL,
-    **sizes,
+    **(defaults | sizes),
   )
 
 
@@ -180,11 +183,33 @@ def test_what_can_never_fit_is_refused_with_the_sum(params):
     (Request(range(20), max_tokens=29), "= 49, above"),
     (Request((1,), stop_ids=tuple(range(9))), "9 stop_ids"),
     (Request((1,), stop_strings=("x",)), "decode_text"),
+    (Request((1, 50)), r"request 0 has the token id 50 in its prompt"),
+    (Request((1, -2)), "ids from 0 to 49"),
+    (Request((1,), stop_ids=(3, 70)), "70 in its stop_ids"),
   ],
 )
 def test_impossible_requests_are_refused(params, sampler, request_, complaint):
   with pytest.raises(ValueError, match=complaint):
     sampler.generate(params, [request_])
+
+
+@pytest.mark.parametrize(
+  ("field", "value", "complaint"),
+  [
+    ("slots", 0, "slots is 0: it must be at least 1"),
+    ("max_prompt_length", 0, "max_prompt_length is 0"),
+    ("kv_tokens", -8, "kv_tokens is -8"),
+    ("max_length", 513, "max_length is 513, and the model was made for 512"),
+    ("weight_dtype", "int4", "did you mean 'int8'"),
+  ],
+)
+def test_impossible_samplers_are_refused(field, value, complaint):
+  with pytest.raises(ValueError, match=complaint):
+    make_sampler(**{field: value})
+
+
+def test_nothing_is_answered_with_nothing(params, sampler):
+  assert sampler.generate(params, []) == []
 
 
 def test_stop_ids_end_a_continuation_and_belong_to_it(params, sampler):
@@ -289,6 +314,32 @@ def test_eight_devices_give_the_same_tokens_as_one(params, sampler):
       assert a.tokens.tolist() == b.tokens.tolist()
       np.testing.assert_allclose(a.logp, b.logp, atol=1e-5)
       np.testing.assert_allclose(a.entropy, b.entropy, atol=1e-5)
+
+
+WIDE = dataclasses.replace(CONFIG, vocab_size=530)
+
+
+def _sample_filtered(tensor):
+  """Answers of the same weights, with the vocabulary in `tensor` parts."""
+  mesh = sharding.make_mesh(
+    fsdp=1, tensor=tensor, devices=jax.devices()[:tensor]
+  )
+  params = transformer.init(WIDE, jax.random.key(0))
+  params = jax.tree.map(lambda x: x * 3 if x.ndim > 2 else x, params)
+  params = jax.device_put(params, sharding.param_shardings(params, mesh))
+  sampler = Sampler(
+    WIDE, mesh, slots=8, max_prompt_length=8, max_length=40, choices=SMALL
+  )
+  request = Request(range(8), n=8, max_tokens=30, temperature=1.3, top_k=20)
+  return sampler.generate(params, [request])[0]
+
+
+def test_a_split_vocabulary_keeps_the_same_tokens():
+  """The last one that top-k keeps is found equal to itself everywhere."""
+  whole, split = _sample_filtered(1), devices.run(_sample_filtered, 2)
+  for a, b in zip(whole, split, strict=True):
+    assert a.tokens.tolist() == b.tokens.tolist()
+    np.testing.assert_allclose(a.logp, b.logp, atol=1e-5)
 
 
 def _sample_a_share(params):

@@ -28,6 +28,14 @@ def train(capsys, monkeypatch, workdir, *flags, config=CONFIG):
     ("--config.optimizer.micro_batches=0", "micro_batches is 0"),
     ("--config.model.compute_dtype=bfloat", "did you mean 'bfloat16'"),
     ("--config.rollout.weight_dtype=int4", "did you mean 'int8'"),
+    ("--config.rollout.old_logp=samplr", "did you mean 'sampler'"),
+    ("--config.rollout.slots=-1", "rollout.slots is -1"),
+    ("--config.rollout.partial_tokens=-3", "rollout.partial_tokens is -3"),
+    ("--config.rollout.async_rollouts=2", "async_rollouts is 2"),
+    ("--config.rollout.temperature=0", "temperature is 0.0: it must be above"),
+    ("--config.rollout.importance_cap=0", "importance_cap is 0.0"),
+    ("--config.rollout.top_p=1.5", "top_p=1.5 must be in (0, 1]"),
+    ("--config.rollout.kv_tokens=16", "raise kv_tokens to at least"),
     ("--config.loss.name=grop", "did you mean 'grpo'"),
     ("--config.loss.args.low=abc", "low"),
     ("--config.loss.controllers.low=3", "loss.controllers.low is 3"),
@@ -89,10 +97,11 @@ def test_a_vocabulary_that_does_not_fit_is_refused(
   assert "tokenizer" in errors
 
 
+@pytest.mark.parametrize("flag", ["loss.name=grop", "rollout.kv_tokens=16"])
 def test_a_refused_config_does_not_claim_the_folder(
-  capsys, monkeypatch, tmp_path
+  capsys, monkeypatch, tmp_path, flag
 ):
-  status, _ = train(capsys, monkeypatch, tmp_path, "--config.loss.name=grop")
+  status, _ = train(capsys, monkeypatch, tmp_path, f"--config.{flag}")
   assert status == 2
   assert not (tmp_path / "config.json").exists()
 
