@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxrl_entropy.models import lora, rope
+from jaxrl_entropy.models import layers as layers_lib, lora, rope
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.models.layers import Block
 from jaxrl_entropy.models.transformer import embed, final_norm, lm_head
@@ -33,6 +33,7 @@ def weights(
   config: TransformerConfig,
   dtype: str = "",
   vocabulary: int = 1,
+  weights_first: bool = False,
 ) -> Params:
   """A policy's parameters as this module reads them.
 
@@ -44,6 +45,7 @@ def weights(
       kernels, with a float32 scale for each column; the rest stays.
     vocabulary: tokens of which the vocabulary gets a multiple, by tokens that
       `logits` rules out.
+    weights_first: every kernel [I, O] as "transposed" [O, I].
 
   Returns:
     `params`, with "layers" as a tuple of one tree a layer.
@@ -53,12 +55,13 @@ def weights(
   # A copy even where nothing changes: the policy's own buffers are donated.
   copied = jax.tree.map(lambda x: jnp.array(x, stored), params)
   copied = _padded(copied, -config.vocab_size % vocabulary)
-  layers = copied["layers"]
   if dtype == "int8":
-    layers = quantize(params["layers"])
+    copied = {**copied, "layers": quantize(params["layers"])}
+  if weights_first:
+    copied = _transposed(copied)
 
   def layer(index: int) -> Params:
-    return jax.tree.map(lambda x: x[index], layers)
+    return jax.tree.map(lambda x: x[index], copied["layers"])
 
   return {**copied, "layers": tuple(map(layer, range(config.num_layers)))}
 
@@ -71,6 +74,19 @@ def _padded(params: Params, extra: int) -> Params:
     kernel = params["lm_head"]["kernel"]
     padded["lm_head"] = {"kernel": jnp.pad(kernel, ((0, 0), (0, extra)))}
   return {**params, **padded}
+
+
+def _transposed(params: Params) -> Params:
+  """Every "kernel" [..., I, O] as "transposed" [..., O, I]."""
+  turned = {}
+  for name, child in params.items():
+    if isinstance(child, Mapping):
+      turned[name] = _transposed(child)
+    elif name == "kernel":
+      turned["transposed"] = child.swapaxes(-2, -1)
+    else:
+      turned[name] = child
+  return turned
 
 
 def quantize(params: Params) -> Params:
@@ -158,7 +174,7 @@ def logits(
   params: Params,
   config: TransformerConfig,
   hidden: Float[Array, "B D"],
-  tokens_first: bool = False,
+  weights_first: bool = False,
 ) -> Float[Array, "B V"]:
   """Float32 logits of the next token; V as `weights` padded it.
 
@@ -166,16 +182,18 @@ def logits(
     params: as `weights` makes them.
     config: the model.
     hidden: after the final norm.
-    tokens_first: multiply as [V, D] [D, B]; a third faster on CPUs where the
-      head is tied.
+    weights_first: as `weights` was told.
   """
-  head = lm_head(params, config).astype(hidden.dtype)
-  dot = functools.partial(jnp.matmul, preferred_element_type=jnp.float32)
-  if tokens_first and config.tie_embeddings:
-    # The barrier keeps XLA from swapping the factors back.
-    scores = jax.lax.optimization_barrier(dot(head.T, hidden.T)).T
+  if weights_first:
+    head = params["embed"]["embedding"]
+    if "lm_head" in params:
+      head = params["lm_head"]["transposed"]
+    scores = layers_lib.weights_first(
+      head.astype(hidden.dtype), hidden, jnp.float32
+    )
   else:
-    scores = dot(hidden, head)
+    head = lm_head(params, config).astype(hidden.dtype)
+    scores = jnp.matmul(hidden, head, preferred_element_type=jnp.float32)
   if scores.shape[-1] == config.vocab_size:
     return scores
   real = jnp.arange(scores.shape[-1]) < config.vocab_size

@@ -59,10 +59,33 @@ def matmul(
   return y.reshape(*x.shape[:-1], -1)
 
 
+def weights_first(
+  kernel: Float[Array, "O I"],
+  x: Float[Array, "*B I"],
+  dtype: Any = None,
+) -> Float[Array, "*B O"]:
+  """`x kernel^T`, as `(kernel x^T)^T`.
+
+  XLA on CPU copies the right side of a product into an order of its own, each
+  time: of few tokens and a large kernel that should be the tokens.
+
+  Args:
+    kernel: transposed, as it should lie in memory.
+    x: tokens.
+    dtype: of the result; by default that of `x`.
+  """
+  flat = x.reshape(-1, x.shape[-1])
+  product = jnp.matmul(kernel, flat.T, preferred_element_type=dtype)
+  # The barrier keeps XLA from swapping the sides back.
+  product = jax.lax.optimization_barrier(product)
+  return product.T.reshape(*x.shape[:-1], -1)
+
+
 class Linear(nn.Module):
   """`x W + b`, plus `x A B` where the parameters hold a low-rank adapter.
 
-  A kernel of integers comes with the scale of each of its columns.
+  A kernel of integers comes with the scale of each of its columns. A sampler's
+  may be named "transposed", and is then: see `weights_first`.
   """
 
   features: int
@@ -71,8 +94,12 @@ class Linear(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
     shape = (x.shape[-1], self.features)
-    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
-    y = matmul(x, kernel.astype(x.dtype))
+    if self.has_variable("params", "transposed"):
+      stored: jax.Array = self.get_variable("params", "transposed")
+      y = weights_first(stored.astype(x.dtype), x)
+    else:
+      kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+      y = matmul(x, kernel.astype(x.dtype))
     if self.has_variable("params", "scale"):
       scale: jax.Array = self.get_variable("params", "scale")
       y = y * jnp.broadcast_to(scale.astype(y.dtype), y.shape)

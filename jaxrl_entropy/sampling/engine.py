@@ -39,7 +39,7 @@ class Sizes:
     stop_ids: stop ids a slot has room for.
     span: pages of a sequence attended to at one time.
     kernel: attend with the TPU kernel, on pages in its layout.
-    tokens_first: see `decoding.logits`.
+    weights_first: see `layers.weights_first`.
   """
 
   widths: tuple[int, ...]
@@ -52,7 +52,7 @@ class Sizes:
   stop_ids: int
   span: int
   kernel: bool
-  tokens_first: bool
+  weights_first: bool
 
   @property
   def slots(self) -> int:
@@ -107,7 +107,7 @@ class Engine:
         config=config,
         steps=sizes.steps,
         span=sizes.span,
-        tokens_first=sizes.tokens_first,
+        weights_first=sizes.weights_first,
       ),
       (cache, self._rows),
     )
@@ -119,6 +119,7 @@ class Engine:
       dtype=weight_dtype,
       # Every part of the vocabulary has whole blocks.
       vocabulary=BLOCK * tensor if tensor > 1 else 1,
+      weights_first=sizes.weights_first,
     )
     self._copy: Callable[[Params], Params] | None = None
 
@@ -211,7 +212,9 @@ def _weight_shardings(weights: Any, mesh: Mesh) -> Any:
   def place(path: tuple[Any, ...], x: jax.ShapeDtypeStruct) -> NamedSharding:
     name = sharding.path_name(path)
     stacked = 1 if name.startswith("layers") else 0
-    spec = sharding.param_spec(name, x.ndim + stacked)[stacked:]
+    kernel = name.replace("transposed", "kernel")
+    spec = sharding.param_spec(kernel, x.ndim + stacked)[stacked:]
+    spec = spec if kernel == name else spec[::-1]
     spec = P(*(axis if axis == "tensor" else None for axis in spec))
     return NamedSharding(mesh, sharding.fitting(spec, x.shape, mesh))
 

@@ -19,7 +19,7 @@ class Platform:
       this many, so that a few last sequences do not pay for all slots.
     kernel: attend with JAX's TPU kernel where it can compute the heads. Off
       by default: it has not run on a TPU yet.
-    tokens_first: how the logits are multiplied, see `decoding.logits`.
+    weights_first: how products are computed, see `layers.weights_first`.
   """
 
   page_size: int = 64
@@ -29,7 +29,7 @@ class Platform:
   steps: int = 32
   narrowest: int = 8
   kernel: bool = False
-  tokens_first: bool = False
+  weights_first: bool = False
 
   def widths(self, slots: int) -> tuple[int, ...]:
     """Numbers of slots that a decode program is made for, ascending."""
@@ -46,7 +46,7 @@ class Platform:
 
 PLATFORMS = {
   # A step's cost grows with its rows.
-  "cpu": Platform(page_size=32, tokens_first=True),
+  "cpu": Platform(page_size=32, weights_first=True),
   # Reading the weights dominates: idle rows are free, host visits are not. On
   # an H100, pages one by one made decoding take twice as long.
   "gpu": Platform(

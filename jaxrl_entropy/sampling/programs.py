@@ -125,7 +125,7 @@ def decode(
   config: TransformerConfig,
   steps: int,
   span: int,
-  tokens_first: bool,
+  weights_first: bool,
 ) -> tuple[Cache, Produced]:
   """Up to `steps` tokens for every slot, fewer where slots fall idle.
 
@@ -160,7 +160,7 @@ def decode(
       weights, config, cache, slots.token[:, None], view
     )
     drawn = logits_lib.draw(
-      decoding.logits(weights, config, hidden[:, 0], tokens_first),
+      decoding.logits(weights, config, hidden[:, 0], weights_first),
       slots.controls,
       _uniforms(slots),
     )

@@ -97,7 +97,7 @@ class Sampler:
       span=choices.span,
       kernel=choices.kernel
       and ragged_attention.supports(config.head_dim, config.num_kv_heads, mesh),
-      tokens_first=choices.tokens_first,
+      weights_first=choices.weights_first,
     )
     self._engine = Engine(config, mesh, self._sizes, weight_dtype)
     self._decode_text = decode_text
