@@ -14,7 +14,8 @@ from jaxrl_entropy.errors import UserError
 from tests.analysis import synthetic
 
 ROOT = Path(__file__).parents[1]
-MAX_RESULTS = 5 * 2**20  # bytes
+MAX_RESULTS = 5 * 10**6  # bytes, without the reports
+DECIMAL = re.compile(r"(-?\d+)\.(\d+)|\d+(?=%)")
 
 
 @pytest.fixture
@@ -39,7 +40,27 @@ def load():
 def test_every_page_matches_the_committed_results(committed):
   for page in committed.pages():
     text = page.read_text()
-    assert committed.fill(text) == text, f"{page}: run python docs/generate.py"
+    made = committed.fill(text)
+    assert _same(made, text), f"{page}: run python docs/generate.py"
+
+
+def _same(made, text):
+  """Equal but for the last digits shown: processors round sums differently."""
+  if DECIMAL.sub("#", made) != DECIMAL.sub("#", text):
+    return False
+  pairs = zip(DECIMAL.finditer(made), DECIMAL.finditer(text), strict=True)
+  return all(
+    abs(float(a[0]) - float(b[0])) < 1.5 * 10.0 ** -len(b[2] or "")
+    for a, b in pairs
+  )
+
+
+def test_the_last_digit_alone_may_differ():
+  assert _same("a 0.120, 5%", "a 0.121, 6%")
+  assert not _same("a 0.120", "a 0.122")
+  assert not _same("a 0.120", "b 0.120")
+  assert not _same("5%", "7%")
+  assert not _same("12 runs", "13 runs")
 
 
 def test_committed_summaries_are_those_of_the_committed_metrics():
@@ -50,7 +71,9 @@ def test_committed_summaries_are_those_of_the_committed_metrics():
     assert [c["holds"] for c in made["claims"]] == [
       c["holds"] for c in committed["claims"]
     ]
-    assert _sentences(made) == _sentences(committed), file
+    made, committed = _sentences(made), _sentences(committed)
+    assert made.keys() == committed.keys()
+    assert all(_same(made[name], committed[name]) for name in made), file
 
 
 @pytest.mark.parametrize(
@@ -96,7 +119,13 @@ def _sentences(summary):
 
 def test_committed_results_are_small():
   files = (ROOT / "docs" / "results").rglob("*")
-  assert sum(f.stat().st_size for f in files if f.is_file()) <= MAX_RESULTS
+  sizes = [f.stat().st_size for f in files if f.is_file() and not _made(f)]
+  assert sum(sizes) <= MAX_RESULTS
+
+
+def _made(file):
+  """Whether a file is made from the others, as reports are."""
+  return "report" in file.parts
 
 
 def test_parts_are_filled_from_a_study(generate, monkeypatch, tmp_path):
