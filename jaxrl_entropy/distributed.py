@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import os
+import signal
 
 import jax
 
@@ -32,7 +33,11 @@ def start() -> None:
   """
   settings = _settings(os.environ)
   if settings is not None:
+    before = signal.getsignal(signal.SIGTERM)
     jax.distributed.initialize(**settings)
+    # JAX now takes note of a SIGTERM and goes on. Until training listens for
+    # it there is nothing to save, and it should end the process.
+    signal.signal(signal.SIGTERM, before)
 
 
 def _settings(environment: Mapping[str, str]) -> dict | None:

@@ -1,3 +1,4 @@
+import signal
 import socket
 import subprocess
 import sys
@@ -57,6 +58,14 @@ def test_incomplete_settings_are_named(monkeypatch, name, value):
     distributed.start()
 
 
+LISTEN = """
+import time
+from jaxrl_entropy import distributed
+distributed.start()
+print("joined", flush=True)
+time.sleep(60)
+"""
+
 JOIN = """
 import jax
 from jaxrl_entropy import distributed
@@ -102,3 +111,16 @@ def test_two_processes_find_each_other(members):
   # Gloo prints its own lines, at any moment.
   for text in printed:
     assert "found 2 4 [0, 1]" in text
+
+
+def test_a_process_that_has_only_joined_dies_of_a_signal():
+  alone = devices.job(2)[0] | {"JAX_NUM_PROCESSES": "1"}
+  with subprocess.Popen(
+    (sys.executable, "-c", LISTEN),
+    env=devices.environment(devices=1) | alone,
+    stdout=subprocess.PIPE,
+    text=True,
+  ) as process:
+    assert any("joined" in line for line in process.stdout)
+    process.terminate()
+    assert process.wait(timeout=30) == -signal.SIGTERM

@@ -28,6 +28,8 @@ DOING = "doing-{}"
 
 def start(workdir, processes):
   workdir.mkdir(exist_ok=True)
+  for file in workdir.glob(DOING.format("*")):
+    file.unlink()  # What the last ones did.
   job = runs.devices.job(processes)
   return [
     runs.start(
