@@ -80,7 +80,7 @@ def coefficients() -> Iterator[Cell]:
 
 
 def moderate() -> Iterator[Cell]:
-  """Half the headline's strength, and clip-higher; three seeds."""
+  """Clip-Cov at r = .05, KL-Cov at beta = 1, and clip-higher; three seeds."""
   for seed in SEEDS:
     yield "grpo", {"seed": seed}
     yield "clip_cov", {"loss.args.fraction": 0.05, "seed": seed}

@@ -1,6 +1,6 @@
 """A study: runs side by side, and what sets them apart."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 import dataclasses
 import json
 import pathlib
@@ -14,6 +14,8 @@ from jaxrl_entropy.errors import UserError
 # measured, written and placed where.
 _NO_SETTINGS = ("seed", "name", "pretrain.folder")
 _NO_SECTIONS = ("checkpoint.", "eval.", "log.", "mesh.", "probe.")
+# Sections without fields of their own: a method sets what it needs.
+_FREE = (".args.", ".controllers.")
 # By method and last part of the field; labels stand in narrow plots. An empty
 # symbol: the value says enough.
 _SYMBOLS = {
@@ -50,8 +52,10 @@ class Study:
     others of the same method: `Clip-Cov r=0.01`.
     """
     groups: dict[tuple[str, str], list[Run]] = {}
+    fields = _common_fields(self.runs)
     for run in self.runs:
-      groups.setdefault((run.method, _settings_key(run)), []).append(run)
+      key = json.dumps(sorted(_settings(run, fields).items()), default=str)
+      groups.setdefault((run.method, key), []).append(run)
     by_method: dict[str, list[list[Run]]] = {}
     for (method, _), members in groups.items():
       by_method.setdefault(method, []).append(members)
@@ -59,7 +63,7 @@ class Study:
     return {
       label: members
       for method, variants in ordered
-      for label, members in _label(method, variants)
+      for label, members in _label(method, variants, fields)
     }
 
   @property
@@ -136,17 +140,25 @@ def _flat(
       yield f"{prefix}{key}", value
 
 
-def _settings(run: Run) -> dict[str, Any]:
-  """The settings that decide what is trained, and how."""
+def _common_fields(members: Sequence[Run]) -> set[str]:
+  """The fields of all configs: those of an older version lack some."""
+  names = [{key for key, _ in _flat(run.config)} for run in members]
+  return set.intersection(*names) if names else set()
+
+
+def _settings(run: Run, fields: Set[str]) -> dict[str, Any]:
+  """The settings that decide what is trained, and how.
+
+  Args:
+    fields: of configs, that count.
+  """
   return {
     key: value
     for key, value in _flat(run.config)
-    if key not in _NO_SETTINGS and not key.startswith(_NO_SECTIONS)
+    if (key in fields or any(part in key for part in _FREE))
+    and key not in _NO_SETTINGS
+    and not key.startswith(_NO_SECTIONS)
   }
-
-
-def _settings_key(run: Run) -> str:
-  return json.dumps(sorted(_settings(run).items()), default=str)
 
 
 def _rank(method: str) -> tuple[int, str]:
@@ -155,10 +167,10 @@ def _rank(method: str) -> tuple[int, str]:
 
 
 def _label(
-  method: str, variants: Sequence[list[Run]]
+  method: str, variants: Sequence[list[Run]], fields: Set[str]
 ) -> Iterator[tuple[str, list[Run]]]:
   """Names each variant by the settings in which it differs from the others."""
-  settings = [_settings(members[0]) for members in variants]
+  settings = [_settings(members[0], fields) for members in variants]
   keys = _telling(settings)
   for setting, members in zip(settings, variants, strict=True):
     parts = [

@@ -90,6 +90,8 @@ def test_seeds_are_one_variant_and_settings_tell_variants_apart(tmp_path):
   # How often a run is measured does not set it apart.
   config = json.loads((tmp_path / "grpo1" / "config.json").read_text())
   config["eval"] = {"every": 3}
+  # Nor does a field that the version of the other runs did not have.
+  config["rollout"] = {"new": False}
   (tmp_path / "grpo1" / "config.json").write_text(json.dumps(config))
   study = studies.load(tmp_path)
   assert {label: len(m) for label, m in study.variants.items()} == {
