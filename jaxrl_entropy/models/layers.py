@@ -32,6 +32,9 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 """The gate's activation, by Hugging Face's name."""
 
+FEW = 64
+"""Tokens for which `weights_first` puts the weights first."""
+
 Rotation = tuple[Float[Array, "*B half"], Float[Array, "*B half"]]
 Heads = Float[Array, "*B heads dim"]
 Stream = Float[Array, "*B D"]
@@ -67,7 +70,8 @@ def weights_first(
   """`x kernel^T`, as `(kernel x^T)^T`.
 
   XLA on CPU copies the right side of a product into an order of its own, each
-  time: of few tokens and a large kernel that should be the tokens.
+  time: of few tokens and a large kernel that should be the tokens. For more
+  than `FEW` it makes no difference, or a worse one.
 
   Args:
     kernel: transposed, as it should lie in memory.
@@ -75,10 +79,13 @@ def weights_first(
     dtype: of the result; by default that of `x`.
   """
   flat = x.reshape(-1, x.shape[-1])
-  product = jnp.matmul(kernel, flat.T, preferred_element_type=dtype)
-  # The barrier keeps XLA from swapping the sides back.
-  product = jax.lax.optimization_barrier(product)
-  return product.T.reshape(*x.shape[:-1], -1)
+  dot = functools.partial(jnp.matmul, preferred_element_type=dtype)
+  if flat.shape[0] > FEW:
+    product = dot(flat, kernel.T)
+  else:
+    # The barrier keeps XLA from swapping the sides back.
+    product = jax.lax.optimization_barrier(dot(kernel, flat.T)).T
+  return product.reshape(*x.shape[:-1], -1)
 
 
 class Linear(nn.Module):
