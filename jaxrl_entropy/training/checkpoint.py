@@ -344,6 +344,8 @@ def _attempt(
 
 def _reason(error: Exception) -> str:
   """In a few words; the storage libraries' messages name many files."""
+  if isinstance(error, OSError) and error.errno:
+    return os.strerror(error.errno)
   code = _OS_ERROR.search(str(error))
   if code:
     return os.strerror(int(code[1]))

@@ -1,3 +1,5 @@
+import errno
+import os
 import resource
 import shutil
 import warnings
@@ -6,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 
 from jaxrl_entropy import sharding
@@ -272,6 +275,19 @@ def test_a_full_disk_keeps_what_was_saved_before(tmp_path):
   found = again.restore(one_state(4))
   assert found.step == 1
   again.close()
+
+
+def test_a_full_disk_that_python_meets_has_the_same_words(
+  tmp_path, monkeypatch
+):
+  def fail(*_, **__):
+    raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), "file")
+
+  checkpoints = Checkpoints(tmp_path, keep=1)
+  monkeypatch.setattr(ocp.CheckpointManager, "save", fail)
+  with pytest.raises(UserError, match=r"written \(File too large\);"):
+    checkpoints.save(1, one_state(3), {}, np.arange(1, dtype=np.uint8))
+  checkpoints.close()
 
 
 def test_checkpoints_of_another_model_are_refused(tmp_path):
