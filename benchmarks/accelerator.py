@@ -12,7 +12,6 @@ is our sampler, whose attention reads one page of every sequence at a time.
 """
 
 from collections.abc import Callable
-import dataclasses
 import functools
 from typing import Any
 
@@ -22,7 +21,7 @@ import jax.numpy as jnp
 from benchmarks import common, sampler, selection, train_step
 from benchmarks.common import Result, seconds
 from benchmarks.peers import sampling as peers
-from benchmarks.sampler import Contestant, Machine
+from benchmarks.sampler import Machine
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import TransformerConfig, preset
 from jaxrl_entropy.ops import attention
@@ -42,14 +41,8 @@ def decoding(
   params = jax.jit(functools.partial(transformer.init, config))(
     jax.random.key(0)
   )
-  others: dict[str, Contestant] = {}
-  try:
-    peer = peers.Transformers(config, params)
-  except ImportError:
-    common.skip("transformers", peers.Transformers.INSTALL)
-  else:
-    peer.check(config, params)
-    others["transformers"] = peer
+  make = functools.partial(peers.Transformers, config, params)
+  others = sampler.find_peers(config, params, {"transformers": make})
   results = []
   for rows in (1, 64):
     load = sampler.lockstep_load(config.vocab_size, rows, NEW)
@@ -86,16 +79,10 @@ def updating(
   results = train_step.measure(setup, forward, rounds)
   params = jax.tree.leaves(setup.shapes()[0].params)
   limit = machine.flops / (6 * sum(x.size for x in params))
-  return results + [
-    dataclasses.replace(
-      result,
-      peer="bound",
-      peer_value=limit,
-      ratio=result.ours / limit,
-      spread=0.0,
-    )
-    for result in results
-  ]
+  for result in results[:1]:
+    sides = {"ours": [result.ours], "bound": [limit]}
+    results += common.compare(result.case, result.metric, sides, "ours")
+  return results
 
 
 def attending(config: TransformerConfig, rounds: int) -> list[Result]:

@@ -155,15 +155,23 @@ def _sampler(
   )
 
 
-def find_peers(
+def peer_makers(
   config: TransformerConfig, params: Params, length: int
-) -> dict[str, Contestant]:
-  """The peers that are installed, each known to compute the same function."""
-  makers = {
+) -> dict[str, functools.partial]:
+  """All peers. Args: length: of the longest prompt with its continuation."""
+  return {
     "transformers": functools.partial(peers.Transformers, config, params),
     "tunix": functools.partial(peers.Tunix, config, params, length),
     "llama.cpp": functools.partial(peers.LlamaCpp, config, SLOTS, length),
   }
+
+
+def find_peers(
+  config: TransformerConfig,
+  params: Params,
+  makers: Mapping[str, functools.partial],
+) -> dict[str, Contestant]:
+  """The peers that are installed, each known to compute the same function."""
   found: dict[str, Contestant] = {}
   for name, make in makers.items():
     try:
@@ -280,7 +288,8 @@ def main() -> None:
   ours = {"ours": Continuous(config, params, longest)}
   # All but transformers take part in lockstep alone: their caches have just
   # that length.
-  others = find_peers(config, params, LOCKSTEP + new)
+  makers = peer_makers(config, params, LOCKSTEP + new)
+  others = find_peers(config, params, makers)
   results = []
   for rows in (1, SLOTS):
     load = lockstep_load(config.vocab_size, rows, new)

@@ -23,6 +23,8 @@ from jaxrl_entropy.sampling.request import Request
 from jaxrl_entropy.types import Params
 
 _PROBE = np.arange(1, 33)[None]
+# Of logits up to 40, where sums run in another order; .0076 was seen.
+_ROUNDING = 0.01
 
 
 class Load(Protocol):
@@ -130,7 +132,7 @@ class Tunix:
     # Its Llama has one base of the rotary embedding, whatever it is told.
     rope = dataclasses.replace(config.rope, theta=1e6)
     config = dataclasses.replace(config, rope=rope)
-    _assert_same(config, params, np.asarray(theirs))
+    _assert_same(config, params, np.asarray(theirs), atol=_ROUNDING)
 
   def generate(self, load: Load) -> None:
     rows = load.rows()
@@ -194,7 +196,7 @@ class LlamaCpp:
       ).copy()
       for place in range(places[0] + 1)
     ]
-    _assert_same(config, params, np.stack(theirs)[None])
+    _assert_same(config, params, np.stack(theirs)[None], atol=_ROUNDING)
 
   def generate(self, load: Load) -> None:
     rows = load.rows()
@@ -283,9 +285,12 @@ def _tunix_weight(
 
 
 def _assert_same(
-  config: TransformerConfig, params: Params, theirs: np.ndarray
+  config: TransformerConfig,
+  params: Params,
+  theirs: np.ndarray,
+  atol: float = 5e-3,
 ) -> None:
   ours = transformer.logits(params, config, jnp.asarray(_PROBE, jnp.int32))
-  # Half precision rounds the residual stream of every layer.
-  atol = 0.01 if config.dtype == "float32" else 0.1
+  if config.dtype != "float32":
+    atol = 0.1  # Half precision rounds the residual stream of every layer.
   np.testing.assert_allclose(np.asarray(ours), theirs, atol=atol)
