@@ -110,7 +110,10 @@ def group_wise(study: studies.Study) -> Section | None:
 def tail(study: studies.Study) -> Section | None:
   """Mean covariance of the tokens with the highest one."""
   keys = {f"top_{p}pct_mean": f"{p}%" for p in dynamics.TAIL_PERCENTS}
-  means = _means(study, keys)
+  # A policy without a reward has no covariance, and no place on the axis.
+  means = {
+    k: values for k, values in _means(study, keys).items() if all(values)
+  }
   if not means:
     return None
   label, lead = next(iter(means.items()))

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from jaxrl_entropy.analysis import (
+  dynamics,
   dynamics_sections,
   intervention_section,
   law_sections,
@@ -193,3 +194,11 @@ def test_accuracy_and_pass_at_1_are_one_measure(tmp_path):
   study = studies.load(synthetic.write_study(tmp_path))
   columns = training_sections.results(study).table.columns
   assert list(columns) == ["method", "runs", "accuracy", "greedy", "pass@4"]
+
+
+def test_a_policy_without_a_reward_has_no_tail(tmp_path):
+  names = [f"cov/top_{p}pct_mean" for p in dynamics.TAIL_PERCENTS]
+  synthetic.write_run(tmp_path / "grpo", extra=dict.fromkeys(names, 0.0))
+  assert dynamics_sections.tail(studies.load(tmp_path)) is None
+  synthetic.write_run(tmp_path / "grpo", extra=dict.fromkeys(names, 0.5))
+  assert dynamics_sections.tail(studies.load(tmp_path)).table.rows
