@@ -32,8 +32,9 @@ import sys
 from typing import Any
 
 from jaxrl_entropy import config
-from jaxrl_entropy.analysis import answers, claims, overview, report, studies
-from jaxrl_entropy.analysis.section import Cell, Section, as_text
+from jaxrl_entropy.analysis import studies
+from jaxrl_entropy.report import answers, claims, overview, writer
+from jaxrl_entropy.report.section import Cell, Section, as_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -108,7 +109,7 @@ def _descriptions() -> dict[str, str]:
 
 @functools.cache
 def _sections(name: str) -> dict[str, Section]:
-  return {each.name: each for each in report.sections(_study(name))}
+  return {each.name: each for each in writer.sections(_study(name))}
 
 
 def _studies() -> str:
@@ -253,7 +254,7 @@ def write_reports() -> None:
   text = "".join(page.read_text(encoding="utf-8") for page in pages())
   for name in _names():
     plots = re.findall(rf"results/{name}/report/(plots/\w+\.svg)", text)
-    report.write(RESULTS / name, plot_files=plots)
+    writer.write_report(RESULTS / name, plot_files=plots)
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from jaxrl_entropy import cli
-from jaxrl_entropy.analysis import report
+from jaxrl_entropy.report import writer
 
 _EXAMPLES = """\
   jaxrl-entropy analyze --workdir=runs/quickstart
@@ -20,6 +20,6 @@ def main(argv: Sequence[str]) -> int:
     help="folder of a study, of several, or of one run",
   )
   args = command.parse_args(argv)
-  page, *_ = report.write(args.workdir)
+  page, *_ = writer.write_report(args.workdir)
   print(f"report: {page}")
   return 0

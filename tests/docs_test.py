@@ -9,8 +9,9 @@ import jax
 import pytest
 
 from jaxrl_entropy import defaults
-from jaxrl_entropy.analysis import claims, report, studies
+from jaxrl_entropy.analysis import studies
 from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.report import claims, writer
 from tests.analysis import synthetic
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +67,7 @@ def test_the_last_digit_alone_may_differ():
 def test_committed_summaries_are_those_of_the_committed_metrics():
   for file in (ROOT / "docs" / "results").glob("*/report/summary.json"):
     study = studies.load(file.parents[1])
-    made = report.summarize(study, report.sections(study), claims.check(study))
+    made = writer.summarize(study, writer.sections(study), claims.check(study))
     committed = json.loads(file.read_text())
     assert [c["holds"] for c in made["claims"]] == [
       c["holds"] for c in committed["claims"]

@@ -13,6 +13,7 @@ import pathlib
 import shutil
 from typing import Any
 
+from jaxrl_entropy import run_files
 from jaxrl_entropy.analysis import runs, studies
 from jaxrl_entropy.errors import UserError
 
@@ -46,8 +47,10 @@ def compact(
   for run in studies.load(source).runs:
     folder = pathlib.Path(destination) / run.name
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / runs.COLUMNS).write_text(_columns(run) + "\n", encoding="utf-8")
-    config = pathlib.Path(source) / run.name / runs.CONFIG
+    (folder / run_files.COMPACT_METRICS).write_text(
+      _columns(run) + "\n", encoding="utf-8"
+    )
+    config = pathlib.Path(source) / run.name / run_files.CONFIG
     if config.is_file():
       shutil.copy(config, folder)
     folders.append(folder)

@@ -11,16 +11,15 @@ import dataclasses
 
 import numpy as np
 
+from jaxrl_entropy import run_files
 from jaxrl_entropy.analysis import runs
 
 Array = np.ndarray
 
-PROBE_DELTA = "probe/delta_entropy"
-PROBE_MINUS_COV = "probe/minus_cov"
 ESTIMATORS = {
-  "probe": PROBE_MINUS_COV,
-  "all groups": "cov/mean",
-  "informative groups": "cov/filtered_mean",
+  "probe": run_files.PROBE_MINUS_COVARIANCE,
+  "all groups": run_files.COVARIANCE_MEAN,
+  "informative groups": run_files.FILTERED_COVARIANCE_MEAN,
 }
 WINDOW = 8  # steps
 TAIL_PERCENTS = ("0.02", "0.2", "2", "20", "50")
@@ -83,12 +82,12 @@ def final_value(run: runs.Run, key: str) -> float:
 
 def first_entropy(run: runs.Run) -> float:
   """Entropy at the start of a run, nats a token."""
-  return first(run.series(runs.ENTROPY))
+  return first(run.series(run_files.ENTROPY))
 
 
 def final_entropy(run: runs.Run) -> float:
   """Entropy at the end of a run, nats a token."""
-  return final(run.series(runs.ENTROPY))
+  return final(run.series(run_files.ENTROPY))
 
 
 def final_score(run: runs.Run) -> float:
@@ -103,7 +102,7 @@ def collapse(run: runs.Run, fraction: float = 1 / 12) -> Collapse | None:
   where a curve has fewer than two points or does not move.
   """
   shares = []
-  for key in (runs.ENTROPY, run.accuracy_key):
+  for key in (run_files.ENTROPY, run.accuracy_key):
     series = run.series(key)
     whole = final(series) - first(series)
     if len(series) < 2 or whole == 0:
@@ -131,7 +130,10 @@ def agreement(predicted: Array, measured: Array) -> Agreement | None:
 
 def probe_points(members: Sequence[runs.Run]) -> tuple[Array, Array]:
   """Minus the exact covariance, and the entropy change, of all probed steps."""
-  tables = [run.table(PROBE_MINUS_COV, PROBE_DELTA) for run in members]
+  tables = [
+    run.table(run_files.PROBE_MINUS_COVARIANCE, run_files.PROBE_DELTA_ENTROPY)
+    for run in members
+  ]
   predicted, measured = np.concatenate(tables).T
   return predicted, measured
 
@@ -157,7 +159,7 @@ def group_wise(
   """
   predicted, measured = [], []
   for run in members:
-    table = run.table(key, runs.ENTROPY)
+    table = run.table(key, run_files.ENTROPY)
     count = len(table) // window
     means = table[: count * window].reshape(count, window, 2).mean(axis=1)
     predicted.append(-means[:-1, 0])
@@ -168,10 +170,10 @@ def group_wise(
 def positive_share(members: Sequence[runs.Run], key: str) -> float:
   """Share of all steps on which a covariance is positive; NaN without any.
 
-  `PROBE_MINUS_COV` counts with its sign turned.
+  `run_files.PROBE_MINUS_COVARIANCE` counts with its sign turned.
   """
   values = np.concatenate([run.series(key).values for run in members])
-  if key == PROBE_MINUS_COV:
+  if key == run_files.PROBE_MINUS_COVARIANCE:
     values = -values
   return float((values > 0).mean()) if len(values) else float("nan")
 

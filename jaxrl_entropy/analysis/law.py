@@ -12,6 +12,7 @@ import dataclasses
 import numpy as np
 import scipy.stats
 
+from jaxrl_entropy import run_files
 from jaxrl_entropy.analysis import runs
 
 Array = np.ndarray
@@ -94,7 +95,7 @@ def points(run: runs.Run, window: int = 5) -> Points:
   Returns:
     float64[n] entropies in nats a token, and float64[n] accuracies.
   """
-  entropy = run.series(runs.ENTROPY)
+  entropy = run.series(run_files.ENTROPY)
   score = run.series(run.accuracy_key)
   if not len(entropy):
     return np.empty(0), np.empty(0)

@@ -14,17 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from jaxrl_entropy import run_files
 from jaxrl_entropy.errors import UserError
 
-METRICS = "metrics.jsonl"
-COLUMNS = "metrics.json"  # the same as lists, by key: a committed copy
-CONFIG = "config.json"
 BASELINE = "GRPO"
-ENTROPY = "entropy/token_mean"
-HELD_OUT = "eval/held_out/accuracy"
-GREEDY = "eval/held_out/greedy"
-PASSES = "eval/held_out/pass@"
-TRAIN_ACCURACY = "reward/accuracy"
 
 METHOD_NAMES = {
   "grpo": BASELINE,
@@ -121,8 +114,10 @@ class Run:
   @property
   def accuracy_key(self) -> str:
     """Accuracy on the held-out set; on the training prompts where none is."""
-    has_eval = any(HELD_OUT in record for record in self.records)
-    return HELD_OUT if has_eval else TRAIN_ACCURACY
+    has_eval = any(
+      run_files.HELD_OUT_ACCURACY in record for record in self.records
+    )
+    return run_files.HELD_OUT_ACCURACY if has_eval else run_files.TRAIN_ACCURACY
 
 
 def load(workdir: str | pathlib.Path) -> Run:
@@ -132,22 +127,23 @@ def load(workdir: str | pathlib.Path) -> Run:
     UserError: the folder holds no `metrics.jsonl`.
   """
   workdir = pathlib.Path(workdir)
-  if (workdir / METRICS).is_file():
-    records, notes = _read_metrics(workdir / METRICS)
-  elif (workdir / COLUMNS).is_file():
-    records, notes = _read_columns(workdir / COLUMNS)
+  if (workdir / run_files.METRICS).is_file():
+    records, notes = _read_metrics(workdir / run_files.METRICS)
+  elif (workdir / run_files.COMPACT_METRICS).is_file():
+    records, notes = _read_columns(workdir / run_files.COMPACT_METRICS)
   else:
     raise UserError(
-      f"{workdir} holds no {METRICS}: give the workdir of a training run."
+      f"{workdir} holds no {run_files.METRICS}: give the folder of a "
+      "training run"
     )
-  config, config_notes = _read_config(workdir / CONFIG)
+  config, config_notes = _read_config(workdir / run_files.CONFIG)
   return Run(workdir.resolve().name, config, records, notes + config_notes)
 
 
 def workdirs(folder: str | pathlib.Path) -> list[pathlib.Path]:
   """The sub-folders that hold metrics, by name."""
   files = pathlib.Path(folder).glob("*/metrics.json*")
-  names = (METRICS, COLUMNS)
+  names = (run_files.METRICS, run_files.COMPACT_METRICS)
   return sorted({file.parent for file in files if file.name in names})
 
 
@@ -172,7 +168,9 @@ def _read_metrics(
   notes: tuple[str, ...] = ()
   if bad:
     numbers = ", ".join(map(str, bad[:8])) + (", ..." if len(bad) > 8 else "")
-    notes = (f"{METRICS}: {len(bad)} unreadable line(s) left out: {numbers}",)
+    notes = (
+      f"{run_files.METRICS}: {len(bad)} unreadable line(s) left out: {numbers}",
+    )
   return [by_step[step] for step in sorted(by_step)], notes
 
 
@@ -182,7 +180,7 @@ def _read_columns(
   """The records of a file that `analysis.compact` wrote."""
   columns = _read_object(path)
   if not columns or not all(isinstance(c, list) for c in columns.values()):
-    return [], (f"{COLUMNS} is not a JSON object of lists",)
+    return [], (f"{run_files.COMPACT_METRICS} is not a JSON object of lists",)
   rows = zip(*columns.values(), strict=False)
   return [dict(zip(columns, row, strict=True)) for row in rows], ()
 
@@ -200,11 +198,14 @@ def _read_config(
   path: pathlib.Path,
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
   if not path.is_file():
-    return {}, (f"{CONFIG} is missing: the method is taken from the name",)
+    return {}, (
+      f"{run_files.CONFIG} is missing: the method is taken from the name",
+    )
   content = _read_object(path)
   if content is None:
     return {}, (
-      f"{CONFIG} is not a JSON object: the method is taken from the name",
+      f"{run_files.CONFIG} is not a JSON object: the method is taken from "
+      "the name",
     )
   return content.get("config", content), ()
 

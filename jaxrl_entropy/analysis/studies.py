@@ -6,6 +6,7 @@ import json
 import pathlib
 from typing import Any
 
+from jaxrl_entropy import run_files
 from jaxrl_entropy.analysis import runs
 from jaxrl_entropy.analysis.runs import Run
 from jaxrl_entropy.errors import UserError
@@ -88,11 +89,12 @@ def load(folder: str | pathlib.Path) -> Study:
     raise UserError(f"{folder} is not a folder: give the workdir of a run.")
   workdirs = [folder] if _is_run(folder) else runs.workdirs(folder)
   found = [runs.load(workdir) for workdir in workdirs]
-  found = [run for run in found if len(run.series(runs.ENTROPY))]
+  found = [run for run in found if len(run.series(run_files.ENTROPY))]
   if not found:
     raise UserError(
-      f"{folder} holds no run with {runs.ENTROPY!r} in a {runs.METRICS}: give "
-      "the workdir of a training run, or a folder with one workdir a run."
+      f"{folder} holds no run with {run_files.ENTROPY!r} in a "
+      f"{run_files.METRICS}: give the folder of a training run, or a folder "
+      "that holds such folders"
     )
   notes = tuple(f"{run.name}: {note}" for run in found for note in run.notes)
   return Study(folder.resolve().name, found, notes)
@@ -117,7 +119,7 @@ def distinct(
   seen: set[bytes] = set()
   for study in studies:
     marks = {
-      label: {run.series(runs.ENTROPY).values.tobytes() for run in members}
+      label: {run.series(run_files.ENTROPY).values.tobytes() for run in members}
       for label, members in study.variants.items()
     }
     for label, members in study.variants.items():

@@ -1,4 +1,5 @@
-from jaxrl_entropy.analysis import claims, compact, report, runs, studies
+from jaxrl_entropy.analysis import compact, runs, studies
+from jaxrl_entropy.report import claims, writer
 from tests.analysis import synthetic
 
 
@@ -20,8 +21,8 @@ def test_report_of_the_copy_has_the_same_sections_and_claims(tmp_path):
   study = synthetic.write_study(tmp_path / "study")
   compact.compact(study, tmp_path / "copy")
   one, two = map(studies.load, (study, tmp_path / "copy"))
-  assert [s.name for s in report.sections(one)] == [
-    s.name for s in report.sections(two)
+  assert [s.name for s in writer.sections(one)] == [
+    s.name for s in writer.sections(two)
   ]
   assert [c.holds for c in claims.check(one)] == [
     c.holds for c in claims.check(two)

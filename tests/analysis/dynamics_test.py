@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from jaxrl_entropy import run_files
 from jaxrl_entropy.analysis import dynamics, runs
 from tests.analysis import synthetic
 
@@ -42,7 +43,7 @@ def test_probe_finds_the_slope_of_the_synthetic_run(tmp_path):
 def test_group_wise_covariance_is_held_against_the_next_window():
   covariance = np.array([1.0, 4.0, 2.0, 3.0, 9.0])
   entropy = 10 - np.concatenate([[0], np.cumsum(covariance[:-1])])
-  run = run_of(**{"cov/mean": covariance, runs.ENTROPY: entropy})
+  run = run_of(**{"cov/mean": covariance, run_files.ENTROPY: entropy})
   found = dynamics.group_wise([run], "cov/mean", window=1)
   assert found.steps == 4
   assert found.correlation == pytest.approx(1.0)
@@ -53,7 +54,7 @@ def test_windows_average_out_what_prompts_add_to_the_entropy():
   rng = np.random.default_rng(0)
   drop = np.exp(-np.arange(160) / 40) / 50
   noisy = -np.cumsum(drop) + 0.03 * rng.normal(size=160)
-  run = run_of(**{"cov/mean": drop, runs.ENTROPY: noisy})
+  run = run_of(**{"cov/mean": drop, run_files.ENTROPY: noisy})
   by_step, by_window = (
     dynamics.group_wise([run], "cov/mean", window=n).correlation for n in (1, 8)
   )
@@ -64,7 +65,9 @@ def test_windows_average_out_what_prompts_add_to_the_entropy():
 def test_collapse_is_the_share_of_the_first_part():
   entropy = np.r_[1.0, 0.4, np.full(11, 0.2)]
   accuracy = np.r_[0.1, 0.4, np.full(11, 0.5)]
-  run = run_of(**{runs.ENTROPY: entropy, runs.TRAIN_ACCURACY: accuracy})
+  run = run_of(
+    **{run_files.ENTROPY: entropy, run_files.TRAIN_ACCURACY: accuracy}
+  )
   found = dynamics.collapse(run)
   assert found.entropy_share == pytest.approx(0.6 / 0.8)
   assert found.gain_share == pytest.approx(0.3 / 0.4)

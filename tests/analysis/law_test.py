@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from jaxrl_entropy import run_files
 from jaxrl_entropy.analysis import law, runs
 from tests.analysis import synthetic
 
@@ -80,11 +81,17 @@ def test_seeds_with_offsets_do_not_tilt_their_law():
 
 def test_a_few_points_give_no_law_to_report():
   records = [
-    {"step": step, runs.ENTROPY: 1 / (1 + step), runs.HELD_OUT: float(step)}
+    {
+      "step": step,
+      run_files.ENTROPY: 1 / (1 + step),
+      run_files.HELD_OUT_ACCURACY: float(step),
+    }
     for step in range(0, 28, 4)
   ]
   assert law.of_runs([runs.Run("run", {}, records)]) == []
-  records.append({"step": 28, runs.ENTROPY: 0.01, runs.HELD_OUT: 28.0})
+  records.append(
+    {"step": 28, run_files.ENTROPY: 0.01, run_files.HELD_OUT_ACCURACY: 28.0}
+  )
   assert len(law.of_runs([runs.Run("run", {}, records)])) == 1
 
 
@@ -118,8 +125,8 @@ def test_too_little_to_fit_is_an_error(entropy):
 
 def test_windows_average_the_entropy_around_each_evaluation(tmp_path):
   records = [
-    {"step": step, runs.ENTROPY: float(step)}
-    | ({runs.HELD_OUT: step / 100} if step % 10 == 0 else {})
+    {"step": step, run_files.ENTROPY: float(step)}
+    | ({run_files.HELD_OUT_ACCURACY: step / 100} if step % 10 == 0 else {})
     for step in range(31)
   ]
   entropy, score = law.points(runs.Run("run", {}, records), window=5)
@@ -129,8 +136,8 @@ def test_windows_average_the_entropy_around_each_evaluation(tmp_path):
 
 def test_close_evaluations_are_all_used_with_narrower_windows():
   records = [
-    {"step": step, runs.ENTROPY: step**2}
-    | ({runs.HELD_OUT: 0.0} if step % 4 == 0 else {})
+    {"step": step, run_files.ENTROPY: step**2}
+    | ({run_files.HELD_OUT_ACCURACY: 0.0} if step % 4 == 0 else {})
     for step in range(13)
   ]
   entropy, _ = law.points(runs.Run("run", {}, records), window=5)
@@ -140,7 +147,11 @@ def test_close_evaluations_are_all_used_with_narrower_windows():
 
 def test_training_accuracy_serves_where_nothing_is_held_out():
   records = [
-    {"step": step, runs.ENTROPY: 1.0, runs.TRAIN_ACCURACY: float(step)}
+    {
+      "step": step,
+      run_files.ENTROPY: 1.0,
+      run_files.TRAIN_ACCURACY: float(step),
+    }
     for step in range(10)
   ]
   _, score = law.points(runs.Run("run", {}, records), window=5)

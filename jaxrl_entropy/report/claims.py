@@ -5,15 +5,16 @@ import dataclasses
 import math
 import operator
 
+from jaxrl_entropy import run_files
 from jaxrl_entropy.analysis import (
   dynamics,
   interventions,
   law,
   runs,
-  section,
   stats,
   studies,
 )
+from jaxrl_entropy.report import section
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _ratio(numerator: float, denominator: float) -> float:
 
 
 def _gain(run: runs.Run) -> float:
-  series = run.series(runs.HELD_OUT)
+  series = run.series(run_files.HELD_OUT_ACCURACY)
   return dynamics.final(series) - dynamics.first(series)
 
 

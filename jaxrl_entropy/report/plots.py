@@ -17,7 +17,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 import numpy as np
 
-from jaxrl_entropy.analysis import style
+from jaxrl_entropy.report import style
 
 Array = np.ndarray
 

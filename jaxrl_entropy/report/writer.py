@@ -6,38 +6,34 @@ import math
 import pathlib
 from typing import Any
 
-from jaxrl_entropy.analysis import (
-  answers,
-  claims,
-  dynamics_sections,
-  intervention_section,
-  law_sections,
-  overview,
-  page,
-  plots,
-  studies,
-  sweep_sections,
-  training_sections,
+from jaxrl_entropy.analysis import studies
+from jaxrl_entropy.report import answers, claims, overview, page, plots
+from jaxrl_entropy.report.section import Builder, Cell, Section
+from jaxrl_entropy.report.sections import (
+  covariance,
+  intervention,
+  law_fit,
+  settings,
+  training_curves,
 )
-from jaxrl_entropy.analysis.section import Builder, Cell, Section
 
 _SECTIONS: tuple[Builder, ...] = (
-  training_sections.methods,
-  training_sections.collapse,
-  law_sections.fitted,
-  law_sections.prediction,
-  law_sections.rivals,
-  intervention_section.intervention,
-  dynamics_sections.covariance,
-  dynamics_sections.group_wise,
-  dynamics_sections.tail,
-  dynamics_sections.splits,
-  dynamics_sections.let_through,
-  sweep_sections.coefficients,
-  sweep_sections.controlled,
-  sweep_sections.sizes,
-  training_sections.results,
-  training_sections.differences,
+  training_curves.methods,
+  training_curves.collapse,
+  law_fit.fitted,
+  law_fit.prediction,
+  law_fit.rivals,
+  intervention.intervention,
+  covariance.covariance,
+  covariance.group_wise,
+  covariance.tail,
+  covariance.splits,
+  covariance.let_through,
+  settings.coefficients,
+  settings.controlled,
+  settings.sizes,
+  training_curves.results,
+  training_curves.differences,
 )
 
 
@@ -46,7 +42,7 @@ def sections(study: studies.Study) -> list[Section]:
   return [found for build in _SECTIONS if (found := build(study))]
 
 
-def write(
+def write_report(
   folder: str | pathlib.Path,
   output: str | pathlib.Path | None = None,
   plot_files: Collection[str] | None = None,
@@ -90,7 +86,7 @@ def write(
   }
   written = _save(output, html, numbers, images, plot_files)
   for part in parts:
-    written += write(folder / part.name, plot_files=plot_files)
+    written += write_report(folder / part.name, plot_files=plot_files)
   return written
 
 

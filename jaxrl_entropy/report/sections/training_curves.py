@@ -7,25 +7,19 @@ import re
 from matplotlib.figure import Figure
 import numpy as np
 
-from jaxrl_entropy.analysis import (
-  dynamics,
-  interventions,
-  plots,
-  runs,
-  section,
-  studies,
-  style,
-)
-from jaxrl_entropy.analysis.section import Members, Row, Section, Table
+from jaxrl_entropy import run_files
+from jaxrl_entropy.analysis import dynamics, interventions, runs, studies
+from jaxrl_entropy.report import plots, section, style
+from jaxrl_entropy.report.section import Members, Row, Section, Table
 
 _PAPER_ENTROPY_SHARE, _PAPER_GAIN_SHARE = 0.73, 0.76
 _CURVES = (
-  (runs.ENTROPY, "entropy", "Entropy (nats/token)"),
-  (runs.HELD_OUT, "held_out", "Held-out accuracy"),
-  (runs.TRAIN_ACCURACY, "training", "Accuracy on training prompts"),
-  ("response/length", "length", "Response length (tokens)"),
-  ("select/share", "selected", "Selected tokens (share)"),
-  ("control/coefficient", "coefficient", "Controlled coefficient"),
+  (run_files.ENTROPY, "entropy", "Entropy (nats/token)"),
+  (run_files.HELD_OUT_ACCURACY, "held_out", "Held-out accuracy"),
+  (run_files.TRAIN_ACCURACY, "training", "Accuracy on training prompts"),
+  (run_files.RESPONSE_LENGTH, "length", "Response length (tokens)"),
+  (run_files.SELECTED_SHARE, "selected", "Selected tokens (share)"),
+  (run_files.CONTROL + "coefficient", "coefficient", "Controlled coefficient"),
 )
 # pass@1 is the accuracy.
 _MEASURE = re.compile(r"eval/held_out/(accuracy|greedy|pass@(?!1$)\d+)")
@@ -41,11 +35,11 @@ def methods(study: studies.Study) -> Section:
   rows: list[Row] = []
   ends = {}
   for label, members in study.variants.items():
-    entropy = _first_and_final(members, lambda run: runs.ENTROPY)
+    entropy = _first_and_final(members, lambda run: run_files.ENTROPY)
     accuracy = _first_and_final(members, lambda run: run.accuracy_key)
     length, selected = (
       _mean(members, functools.partial(dynamics.final_value, key=key))
-      for key in ("response/length", "select/share")
+      for key in (run_files.RESPONSE_LENGTH, run_files.SELECTED_SHARE)
     )
     rows.append((label, len(members), *entropy, *accuracy, length, selected))
     ends[label] = entropy
@@ -92,7 +86,7 @@ def collapse(study: studies.Study) -> Section | None:
   color = style.colors([label])[label]
   panels = {}
   for name, title, key in (
-    ("entropy", "Entropy (nats/token)", runs.ENTROPY),
+    ("entropy", "Entropy (nats/token)", run_files.ENTROPY),
     ("accuracy", "Accuracy", members[0].accuracy_key),
   ):
     line = section.curve("", members, key, color)

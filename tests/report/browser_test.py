@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from jaxrl_entropy.analysis import report
+from jaxrl_entropy.report import writer
 from tests.analysis import synthetic
 
 _BROWSER = next(
@@ -68,7 +68,7 @@ def page(tmp_path_factory):
   if _BROWSER is None:
     pytest.skip("no chromium on PATH; on Debian: apt-get install chromium")
   study = synthetic.write_study(tmp_path_factory.mktemp("study"))
-  return report.write(study)[0]
+  return writer.write_report(study)[0]
 
 
 @pytest.mark.parametrize("width", [390, 1200])

@@ -3,8 +3,8 @@ import re
 
 import pytest
 
-from jaxrl_entropy.analysis import report
 from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.report import writer
 from tests.analysis import synthetic
 
 
@@ -15,7 +15,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def paths(study):
-  return report.write(study)
+  return writer.write_report(study)
 
 
 def test_quickstart_study_gives_page_summary_and_plots(paths):
@@ -57,7 +57,7 @@ def test_summary_has_the_numbers_of_every_section_of_the_page(paths):
 def test_page_says_which_claim_failed(tmp_path):
   study = synthetic.write_study(tmp_path)
   synthetic.write_run(study / "kl_cov", "kl_cov", floor=0.05)
-  page, summary, *_ = report.write(study)
+  page, summary, *_ = writer.write_report(study)
   failed = refuted(summary)
   assert failed - REFUTED == {"KL-Cov's final entropy is above GRPO's"}
   held = 10 - len(failed)
@@ -66,7 +66,7 @@ def test_page_says_which_claim_failed(tmp_path):
 
 def test_missing_methods_are_reported_as_not_measured(tmp_path):
   synthetic.write_run(tmp_path / "only", "clip_cov")
-  page, summary, *_ = report.write(tmp_path)
+  page, summary, *_ = writer.write_report(tmp_path)
   claims = json.loads(summary.read_text())["claims"]
   assert {claim["holds"] for claim in claims} == {None}
   assert "10 not measured" in page.read_text()
@@ -77,7 +77,7 @@ def test_names_from_files_are_escaped(tmp_path):
   run = synthetic.write_run(tmp_path / "run", hostile)
   with (run / "metrics.jsonl").open("a") as file:
     file.write('{"step": 161, "entr')
-  text = report.write(tmp_path)[0].read_text()
+  text = writer.write_report(tmp_path)[0].read_text()
   assert "<script" not in text
   assert "&lt;script&gt;alert(1)" in text
 
@@ -90,15 +90,15 @@ def test_page_refers_to_nothing_outside_itself(paths):
 
 
 def test_the_same_study_gives_the_same_files(study, paths, tmp_path):
-  for a, b in zip(paths, report.write(study, tmp_path), strict=True):
+  for a, b in zip(paths, writer.write_report(study, tmp_path), strict=True):
     assert a.read_bytes() == b.read_bytes(), a.name
 
 
 def test_single_workdir_is_a_study_of_one(tmp_path):
-  report.write(synthetic.write_run(tmp_path / "grpo"))
+  writer.write_report(synthetic.write_run(tmp_path / "grpo"))
   assert (tmp_path / "grpo" / "report" / "report.html").is_file()
 
 
 def test_empty_folder_is_an_error_that_names_the_fix(tmp_path):
-  with pytest.raises(UserError, match="workdir"):
-    report.write(tmp_path)
+  with pytest.raises(UserError, match="folder of a training run"):
+    writer.write_report(tmp_path)

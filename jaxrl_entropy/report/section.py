@@ -8,7 +8,8 @@ from typing import TypeVar
 from matplotlib.figure import Figure
 import numpy as np
 
-from jaxrl_entropy.analysis import plots, runs, stats, studies, style
+from jaxrl_entropy.analysis import runs, stats, studies
+from jaxrl_entropy.report import plots, style
 
 Cell = str | float | int | None
 Row = Sequence[Cell]

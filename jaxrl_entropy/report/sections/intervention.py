@@ -4,16 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from jaxrl_entropy.analysis import (
-  interventions,
-  plots,
-  runs,
-  section,
-  stats,
-  studies,
-  style,
-)
-from jaxrl_entropy.analysis.section import Row, Section, Table
+from jaxrl_entropy.analysis import interventions, runs, stats, studies
+from jaxrl_entropy.report import plots, section, style
+from jaxrl_entropy.report.section import Row, Section, Table
 
 
 def intervention(study: studies.Study) -> Section | None:

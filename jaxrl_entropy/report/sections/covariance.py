@@ -5,14 +5,10 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 import numpy as np
 
-from jaxrl_entropy.analysis import (
-  dynamics,
-  plots,
-  section,
-  studies,
-  style,
-)
-from jaxrl_entropy.analysis.section import Members, Row, Section, Table
+from jaxrl_entropy import run_files
+from jaxrl_entropy.analysis import dynamics, studies
+from jaxrl_entropy.report import plots, section, style
+from jaxrl_entropy.report.section import Members, Row, Section, Table
 
 # Metrics of the mean covariance over a part of the tokens, and their names.
 _SPLITS = (
@@ -79,8 +75,8 @@ def group_wise(study: studies.Study) -> Section | None:
   parts = []
   for label, members in study.variants.items():
     for key, groups in (
-      ("cov/mean", "all"),
-      ("cov/filtered_mean", "informative"),
+      (run_files.COVARIANCE_MEAN, "all"),
+      (run_files.FILTERED_COVARIANCE_MEAN, "informative"),
     ):
       if found := dynamics.group_wise(members, key):
         rows.append((label, groups, *_row(found)))
@@ -101,7 +97,10 @@ def group_wise(study: studies.Study) -> Section | None:
     "Covariance estimated from samples",
     sentence,
     section.panels(
-      study, "cov/mean", "mean", "Mean covariance, all groups (nats)"
+      study,
+      run_files.COVARIANCE_MEAN,
+      "mean",
+      "Mean covariance, all groups (nats)",
     ),
     Table(("method", "groups", *_COLUMNS), rows),
   )
@@ -180,13 +179,16 @@ def splits(study: studies.Study) -> Section | None:
 
 def let_through(study: studies.Study) -> Section | None:
   """The covariance of the tokens that a higher clip lets through."""
-  key, name = "extra/covariance", "Covariance of the extra tokens (nats)"
+  key, name = (
+    run_files.EXTRA_COVARIANCE,
+    "Covariance of the extra tokens (nats)",
+  )
   rows: list[Row] = []
   for label, members in study.variants.items():
     found = _mean(members, key)
     if np.isfinite(found):
-      usual = _mean(members, "cov/filtered_mean")
-      rows.append((label, found, usual, _mean(members, "extra/share")))
+      usual = _mean(members, run_files.FILTERED_COVARIANCE_MEAN)
+      rows.append((label, found, usual, _mean(members, run_files.EXTRA_SHARE)))
   if not rows:
     return None
   first, extra, everywhere, share = rows[0]

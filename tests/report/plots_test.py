@@ -4,7 +4,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 import numpy as np
 import pytest
 
-from jaxrl_entropy.analysis import plots, style
+from jaxrl_entropy.report import plots, style
 
 
 def texts(figure):

@@ -5,15 +5,14 @@ import math
 
 import pytest
 
-from jaxrl_entropy.analysis import (
-  dynamics,
-  dynamics_sections,
-  intervention_section,
-  law_sections,
-  section,
-  studies,
-  sweep_sections,
-  training_sections,
+from jaxrl_entropy.analysis import dynamics, studies
+from jaxrl_entropy.report import section
+from jaxrl_entropy.report.sections import (
+  covariance,
+  intervention,
+  law_fit,
+  settings,
+  training_curves,
 )
 from tests.analysis import synthetic
 
@@ -30,7 +29,7 @@ def test_coefficients_appear_where_one_is_varied(tmp_path):
       floor=floor,
       settings={"fraction": fraction, "low": 1.0},
     )
-  section = sweep_sections.coefficients(studies.load(tmp_path))
+  section = settings.coefficients(studies.load(tmp_path))
   assert list(section.panels) == ["entropy_0", "accuracy_0"]
   _, entropy, _ = rows_of(section)["Clip-Cov", "fraction = 0.2"]
   assert entropy == pytest.approx(0.3, abs=0.01)
@@ -46,7 +45,7 @@ def test_sizes_predict_the_largest_model_from_the_smaller(tmp_path):
       extra={"model/parameters": size},
       settings={},
     )
-  section = sweep_sections.sizes(studies.load(tmp_path))
+  section = settings.sizes(studies.load(tmp_path))
   assert list(section.panels) == ["curves", "a", "b"]
   *rows, predicted = section.table.rows
   assert [row[0] for row in rows] == [
@@ -65,7 +64,7 @@ def test_splits_show_where_the_covariance_sits(tmp_path):
     "cov/difficulty_high": 0.2,
   }
   synthetic.write_run(tmp_path / "grpo", extra=extra)
-  section = dynamics_sections.splits(studies.load(tmp_path))
+  section = covariance.splits(studies.load(tmp_path))
   assert list(section.panels) == ["difficulty"]
   assert "by difficulty for above 2/3 (0.2 in GRPO)" in section.sentence
   assert section.table.columns[3] == "difficulty: above 2/3"
@@ -78,7 +77,7 @@ def test_interventions_say_what_the_seeds_establish(tmp_path):
     synthetic.write_run(
       tmp_path / f"kl{seed}", "kl_cov", seed=seed, floor=0.2, bonus=0.3
     )
-  section = intervention_section.intervention(studies.load(tmp_path))
+  section = intervention.intervention(studies.load(tmp_path))
   assert "KL-Cov is above GRPO's law" in section.sentence
   assert "above the predicted ceiling" in section.sentence
 
@@ -86,7 +85,7 @@ def test_interventions_say_what_the_seeds_establish(tmp_path):
 def test_early_points_predict_the_late_ones_of_every_seed(tmp_path):
   for seed in range(2):
     synthetic.write_run(tmp_path / f"grpo{seed}", seed=seed)
-  section = law_sections.prediction(studies.load(tmp_path))
+  section = law_fit.prediction(studies.load(tmp_path))
   assert list(section.panels) == ["early", "error"]
   rows = section.table.rows
   assert [row[:2] for row in rows if row[1] == "36%"] == [
@@ -109,7 +108,7 @@ def test_targets_are_held_against_the_entropy_kept(tmp_path):
       extra={"control/coefficient": 5 * target},
     )
   synthetic.write_run(tmp_path / "kl", "kl_cov")
-  section = sweep_sections.controlled(studies.load(tmp_path))
+  section = settings.controlled(studies.load(tmp_path))
   assert [row[:2] for row in section.table.rows] == [
     ("KL-Cov H=0.2", 0.2),
     ("KL-Cov H=0.3", 0.3),
@@ -124,11 +123,11 @@ def test_targets_are_held_against_the_entropy_kept(tmp_path):
 @pytest.mark.parametrize(
   "build",
   [
-    intervention_section.intervention,
-    dynamics_sections.splits,
-    sweep_sections.coefficients,
-    sweep_sections.sizes,
-    sweep_sections.controlled,
+    intervention.intervention,
+    covariance.splits,
+    settings.coefficients,
+    settings.sizes,
+    settings.controlled,
   ],
 )
 def test_a_section_without_its_data_is_left_out(tmp_path, build):
@@ -144,7 +143,7 @@ def test_only_variants_that_differ_in_one_coefficient_make_a_curve(tmp_path):
       "kl_cov",
       settings={"fraction": k, "coefficient": beta},
     )
-  section = sweep_sections.coefficients(studies.load(tmp_path))
+  section = settings.coefficients(studies.load(tmp_path))
   assert [row[1] for row in section.table.rows] == [
     *("coefficient = 1", "coefficient = 2", "coefficient = 3"),
     *("fraction = 0.1", "fraction = 0.2", "fraction = 0.4"),
@@ -154,7 +153,7 @@ def test_only_variants_that_differ_in_one_coefficient_make_a_curve(tmp_path):
 def test_clip_highers_extra_tokens_are_held_against_all(tmp_path):
   extra = {"extra/covariance": 0.5, "extra/share": 0.01}
   synthetic.write_run(tmp_path / "higher", "clip_higher", extra=extra)
-  section = dynamics_sections.let_through(studies.load(tmp_path))
+  section = covariance.let_through(studies.load(tmp_path))
   assert section.table.rows[0][:2] == ("Clip-higher", pytest.approx(0.5))
   assert "(1.00% of all) had a mean covariance of 0.5" in section.sentence
 
@@ -167,8 +166,8 @@ def test_other_models_of_the_baseline_are_no_intervention(tmp_path):
     (run / "config.json").write_text(json.dumps(config))
   study = studies.load(tmp_path)
   assert list(study.variants) == ["GRPO nano", "GRPO tiny"]
-  assert intervention_section.intervention(study) is None
-  assert training_sections.differences(study) is None
+  assert intervention.intervention(study) is None
+  assert training_curves.differences(study) is None
 
 
 def test_of_many_variants_each_method_has_a_panel_on_a_common_scale(tmp_path):
@@ -179,7 +178,7 @@ def test_of_many_variants_each_method_has_a_panel_on_a_common_scale(tmp_path):
       name = f"{loss}{value}"
       synthetic.write_run(tmp_path / name, loss, settings=settings, floor=value)
   study = studies.load(tmp_path)
-  panels = training_sections.methods(study).panels
+  panels = training_curves.methods(study).panels
   names = [name for name in panels if name.startswith("entropy")]
   assert names == ["entropy_0", "entropy_1"]
   shown = [panels[name].axes[0] for name in names]
@@ -192,13 +191,13 @@ def test_of_many_variants_each_method_has_a_panel_on_a_common_scale(tmp_path):
 
 def test_accuracy_and_pass_at_1_are_one_measure(tmp_path):
   study = studies.load(synthetic.write_study(tmp_path))
-  columns = training_sections.results(study).table.columns
+  columns = training_curves.results(study).table.columns
   assert list(columns) == ["method", "runs", "accuracy", "greedy", "pass@4"]
 
 
 def test_a_policy_without_a_reward_has_no_tail(tmp_path):
   names = [f"cov/top_{p}pct_mean" for p in dynamics.TAIL_PERCENTS]
   synthetic.write_run(tmp_path / "grpo", extra=dict.fromkeys(names, 0.0))
-  assert dynamics_sections.tail(studies.load(tmp_path)) is None
+  assert covariance.tail(studies.load(tmp_path)) is None
   synthetic.write_run(tmp_path / "grpo", extra=dict.fromkeys(names, 0.5))
-  assert dynamics_sections.tail(studies.load(tmp_path)).table.rows
+  assert covariance.tail(studies.load(tmp_path)).table.rows

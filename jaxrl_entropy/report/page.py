@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 import string
 from urllib.parse import quote
 
-from jaxrl_entropy.analysis import answers, claims, plots, studies
-from jaxrl_entropy.analysis.section import (
+from jaxrl_entropy.analysis import studies
+from jaxrl_entropy.report import answers, claims, plots
+from jaxrl_entropy.report.section import (
   Row,
   Section,
   Table,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from jaxrl_entropy.analysis import answers, overview, report, studies
+from jaxrl_entropy.analysis import studies
+from jaxrl_entropy.report import answers, overview, writer
 from tests.analysis import synthetic
 
 
@@ -79,6 +80,6 @@ def test_a_question_without_data_has_no_answer(parts):
 def test_the_overview_has_only_what_has_an_interval(parts, tmp_path):
   ends = next(s for s in overview.sections(parts) if s.name == "ends")
   assert [row[2] for row in ends.table.rows] == [3] * 6
-  page, summary, *_ = report.write(tmp_path, plot_files=[])
+  page, summary, *_ = writer.write_report(tmp_path, plot_files=[])
   assert "<dt>Do they end higher than GRPO?</dt><dd>Yes: of" in page.read_text()
   assert "Do they end higher" in summary.read_text()

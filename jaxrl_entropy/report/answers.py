@@ -11,19 +11,20 @@ import functools
 
 import numpy as np
 
+from jaxrl_entropy import run_files
 from jaxrl_entropy.analysis import (
   dynamics,
   forms,
   interventions,
   law,
   runs,
-  section,
   stats,
   studies,
-  sweep_sections,
 )
-from jaxrl_entropy.analysis.section import Members
 from jaxrl_entropy.analysis.studies import Study
+from jaxrl_entropy.report import section
+from jaxrl_entropy.report.section import Members
+from jaxrl_entropy.report.sections import settings
 
 _COVARIANCE_METHODS = ("Clip-Cov", "KL-Cov")
 _REMEDIES = ("Clip-higher", "Entropy bonus", "Reference KL")
@@ -155,7 +156,7 @@ def _parameters(parts: Sequence[Study]) -> str:
         f"over {section.listing(list(labels))}, a is {_numbers(slopes)}; seeds "
         f"of one algorithm differ in a by up to {max(spans):.3f}"
       )
-    if sizes := sweep_sections.sizes(study):
+    if sizes := settings.sizes(study):
       texts.append(sizes.sentence.rstrip("."))
   return _sentences(texts)
 
@@ -240,7 +241,7 @@ def _kept(parts: Sequence[Study]) -> str:
   swept = [
     made.sentence
     for study in parts
-    if (made := sweep_sections.coefficients(study))
+    if (made := settings.coefficients(study))
     and set(_COVARIANCE_METHODS) & {r.method for r in study.runs}
   ]
   return " ".join(
@@ -288,10 +289,12 @@ def ends(each: Compared) -> dict[str, Callable[[runs.Run], float]]:
   """Accuracy, greedy accuracy, and pass@k of the largest k, at the end."""
   metrics = each.members[0].metrics
   passes = sorted(
-    (key for key in metrics if key.startswith(runs.PASSES)),
-    key=lambda key: int(key.removeprefix(runs.PASSES)),
+    (key for key in metrics if key.startswith(run_files.HELD_OUT_PASS)),
+    key=lambda key: int(key.removeprefix(run_files.HELD_OUT_PASS)),
   )
-  keys = [key for key in (runs.GREEDY, *passes[-1:]) if key in metrics]
+  keys = [
+    key for key in (run_files.HELD_OUT_GREEDY, *passes[-1:]) if key in metrics
+  ]
   return {
     "accuracy": dynamics.final_score,
     **{

@@ -6,20 +6,14 @@ import math
 from matplotlib.figure import Figure
 import numpy as np
 
-from jaxrl_entropy.analysis import (
-  dynamics,
-  law,
-  law_sections,
-  plots,
-  runs,
-  section,
-  studies,
-  style,
-)
-from jaxrl_entropy.analysis.section import Members, Row, Section, Table
+from jaxrl_entropy import run_files
+from jaxrl_entropy.analysis import dynamics, law, runs, studies
+from jaxrl_entropy.report import plots, section, style
+from jaxrl_entropy.report.section import Members, Row, Section, Table
+from jaxrl_entropy.report.sections import law_fit
 
-PARAMETERS = "model/parameters"
-COEFFICIENT = "control/coefficient"
+PARAMETERS = run_files.PARAMETERS
+COEFFICIENT = run_files.CONTROL + "coefficient"
 
 
 def coefficients(study: studies.Study) -> Section | None:
@@ -101,7 +95,7 @@ def controlled(study: studies.Study) -> Section | None:
   parts = []
   for label, target in targets.items():
     members = study.variants[label]
-    entropy = [_later_half(run, runs.ENTROPY) for run in members]
+    entropy = [_later_half(run, run_files.ENTROPY) for run in members]
     low, high = np.min(entropy), np.max(entropy)
     held = float(np.mean(entropy))
     coefficient = _final(
@@ -117,7 +111,7 @@ def controlled(study: studies.Study) -> Section | None:
     for label in targets
     if (
       line := section.curve(
-        label, study.variants[label], runs.ENTROPY, palette[label]
+        label, study.variants[label], run_files.ENTROPY, palette[label]
       )
     )
   ]
@@ -165,8 +159,7 @@ def sizes(study: studies.Study) -> Section | None:
     f"{guess_b - guess_a - laws[-1].ceiling:+.3f}."
   )
   rows: list[Row] = [
-    law_sections.law_row(f"{count:,.0f}", each)
-    for count, each in by_size.items()
+    law_fit.law_row(f"{count:,.0f}", each) for count, each in by_size.items()
   ]
   guesses = (f"{guess:.3f}" for guess in (guess_a, guess_b, guess_b - guess_a))
   rows.append(("the largest, predicted", None, *guesses, *[None] * 4))
@@ -179,7 +172,7 @@ def sizes(study: studies.Study) -> Section | None:
       "a": _size_panel("a", size, a),
       "b": _size_panel("b", size, b),
     },
-    section.without_empty(("parameters", *law_sections.LAW_COLUMNS), rows),
+    section.without_empty(("parameters", *law_fit.LAW_COLUMNS), rows),
   )
 
 

@@ -4,19 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxrl_entropy.analysis import (
-  answers,
-  dynamics,
-  law,
-  law_sections,
-  plots,
-  runs,
-  section,
-  studies,
-  style,
-)
-from jaxrl_entropy.analysis.section import Row, Section, Table
+from jaxrl_entropy.analysis import dynamics, law, runs, studies
 from jaxrl_entropy.analysis.studies import Study
+from jaxrl_entropy.report import answers, plots, section, style
+from jaxrl_entropy.report.section import Row, Section, Table
+from jaxrl_entropy.report.sections import law_fit
 
 
 def sections(parts: Sequence[Study]) -> list[Section]:
@@ -35,7 +27,7 @@ def laws(parts: Sequence[Study]) -> Section | None:
   if not points:
     return None
   fits = [law.fit_runs(each) for each in points.values()]
-  rows = [law_sections.law_row(name, each) for name, each in points.items()]
+  rows = [law_fit.law_row(name, each) for name, each in points.items()]
   shares = [each.r2 for each in fits]
   ceilings = [each.ceiling for each in fits]
   palette = dict(zip(points, _shades(len(points)), strict=True))
@@ -48,7 +40,7 @@ def laws(parts: Sequence[Study]) -> Section | None:
     [
       curve
       for name, each in points.items()
-      for curve in law_sections.law_curves("", each, palette[name])
+      for curve in law_fit.law_curves("", each, palette[name])
     ],
     x_label="entropy (nats/token)",
   )
@@ -59,7 +51,7 @@ def laws(parts: Sequence[Study]) -> Section | None:
     f"{runs.BASELINE} has R² from {min(shares):.3f} to {max(shares):.3f} and a "
     f"ceiling from {min(ceilings):.3f} to {max(ceilings):.3f}.",
     {"law": panel},
-    Table(("study", *law_sections.LAW_COLUMNS), rows),
+    Table(("study", *law_fit.LAW_COLUMNS), rows),
   )
 
 

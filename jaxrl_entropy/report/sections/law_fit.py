@@ -5,15 +5,9 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 import numpy as np
 
-from jaxrl_entropy.analysis import (
-  forms,
-  law,
-  plots,
-  section,
-  studies,
-  style,
-)
-from jaxrl_entropy.analysis.section import Row, Section, Table
+from jaxrl_entropy.analysis import forms, law, studies
+from jaxrl_entropy.report import plots, section, style
+from jaxrl_entropy.report.section import Row, Section, Table
 
 _FRACTIONS = (law.PAPERS_EARLY, 0.25, law.EARLY, 0.5, 0.75)
 _ENTROPY = "entropy (nats/token)"
