@@ -125,7 +125,7 @@ _qwen2 = functools.partial(
   family="qwen2",
   rope=Rope(1e6),
   qkv_bias=True,
-  max_length=32768,
+  max_length=131072,
 )
 _qwen2_small = functools.partial(_qwen2, vocab_size=151936, tied=True)
 _qwen3 = functools.partial(
@@ -153,12 +153,12 @@ PRESETS: dict[str, TransformerConfig] = {
   "tiny": _sized(128, 352, 3, 4, 2, 32, True, vocab_size=64, max_length=512),
   "mini": _sized(192, 528, 4, 6, 6, 32, True, vocab_size=64, max_length=512),
   "smollm2-135m": _sized(576, 1536, 30, 9, 3, 64, True, norm_eps=1e-5, **_SMOL),
-  "qwen2.5-0.5b": _qwen2_small(896, 4864, 24, 14, 2, 64),
+  "qwen2.5-0.5b": _qwen2_small(896, 4864, 24, 14, 2, 64, max_length=32768),
   "qwen2.5-1.5b": _qwen2_small(1536, 8960, 28, 12, 2),
-  "qwen2.5-3b": _qwen2_small(2048, 11008, 36, 16, 2),
+  "qwen2.5-3b": _qwen2_small(2048, 11008, 36, 16, 2, max_length=32768),
   "qwen2.5-7b": _qwen2(3584, 18944, 28, 28, 4),
-  "qwen2.5-14b": _qwen2(5120, 13824, 48, 40, 8),
-  "qwen2.5-32b": _qwen2(5120, 27648, 64, 40, 8),
+  "qwen2.5-14b": _qwen2(5120, 13824, 48, 40, 8, norm_eps=1e-5),
+  "qwen2.5-32b": _qwen2(5120, 27648, 64, 40, 8, norm_eps=1e-5),
   "qwen3-0.6b": _qwen3(1024, 3072, 28, 16, 8, 128, True),
   "qwen3-1.7b": _qwen3(2048, 6144, 28, 16, 8, 128, True),
   "qwen3-4b": _qwen3(2560, 9728, 36, 32, 8, 128, True),

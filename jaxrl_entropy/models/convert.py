@@ -8,7 +8,6 @@ never holds a second copy of the model.
 from collections.abc import Iterator, Mapping
 import functools
 import json
-import logging
 import os
 from pathlib import Path
 import re
@@ -73,8 +72,8 @@ def load(
   Raises:
     FileNotFoundError: if there is no such folder or file.
     UnsupportedConfigError: if the model is not one that this decoder computes.
-    CheckpointError: if a file or tensor is missing, corrupt, mis-shaped, or
-      one too many; it names the file and the tensor.
+    CheckpointError: if a file or tensor is missing, corrupt, mis-shaped, not
+      finite, or one too many; it names the file and the tensor.
   """
   path = Path(path)
   config = read_config(path)
@@ -224,8 +223,8 @@ def _read_leaf(
           f"{source.place(name)} holds {values.dtype}: quantised weights are "
           "not supported"
         )
-      if np.isnan(values).any():
-        logging.warning("%s holds NaN", source.place(name))
+      if not np.isfinite(values).all():
+        raise CheckpointError(f"{source.place(name)} holds NaN or infinity")
       return np.asarray(values.T if kept.transposed else values, dtype, "C")
 
     return jax.make_array_from_callback(shape, layer_sharding, part)

@@ -16,8 +16,8 @@ from jaxrl_entropy.models.config import (
   UnsupportedConfigError,
 )
 
-# What each model type assumes where its config.json does not say (transformers
-# 5.23). None: derived from other fields, or off.
+# Values that transformers 5.24 assumes for keys that a config.json lacks. None:
+# derived from other fields, or off.
 _COMMON: dict[str, Any] = {
   "rms_norm_eps": 1e-6,
   "hidden_act": "silu",
@@ -50,15 +50,18 @@ DEFAULTS: dict[str, dict[str, Any]] = {
   "qwen3": _QWEN | {"head_dim": 128, "attention_bias": False},
 }
 
-# Keys that say nothing about the maths of a forward pass.
+# Keys without effect on the forward pass.
 _NO_EFFECT = """
-  _attn_implementation_autoset _name_or_path architectures attention_dropout
+  _attn_implementation _attn_implementation_autoset
+  _attn_implementation_internal _commit_hash _flash_attn_2_enabled
+  _name_or_path architectures attention_dropout attn_implementation auto_map
   bad_words_ids begin_suppress_tokens bos_token_id chunk_size_feed_forward
   classifier_dropout decoder_start_token_id diversity_penalty do_sample dtype
   early_stopping encoder_no_repeat_ngram_size eos_token_id
   exponential_decay_length_penalty finetuning_task forced_bos_token_id
-  forced_eos_token_id id2label initializer_range is_decoder is_llama_config
-  label2id length_penalty max_length min_length model_type name_or_path
+  forced_eos_token_id gradient_checkpointing id2label initializer_range
+  is_decoder is_llama_config label2id length_penalty max_length
+  max_sequence_length min_length model_type name_or_path neftune_noise_alpha
   no_repeat_ngram_size num_beam_groups num_beams num_labels
   num_return_sequences output_attentions output_hidden_states output_scores
   pad_token_id prefix pretraining_tp problem_type remove_invalid_values
@@ -66,11 +69,13 @@ _NO_EFFECT = """
   suppress_tokens task_specific_params temperature tf_legacy_loss
   tokenizer_class top_k top_p torch_dtype torchscript transformers.js_config
   transformers_version typical_p unsloth_fixed unsloth_version
-  use_bfloat16 use_cache
+  use_bfloat16 use_cache use_labels
 """
 NO_EFFECT = frozenset(_NO_EFFECT.split())
-# Keys that have none at this value alone.
+# Keys without effect at this value only.
 _NEUTRAL: dict[str, Any] = {
+  # Falcon 3 names its gated MLP; `hidden_act` is what transformers reads.
+  "activation": "swiglu",
   "add_cross_attention": False,
   "attention_bias": False,
   "is_encoder_decoder": False,
@@ -79,6 +84,7 @@ _NEUTRAL: dict[str, Any] = {
   "pruned_heads": {},
   "rope_interleaved": False,
   "tie_encoder_decoder": False,
+  "use_mrope": False,
   "use_sliding_window": False,
 }
 
@@ -112,6 +118,7 @@ def from_hf(hf: Mapping[str, Any]) -> TransformerConfig:
   layers = take("num_hidden_layers")
   attention_bias = bool(take("attention_bias") if _has_bias(family) else False)
   window, sliding_layers = _windows(family, layers, take)
+  rope = hf_rope.take(fields, max_length)
   config = TransformerConfig(
     family=family,
     vocab_size=take("vocab_size"),
@@ -121,7 +128,7 @@ def from_hf(hf: Mapping[str, Any]) -> TransformerConfig:
     num_heads=heads,
     num_kv_heads=take("num_key_value_heads") or heads,
     head_dim=take("head_dim") or width // heads,
-    rope=hf_rope.take(fields, max_length),
+    rope=rope,
     norm_eps=take("rms_norm_eps"),
     activation=take("hidden_act"),
     tie_embeddings=bool(take("tie_word_embeddings")),
@@ -131,7 +138,7 @@ def from_hf(hf: Mapping[str, Any]) -> TransformerConfig:
     qk_norm=family == "qwen3",
     sliding_window=window,
     sliding_layers=sliding_layers,
-    max_length=max_length,
+    max_length=max(max_length, rope.stretched_length),
   )
   _refuse_rest(fields)
   return config

@@ -47,6 +47,12 @@ def take(fields: dict[str, Any], max_length: int) -> Rope:
   if rope.pop("partial_rotary_factor", None) not in (None, 1.0):
     raise UnsupportedConfigError("partial_rotary_factor is not supported")
   given = {k: v for k, v in rope.items() if v is not None}
+  if "attn_factor" in given:
+    raise UnsupportedConfigError(
+      f"rope_scaling has attn_factor={given['attn_factor']}, which "
+      "transformers ignores and other engines multiply by: remove it, or "
+      "replace it by attention_factor, which multiplies queries and keys"
+    )
   unknown = set(given) - set(_ROPE_KEYS[kind])
   if unknown:
     raise UnsupportedConfigError(

@@ -51,6 +51,13 @@ class Rope:
     if self.kind in ("llama3", "yarn") and self.original_length < 1:
       raise ValueError(f"rope kind {self.kind!r} needs original_length")
 
+  @property
+  def stretched_length(self) -> int:
+    """Longest context under YaRN scaling, tokens; 0 for the other kinds."""
+    if self.kind != "yarn":
+      return 0
+    return int(self.factor * self.original_length)
+
 
 def inverse_frequencies(rope: Rope, head_dim: int) -> np.ndarray:
   """Radians a token for each rotated pair, float64[head_dim / 2]."""

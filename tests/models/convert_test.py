@@ -79,10 +79,10 @@ def test_rotary_constants_are_ignored(folder):
   convert.load(folder)
 
 
-def test_nan_weights_warn(folder, caplog):
-  _edit(folder, lambda tensors: tensors[UP].fill(np.nan))
-  convert.load(folder)
-  assert f"{UP!r} holds NaN" in caplog.text
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_weight_that_is_not_finite_is_named(folder, value):
+  _edit(folder, lambda tensors: tensors[UP].__setitem__((0, 3), value))
+  _refused(folder, UP, "NaN or infinity")
 
 
 def test_a_truncated_file_is_named(folder):
