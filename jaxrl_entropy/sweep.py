@@ -50,6 +50,10 @@ def main(argv: Sequence[str]) -> int:
     runs = [run.sharing_start() for run in runs]
   for run in runs:
     run.check(study)
+  if args.launcher != "local":
+    status = _check_settings(args.launcher)
+    if status:
+      return status
   failed: dict[str, int] = {}
   for run in runs:
     status = _launch(run, study, args.launcher, args.dry_run)
@@ -77,6 +81,16 @@ def _launch(run: Run, study: Path, launcher: str, dry_run: bool) -> int:
     flags = ["--dry-run"] if dry_run else []
     command = [_script(launcher), *flags, "run", _job(run, study), "--", *train]
   return subprocess.run(command).returncode
+
+
+def _check_settings(launcher: str) -> int:
+  """Asks a launcher for a dry run, so that a missing setting is named once.
+
+  Returns:
+    Its exit status; it has printed its own message.
+  """
+  dry = [_script(launcher), "--dry-run", "run", "settings", "--", "train"]
+  return subprocess.run(dry, stdout=subprocess.DEVNULL).returncode
 
 
 def _script(launcher: str) -> str:

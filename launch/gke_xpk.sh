@@ -12,6 +12,8 @@
 #   IMAGE         container image made from the Dockerfile (required)
 #   SLICES        slices (1)
 #   RESTARTS      restarts after a preemption or a killed process (100)
+#   SETUP         shell command that each pod runs first, such as one that
+#                 mounts a bucket or installs packages (none)
 #
 # The workdir must be a folder that all pods share, such as a mounted bucket.
 set -euo pipefail
@@ -20,9 +22,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . launch/cloud.sh
 parse_arguments "$@"
 
-for setting in GKE_CLUSTER GKE_ZONE GKE_PROJECT; do
-  [ -n "${!setting-}" ] || fail "set $setting"
-done
+need GKE_CLUSTER GKE_ZONE GKE_PROJECT
 where=(--cluster="$GKE_CLUSTER" --zone="$GKE_ZONE" --project="$GKE_PROJECT")
 
 list() {
@@ -49,9 +49,10 @@ make_room() {
 }
 
 submit() {
-  for setting in TPU_TYPE IMAGE; do
-    [ -n "${!setting-}" ] || fail "set $setting"
-  done
+  local setup=
+  need TPU_TYPE IMAGE
+  check_type "$TPU_TYPE"
+  [ -z "${SETUP-}" ] || setup="bash -ec $(quote "$SETUP") && "
   if [ -z "$dry_run" ] && ! make_room; then
     echo "$name is already running, or waits for its turn"
     return
@@ -62,7 +63,7 @@ submit() {
     --tpu-type="$(slice_type "$TPU_TYPE")" --num-slices="${SLICES:-1}" \
     --docker-image="$IMAGE" --max-restarts="${RESTARTS:-100}" \
     --restart-on-exit-codes="$RESTART" \
-    --command="exec $(quote jaxrl-entropy "${command[@]}")"
+    --command="${setup}exec $(quote jaxrl-entropy "${command[@]}")"
 }
 
 case $action in
@@ -73,5 +74,4 @@ case $action in
       --selector="jobset.sigs.k8s.io/jobset-name=$name"
     ;;
   delete) delete ;;
-  *) fail "there is no action $action; use run, status, logs or delete" ;;
 esac

@@ -8,6 +8,9 @@
 #   NODES           nodes (1)
 #   GPUS_PER_NODE   GPUs on each (8)
 #   TIME            time limit (24:00:00); a run stopped by it is queued again
+#   RESTARTS        restarts after a lost process or node, or a stop (100)
+#   SETUP           shell command that each node runs first, such as one that
+#                   loads modules or copies data (none)
 #   SBATCH_FLAGS    more flags of sbatch, such as "--partition=gpu"
 #   LOGS            folder of the logs (runs/logs)
 #
@@ -23,16 +26,22 @@ nodes=${NODES:-1} gpus=${GPUS_PER_NODE:-8} logs=${LOGS:-runs/logs}
 read -r -a more_flags <<<"${SBATCH_FLAGS:-}"
 
 submit() {
-  if [ -z "$dry_run" ] && [ -n "$(squeue --noheader --me --name="$name")" ]; then
+  local queued=
+  if [ -z "$dry_run" ]; then
+    queued=$(squeue --noheader --me --name="$name") ||
+      fail "squeue failed, so $name may be queued already; nothing was submitted"
+  fi
+  if [ -n "$queued" ]; then
     echo "$name is already queued"
     return
   fi
   # SIGTERM before the time limit lets the run save; then it is queued again.
+  # Of two jobs of one name that were submitted at once, one waits.
   do_or_show mkdir -p "$logs"
   do_or_show sbatch --job-name="$name" --nodes="$nodes" \
     --ntasks-per-node="$gpus" --gpus-per-node="$gpus" \
     --time="${TIME:-24:00:00}" --signal=TERM@180 --requeue \
-    --open-mode=append --output="$logs/$name.log" \
+    --dependency=singleton --open-mode=append --output="$logs/$name.log" \
     ${more_flags[@]+"${more_flags[@]}"} launch/slurm_job.sh "${command[@]}"
 }
 
@@ -41,5 +50,4 @@ case $action in
   status) do_or_show squeue --me --name="$name" ;;
   logs) do_or_show tail -n 100 "$logs/$name.log" ;;
   delete) do_or_show scancel --me --name="$name" ;;
-  *) fail "there is no action $action; use run, status, logs or delete" ;;
 esac

@@ -17,6 +17,8 @@
 #   TPU_IMAGE     software of the hosts (by the type)
 #   TPU_SPOT      1: a slice that may be preempted
 #   TPU_DELETE    1: delete the slice when the run has ended
+#   SETUP         shell command that each host runs before the first start after
+#                 it booted, such as one that mounts a bucket (none)
 #   RETRIES       attempts after a preemption or a restartable exit (20)
 #   LOGS          folder of the logs (runs/logs)
 #
@@ -27,9 +29,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . launch/cloud.sh
 parse_arguments "$@"
 
-for setting in TPU_TYPE TPU_ZONE; do
-  [ -n "${!setting-}" ] || fail "set $setting"
-done
+need TPU_TYPE TPU_ZONE
+check_type "$TPU_TYPE"
 case $TPU_TYPE in
   v4-*) image=tpu-ubuntu2204-base ;;
   v5e-* | v5litepod-*) image=v2-alpha-tpuv5-lite ;;
@@ -42,6 +43,10 @@ image=${TPU_IMAGE:-$image}
 where=(--zone="$TPU_ZONE" ${TPU_PROJECT:+--project="$TPU_PROJECT"})
 logs=${LOGS:-runs/logs} folder=jaxrl_entropy-$name
 poll=${POLL_SECONDS:-30}
+setup_failed="SETUP failed"
+state=
+errors=$(mktemp)
+trap 'rm -f "$errors"' EXIT
 
 queued() { do_or_show gcloud compute tpus queued-resources "$@" "${where[@]}"; }
 
@@ -51,80 +56,178 @@ on_all() {
     --worker=all --command="$1"
 }
 
-# The state of the slice: ACTIVE, PROVISIONING, SUSPENDED, ..., or MISSING.
-slice_state() {
-  gcloud compute tpus queued-resources describe "$name" "${where[@]}" \
-    --format='value(state.state)' 2>/dev/null || echo MISSING
+# cause: what gcloud said of its last failure, in one line.
+cause() {
+  local text
+  text=$(tr -s '[:space:]' ' ' <"$errors")
+  echo "${text:-gcloud failed and gave no reason}"
+}
+
+# Whether gcloud may succeed if it is asked again: there was no capacity, or
+# no connection. A full quota needs its owner, unless it is of each minute.
+is_passing() {
+  case $(cause) in
+    *'per minute'* | *RATE_LIMIT*) return 0 ;;
+    *[Qq]uota* | *INVALID_ARGUMENT* | *PERMISSION_DENIED*) return 1 ;;
+  esac
+  local passing='RESOURCE_EXHAUSTED|UNAVAILABLE|DEADLINE_EXCEEDED|INTERNAL'
+  passing+='|ABORTED|capacity|stockout|timed? ?out|connection|try again'
+  passing+='|HTTP(Error)?:? (429|5[0-9]{2})'
+  grep --quiet --ignore-case --extended-regexp "$passing" "$errors"
+}
+
+# stop_unless_passing WHAT: ends the launcher if asking again cannot help.
+stop_unless_passing() {
+  is_passing || fail "$1: $(cause)"
+  echo "$name: $1: $(cause)"
+}
+
+# Sets `state` to that of the slice: ACTIVE, PROVISIONING, SUSPENDED, ...;
+# MISSING if there is none, UNKNOWN if gcloud cannot tell now.
+look() {
+  if state=$(queued describe "$name" --format='value(state.state)' \
+    2>"$errors"); then
+    return
+  fi
+  state=MISSING
+  if ! grep --quiet NOT_FOUND "$errors"; then
+    stop_unless_passing "the slice cannot be looked up"
+    state=UNKNOWN
+  fi
 }
 
 delete_slice() {
   queued delete "$name" --force --quiet
 }
 
+# Asks for the slice; it may be there a moment later.
+request_slice() {
+  queued create "$name" --node-id="$name" \
+    --accelerator-type="$(slice_type "$TPU_TYPE")" \
+    --runtime-version="$image" ${TPU_SPOT:+--spot} 2>"$errors" && return
+  grep --quiet ALREADY_EXISTS "$errors" && return
+  stop_unless_passing "the slice cannot be had"
+  return 1
+}
+
+# Removes a slice that failed; ends the launcher if its successor would, too.
+drop_failed_slice() {
+  queued describe "$name" --format='value(state.failedData.error.message)' \
+    >"$errors" 2>&1 || true
+  [ -n "$(tr -d '[:space:]' <"$errors")" ] || echo "no capacity" >"$errors"
+  delete_slice || true
+  stop_unless_passing "the slice failed"
+}
+
 # Returns when the slice is ACTIVE; asks for it, or again for it, if need be.
 ensure_slice() {
-  local state=MISSING
-  [ -n "$dry_run" ] || state=$(slice_state)
+  if [ -n "$dry_run" ]; then
+    request_slice
+    return
+  fi
+  look
   case $state in
-    SUSPENDED | SUSPENDING | FAILED)
-      delete_slice
+    SUSPENDED | SUSPENDING)
+      delete_slice || return 1
       state=MISSING
       ;;
   esac
   if [ "$state" = MISSING ]; then
-    queued create "$name" --node-id="$name" \
-      --accelerator-type="$(slice_type "$TPU_TYPE")" \
-      --runtime-version="$image" ${TPU_SPOT:+--spot}
+    request_slice || return 1
+    look
   fi
-  [ -z "$dry_run" ] || return 0
-  while state=$(slice_state) && [ "$state" != ACTIVE ]; do
-    case $state in MISSING | SUSPENDED | FAILED) return 1 ;; esac
+  while [ "$state" != ACTIVE ]; do
+    case $state in
+      MISSING | SUSPENDED) return 1 ;;
+      FAILED)
+        drop_failed_slice
+        return 1
+        ;;
+    esac
     echo "$name: $state"
     sleep "$poll"
+    look
   done
 }
 
-# Copies the checkout to the hosts and starts the command, unless it runs: as
-# long as it does, it holds a lock.
-start() {
-  local archive="/tmp/$name.tar.gz"
-  do_or_show git archive --format=tar.gz --output="$archive" HEAD || return 1
-  do_or_show gcloud compute tpus tpu-vm scp "$archive" "$name:$archive" \
-    "${where[@]}" --worker=all || return 1
-  on_all "set -e
+# Prints the line of shell that starts the command on a host, unless it runs:
+# as long as it does, it holds a lock. SETUP has been run if `setup` holds its
+# text and the identity of this boot.
+start_line() {
+  cat <<END
+set -e
 mkdir -p $folder && cd $folder
 exec 9>lock
 flock --nonblock 9 || exit 0
-tar xzf $archive
+tar xzf $1
+setup=$(quote "${SETUP-}")
+boot="\$(cat /proc/sys/kernel/random/boot_id) \$setup"
+if [ -n "\$setup" ] && [ "\$(cat setup 2>/dev/null)" != "\$boot" ]; then
+  bash -ec "\$setup" 9>&- || { echo "$setup_failed on \$(hostname)"; exit 1; }
+  echo "\$boot" >setup
+fi
 command -v python3.11 >/dev/null || {
   sudo apt-get -qq update && sudo apt-get -qq -y install python3.11-venv
 }
 . launch/venv.sh && ensure_venv tpu,math,sandbox,log
 rm -f exit_status
 JAXRL_TPU_POD=1 setsid nohup bash -c $(quote "$(quote \
-    .venv/bin/jaxrl-entropy "${command[@]}") 9>&-; echo \$? >exit_status") \
->>log 2>&1 </dev/null &"
+      .venv/bin/jaxrl-entropy "${command[@]}") 9>&-; echo \$? >exit_status") \
+>>log 2>&1 </dev/null &
+END
 }
 
-# Waits for the command to end on all hosts; prints its largest exit status,
-# or `lost` when the slice is gone, or a host of it was started anew.
+# Copies the checkout to the hosts and starts the command there.
+start() {
+  local archive="/tmp/$name.tar.gz" status=0
+  do_or_show git archive --format=tar.gz --output="$archive" HEAD ||
+    fail "the checkout could not be packed"
+  do_or_show gcloud compute tpus tpu-vm scp "$archive" "$name:$archive" \
+    "${where[@]}" --worker=all || return 1
+  on_all "$(start_line "$archive")" 2>&1 | tee "$errors" || status=1
+  if grep --quiet "^$setup_failed" "$errors"; then
+    fail "$(grep "^$setup_failed" "$errors"); its output is above"
+  fi
+  return "$status"
+}
+
+# Waits for the command to end on all hosts, and sets `status`: that of a host
+# that ended by an error; else $RESTART if a host was told to stop, or lost a
+# process of the job to a signal (above 128); else 0. It is `lost` when the
+# slice is gone, or a host of it was started anew.
 wait_for_end() {
-  local statuses ask="flock --nonblock $folder/lock true 2>/dev/null
+  local answers ask="flock --nonblock $folder/lock true 2>/dev/null
 [ \$? -ne 1 ] || { echo running; exit; }
 cat $folder/exit_status 2>/dev/null || echo lost"
-  while [ "$(slice_state)" = ACTIVE ]; do
+  status=lost
+  look
+  while [ "$state" = ACTIVE ] || [ "$state" = UNKNOWN ]; do
     # A host that cannot be reached may be so the next time.
-    statuses=$(on_all "$ask" 2>/dev/null | sort -rn) || statuses=running
-    case $statuses in
+    answers=$(on_all "$ask" 2>/dev/null) || answers=running
+    case $answers in
       '' | *running*) sleep "$poll" ;;
-      *lost*) break ;;
+      *lost*) return ;;
       *)
-        echo "${statuses%%[!0-9]*}"
+        status=$(worst "$answers")
         return
         ;;
     esac
+    look
   done
-  echo lost
+}
+
+worst() {
+  local status failed=0 stopped=0
+  # gcloud may print lines of its own.
+  while read -r status; do
+    [[ $status =~ ^[0-9]+$ ]] || continue
+    if [ "$status" -eq "$RESTART" ] || [ "$status" -gt 128 ]; then
+      stopped=$RESTART
+    elif [ "$status" -gt "$failed" ]; then
+      failed=$status
+    fi
+  done <<<"$1"
+  [ "$failed" -eq 0 ] && echo "$stopped" || echo "$failed"
 }
 
 collect_logs() {
@@ -154,11 +257,11 @@ run() {
     echo "warning: what is not committed is not copied to the hosts" >&2
   for ((attempt = 0; attempt <= ${RETRIES:-20}; attempt++)); do
     if ! { ensure_slice && start; }; then
-      echo "$name: the slice is not to be had; trying again"
+      echo "$name: not started; trying again"
       sleep "$poll"
       continue
     fi
-    status=$(wait_for_end)
+    wait_for_end
     case $status in
       lost | "$RESTART") echo "$name: stopped early ($status), going on" ;;
       *)
@@ -176,5 +279,4 @@ case $action in
   status) queued describe "$name" ;;
   logs) collect_logs ;;
   delete) delete_slice ;;
-  *) fail "there is no action $action; use run, status, logs or delete" ;;
 esac

@@ -112,10 +112,12 @@ def test_dry_run_starts_nothing_and_prints_what_would_run(launch, script):
 @pytest.mark.parametrize(
   ("args", "message"),
   [
-    ((), "Settings, from the environment"),
+    ((), "give an action and a name"),
+    (("run",), "give a name: "),
     (("run", "job"), "run needs a command"),
-    (("fly", "job"), "no action fly"),
-    (("run", "job", "train"), "Settings, from the environment"),
+    (("fly", "job"), "no action fly; use run, status, logs or delete"),
+    (("run", "job", "train"), "unexpected word train; a command comes after"),
+    (("run", "--dry", "job"), "no flag --dry"),
     (("delete", "a;rm -r *"), "the name a\\;rm\\ -r\\ \\* must start"),
     (("logs", "../../etc"), "must start with a letter"),
     (("status", "7b"), "must start with a letter"),
@@ -129,13 +131,53 @@ def test_wrong_arguments_are_explained(launch, script, args, message):
   assert done.calls == []
 
 
+@pytest.mark.parametrize("script", SETTINGS)
+@pytest.mark.parametrize("words", [(), ("run", "job")])
+def test_help_is_printed_and_is_no_error(launch, script, words):
+  done = launch(script, *words, "--help")
+  assert (done.returncode, done.stderr, done.calls) == (0, "", [])
+  assert f"launch/{script}.sh [--dry-run] run NAME" in done.stdout
+  assert "SETUP " in done.stdout
+
+
+@pytest.mark.parametrize("script", SETTINGS)
+def test_a_dry_run_may_be_asked_for_anywhere(launch, script):
+  done = launch(script, "run", "--dry-run", "job", "--", *COMMAND)
+  assert (done.returncode, done.calls) == (0, [])
+
+
 @pytest.mark.parametrize(
-  ("script", "setting"), [("tpu_pod", "TPU_TYPE"), ("gke_xpk", "IMAGE")]
+  ("script", "settings"),
+  [
+    ("tpu_pod", ("TPU_TYPE",)),
+    ("tpu_pod", ("TPU_TYPE", "TPU_ZONE")),
+    ("gke_xpk", ("IMAGE",)),
+    ("gke_xpk", ("GKE_ZONE", "GKE_PROJECT")),
+  ],
 )
-def test_a_missing_setting_is_named(launch, script, setting):
-  done = launch(script, "run", "job", "--", *COMMAND, **{setting: ""})
-  assert done.returncode == 2
-  assert f"set {setting}" in done.stderr
+def test_missing_settings_are_all_named(launch, script, settings):
+  unset = dict.fromkeys(settings, "")
+  done = launch(script, "run", "job", "--", *COMMAND, **unset)
+  assert (done.returncode, done.calls) == (2, [])
+  assert f"set {', '.join(settings)};" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["tpu_pod", "gke_xpk"])
+@pytest.mark.parametrize(
+  ("slice_type", "valid"),
+  [
+    *((name, True) for name in ("v5e-16", "v5litepod-256", "v6e-1")),
+    *((name, True) for name in ("v5p-128", "v4-8", "v5p-12288")),
+    *((name, False) for name in ("v5e-17", "v6e-512", "v5p-12", "v4-0")),
+    *((name, False) for name in ("v5p", "v5e-", "v5e-x", "16", "v4-8;ls")),
+  ],
+)
+def test_the_type_of_a_slice_is_checked(launch, script, slice_type, valid):
+  done = launch(
+    *(script, "--dry-run", "run", "job", "--", "train"), TPU_TYPE=slice_type
+  )
+  assert done.returncode == (0 if valid else 2), done.stderr
+  assert ("TPU_TYPE is " in done.stderr) == (not valid)
 
 
 def test_slurm_hands_the_command_on_unharmed(launch, tmp_path):
@@ -148,7 +190,7 @@ def test_slurm_hands_the_command_on_unharmed(launch, tmp_path):
   assert step[-len(COMMAND) :] == COMMAND
 
 
-def _run_batch(call, tmp_path):
+def _run_batch(call, tmp_path, **environment):
   """The exit status of a job that was submitted, run as SLURM would."""
   script = call.index("launch/slurm_job.sh")
   return subprocess.run(
@@ -156,19 +198,31 @@ def _run_batch(call, tmp_path):
     env={
       "PATH": f"{tmp_path}/tools:{os.environ['PATH']}",
       "SLURM_JOB_ID": "7",
+      "SLURM_JOB_NUM_NODES": "2",
+      **environment,
     },
     cwd=ROOT,
   ).returncode
 
 
-@pytest.mark.parametrize(("status", "again"), [(75, True), (1, False)])
-def test_slurm_queues_a_stopped_run_again(launch, tmp_path, status, again):
+@pytest.mark.parametrize(
+  ("status", "restarts", "again"),
+  [
+    *((75, "0", True), (1, "0", False), (2, "0", False)),
+    *((137, "0", True), (134, "99", True), (75, "100", False)),
+  ],
+)
+def test_slurm_queues_a_stopped_run_again(
+  launch, tmp_path, status, restarts, again
+):
+  """Also where a process was killed, but not for ever."""
   done = launch(
     *("slurm_gpu", "run", "job", "--", *COMMAND),
     answers={"srun": f"exit {status}"},
   )
   (call,) = _find(done.calls, "sbatch")
-  assert _run_batch(call, tmp_path) == status
+  restarted = {"SLURM_RESTART_COUNT": restarts}
+  assert _run_batch(call, tmp_path, **restarted) == status
   calls = _words((tmp_path / "calls").read_text())
   assert (["scontrol", "requeue", "7"] in calls) == again
   (step,) = _find(calls, "srun")
@@ -184,6 +238,37 @@ def test_slurm_does_not_queue_twice(launch):
   assert not _find(done.calls, "sbatch")
 
 
+def test_slurm_whose_queue_cannot_be_read_submits_nothing(launch):
+  done = launch(
+    *("slurm_gpu", "run", "job", "--", *COMMAND),
+    answers={"squeue": "echo no controller >&2; exit 1"},
+  )
+  assert done.returncode == 2
+  assert "no controller" in done.stderr
+  assert "squeue failed" in done.stderr
+  assert not _find(done.calls, "sbatch")
+
+
+def test_slurm_runs_one_of_two_jobs_of_a_name_at_a_time(launch):
+  done = launch("slurm_gpu", "run", "job", "--", *COMMAND)
+  (call,) = _find(done.calls, "sbatch")
+  assert "--dependency=singleton" in call
+
+
+@pytest.mark.parametrize(("answer", "status"), [("", 0), ("exit 1", 2)])
+def test_slurm_sets_each_node_up_first(launch, tmp_path, answer, status):
+  done = launch(
+    *("slurm_gpu", "run", "job", "--", *COMMAND),
+    answers={"srun": f"case $* in *'mount it'*) {answer or ':'} ;; esac"},
+  )
+  (call,) = _find(done.calls, "sbatch")
+  assert _run_batch(call, tmp_path, SETUP="mount it") == status
+  steps = _find(_words((tmp_path / "calls").read_text()), "srun")
+  assert steps[0][-3:] == ["bash", "-ec", "mount it"]
+  assert {"--ntasks=2", "--ntasks-per-node=1"} <= set(steps[0])
+  assert len(steps) == (1 if answer else 2)
+
+
 def test_xpk_hands_the_command_on_unharmed(launch):
   done = launch("gke_xpk", "run", "job", "--", *COMMAND)
   (call,) = _find(done.calls, "create")
@@ -195,6 +280,18 @@ def test_xpk_hands_the_command_on_unharmed(launch):
     ("bash", "-c", script), capture_output=True, text=True
   ).stdout
   assert words.split("\0")[:-1] == COMMAND
+
+
+def test_xpk_sets_each_pod_up_first(launch, tmp_path):
+  setup = 'echo "it\'s"\ntouch ready'
+  done = launch("gke_xpk", "run", "job", "--", "train", SETUP=setup)
+  (call,) = _find(done.calls, "create")
+  script = _value(call, "--command")
+  assert "\n" not in script
+  assert script.endswith("&& exec jaxrl-entropy train")
+  script = script.replace("exec jaxrl-entropy", "ls")
+  subprocess.run(("bash", "-c", script), cwd=tmp_path, capture_output=True)
+  assert (tmp_path / "ready").exists()
 
 
 def test_xpk_restarts_a_run_that_was_stopped(launch):
@@ -263,7 +360,8 @@ statuses=({statuses})
 starts=$(grep -c setsid "$CALLS" || true)
 case $* in
   *describe*)
-    grep -q queued-resources.*create "$CALLS" && echo ACTIVE || exit 1 ;;
+    grep -q queued-resources.*create "$CALLS" && echo ACTIVE || {{
+      echo NOT_FOUND >&2; exit 1; }} ;;
   *running*exit_status*) echo "${{statuses[starts - 1]}}"; echo 0 ;;
   *cat*log*) echo "the log of a host" ;;
 esac
@@ -345,6 +443,7 @@ def test_tpu_pod_starts_the_command_unharmed_and_once(launch, tmp_path):
   assert (folder / "log").read_text().split("\0")[:-1] == ["1", *COMMAND]
   assert not (folder / "harmed").exists()
   assert on_host(f"sleep .1; {ask}") == "3\n"
+  assert not (folder / "setup").exists()
 
 
 def _question(launch):
@@ -421,7 +520,8 @@ def test_tpu_pod_replaces_a_preempted_slice(launch):
     """case $* in
   *describe*)
     if grep -q delete "$CALLS"; then
-      grep -q queued-resources.*create "$CALLS" && echo ACTIVE || exit 1
+      grep -q queued-resources.*create "$CALLS" && echo ACTIVE || {
+        echo NOT_FOUND >&2; exit 1; }
     else
       echo SUSPENDED
     fi ;;""",
@@ -437,6 +537,158 @@ def test_tpu_pod_replaces_a_preempted_slice(launch):
     if word in call
   ]
   assert order == ["delete", "create", "scp"]
+
+
+def _refusing(action, message, times=99):
+  """A world in which gcloud fails to `action` at first, with a message."""
+  return TPU_WORLD.format(statuses="0").replace(
+    "case $* in",
+    f"""case $* in
+  *{action}*)
+    if [ "$(grep -c '{action}' "$CALLS")" -le {times} ]; then
+      echo "ERROR: {message}" >&2; exit 1
+    fi ;;&""",
+  )
+
+
+PERMANENT = (
+  "The required property [project] is not currently set.",
+  "PERMISSION_DENIED: Cloud TPU API has not been used in project 7",
+  "INVALID_ARGUMENT: Invalid runtime version",
+  "RESOURCE_EXHAUSTED: Quota limit TPUV5p has been exceeded. Limit: 0",
+  "You do not currently have an active account selected.",
+  "gcloud: command not found",
+)
+PASSING = (
+  "RESOURCE_EXHAUSTED: There is no more capacity in the zone",
+  "UNAVAILABLE: the service is busy",
+  "HttpError 503: backend error",
+  "RESOURCE_EXHAUSTED: Quota exceeded for 'Read requests per minute'",
+)
+
+
+@pytest.mark.parametrize("action", ["create", "describe"])
+@pytest.mark.parametrize("message", PERMANENT)
+def test_tpu_pod_stops_at_once_for_a_cause_that_stays(launch, action, message):
+  done = launch(
+    *("tpu_pod", "run", "job", "--", *COMMAND),
+    answers={"gcloud": _refusing(action, message)},
+  )
+  assert done.returncode == 2
+  assert message in done.stderr
+  assert "Traceback" not in done.stderr
+  assert len(done.stderr.splitlines()) == 1
+  assert len(_find(done.calls, action)) == 1
+
+
+@pytest.mark.parametrize("action", ["create", "describe"])
+@pytest.mark.parametrize("message", PASSING)
+def test_tpu_pod_asks_again_where_that_may_help(launch, action, message):
+  done = launch(
+    *("tpu_pod", "run", "job", "--", *COMMAND),
+    answers={"gcloud": _refusing(action, message, times=2)},
+  )
+  assert done.returncode == 0, done.stderr
+  assert message in done.stdout
+  assert len(_find(done.calls, "scp")) == 1
+
+
+@pytest.mark.parametrize(
+  ("reason", "status"), [("no more capacity", 75), ("INVALID_ARGUMENT: x", 2)]
+)
+def test_tpu_pod_reads_why_a_slice_failed(launch, reason, status):
+  world = f"""
+  case $* in
+    *failedData*) echo "{reason}" ;;
+    *describe*) echo FAILED ;;
+  esac
+  """
+  done = launch(
+    *("tpu_pod", "run", "job", "--", *COMMAND),
+    answers={"gcloud": world},
+    RETRIES="1",
+  )
+  assert done.returncode == status
+  assert reason in done.stdout + done.stderr
+  assert not _find(done.calls, "scp")
+
+
+@pytest.mark.parametrize(
+  ("statuses", "status", "starts"),
+  [
+    ("137 75", 0, 2),  # killed; the others lost it
+    ("75 134", 0, 2),
+    ("2 75", 2, 1),  # one failed for good, and the others lost it
+    ("75 1 137", 1, 1),
+    ("0 0", 0, 1),
+  ],
+)
+def test_tpu_pod_restarts_what_lost_a_process(launch, statuses, status, starts):
+  """The exit statuses of the hosts of a first start; a second one succeeds."""
+  world = TPU_WORLD.format(statuses="0 0").replace(
+    "case $* in",
+    f"""case $* in
+  *running*exit_status*)
+    echo "SSH: connecting to worker 0"
+    [ "$starts" -gt 1 ] && echo 0 || printf '%s\n' {statuses}
+    exit ;;""",
+  )
+  done = launch(
+    *("tpu_pod", "run", "job", "--", *COMMAND), answers={"gcloud": world}
+  )
+  assert done.returncode == status
+  assert len([c for c in done.calls if "setsid" in str(c)]) == starts
+
+
+def test_tpu_pod_stops_where_setup_fails(launch):
+  world = TPU_WORLD.format(statuses="0").replace(
+    "case $* in",
+    """case $* in
+  *setsid*) echo "gcsfuse: not found"; echo "SETUP failed on host 3"; exit 1 ;;
+  """,
+  )
+  done = launch(
+    *("tpu_pod", "run", "job", "--", *COMMAND),
+    answers={"gcloud": world},
+    SETUP="gcsfuse bucket /mnt",
+  )
+  assert done.returncode == 2
+  assert "SETUP failed on host 3" in done.stderr
+  assert "gcsfuse: not found" in done.stdout
+  assert len([c for c in done.calls if "setsid" in str(c)]) == 1
+
+
+def test_tpu_pod_sets_a_host_up_once_for_each_boot(launch, tmp_path):
+  setup = "echo 'a b' >>\"$HOME/mounted\"\n[ ! -e fail ]"
+  done = launch(
+    *("tpu_pod", "--dry-run", "run", "job", "--", "train"), SETUP=setup
+  )
+  (start,) = [c for c in _words(done.stdout) if "setsid" in str(c)]
+  boot = tmp_path / "boot"
+  script = _value(start, "--command").replace("tar xzf", ": tar")
+  script = script.replace(". launch/venv.sh && ensure_venv", ": install")
+  script = script.replace("/proc/sys/kernel/random/boot_id", str(boot))
+  script = script.replace("setsid", "exit 0 #")
+
+  def on_host():
+    done = subprocess.run(
+      ("bash", "-c", script),
+      cwd=tmp_path,
+      env=os.environ | {"HOME": str(tmp_path)},
+      capture_output=True,
+      text=True,
+    )
+    mounts = (tmp_path / "mounted").read_text().count("a b\n")
+    return done.returncode, mounts, "SETUP failed on" in done.stdout
+
+  boot.write_text("first\n")
+  assert on_host() == (0, 1, False)
+  assert on_host() == (0, 1, False)
+  boot.write_text("second\n")
+  (tmp_path / "jaxrl_entropy-job" / "fail").touch()
+  assert on_host() == (1, 2, True)
+  (tmp_path / "jaxrl_entropy-job" / "fail").unlink()
+  assert on_host() == (0, 3, False)
 
 
 def test_tpu_pod_tears_down_on_demand(launch):

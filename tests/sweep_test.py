@@ -188,6 +188,8 @@ def test_dry_run_prints_commands_and_starts_nothing(
 def test_other_launchers_get_a_job_name_and_the_flags(path, tmp_path, calls):
   argv = ["sweep", f"--config={path}", f"--workdir={tmp_path / 'Study_1'}"]
   assert cli.main([*argv, "--launcher=slurm", "--dry-run"]) == 1
+  settings, *calls = calls
+  assert settings[1:4] == ["--dry-run", "run", "settings"]
   script, dry_run, action, name, dashes, command, *flags = calls[1]
   assert script.endswith("launch/slurm_gpu.sh")
   assert (dry_run, action, dashes, command) == (
@@ -199,3 +201,17 @@ def test_other_launchers_get_a_job_name_and_the_flags(path, tmp_path, calls):
   assert name.startswith("rl-study-1-b-optimizer")
   assert len(set(names)) == 3
   assert all(len(n) < 40 and n == n.lower() for n in names)
+
+
+def test_a_setting_that_a_launcher_misses_is_asked_for_once(
+  path, tmp_path, capfd, monkeypatch
+):
+  for setting in ("TPU_TYPE", "TPU_ZONE"):
+    monkeypatch.delenv(setting, raising=False)
+  argv = ["sweep", f"--config={path}", f"--workdir={tmp_path}"]
+  assert cli.main([*argv, "--launcher=tpu-pod"]) == 2
+  printed = capfd.readouterr()
+  assert printed.err == (
+    "tpu_pod.sh: error: set TPU_TYPE, TPU_ZONE; see --help\n"
+  )
+  assert printed.out == ""
