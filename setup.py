@@ -19,7 +19,7 @@ CORE = (
   "safetensors",
   "tensorflow-datasets",
   "tqdm",
-  "transformers<6",
+  "transformers>=5.22,<6",
 )
 EXTRAS = {
   "math": ("math-verify",),

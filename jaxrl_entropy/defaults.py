@@ -25,6 +25,9 @@ def get_config() -> ConfigDict:
   config.model.weights = ""
   # "symbols" (the task's own symbols), "auto" (beside the weights), or a path.
   config.model.tokenizer = "symbols"
+  # Tokens of the longest context; 0: that the weights were made for. More is
+  # allowed, with a warning.
+  config.model.max_length = 0
   config.model.param_dtype = "float32"
   config.model.compute_dtype = "float32"
   config.model.remat = "none"

@@ -124,7 +124,7 @@ def generator(
         n=samples,
         max_tokens=max_tokens,
         temperature=temperature,
-        stop_ids=(tokenizer.eos_id,),
+        stop_ids=tokenizer.stop_ids,
         # A problem's random numbers depend on nothing but the problem.
         seed=zlib.crc32(np.asarray(prompt, np.int32).tobytes()),
       )

@@ -128,7 +128,7 @@ def _request(
     top_k=args.top_k,
     top_p=args.top_p,
     min_p=args.min_p,
-    stop_ids=(tokenizer.eos_id,),
+    stop_ids=tokenizer.stop_ids,
     stop_strings=tuple(args.stop),
     seed=seed,
   )

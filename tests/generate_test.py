@@ -2,11 +2,17 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
 
 from jaxrl_entropy import cli
 from jaxrl_entropy.generate import _Screen
+from jaxrl_entropy.models import convert, transformer
+from jaxrl_entropy.models.config import preset
 from jaxrl_entropy.sampling.request import Completion
 from jaxrl_entropy.sampling.sampler import Event
 
@@ -48,6 +54,31 @@ def test_equal_prompts_are_answered_apart(config, capsys):
   assert cli.main(["generate", f"--config={config}", *prompts, *flags]) == 0
   records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
   assert records[0]["logp"] != records[1]["logp"]
+
+
+def test_every_end_that_the_model_names_stops(tmp_path, capsys):
+  model = preset("pico", vocab_size=6)
+  zeros = jax.tree.map(
+    jnp.zeros_like, transformer.init(model, jax.random.key(0))
+  )
+  # Equal logits: greedy sampling writes id 0, which is not the tokenizer's end.
+  convert.save(tmp_path / "model", model, zeros)
+  words = {"hi": 0, "<eos>": 1}
+  PreTrainedTokenizerFast(
+    tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="<eos>")),
+    eos_token="<eos>",
+  ).save_pretrained(tmp_path / "model")
+  ends = json.dumps({"eos_token_id": [1, 0]})
+  (tmp_path / "model" / "generation_config.json").write_text(ends)
+  (tmp_path / "config.py").write_text(
+    CONFIG.replace("return", "config =")
+    + f"  config.model.weights = {str(tmp_path / 'model')!r}\n"
+    "  config.model.tokenizer = 'auto'\n  return config\n"
+  )
+  flags = ["--prompt=hi", "--max-tokens=8", "--json"]
+  assert cli.main(["generate", f"--config={tmp_path}/config.py", *flags]) == 0
+  record = json.loads(capsys.readouterr().out)
+  assert (record["tokens"], record["finish"]) == ([0], "stop")
 
 
 def test_nothing_to_answer_is_an_error(config, capsys):

@@ -18,6 +18,7 @@ from jaxrl_entropy.gguf import open_gguf
 
 _CONTROL = 3  # token type: never part of a text
 _USER_DEFINED = 4
+_UNUSED = 5  # pads the vocabulary
 
 # How a text is cut before byte pairs are merged, as llama.cpp names it:
 # a pattern, or None for GPT-2's own; and whether digits are cut one by one.
@@ -53,29 +54,40 @@ def from_gguf(path: Path) -> PreTrainedTokenizerFast:
       f"{', '.join(_PATTERNS)}: give the folder of its tokenizer.json instead"
     )
   names = meta["ggml.tokens"]
+  llama = kind[1] == "llama-bpe"
 
   def name(role: str) -> str | None:
     index = meta.get(f"ggml.{role}_token_id")
     return None if index is None else names[index]
 
   return PreTrainedTokenizerFast(
-    tokenizer_object=_byte_pairs(meta, *_PATTERNS[kind[1]]),
+    tokenizer_object=_byte_pairs(meta, *_PATTERNS[kind[1]], llama),
     bos_token=name("bos"),
     eos_token=name("eos"),
     pad_token=name("padding"),
     unk_token=name("unknown"),
     chat_template=meta.get("chat_template"),
     clean_up_tokenization_spaces=False,
+    add_bos_token=bool(meta.get("ggml.add_bos_token", llama)),
   )
 
 
 def _byte_pairs(
-  meta: Mapping[str, Any], pattern: str | None, single_digits: bool
+  meta: Mapping[str, Any],
+  pattern: str | None,
+  single_digits: bool,
+  whole_words: bool,
 ) -> Tokenizer:
-  names = meta["ggml.tokens"]
+  """Builds the pipeline; `whole_words` are looked up before they are merged."""
+  names, kinds = meta["ggml.tokens"], meta["ggml.token_type"]
+  vocab = {
+    token: index
+    for index, (token, kind) in enumerate(zip(names, kinds, strict=True))
+    if kind != _UNUSED
+  }
   merges = [tuple(merge.split(" ", 1)) for merge in meta["ggml.merges"]]
   tokenizer = Tokenizer(
-    models.BPE(vocab={n: i for i, n in enumerate(names)}, merges=merges)
+    models.BPE(vocab=vocab, merges=merges, ignore_merges=whole_words)
   )
   cuts: list[Any] = []
   if single_digits:
@@ -94,7 +106,7 @@ def _byte_pairs(
     add(
       [
         AddedToken(token, special=kind == _CONTROL, normalized=False)
-        for token, its in zip(names, meta["ggml.token_type"], strict=True)
+        for token, its in zip(names, kinds, strict=True)
         if its == kind
       ]
     )

@@ -1,15 +1,30 @@
 """Text to token ids and back: a task's own symbols, or a model's tokenizer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+import json
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+_PROBE = (
+  "The  7 + 12\u00a03  =?\n\n\tx_1 := [0.50, 1/2];  "
+  "d\u00e9j\u00e0 vu, it 's\u2026 \u4e2d\u6587 "
+)
+"""Text that tokenizers cut differently: runs of spaces, digits, scripts."""
 
 
 class Tokenizer(Protocol):
-  """What the rest of the package asks of a tokenizer."""
+  """The interface of every tokenizer.
+
+  Attributes:
+    vocab_size: all ids are below this.
+    eos_id: ends a response; appended to responses for SFT.
+    stop_ids: every id that ends a response, `eos_id` first.
+    pad_id: fills rows; may be `eos_id`.
+  """
 
   vocab_size: int
   eos_id: int
+  stop_ids: tuple[int, ...]
   pad_id: int
 
   def encode(self, text: str) -> list[int]:
@@ -30,6 +45,7 @@ class SymbolTokenizer:
 
   pad_id = 0
   eos_id = 1
+  stop_ids: tuple[int, ...] = (1,)
 
   def __init__(self, symbols: Sequence[str]):
     self._symbols = ("<pad>", "<eos>", *symbols)
@@ -60,14 +76,24 @@ class SymbolTokenizer:
 
 
 class TextTokenizer:
-  """A Hugging Face tokenizer behind the `Tokenizer` interface."""
+  """A Hugging Face tokenizer behind the `Tokenizer` interface.
 
-  def __init__(self, tokenizer):
+  Args:
+    tokenizer: of transformers.
+    stop_ids: ids that end a response beside the tokenizer's own.
+
+  Raises:
+    ValueError: the tokenizer names no end-of-sequence token.
+  """
+
+  def __init__(self, tokenizer: Any, stop_ids: Iterable[int] = ()):
     self._tokenizer = tokenizer
-    self.vocab_size = len(tokenizer)
+    # Added tokens may have ids beyond the count of tokens.
+    self.vocab_size = max(tokenizer.get_vocab().values()) + 1
     self.eos_id = tokenizer.eos_token_id
     if self.eos_id is None:
       raise ValueError("the tokenizer names no end-of-sequence token")
+    self.stop_ids = tuple(dict.fromkeys((self.eos_id, *stop_ids)))
     pad = tokenizer.pad_token_id
     self.pad_id = self.eos_id if pad is None else pad
 
@@ -75,12 +101,17 @@ class TextTokenizer:
     return self._tokenizer.encode(text, add_special_tokens=False)
 
   def decode(self, ids: Sequence[int]) -> str:
-    return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+    ids = list(ids)
+    if ids and ids[-1] in self.stop_ids:
+      ids.pop()  # It need not be a special token.
+    return self._tokenizer.decode(ids, skip_special_tokens=True)
 
   def render(self, prompt: str, system: str | None = None) -> list[int]:
     if self._tokenizer.chat_template is None:
       text = f"{system}\n\n{prompt}" if system else prompt
-      return self._tokenizer.encode(text)
+      ids = self._tokenizer.encode(text)
+      # Some tokenizers end every text; a prompt goes on.
+      return ids[:-1] if ids and ids[-1] == self.eos_id else ids
     roles = [("system", system)] if system else []
     messages = [
       {"role": role, "content": content}
@@ -91,24 +122,103 @@ class TextTokenizer:
     )
 
 
-def load_tokenizer(path: str | Path) -> TextTokenizer:
-  """The tokenizer of a local Hugging Face folder or of a GGUF file.
+def load_tokenizer(
+  path: str | Path, weights: str | Path | None = None
+) -> TextTokenizer:
+  """Loads the tokenizer of a local Hugging Face folder or of a GGUF file.
+
+  Args:
+    path: the folder or file.
+    weights: the model's folder or file, whose `stop_ids` end a response too;
+      by default `path`.
 
   Raises:
-    ValueError: there is no tokenizer at `path`.
+    ValueError: there is no tokenizer at `path`, or it cannot be read as it is.
   """
   path = Path(path)
   if path.suffix == ".gguf":
     from jaxrl_entropy.data.gguf_tokenizer import from_gguf
 
-    return TextTokenizer(from_gguf(path))
-  if not path.is_dir():
+    tokenizer = from_gguf(path)
+  elif path.is_dir():
+    tokenizer = _from_folder(path)
+  else:
     raise ValueError(f"no tokenizer at {path}: give a folder or a .gguf file")
-  from transformers import AutoTokenizer
+  return TextTokenizer(tokenizer, stop_ids(Path(weights or path)))
 
-  try:
-    return TextTokenizer(
-      AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+
+def stop_ids(path: Path) -> tuple[int, ...]:
+  """Returns the ids that end a response according to a model's files.
+
+  These are the `eos_token_id` (one or a list) of generation_config.json and of
+  config.json in a Hugging Face folder, and the end-of-sequence, end-of-turn and
+  end-of-message ids of a GGUF file.
+  """
+  if path.suffix == ".gguf":
+    from jaxrl_entropy.gguf import open_gguf
+
+    metadata = open_gguf(path).metadata
+    named = (
+      metadata.get(f"tokenizer.ggml.{name}_token_id")
+      for name in ("eos", "eot", "eom")
     )
-  except (OSError, KeyError, ValueError) as error:
-    raise ValueError(f"cannot load a tokenizer from {path}: {error}") from error
+    return _ids(named)
+  return _ids(
+    _entry(path / name, "eos_token_id")
+    for name in ("generation_config.json", "config.json")
+  )
+
+
+def _entry(file: Path, key: str) -> Any:
+  """The value of a key in a JSON file; None if there is no such thing."""
+  try:
+    return json.loads(file.read_text(encoding="utf-8")).get(key)
+  except (OSError, ValueError, AttributeError):
+    return None
+
+
+def _ids(entries: Iterable[Any]) -> tuple[int, ...]:
+  def flat() -> Iterator[Any]:
+    for entry in entries:
+      yield from entry if isinstance(entry, list) else [entry]
+
+  return tuple(dict.fromkeys(i for i in flat() if type(i) is int and i >= 0))
+
+
+def _from_folder(path: Path) -> Any:
+  """A transformers tokenizer that gives the ids of the folder's tokenizer.json.
+
+  The class that tokenizer_config.json names may build a pipeline of its own
+  from the vocabulary, with other ids, so it is used only without that file.
+  """
+  from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+  exact = (path / "tokenizer.json").exists()
+  kind = PreTrainedTokenizerFast if exact else AutoTokenizer
+  try:
+    tokenizer: Any = kind.from_pretrained(str(path), local_files_only=True)
+  except (ImportError, OSError, KeyError, ValueError) as error:
+    hint = ""
+    if not exact and (path / "tokenizer.model").exists():
+      hint = "; tokenizer.model needs the sentencepiece package"
+    raise ValueError(
+      f"cannot load a tokenizer from {path}: {error}{hint}"
+    ) from error
+  if exact:
+    _check_ids(tokenizer, path / "tokenizer.json")
+    if _entry(path / "tokenizer_config.json", "add_bos_token") is True:
+      # transformers 5 leaves this to tokenizer.json, where it may be missing.
+      tokenizer.add_bos_token = True
+  return tokenizer
+
+
+def _check_ids(tokenizer: Any, file: Path) -> None:
+  from tokenizers import Tokenizer as FastTokenizer
+
+  wanted = FastTokenizer.from_file(str(file))
+  ids = wanted.encode(_PROBE, add_special_tokens=False).ids
+  if tokenizer.encode(_PROBE, add_special_tokens=False) != ids:
+    raise ValueError(
+      f"{file}: this version of transformers gives other ids than the file; "
+      "install transformers>=5.22"
+    )

@@ -47,6 +47,8 @@ class TransformerConfig:
     sliding_layers: which layers have the window; empty: every layer.
     max_length: longest context the weights were made for, tokens.
     family: Hugging Face's model type in which the weights are exchanged.
+    tokenizer_size: ids that the tokenizer has; the embedding's rows from here
+      on have probability 0, in the sampler and in training. 0: all rows count.
     dtype: of activations and of parameters at use; masters stay as stored.
   """
 
@@ -69,6 +71,7 @@ class TransformerConfig:
   sliding_layers: tuple[bool, ...] = ()
   max_length: int = 4096
   family: str = "llama"
+  tokenizer_size: int = 0
   dtype: str = "float32"
 
   def __post_init__(self):
@@ -89,6 +92,11 @@ class TransformerConfig:
         f"sliding_layers has {len(self.sliding_layers)} entries for "
         f"num_layers={self.num_layers}"
       )
+
+  @property
+  def real_vocab_size(self) -> int:
+    """Ids that can be drawn: below this, every id has a token."""
+    return min(self.tokenizer_size or self.vocab_size, self.vocab_size)
 
   @property
   def windows(self) -> tuple[int, ...]:

@@ -16,7 +16,12 @@ from jaxtyping import Array, Float, Int
 from jaxrl_entropy.models import layers as layers_lib, lora, rope
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.models.layers import Block
-from jaxrl_entropy.models.transformer import embed, final_norm, lm_head
+from jaxrl_entropy.models.transformer import (
+  embed,
+  final_norm,
+  lm_head,
+  mask_logits,
+)
 from jaxrl_entropy.ops.paged_attention import Pages, View
 from jaxrl_entropy.ops.ragged_attention import RaggedPages
 from jaxrl_entropy.types import Params
@@ -43,8 +48,8 @@ def weights(
     config: the model.
     dtype: to store them in; by default the compute dtype. "int8": the layers'
       kernels, with a float32 scale for each column; the rest stays.
-    vocabulary: tokens of which the vocabulary gets a multiple, by tokens that
-      `logits` rules out.
+    vocabulary: the vocabulary is padded to a multiple of this, with rows whose
+      logits are minus infinity.
     weights_first: every kernel [I, O] as "transposed" [O, I].
 
   Returns:
@@ -194,7 +199,4 @@ def logits(
   else:
     head = lm_head(params, config).astype(hidden.dtype)
     scores = jnp.matmul(hidden, head, preferred_element_type=jnp.float32)
-  if scores.shape[-1] == config.vocab_size:
-    return scores
-  real = jnp.arange(scores.shape[-1]) < config.vocab_size
-  return jnp.where(real[None], scores, -jnp.inf)
+  return mask_logits(config, scores)

@@ -232,7 +232,9 @@ def _refuse_rest(fields: Mapping[str, Any]) -> None:
 
 
 def _check_round_trip(config: TransformerConfig, hf: Mapping[str, Any]) -> None:
-  back = dataclasses.replace(from_hf(hf), dtype=config.dtype)
+  back = dataclasses.replace(
+    from_hf(hf), dtype=config.dtype, tokenizer_size=config.tokenizer_size
+  )
   lost = [
     field.name
     for field in dataclasses.fields(config)

@@ -160,6 +160,16 @@ def _attend(
   return jax.lax.cond(slides, choices[1], choices[0], q, k, v, segments)
 
 
+def mask_logits(
+  config: TransformerConfig, scores: Float[Array, "*B V"]
+) -> Float[Array, "*B V"]:
+  """Sets the logits of ids that the tokenizer lacks to minus infinity."""
+  if scores.shape[-1] == config.real_vocab_size:
+    return scores
+  real = jnp.arange(scores.shape[-1]) < config.real_vocab_size
+  return jnp.where(jnp.broadcast_to(real, scores.shape), scores, -jnp.inf)
+
+
 def logits(
   params: Params,
   config: TransformerConfig,
@@ -171,4 +181,5 @@ def logits(
     params, config, tokens, positions, jnp.ones_like(tokens)
   )
   head = sharding.constrain(lm_head(params, config), None, "tensor")
-  return (hidden @ head.astype(hidden.dtype)).astype(jnp.float32)
+  scores = (hidden @ head.astype(hidden.dtype)).astype(jnp.float32)
+  return mask_logits(config, scores)

@@ -46,6 +46,7 @@ def token_stats(
   temperature: float | Float[Array, ""] = 1.0,
   chunk: int = 1024,
   moments: bool = False,
+  vocabulary: int = 0,
 ) -> TokenStats:
   """Statistics of `softmax(hidden head / temperature)` at every token.
 
@@ -59,8 +60,10 @@ def token_stats(
     temperature: divides the logits.
     chunk: tokens whose logits exist at one time, on each device.
     moments: also sum_p2 and sum_p2_logp.
+    vocabulary: columns of the head that count; later ones have probability 0
+      and no gradient. 0: all of them.
   """
-  plan = _plan(hidden, head, chunk, moments)
+  plan = _plan(hidden, head, chunk, moments, vocabulary)
   if plan.rows is not None and head.ndim == 2:
     head = head_copies(head)
   temperature = jnp.asarray(temperature, jnp.float32)
@@ -100,6 +103,7 @@ class _Plan:
     rows: how the tokens are split over the mesh; None: there is no mesh.
     vocabulary: the mesh axis that splits the head's columns, if any.
     repeats: copies of the head that meet the same tokens.
+    limit: columns of the head, over the whole mesh, that count; None: all.
   """
 
   chunk: int
@@ -107,6 +111,7 @@ class _Plan:
   rows: P | None = None
   vocabulary: str | None = None
   repeats: int = 1
+  limit: int | None = None
 
   def run(self, local: Callable[..., Any], specs: Any, outputs: Any) -> Any:
     """`local` on every device's part, or on everything."""
@@ -135,17 +140,22 @@ class _Plan:
 
 
 def _plan(
-  hidden: jax.Array, head: jax.Array, chunk: int, moments: bool
+  hidden: jax.Array,
+  head: jax.Array,
+  chunk: int,
+  moments: bool,
+  vocabulary: int,
 ) -> _Plan:
+  limit = vocabulary if 0 < vocabulary < head.shape[-1] else None
   if sharding.single_device():
-    return _Plan(chunk, moments)
+    return _Plan(chunk, moments, limit=limit)
   mesh = jax.sharding.get_abstract_mesh()
   leading = (sharding.ROWS, "context")[: hidden.ndim - 1]
   rows = sharding.fitting(P(*leading), hidden.shape, mesh)
-  (vocabulary,) = sharding.fitting(P("tensor"), head.shape[-1:], mesh)
+  (axis,) = sharding.fitting(P("tensor"), head.shape[-1:], mesh)
   if mesh.shape["tensor"] == 1:
-    vocabulary = None
-  plan = _Plan(chunk, moments, rows, vocabulary)
+    axis = None
+  plan = _Plan(chunk, moments, rows, axis, limit=limit)
   parts = math.prod(mesh.shape[axis] for axis in plan.token_axes)
   return dataclasses.replace(plan, repeats=sharding.token_parts() // parts)
 
@@ -183,7 +193,7 @@ def _local_forward(plan, hidden, head, targets, temperature):
 
   def chunk(part):
     rows, ids = part
-    logits = _logits(rows, head, temperature)
+    logits = _logits(plan, rows, head, temperature)
     top = plan.over_vocabulary(jax.lax.pmax, jnp.max(logits, axis=-1))
     sums = _sums(plan, logits, top) | _target(plan, logits, ids)
     return _statistics(plan.over_vocabulary(jax.lax.psum, sums), top)
@@ -200,7 +210,7 @@ def _local_backward(plan, hidden, head, temperature, parts):
   def chunk(carry, part):
     d_head, d_temperature = carry
     rows, (ids, lse, coefficients) = part
-    logits = _logits(rows, cast, temperature)
+    logits = _logits(plan, rows, cast, temperature)
     d_logits = _logit_gradient(plan, logits, ids, lse, coefficients)
     sized = jnp.where(d_logits == 0, 0.0, d_logits * logits)
     d_temperature -= jnp.sum(sized) / temperature
@@ -229,8 +239,13 @@ def _matmul(a, b):
   return jnp.matmul(a, b, preferred_element_type=jnp.float32)
 
 
-def _logits(rows, head, temperature):
-  return _matmul(rows, head) / temperature
+def _logits(plan, rows, head, temperature):
+  logits = _matmul(rows, head) / temperature
+  if plan.limit is None:
+    return logits
+  ids = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 1)
+  counts = ids + _offset(plan, logits) < plan.limit
+  return jnp.where(counts, logits, -jnp.inf)
 
 
 def _sums(plan, logits, top):

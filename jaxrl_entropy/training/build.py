@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Sequence
 import dataclasses
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,11 @@ def check_fields(config: ConfigDict) -> None:
   for field, count in counts.items():
     if count < 1:
       raise UserError(f"config.{field} is {count}: it must be at least 1")
+  if model.max_length < 0:
+    raise UserError(
+      f"config.model.max_length is {model.max_length}: it must be at least 1, "
+      "or 0 for that of the weights"
+    )
   names = {
     "model.param_dtype": (model.param_dtype, FLOATS),
     "model.compute_dtype": (model.compute_dtype, FLOATS),
@@ -135,7 +141,8 @@ def build_policy(config: ConfigDict) -> Policy:
   if longest > model.max_length:
     raise UserError(
       f"rollout.max_prompt_length + max_response_length is {longest}, and the "
-      f"model was made for {model.max_length}: lower one of them"
+      f"model was made for {model.max_length}: lower one of them, or set "
+      "model.max_length to go beyond it"
     )
   return Policy(mesh, task, tokenizer, model, params)
 
@@ -172,7 +179,8 @@ def build_tokenizer(config: ConfigDict, task: Task) -> Tokenizer:
     )
   if config.tokenizer == "auto":
     return tokenizers.load_tokenizer(weights_path(config.weights))
-  return tokenizers.load_tokenizer(config.tokenizer)
+  weights = weights_path(config.weights) if config.weights else None
+  return tokenizers.load_tokenizer(config.tokenizer, weights)
 
 
 def weights_path(weights: str) -> Path:
@@ -190,8 +198,9 @@ def build_model(
     model, params = convert.load(
       weights_path(config.model.weights), mesh, config.model.param_dtype
     )
-    return dataclasses.replace(model, dtype=config.model.compute_dtype), params
-  model = preset_model(config, tokenizer)
+    model = dataclasses.replace(model, dtype=config.model.compute_dtype)
+    return _fitted(model, config, tokenizer), params
+  model = _fitted(preset_model(config, tokenizer), config, tokenizer)
 
   def init() -> Params:
     params = transformer.init(model, jax.random.key(config.seed))
@@ -199,6 +208,23 @@ def build_model(
 
   shardings = sharding.param_shardings(jax.eval_shape(init), mesh)
   return model, jax.jit(init, out_shardings=shardings)()
+
+
+def _fitted(
+  model: TransformerConfig, config: ConfigDict, tokenizer: Tokenizer
+) -> TransformerConfig:
+  """`model` with the ids of its tokenizer and the context of `config`."""
+  length = config.model.max_length or model.max_length
+  if length > model.max_length:
+    logging.warning(
+      "config.model.max_length is %d; the weights were made for contexts of %d "
+      "tokens",
+      length,
+      model.max_length,
+    )
+  return dataclasses.replace(
+    model, tokenizer_size=tokenizer.vocab_size, max_length=length
+  )
 
 
 def with_adapters(params: Params, config: ConfigDict, mesh: Mesh) -> Params:
@@ -320,7 +346,7 @@ def make_requests(
   """
   settings = {
     **_request_settings(config.rollout),
-    "stop_ids": (policy.tokenizer.eos_id,),
+    "stop_ids": policy.tokenizer.stop_ids,
     **overrides,
   }
   limit = config.rollout.max_prompt_length

@@ -97,6 +97,7 @@ class Forward:
       temperature=self.temperature,
       chunk=self.chunk,
       moments=self.moments,
+      vocabulary=self.model.real_vocab_size,
     )
     return jax.tree.map(lambda x: jnp.roll(x, 1, axis=-1), stats)
 

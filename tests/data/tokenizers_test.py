@@ -1,7 +1,16 @@
 """Symbols, Hugging Face folders and GGUF files as tokenizers."""
 
+import json
+
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import (
+  AddedToken,
+  Tokenizer,
+  decoders,
+  models,
+  pre_tokenizers,
+  processors,
+)
 from transformers import PreTrainedTokenizerFast
 
 from jaxrl_entropy import gguf
@@ -51,6 +60,145 @@ def test_a_folder_with_a_chat_template(folder):
   assert tokenizer.render("hi", system="hi") == [2, 4, 1, 4, 3]
   assert tokenizer.decode([4, 0]) == "hi"
   assert (tokenizer.vocab_size, tokenizer.eos_id, tokenizer.pad_id) == (5, 0, 0)
+
+
+def _write(file, **content):
+  file.write_text(json.dumps(content))
+
+
+def test_all_ids_that_the_model_files_name_end_a_response(folder):
+  assert load_tokenizer(folder).stop_ids == (0,)
+  _write(folder / "generation_config.json", eos_token_id=[3, 0])
+  _write(folder / "config.json", eos_token_id=1)
+  tokenizer = load_tokenizer(folder)
+  assert tokenizer.stop_ids == (0, 3, 1)
+  assert tokenizer.decode([4, 4, 3]) == "hi hi"
+
+
+def test_stop_ids_of_weights_in_another_folder(folder, tmp_path):
+  weights = tmp_path / "weights"
+  weights.mkdir()
+  _write(weights / "config.json", eos_token_id=[4])
+  assert load_tokenizer(folder, weights).stop_ids == (0, 4)
+
+
+def test_ids_of_added_tokens_are_below_the_size(folder):
+  content = json.loads((folder / "tokenizer.json").read_text())
+  token = AddedToken("<far>", special=True)
+  content["added_tokens"].append(
+    {"id": 9, "content": token.content, "single_word": False}
+    | {"lstrip": False, "rstrip": False, "normalized": False, "special": True}
+  )
+  content["model"]["vocab"]["<far>"] = 9
+  _write(folder / "tokenizer.json", **content)
+  assert load_tokenizer(folder).vocab_size == 10
+
+
+def _byte_level(*cuts):
+  """A byte-level tokenizer that knows a few merges, digits and special ids."""
+  letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+  pairs = [("\u0120", "\u0120"), ("1", "2"), ("h", "i"), ("\u0120", "7")]
+  words = [*letters, *("".join(pair) for pair in pairs)]
+  raw = Tokenizer(models.BPE({w: i for i, w in enumerate(words)}, pairs))
+  raw.pre_tokenizer = pre_tokenizers.Sequence(
+    [*cuts, pre_tokenizers.ByteLevel(add_prefix_space=False)]
+  )
+  raw.decoder = decoders.ByteLevel()
+  raw.post_processor = processors.ByteLevel(trim_offsets=False)
+  raw.add_special_tokens(["<bos>", "<eos>"])
+  return raw
+
+
+DIGITS = pre_tokenizers.Digits(individual_digits=True)
+
+
+@pytest.mark.parametrize(
+  ("name", "model_type", "cuts"),
+  [
+    ("LlamaTokenizerFast", "llama", (DIGITS,)),  # deepseek-math
+    ("GPT2Tokenizer", "llama", (DIGITS,)),  # SmolLM2
+    ("LlamaTokenizerFast", "qwen2", ()),  # DeepSeek-R1-Distill-Qwen
+    ("PreTrainedTokenizerFast", "llama", ()),  # Llama 3
+  ],
+)
+def test_ids_are_those_of_tokenizer_json(tmp_path, name, model_type, cuts):
+  raw = _byte_level(*cuts)
+  raw.save(str(tmp_path / "tokenizer.json"))
+  special = {"bos_token": "<bos>", "eos_token": "<eos>"}
+  _write(
+    tmp_path / "tokenizer_config.json",
+    tokenizer_class=name,
+    add_bos_token=True,
+    add_eos_token=False,
+    **special,
+  )
+  _write(tmp_path / "config.json", model_type=model_type)
+  tokenizer = load_tokenizer(tmp_path)
+  text = "hi  7  + 12   3\n\n 12"
+  ids = raw.encode(text).ids
+  assert tokenizer.encode(text) == ids
+  assert tokenizer.render(text) == [raw.token_to_id("<bos>"), *ids]
+  assert tokenizer.decode(ids) == text
+
+
+def test_a_prompt_is_not_ended(tmp_path):
+  raw = _byte_level()
+  raw.post_processor = processors.TemplateProcessing(
+    single="<bos> $A <eos>", special_tokens=[("<bos>", 260), ("<eos>", 261)]
+  )
+  fast = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<eos>")
+  fast.save_pretrained(tmp_path)
+  tokenizer = load_tokenizer(tmp_path)
+  assert tokenizer.render("hi") == [260, *tokenizer.encode("hi")]
+
+
+def test_sentencepiece_files_ask_for_their_package(tmp_path):
+  (tmp_path / "tokenizer.model").write_bytes(b"")
+  _write(tmp_path / "tokenizer_config.json", tokenizer_class="LlamaTokenizer")
+  with pytest.raises(
+    ValueError, match=r"tokenizer\.model needs the sentencepi"
+  ):
+    load_tokenizer(tmp_path)
+
+
+def _gguf(path, **settings):
+  """A GGUF file that holds the tokenizer of `_byte_level` alone."""
+  writer = pytest.importorskip("gguf")
+  raw = _byte_level()
+  names = sorted(raw.get_vocab(), key=raw.token_to_id)
+  file = writer.GGUFWriter(path, "llama")
+  file.add_tokenizer_model("gpt2")
+  file.add_tokenizer_pre("llama-bpe")
+  file.add_token_list([*names, "[PAD]"])
+  kinds = [3 if name in ("<bos>", "<eos>") else 1 for name in names]
+  file.add_token_types([*kinds, 5])
+  file.add_token_merges(["1 2", "h i"])
+  for key, value in settings.items():
+    add = file.add_bool if isinstance(value, bool) else file.add_uint32
+    add(f"tokenizer.ggml.{key}", value)
+  file.write_header_to_file()
+  file.write_kv_data_to_file()
+  file.close()
+  return path
+
+
+def test_gguf_files_name_their_first_and_last_tokens(tmp_path):
+  ends = {"eos_token_id": 261, "eot_token_id": 5, "eom_token_id": 261}
+  path = _gguf(
+    tmp_path / "x.gguf", bos_token_id=260, add_bos_token=True, **ends
+  )
+  tokenizer = load_tokenizer(path)
+  assert tokenizer.stop_ids == (261, 5)
+  assert tokenizer.render("hi") == [260, *tokenizer.encode("hi")]
+  assert tokenizer.vocab_size == 262  # The padding behind it is no token.
+
+
+def test_gguf_files_without_a_first_token(tmp_path):
+  path = _gguf(
+    tmp_path / "x.gguf", bos_token_id=260, add_bos_token=False, eos_token_id=261
+  )
+  tokenizer = load_tokenizer(path)
+  assert tokenizer.render("hi") == tokenizer.encode("hi")
 
 
 def test_a_missing_tokenizer_is_named(tmp_path):

@@ -122,6 +122,23 @@ def test_impossible_tokens_add_nothing():
   np.testing.assert_array_equal(gradient[:, 7], 0.0)
 
 
+def test_columns_beyond_the_vocabulary_do_not_count():
+  hidden, head, targets = _inputs(vocab=9)
+  targets = targets % 7
+  want = token_stats(hidden, head[:, :7], targets, moments=True)
+
+  def total(head):
+    stats = token_stats(hidden, head, targets, moments=True, vocabulary=7)
+    return sum(jnp.sum(getattr(stats, field)) for field in FIELDS), stats
+
+  gradient, stats = jax.grad(total, has_aux=True)(head)
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=1e-5), stats, want
+  )
+  assert np.isfinite(gradient).all()
+  np.testing.assert_array_equal(gradient[:, 7:], 0.0)
+
+
 def test_extreme_logits_give_an_entropy_of_zero():
   hidden, head, targets = _inputs(scale=1e4)
   stats = token_stats(hidden, head, targets)
@@ -169,10 +186,16 @@ MESHES = (
 
 
 def _loss(hidden, head, temperature):
-  targets = _inputs((4, 6), vocab=40)[2]
+  targets = _inputs((4, 6), vocab=40)[2] % 37
   weights = np.arange(1, 25, dtype=np.float32).reshape(4, 6)
   stats = token_stats(
-    hidden, head, targets, temperature=temperature, chunk=3, moments=True
+    hidden,
+    head,
+    targets,
+    temperature=temperature,
+    chunk=3,
+    moments=True,
+    vocabulary=37,
   )
   total = sum(getattr(stats, field) for field in FIELDS)
   return jnp.sum(weights * total), stats

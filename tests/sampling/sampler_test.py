@@ -41,7 +41,7 @@ def sampler():
   return make_sampler()
 
 
-def make_sampler(mesh=None, **sizes):
+def make_sampler(mesh=None, config=CONFIG, **sizes):
   defaults = {
     "slots": 3,
     "max_prompt_length": 20,
@@ -49,7 +49,7 @@ def make_sampler(mesh=None, **sizes):
     "choices": SMALL,
   }
   return Sampler(
-    CONFIG,
+    config,
     mesh or sharding.make_mesh(devices=jax.devices()[:1]),
     **(defaults | sizes),
   )
@@ -108,9 +108,11 @@ def test_new_weights_leave_nothing_of_the_old(params, sampler):
   assert [c.tokens.tolist() for c in group] == [expected] * request.n
 
 
-def test_log_probs_equal_the_trainers(params, sampler):
+@pytest.mark.parametrize("tokenizer_size", [0, 23])
+def test_log_probs_equal_the_trainers(params, tokenizer_size):
+  config = dataclasses.replace(CONFIG, tokenizer_size=tokenizer_size)
   request = make_requests(temperature=0.7)[1]
-  (group,) = sampler.generate(params, [request])
+  (group,) = make_sampler(config=config).generate(params, [request])
   for completion in group:
     tokens = np.concatenate([request.prompt, completion.tokens])[None]
     positions = np.arange(tokens.shape[1], dtype=np.int32)[None]
@@ -124,13 +126,18 @@ def test_log_probs_equal_the_trainers(params, sampler):
       temperature, hidden=hidden, start=start, head=head, at=completion
     ):
       return logprobs.token_stats(
-        hidden[0, start:-1], head, at.tokens, temperature=temperature
+        hidden[0, start:-1],
+        head,
+        at.tokens,
+        temperature=temperature,
+        vocabulary=config.real_vocab_size,
       )
 
     sampled, raw = stats(0.7), stats(1.0)
     np.testing.assert_allclose(completion.logp, sampled.logp, atol=1e-4)
     np.testing.assert_allclose(completion.raw_logp, raw.logp, atol=1e-4)
     np.testing.assert_allclose(completion.entropy, sampled.entropy, atol=1e-4)
+    assert (completion.tokens < config.real_vocab_size).all()
 
 
 def test_an_answer_does_not_depend_on_its_neighbours(params, sampler):

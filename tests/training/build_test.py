@@ -41,3 +41,25 @@ def test_windows_cannot_share_prompts():
   model = preset("nano", sliding_window=4)
   with pytest.raises(UserError, match="a layer has a window"):
     build.build_forward(config, model)
+
+
+def test_the_context_of_the_weights_can_be_overridden(caplog):
+  long = ("rollout.max_response_length", "600")
+  with pytest.raises(
+    UserError, match=r"made for 512: .* set model\.max_length"
+  ):
+    build.build_policy(load("grpo", long))
+  policy = build.build_policy(load("grpo", long, ("model.max_length", "1000")))
+  assert policy.model.max_length == 1000
+  assert "the weights were made for contexts of 512 tokens" in caplog.text
+
+
+def test_requests_stop_at_every_end(tmp_path):
+  config = load("grpo")
+  policy = build.build_policy(config)
+  assert policy.model.real_vocab_size == policy.tokenizer.vocab_size
+  policy.tokenizer.stop_ids = (1, 5)
+  (request,) = build.make_requests(
+    [policy.task.problem("train", 0)], policy, config, [0]
+  )
+  assert request.stop_ids == (1, 5)
