@@ -5,59 +5,65 @@ A problem's tests are dicts of one of three forms:
 - `{"stdin": str, "stdout": str}`: what the program prints, compared line by
   line without spaces at the ends of lines or empty lines at the end;
 - `{"call": name, "args": [...], "expected": value}`: a function's result,
-  compared with `==`, a list and a tuple being alike and floats within 1e-9.
-  With `"unwrapped": value` in the test, that value is right as well;
-- `{"check": source, "name": name}`: assertions about a function in the form
-  of HumanEval, `check(candidate)`. They run in a sandbox of their own, where
-  the candidate is a stand-in that asks the model's process.
+  compared with `==`, a list and a tuple being alike. Keys that JSON made texts
+  equal the numbers that they spell. With `"unwrapped": value` in the test, that
+  value is right as well;
+- `{"check": source, "name": name}`: assertions about a function or a class in
+  the form of HumanEval, `check(candidate)`, or as plain statements. They run in
+  a sandbox of their own, and ask the model's process.
 
-`extra["scoring"]` is "all" (the default: one failure scores 0) or "fraction";
-`extra["prelude"]` is put before the model's code, and before the assertions.
+Settings of a problem, in `extra`:
+
+- `scoring`: "all" (the default: one failure scores 0) or "fraction";
+- `prelude`: source that runs before the program, and before the assertions;
+- `tolerance`: relative and absolute, of floats that are returned (default
+  1e-9) or printed (default 0: compared as text).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-import json
-import math
 import os
 import subprocess
 import time
 from typing import Any
 
 from jaxrl_entropy.data.problems import Problem
-from jaxrl_entropy.rewards import sandbox, wire
-from jaxrl_entropy.rewards.code_tester import PASSED
+from jaxrl_entropy.rewards import code_compare, sandbox, wire
+from jaxrl_entropy.rewards.code_tester import BROKEN, PASSED
 from jaxrl_entropy.rewards.extract import last_code_block
 
 Test = Mapping[str, Any]
-_SPACES = " \t\r\n"
 
 
 def verify(
-  problem: Problem, response: str, level: str, timeout: float
+  problem: Problem,
+  response: str,
+  level: str,
+  timeout: float,
+  packages: Iterable[sandbox.Import] = (),
 ) -> tuple[float, str | None]:
-  """1.0 or the share of tests passed, and whether time ran out.
+  """Returns 1.0 or the share of tests passed, and whether time ran out.
 
   Args:
     problem: with at least one test.
     response: its last complete code block is the program.
     level: a working level of the sandbox.
     timeout: seconds for all tests together.
+    packages: that programs may import besides the standard library.
 
   Raises:
-    ValueError: the problem has no tests, or one of an unknown form.
+    ValueError: the problem has no tests, or one that judges no program.
   """
   if not problem.tests:
     raise ValueError(f"problem {problem.id!r} has no tests")
   program = last_code_block(response)
   if program is None:
     return 0.0, None
-  prelude = problem.extra.get("prelude", "")
   in_parts = problem.extra.get("scoring", "all") == "fraction"
-  judge = _Judge(prelude, program, level, time.monotonic() + timeout)
+  run = _Run(problem, program, level, time.monotonic() + timeout, packages)
   passed, error = 0, None
   try:
-    for test in judge.outcomes(problem.tests):
+    for test in run.outcomes(problem.tests):
       if not test and not in_parts:
         return 0.0, None
       passed += test
@@ -67,12 +73,21 @@ def verify(
   return share if in_parts or share == 1.0 else 0.0, error
 
 
-class _Judge:
-  """Runs one program against tests, each step in a fresh sandbox."""
+class _Run:
+  """One program and its tests, each step in a fresh sandbox."""
 
-  def __init__(self, prelude: str, program: str, level: str, deadline: float):
-    self._prelude, self._source = prelude, f"{prelude}\n{program}"
-    self._level, self._deadline = level, deadline
+  def __init__(
+    self,
+    problem: Problem,
+    program: str,
+    level: str,
+    deadline: float,
+    packages: Iterable[sandbox.Import],
+  ):
+    self._prelude = problem.extra.get("prelude", "")
+    self._tolerance = problem.extra.get("tolerance")
+    self._program = {"prelude": self._prelude, "source": program}
+    self._level, self._deadline, self._packages = level, deadline, packages
 
   def outcomes(self, tests: Sequence[Test]) -> Iterator[bool]:
     """Whether each test passes, calls first.
@@ -90,42 +105,53 @@ class _Judge:
         raise ValueError(f"a test has an unknown form: {sorted(test)}")
 
   def _prints(self, test: Test) -> bool:
-    request = {"source": self._source}
-    outcome = self._run("code_script", request, stdin=test["stdin"])
-    printed = _lines(outcome.stdout) == _lines(test["stdout"])
-    return outcome.status == 0 and printed
+    outcome = self._run("code_script", self._program, stdin=test["stdin"])
+    return outcome.status == 0 and code_compare.printed(
+      outcome.stdout, test["stdout"], self._tolerance or 0.0
+    )
 
   def _calls(self, tests: Sequence[Test]) -> Iterator[bool]:
     if not tests:
       return
-    request = {
-      "source": self._source,
-      "calls": [[t["call"], *map(wire.encode, t["args"])] for t in tests],
-    }
+    calls = [[t["call"], *map(wire.encode, t["args"])] for t in tests]
+    request = {**self._program, "calls": calls}
     outcome = self._run("code_calls", request, late=True)
     replies = outcome.results.splitlines()
     for test, reply in zip(tests, replies, strict=False):
-      yield _returns(reply, test)
+      wanted = [test[key] for key in ("expected", "unwrapped") if key in test]
+      tolerance = self._tolerance or code_compare.TOLERANCE
+      yield code_compare.returned(reply, wanted, tolerance)
     if outcome.timed_out:
       raise TimeoutError
     yield from [False] * (len(tests) - len(replies))
 
   def _checks(self, test: Test) -> bool:
-    """Whether the assertions, in a process of their own, all hold."""
-    given = {"name": test["name"], "prelude": self._prelude}
-    solution = {"source": self._source}
+    """Whether the assertions, in a process of their own, all hold.
+
+    Raises:
+      ValueError: they cannot run, whatever the program is.
+    """
     with ExitStack() as stack:
       results = stack.enter_context(sandbox.memory_file())
-      tester = given | {"check": test["check"], "results": results}
+      tester = {
+        "name": test["name"],
+        "check": test["check"],
+        "prelude": self._prelude,
+        "results": results,
+      }
       # Ends left open here would keep a dead process's peer waiting.
       with _pipe() as (question, asked), _pipe() as (reply, replied):
-        self._start(stack, "code_calls", solution, (question, replied))
+        self._start(stack, "code_calls", self._program, (question, replied))
         process = self._start(
           stack, "code_tester", tester, (reply, asked), results
         )
       if not sandbox.wait(process, self._limits().wall):
         raise TimeoutError
-      return os.pread(results, 100, 0) == PASSED
+      written = os.pread(results, 1000, 0)
+      if written.startswith(BROKEN):
+        reason = written.removeprefix(BROKEN).decode(errors="replace")
+        raise ValueError(f"the problem's assertions cannot run: {reason}")
+      return written == PASSED
 
   def _start(
     self,
@@ -143,6 +169,7 @@ class _Judge:
         limits=self._limits(),
         streams=(*streams, subprocess.DEVNULL),
         pass_fds=passed,
+        imports=self._packages,
       )
     )
 
@@ -155,7 +182,12 @@ class _Judge:
   ) -> sandbox.Outcome:
     """Raises TimeoutError unless a `late` outcome is still of use."""
     outcome = sandbox.run(
-      self._level, module, request, stdin=stdin, limits=self._limits()
+      self._level,
+      module,
+      request,
+      stdin=stdin,
+      limits=self._limits(),
+      imports=self._packages,
     )
     if outcome.timed_out and not late:
       raise TimeoutError
@@ -177,61 +209,3 @@ def _pipe() -> Iterator[tuple[int, int]]:
   finally:
     for end in ends:
       os.close(end)
-
-
-def _lines(text: str) -> list[str]:
-  return [line.rstrip(_SPACES) for line in text.rstrip(_SPACES).split("\n")]
-
-
-def _returns(reply: bytes, test: Test) -> bool:
-  """Whether a reply of the model's process holds an expected value."""
-  wanted = [test[key] for key in ("expected", "unwrapped") if key in test]
-  try:
-    value = json.loads(reply)["value"]
-    return any(_equal(value, wire.encode(expected)) for expected in wanted)
-  except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
-    return False
-
-
-def _equal(value: Any, expected: Any) -> bool:
-  """Whether two values are equal, as `wire.encode` writes them.
-
-  A program's value is not decoded: a dict whose keys it chose so that their
-  hashes collide would take this process minutes to build.
-  """
-  if isinstance(expected, dict):
-    return isinstance(value, dict) and _containers_equal(value, expected)
-  if isinstance(value, bool) != isinstance(expected, bool):
-    return False
-  if isinstance(expected, float) and isinstance(value, int | float):
-    return math.isclose(value, expected, rel_tol=1e-9, abs_tol=1e-9)
-  return value == expected
-
-
-def _containers_equal(
-  value: dict[str, Any], expected: dict[str, list[Any]]
-) -> bool:
-  ((kind, items),) = expected.items()
-  if kind in ("list", "tuple"):
-    given = value.get("list", value.get("tuple"))
-    return (
-      isinstance(given, list)
-      and len(given) == len(items)
-      and all(map(_equal, given, items))
-    )
-  if kind == "dict" == next(iter(value), None):
-    found, wanted = _by_text(value[kind]), _by_text(items)
-    return found.keys() == wanted.keys() and all(
-      _equal(found[key], wanted[key]) for key in wanted
-    )
-  if kind in ("set", "frozenset"):
-    given = value.get("set", value.get("frozenset"))
-    return sorted(map(json.dumps, given or ())) == sorted(
-      map(json.dumps, items)
-    )
-  return value == expected
-
-
-def _by_text(pairs: list[Any]) -> dict[str, Any]:
-  """Pairs of key and value as a dict; the hashes of texts are secret."""
-  return {json.dumps(key): value for key, value in pairs}

@@ -1,18 +1,23 @@
-"""What of a response counts as its answer. All linear in its length."""
+"""Extracts the answer of a response. All functions run in linear time."""
 
-_FENCE = "```"
-_PYTHON = ("", "python", "python3", "py")
+import re
+from typing import NamedTuple
+
+_PYTHON = re.compile(r"(?:py|python)[\d.]*|pypy3?")
+_LANGUAGE = re.compile(r"\s*\{?\s*\.?([\w+#.-]*)")
+_LIST_MARKER = re.compile(r"\s*(?:(?:[-*+]|\d{1,9}[.)])\s+)*")
+_NESTED = 4  # a fence indented by so much more belongs to the block's content
 
 
 def last_tagged(text: str) -> str | None:
-  """What the last complete `<answer>...</answer>` holds."""
+  """Returns the content of the last complete `<answer>...</answer>`."""
   before, closed, _ = text.rpartition("</answer>")
   _, opened, content = before.rpartition("<answer>")
   return content.strip() if opened and closed else None
 
 
 def after_thinking(text: str) -> str:
-  """What follows the last `</think>`; nothing while thinking goes on."""
+  """Returns what follows the last `</think>`; "" while thinking goes on."""
   _, closed, after = text.rpartition("</think>")
   if "<think>" in after:
     return ""
@@ -20,23 +25,79 @@ def after_thinking(text: str) -> str:
 
 
 def last_code_block(text: str) -> str | None:
-  """The last complete fenced block of Python (or of no language).
+  """Returns the last complete fenced block of Python, or None.
 
-  Blocks in the thinking part and blocks that never close do not count.
+  A block marked as Python is preferred over later ones without a language,
+  which may be sample output. Fences are those of CommonMark, which may stand in
+  list items, and may follow text on their line (before) or code (after).
+  Blocks in the thinking part, blocks of other languages and blocks that never
+  close do not count.
   """
-  found: str | None = None
-  opened: list[str] | None = None
-  language = ""
+  found: dict[str, str] = {}
+  fence: _Fence | None = None
+  lines: list[str] = []
   for line in after_thinking(text).splitlines(keepends=True):
-    mark = line.strip()
-    fence = mark.startswith(_FENCE)
-    if opened is None:
-      if fence and "`" not in mark.lstrip("`"):
-        opened, language = [], mark.lstrip("`").strip().lower()
-    elif not fence or mark.strip("`"):
-      opened.append(line)
-    else:
-      if language in _PYTHON:
-        found = "".join(opened)
-      opened = None
-  return found
+    if fence is None:
+      fence, lines = _opening(line), []
+      continue
+    code = _before_closing(line, fence)
+    if code is None:
+      lines.append(line)
+      continue
+    found[fence.language] = _unindented([*lines, code], fence.indent)
+    fence = None
+  return found.get("python", found.get(""))
+
+
+class _Fence(NamedTuple):
+  """The opening line of a block: "python", "other" or "" is its language."""
+
+  indent: int
+  mark: str
+  language: str
+
+
+def _opening(line: str) -> _Fence | None:
+  """The fence that a line opens, if it does."""
+  for mark in "```", "~~~":
+    before, found, info = line.rstrip().rpartition(mark)
+    lead = before.rstrip(mark[0])
+    if not found or mark[0] in lead:
+      continue
+    language = _language(info)
+    if _LIST_MARKER.fullmatch(lead):
+      return _Fence(len(lead), mark + before[len(lead) :], language)
+    if language == "python":  # after prose
+      return _Fence(0, mark + before[len(lead) :], language)
+  return None
+
+
+def _language(info: str) -> str:
+  match = _LANGUAGE.match(info)
+  name = match.group(1).lower() if match else ""
+  return "python" if _PYTHON.fullmatch(name) else "other" if name else ""
+
+
+def _before_closing(line: str, fence: _Fence) -> str | None:
+  """The code in front of a closing fence; None for any other line."""
+  bare = line.rstrip()
+  code = bare.rstrip(fence.mark[0])
+  if len(bare) - len(code) < len(fence.mark):
+    return None
+  if not code.strip():
+    return None if len(code) >= fence.indent + _NESTED else ""
+  return code + "\n"
+
+
+def _unindented(lines: list[str], indent: int) -> str:
+  """The code of a block whose fence has `indent` spaces in front.
+
+  The first line of a program has no indent of its own.
+  """
+  first = next(filter(str.strip, lines), "")
+  indent = min(indent, _spaces(first))
+  return "".join(line[min(indent, _spaces(line)) :] for line in lines)
+
+
+def _spaces(line: str) -> int:
+  return len(line) - len(line.lstrip(" \t"))

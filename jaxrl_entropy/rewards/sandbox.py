@@ -38,6 +38,9 @@ LEVELS = ("bubblewrap", "namespaces", "rlimits")
 FOLDER = 4  # size of the working folder, in largest files
 TIMEOUT = "timeout"  # the error of whatever took too long
 
+Import = tuple[str, str]
+"""A folder to import from, and the file or folder there that may be read."""
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache")
 _ENVIRONMENT = {
@@ -126,7 +129,7 @@ def failure(level: str) -> str | None:
   program = {"bubblewrap": "bwrap", "namespaces": "unshare"}.get(level)
   if program and shutil.which(program) is None:
     return f"there is no program {program!r}"
-  request = {"source": "print(6 * 7)"}
+  request = {"prelude": "", "source": "print(6 * 7)"}
   try:
     outcome = run(level, "code_script", request, limits=Limits(wall=20))
   except OSError as error:
@@ -143,6 +146,7 @@ def run(
   *,
   stdin: str = "",
   limits: Limits = Limits(),
+  imports: Iterable[Import] = (),
 ) -> Outcome:
   """Runs `main` of a module of this package in a fresh sandbox, to its end.
 
@@ -152,6 +156,7 @@ def run(
     request: what `main` gets, of plain types.
     stdin: text of standard input.
     limits: for the run.
+    imports: what it may import besides the standard library.
 
   Raises:
     OSError: the sandbox did not start, so nothing ran.
@@ -172,6 +177,7 @@ def run(
         limits=limits,
         streams=(given, printed, errors),
         pass_fds=(results,),
+        imports=imports,
       ) as process:
         timed_out = not wait(process, limits.wall)
     except OSError as error:
@@ -198,7 +204,7 @@ def launch(
   limits: Limits,
   streams: tuple[int, int, int],
   pass_fds: tuple[int, ...] = (),
-  imports: Iterable[tuple[str, str]] = (),
+  imports: Iterable[Import] = (),
 ) -> Iterator[subprocess.Popen]:
   """A sandboxed process; it and all it started are gone when the block ends.
 
@@ -209,17 +215,21 @@ def launch(
     limits: that `confine` sets.
     streams: standard input, output and error, as `subprocess` takes them.
     pass_fds: other descriptors that it inherits, with the same numbers.
-    imports: pairs of a folder to import from, and what there it may read.
+    imports: what it may import besides the standard library.
 
   Raises:
     OSError: at the end of the block, it had not started.
   """
-  imports = [(str(_PACKAGE.parent), str(_PACKAGE)), *imports]
+  home, imports = str(_PACKAGE.parent), list(imports)
+  shared = home in (folder for folder, _ in imports)
+  imports = [(home, str(_PACKAGE)), *imports]
   readable = [*_SYSTEM, sys.base_prefix, *(code for _, code in imports)]
   full = {
     **request,
     "module": f"jaxrl_entropy.rewards.{module}",
     "path": list(dict.fromkeys(folder for folder, _ in imports)),
+    # Programs import from the folders of `imports` alone.
+    "hidden_folder": "" if shared else home,
     **_restrictions(level, readable, limits),
   }
   interpreter = os.path.realpath(sys.executable), "-P", "-s", "-S", "-B"
@@ -308,9 +318,11 @@ def _prefix(level: str, readable: list[str], size: int) -> list[str]:
     "--dev",
     "/dev",
   ]
+  # First the empty folder, for what is readable may lie in /tmp as well.
+  command += ["--size", str(size), "--tmpfs", "/tmp"]
   for path in readable:
     command += ["--ro-bind-try", path, path]
-  command += ["--size", str(size), "--tmpfs", "/tmp", "--chdir", "/tmp"]
+  command += ["--chdir", "/tmp"]
   return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--"]
 
 
