@@ -99,7 +99,7 @@ def evaluate(
   for heat, group in _group(
     problems, lambda problem: heats.get(problem.source, temperature)
   ).items():
-    prompts = [tokenizer.render(p.prompt, system) for p in group]
+    prompts = [tokenizer.render(p.prompt, p.system or system) for p in group]
     passes = [(heat, samples if heat > 0 else 1)]
     if greedy and heat > 0:
       passes.append((0.0, 1))

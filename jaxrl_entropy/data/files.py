@@ -1,48 +1,49 @@
-"""Problems in JSON-lines and Parquet files of the user's."""
+"""Problems in JSON, Parquet and CSV files of the user's."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-import glob
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
 import json
 from pathlib import Path
-from typing import Any
 import warnings
 
-from jaxrl_entropy.data.listed import Listed, hold_out
+from jaxrl_entropy.data import (
+  answers,
+  boxed,
+  cases,
+  formats,
+  prompts,
+  reading,
+  rows,
+  table,
+)
+from jaxrl_entropy.data.listed import Listed, OnUse, hold_out
 from jaxrl_entropy.data.problems import Problem
-from jaxrl_entropy.data.prompts import BOXED
-from jaxrl_entropy.data.rows import to_problem
+from jaxrl_entropy.data.table import Candidate, Table
 
-SHOWN = 5
-_BATCH = 1024  # rows of Parquet
+CACHED_BYTES = 16 << 20
+"""Files that are larger together are read once and cached."""
 
-
-@dataclass(frozen=True)
-class Read:
-  """What files held.
-
-  Attributes:
-    problems: the good rows, in order.
-    bad: a line for each bad row: `file:line: what is wrong`.
-  """
-
-  problems: list[Problem]
-  bad: list[str]
+# The code that decides what a row becomes, and so whether a cache is valid.
+_READERS = (answers, boxed, cases, formats, prompts, reading, rows, table)
 
 
 class Files(Listed):
-  """A task of problems in files.
+  """A task of problems in files, read at first use.
 
   Args:
     path: of the training problems: a file, a pattern (`data/*.jsonl`) or
       several of them with commas between.
-    test_path: of the test problems. Without it, `test_size` of the training
-      problems are held out, chosen by a hash of their prompts.
+    test_path: of the test problems. Without it, those of `test_size` questions
+      in `path` are held out, chosen by a hash of the question.
     test_size: how many.
     instruction: put after each question that does not ask for a box.
     verifier: of problems without test cases.
     max_bad: share of bad rows above which the run stops.
+    format: the layout of the rows, a name in `formats.FORMATS`; "auto" looks
+      for the columns of all of them.
+
+  Raises:
+    ValueError: a setting is out of range.
   """
 
   def __init__(
@@ -50,112 +51,102 @@ class Files(Listed):
     path: str,
     test_path: str = "",
     test_size: int = 256,
-    instruction: str = BOXED,
+    instruction: str = prompts.BOXED,
     verifier: str = "math",
     max_bad: float = 0.01,
+    format: str = "auto",
   ):
     if test_size < 0 or not 0 <= max_bad <= 1:
       raise ValueError(
         f"test_size={test_size}, max_bad={max_bad}: give a number of problems, "
         "and a share from 0 to 1"
       )
+    formats.format_named(format)
+    settings = {
+      "instruction": instruction,
+      "verifier": verifier,
+      "format": format,
+    }
 
-    def read(where: str) -> list[Problem]:
-      settings = {"instruction": instruction, "verifier": verifier}
-      return checked(read_problems(expand(where), **settings), max_bad)
+    @cache
+    def read(where: str) -> Table:
+      return checked(read_table(reading.expand(where), **settings), max_bad)
 
-    problems = read(path) if path else []
-    if test_path:
-      super().__init__({"train": problems, "test": read(test_path)})
-    else:
-      super().__init__(hold_out(problems, test_size))
+    @cache
+    def held_out() -> dict[str, Sequence[Problem]]:
+      problems = read(path)
+      return hold_out(problems, problems.questions, test_size)
+
+    def load(split: str) -> Sequence[Problem]:
+      if test_path and split == "train":
+        return read(path) if path else ()
+      return read(test_path) if test_path else held_out()[split]
+
+    if not (path or test_path):
+      raise ValueError("the task files needs a path or a test_path")
+    super().__init__(OnUse({s: partial(load, s) for s in ("train", "test")}))
 
 
-def expand(where: str) -> list[Path]:
-  """The files that a path, a pattern, or several of them name.
+def read_table(paths: Sequence[Path], **settings: str) -> Table:
+  """Reads all rows of some files, or the cache of what they held.
 
-  Raises:
-    ValueError: one of them names no file.
+  Args:
+    paths: of the files.
+    **settings: of `rows.to_problem`.
   """
-  found: list[Path] = []
-  for pattern in where.split(","):
-    pattern = pattern.strip()
-    matches = sorted(glob.glob(pattern))
-    if not matches:
-      raise ValueError(f"{pattern!r}: there is no such file of problems")
-    found += map(Path, matches)
-  for path in found:
-    if path.is_dir():
-      raise ValueError(f"{path} is a folder: give its files, as {path}/*.jsonl")
-  return found
+  read = partial(_candidates, paths, settings)
+  stats = [path.stat() for path in paths]
+  if sum(stat.st_size for stat in stats) < CACHED_BYTES:
+    return table.in_memory(read())
+  identity = [
+    (str(path), str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+    for path, stat in zip(paths, stats, strict=True)
+  ]
+  return table.cached(json.dumps([identity, settings, _code()]), read)
 
 
-def read_problems(paths: Sequence[Path], **settings: str) -> Read:
-  """All rows of some files; `settings` are those of `rows.to_problem`."""
-  problems: list[Problem] = []
-  bad = []
-  for path in paths:
-    for line, load in _rows(path):
-      place = f"{path}:{line}"
-      try:
-        problem = to_problem(load(), source=path.stem, place=place, **settings)
-      except (ValueError, TypeError, RecursionError) as error:
-        bad.append(f"{place}: {error}")
-      else:
-        problems.append(problem)
-  return Read(problems, bad)
-
-
-def checked(read: Read, max_bad: float) -> list[Problem]:
-  """The problems; warns of bad rows.
+def checked(problems: Table, max_bad: float) -> Table:
+  """Returns a table of which few rows are bad; warns of what was left out.
 
   Raises:
     ValueError: more than `max_bad` of the rows are bad, or none is good.
   """
-  rows = len(read.problems) + len(read.bad)
-  if read.bad:
-    shown = "\n".join(read.bad[:SHOWN])
-    message = f"{len(read.bad)} of {rows} rows are no problems:\n{shown}"
-    if len(read.bad) > max_bad * rows:
+  summary = problems.summary
+  if summary.bad:
+    shown = "\n".join(summary.reasons)
+    message = f"{summary.bad} of {summary.rows} rows are not problems:\n{shown}"
+    if summary.bad > max_bad * summary.rows:
       raise ValueError(f"{message}\nMend them, or raise max_bad.")
     warnings.warn(message, stacklevel=3)
-  if not read.problems:
+  if not len(problems):
     raise ValueError("the files hold no problems")
-  return read.problems
+  if summary.duplicates:
+    warnings.warn(
+      f"{summary.duplicates} of {summary.rows} rows repeat another and are "
+      f"left out: {len(problems)} problems",
+      stacklevel=3,
+    )
+  return problems
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Callable[[], Any]]]:
-  """(line, loader) of each row; a loader raises ValueError for a bad one."""
-  if path.suffix == ".parquet":
-    yield from enumerate(_parquet(path), 1)
-    return
-  with path.open("rb") as lines:
-    for line, raw in enumerate(lines, 1):
-      if raw.strip():
-        # Invalid UTF-8 and invalid JSON are both ValueErrors.
-        yield line, partial(_parse, raw)
+def _candidates(
+  paths: Sequence[Path], settings: dict[str, str]
+) -> Iterator[Candidate]:
+  for path in paths:
+    for row in reading.rows(path):
+      place = f"{path}:{row.line}"
+      yield Candidate(
+        place, row.content, partial(_problem, row, path.stem, place, settings)
+      )
 
 
-def _parquet(path: Path) -> Iterator[Callable[[], Any]]:
-  import pyarrow.parquet
-
-  try:
-    for batch in pyarrow.parquet.ParquetFile(path).iter_batches(_BATCH):
-      try:
-        yield from (partial(dict, row) for row in batch.to_pylist())
-      except UnicodeDecodeError:
-        # Row by row, to find which.
-        yield from (
-          partial(_only_row, batch.slice(i, 1)) for i in range(len(batch))
-        )
-  except pyarrow.ArrowInvalid as error:
-    raise ValueError(f"{path}: {error}") from error
+def _problem(
+  row: reading.Row, source: str, place: str, settings: dict[str, str]
+) -> Problem:
+  return rows.to_problem(row.load(), source=source, place=place, **settings)
 
 
-def _only_row(batch: Any) -> Any:
-  (row,) = batch.to_pylist()
-  return row
-
-
-def _parse(raw: bytes) -> Any:
-  return json.loads(raw.decode())
+@cache
+def _code() -> list[str]:
+  """Returns the source of the readers: what they make of a row may change."""
+  return [Path(str(module.__file__)).read_text() for module in _READERS]

@@ -1,13 +1,35 @@
 """Tasks with a fixed list of problems whose prompts are text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 import warnings
-import zlib
 
 import numpy as np
 
 from jaxrl_entropy.data.problems import Demonstration, Problem, Task
-from jaxrl_entropy.data.tokenizers import Tokenizer
+from jaxrl_entropy.data.table import Chosen, question_hash
+
+Render = Callable[[Problem], Sequence[int]]
+"""Returns the token ids of a problem's prompt, chat template included."""
+
+
+class OnUse(Mapping[str, Sequence[Problem]]):
+  """Splits that are loaded when they are first asked for.
+
+  `evaluate` and `generate` so never read training problems.
+  """
+
+  def __init__(self, loaders: Mapping[str, Callable[[], Sequence[Problem]]]):
+    self._loaders = {name: cache(load) for name, load in loaders.items()}
+
+  def __getitem__(self, split: str) -> Sequence[Problem]:
+    return self._loaders[split]()
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self._loaders)
+
+  def __len__(self) -> int:
+    return len(self._loaders)
 
 
 class Listed:
@@ -33,40 +55,76 @@ class Listed:
       "pretrain.steps at 0"
     )
 
-  def within(self, tokenizer: Tokenizer, limit: int) -> "Listed":
-    """This task without the prompts of more than `limit` tokens.
+  def within(self, render: Render, limit: int) -> "Listed":
+    """Returns this task without the prompts of more than `limit` tokens.
 
-    Warns how many those are.
+    Args:
+      render: called at most once for each problem, when its split is used.
+      limit: tokens.
     """
-    kept = {
-      split: [p for p in problems if len(tokenizer.render(p.prompt)) <= limit]
-      for split, problems in self._splits.items()
-    }
-    for split, problems in self._splits.items():
-      dropped = len(problems) - len(kept[split])
-      if dropped:
-        warnings.warn(
-          f"{dropped} of {len(problems)} {split} prompts are longer than "
-          f"{limit} tokens and are left out",
-          stacklevel=2,
-        )
-    return Listed(kept)
+
+    def load(split: str) -> Sequence[Problem]:
+      return _within(self._splits[split], render, limit, split)
+
+    return Listed(OnUse({name: partial(load, name) for name in self._splits}))
 
 
-def fit(task: Task, tokenizer: Tokenizer, limit: int) -> Task:
-  """A task without too long prompts, where it has a list to choose from."""
+def fit(task: Task, render: Render, limit: int) -> Task:
+  """Returns a task without too long prompts, where it has a fixed list."""
   within = getattr(task, "within", None)
-  return within(tokenizer, limit) if within else task
+  return within(render, limit) if within else task
 
 
 def hold_out(
-  problems: Sequence[Problem], test_size: int
-) -> dict[str, list[Problem]]:
-  """The problems in two splits; the choice depends on nothing but prompts."""
-  order = sorted(problems, key=lambda p: zlib.crc32(p.prompt.encode()))
-  count = min(test_size, len(order) // 2)
-  chosen = {problem.prompt for problem in order[:count]}
+  problems: Sequence[Problem], questions: np.ndarray, test_size: int
+) -> dict[str, Sequence[Problem]]:
+  """Splits problems by question: all that ask the same are on one side.
+
+  Args:
+    problems: to split.
+    questions: `question_hash` of each; the least ones are held out.
+    test_size: questions to hold out, at most half of them.
+
+  Returns:
+    The problems of "train" and "test", in their order.
+  """
+  different = np.unique(questions)
+  held_out = different[: min(test_size, len(different) // 2)]
+  is_test = np.isin(questions, held_out)
   return {
-    "train": [p for p in problems if p.prompt not in chosen],
-    "test": [p for p in problems if p.prompt in chosen],
+    "train": Chosen(problems, np.flatnonzero(~is_test)),
+    "test": Chosen(problems, np.flatnonzero(is_test)),
   }
+
+
+def hashes(problems: Sequence[Problem]) -> np.ndarray:
+  """Returns the `question_hash` of each problem, uint64."""
+  return np.array([question_hash(p) for p in problems], np.uint64)
+
+
+def _within(
+  problems: Sequence[Problem], render: Render, limit: int, split: str
+) -> Sequence[Problem]:
+  """Returns the problems whose prompts fit; warns how many do not.
+
+  A token stands for at least one byte, so that a prompt with fewer bytes than
+  `limit`, less what the template adds, fits without being tokenized.
+  """
+  template: dict[str, int] = {}
+
+  def fits(problem: Problem) -> bool:
+    if problem.system not in template:
+      bare = Problem("", "", "", "", "", system=problem.system)
+      template[problem.system] = len(render(bare))
+    room = limit - template[problem.system]
+    return len(problem.prompt.encode()) <= room or len(render(problem)) <= limit
+
+  positions = np.flatnonzero([fits(problem) for problem in problems])
+  dropped = len(problems) - len(positions)
+  if dropped:
+    warnings.warn(
+      f"{dropped} of {len(problems)} {split} prompts are longer than "
+      f"{limit} tokens and are left out",
+      stacklevel=2,
+    )
+  return Chosen(problems, positions) if dropped else problems

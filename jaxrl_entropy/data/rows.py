@@ -1,200 +1,203 @@
-"""Rows of prompt files as problems, whatever the columns are called.
+"""Rows of data files as problems."""
 
-Understood are the columns of DAPO-Math-17k, Eurus-2-RL-Data, MATH, Omni-MATH,
-OlympiadBench, Minerva, AIME and AMC files; see docs/data.md.
-"""
-
-from collections.abc import Iterator, Mapping
-import json
+from collections.abc import Mapping
 import math
 from typing import Any
 
+from jaxrl_entropy.data import cases
+from jaxrl_entropy.data.answers import RowError, answer_text
 from jaxrl_entropy.data.boxed import last_boxed
+from jaxrl_entropy.data.cases import Cases, Row
+from jaxrl_entropy.data.formats import Format, format_named
 from jaxrl_entropy.data.problems import Problem
-from jaxrl_entropy.data.prompts import CODE, bare_question, instruct
+from jaxrl_entropy.data.prompts import CODE, bare_question, instruct, program
 
-_PROMPT = ("prompt", "messages", "problem", "question")
-_ANSWER = (
-  "answer", "ground_truth", "reward_model.ground_truth", "final_answer",
-)  # fmt: skip
 _SOURCE = ("data_source", "source")
 _DIFFICULTY = ("difficulty", "level")
-# What a test of each form must have, and of which type.
-_TEST_FORMS = (
-  {"stdin": str, "stdout": str},
-  {"call": str, "args": list | tuple, "expected": object},
-  {"check": str, "name": str},
+_CHOICES = ("choices", "options")
+# CodeContests numbers the sites that its problems come from.
+_SITES = (
+  *("unknown", "codechef", "codeforces", "hackerearth", "codejam"),
+  *("atcoder", "aizu"),
 )
 
 
-class RowError(ValueError):
-  """A row that is no problem: says what is missing or wrong."""
-
-
 def to_problem(
-  row: Any, *, instruction: str, verifier: str, source: str, place: str
+  row: Any,
+  *,
+  instruction: str,
+  verifier: str,
+  source: str,
+  place: str,
+  format: str = "auto",
 ) -> Problem:
-  """The problem of one row.
+  """Returns the problem of one row.
 
   Args:
-    row: what was read.
-    instruction: put after the question.
+    row: a mapping from columns to values, or the pair of turns of
+      Open-Reasoner-Zero.
+    instruction: appended to a question that asks for no box itself; a problem
+      with test cases gets `prompts.CODE` in its place.
     verifier: of problems without test cases.
     source: of rows that name none.
-    place: where the row is: its id.
+    place: `file:line`, the problem's id.
+    format: a name in `formats.FORMATS`.
 
   Raises:
     RowError: a field is missing, empty, or of the wrong type.
-    UnicodeEncodeError: a text has half a character, a lone surrogate.
+    UnicodeEncodeError: a text has a lone surrogate.
   """
-  if not isinstance(row, Mapping):
-    raise RowError("it is not an object")
-  prompt = _question(_field(row, _PROMPT))
-  tests = _tests(row.get("tests") or _tests_in_answer(row))
-  answer = ""
-  if tests:
-    instruction, verifier = CODE, "code"
+  layout, row = format_named(format), _columns(row)
+  system, question = _prompt(row, layout)
+  tests = _tests(row, layout)
+  if tests.tests:
+    prompt, answer, verifier = _program(row, question, tests), "", "code"
   else:
-    answer = _answer(_field(row, _ANSWER, **_solution(row)))
+    prompt = instruct(bare_question(question), instruction)
+    answer = _answer(row, layout)
   problem = Problem(
     id=place,
-    prompt=instruct(bare_question(prompt), instruction),
+    prompt=prompt,
     answer=answer,
-    source=_source(_field(row, _SOURCE, default=source)),
+    source=_source(row, source),
     verifier=verifier,
-    difficulty=_difficulty(_field(row, _DIFFICULTY, default=None)),
-    tests=tests,
+    difficulty=_difficulty(_field(row, _DIFFICULTY)),
+    tests=tests.tests,
+    extra={"prelude": tests.prelude} if tests.prelude else {},
+    system=system,
   )
-  "".join((problem.prompt, problem.answer, problem.source)).encode()
+  "".join((prompt, answer, problem.source, system)).encode()
   return problem
 
 
-def _field(row: Mapping[str, Any], names: tuple[str, ...], **default: Any):
-  """The first of these columns that the row has; `a.b` looks into `a`."""
+def _columns(row: Any) -> Row:
+  """Returns a row with its columns' names in lower case."""
+  if isinstance(row, list | tuple):
+    return _turns(row)
+  if not isinstance(row, Mapping):
+    raise RowError("it is not an object")
+  return {str(name).lower(): value for name, value in row.items()}
+
+
+def _turns(row: Any) -> Row:
+  """Returns question and answer of Open-Reasoner-Zero's pair of turns."""
+  try:
+    question, answer = row
+    return {
+      "question": question["value"],
+      "answer": answer["ground_truth"]["value"],
+    }
+  except (ValueError, TypeError, KeyError, IndexError):
+    raise RowError("it is not an object, nor a pair of turns") from None
+
+
+def _field(row: Row, names: tuple[str, ...]) -> Any:
+  """Returns the first of these columns that the row has, or None."""
   for name in names:
     value: Any = row
-    for part in name.split("."):
-      value = value.get(part) if isinstance(value, Mapping) else None
+    for key in name.split("."):
+      value = value.get(key) if isinstance(value, Mapping) else None
     if value is not None:
       return value
-  if default:
-    return default["default"]
-  raise RowError(f"it has none of the fields {', '.join(names)}")
+  return None
 
 
-def _question(prompt: Any) -> str:
-  """A prompt, or what the user says in a list of messages."""
+def _required(row: Row, names: tuple[str, ...]) -> Any:
+  value = _field(row, names)
+  if value is None:
+    raise RowError(f"it has none of the fields {', '.join(names)}")
+  return value
+
+
+def _prompt(row: Row, layout: Format) -> tuple[str, str]:
+  """Returns the system message, "" if there is none, and the question."""
+  prompt, system = _required(row, layout.question), row.get("system") or ""
   if isinstance(prompt, list | tuple):
-    users = [
-      message.get("content")
-      for message in prompt
-      if isinstance(message, Mapping) and message.get("role") == "user"
-    ]
-    if len(users) != 1:
-      raise RowError(f"the prompt has {len(users)} user messages, not one")
-    prompt = users[0]
-  if not isinstance(prompt, str):
-    raise RowError(f"the prompt is {type(prompt).__name__}, not text")
+    system = "".join(_contents(prompt, "system", (0, 1))) or system
+    (prompt,) = _contents(prompt, "user", (1,))
+  elif isinstance(prompt, str) and prompt.lstrip().startswith('[{"'):
+    raise RowError("the prompt is JSON text: give the messages as a list")
+  _check_text("prompt", prompt)
+  _check_text("system message", system)
   if not prompt.strip():
     raise RowError("the prompt is empty")
-  return prompt.strip()
+  return system.strip(), prompt.strip()
 
 
-def _answer(answer: Any) -> str:
-  if isinstance(answer, list | tuple) and answer:
-    # OlympiadBench lists the parts of an answer.
-    answer = ", ".join(map(_answer, answer))
-  if isinstance(answer, bool) or not isinstance(answer, str | int | float):
-    raise RowError(f"the answer is {type(answer).__name__}, not text")
-  text = str(answer).strip()
-  if not text or text in ("nan", "inf", "-inf"):
-    raise RowError(f"the answer is {text or 'empty'}")
-  return text
+def _contents(messages: Any, role: str, counts: tuple[int, ...]) -> list[Any]:
+  """Returns the texts of the messages of a role, as many as there may be."""
+  contents = [
+    message.get("content")
+    for message in messages
+    if isinstance(message, Mapping) and message.get("role") == role
+  ]
+  if len(contents) not in counts:
+    raise RowError(f"the prompt has {len(contents)} {role} messages, not one")
+  for content in contents:
+    _check_text("prompt", content)
+  return contents
 
 
-def _solution(row: Mapping[str, Any]) -> dict[str, str]:
-  """The answer in a solution's last box, as MATH's own files have it."""
-  solution = row.get("solution")
-  boxed = last_boxed(solution) if isinstance(solution, str) else None
-  return {} if boxed is None else {"default": boxed}
+def _check_text(name: str, value: Any) -> None:
+  if not isinstance(value, str):
+    raise RowError(f"the {name} is {type(value).__name__}, not text")
 
 
-def _source(name: Any) -> str:
+def _tests(row: Row, layout: Format) -> Cases:
+  """Returns the tests in the columns of a layout, or in its answer."""
+  tests = cases.read(row, layout.tests)
+  answer = _field(row, layout.answer)
+  if not tests.tests and cases.holds_tests(answer):
+    return cases.parse(answer)
+  if not tests.tests and not layout.answer:
+    raise RowError("it has no test cases")
+  return tests
+
+
+def _answer(row: Row, layout: Format) -> str:
+  """Returns the reference, or the last box of a solution as in MATH."""
+  if _field(row, _CHOICES):
+    raise RowError("it is a question of multiple choice, which is not read")
+  answer, solution = _field(row, layout.answer), row.get("solution")
+  if answer is None and isinstance(solution, str):
+    answer = last_boxed(solution)
+  if answer is None:
+    _required(row, layout.answer)
+  return answer_text(answer)
+
+
+def _program(row: Row, question: str, tests: Cases) -> str:
+  """Returns the prompt of a programming problem."""
+  starter = row.get("starter_code") or ""
+  if tests.prelude and tests.prelude.strip() == question:
+    question, starter = "", tests.prelude  # HumanEval's prompt is code
+  names = {test.get("call") or test.get("name") for test in tests.tests}
+  return program(
+    question,
+    instruction=CODE,
+    starter=starter,
+    names=sorted(name for name in names if name),
+    assertions=row.get("test_list") or (),
+  )
+
+
+def _source(row: Row, default: str) -> str:
+  name = _field(row, _SOURCE)
+  if name is None:
+    return default
+  if isinstance(name, int) and 0 <= name < len(_SITES):
+    return _SITES[name]
   if not isinstance(name, str) or not name.strip():
     raise RowError(f"the source is {name!r:.40}, not a name")
   return name
 
 
 def _difficulty(value: Any) -> float | None:
-  """A number, or the number at the end of `Level 5`."""
+  """Returns a number, that of `Level 5`, or the share of `6/8`."""
+  text = str(value).rpartition(" ")[2]
+  top, _, bottom = text.partition("/")
   try:
-    number = float(str(value).rpartition(" ")[2])
-  except ValueError:
+    number = float(top) / float(bottom or 1)
+  except (ValueError, ZeroDivisionError):
     return None
   return number if math.isfinite(number) else None
-
-
-def _tests_in_answer(row: Mapping[str, Any]) -> Any:
-  """Test cases that an answer holds as JSON, as in Eurus-2-RL; else None."""
-  answer = _field(row, _ANSWER, default=None)
-  if not isinstance(answer, str) or not answer.startswith("{"):
-    return None
-  try:
-    cases = json.loads(answer)
-  except ValueError:
-    return None
-  return cases if {"inputs", "outputs"} <= set(cases) else None
-
-
-def _tests(cases: Any) -> tuple[dict[str, Any], ...]:
-  """Test cases in the forms of `rewards.code`; none for None or nothing."""
-  if isinstance(cases, str):
-    try:
-      cases = json.loads(cases)
-    except ValueError as error:
-      raise RowError(f"the tests are no JSON: {error}") from error
-  if not cases:
-    return ()
-  if isinstance(cases, list | tuple):
-    return tuple(map(_test, cases))
-  if not isinstance(cases, Mapping):
-    raise RowError(f"the tests are {type(cases).__name__}, not a list")
-  return tuple(_pairs(cases))
-
-
-def _pairs(cases: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-  """The tests of `{"inputs": [...], "outputs": [...], "fn_name": ...}`."""
-  inputs, outputs = cases.get("inputs"), cases.get("outputs")
-  if not (isinstance(inputs, list) and isinstance(outputs, list)):
-    raise RowError("the tests have no lists of inputs and outputs")
-  if not inputs or len(inputs) != len(outputs):
-    raise RowError(
-      f"it has no test cases: {len(inputs)} inputs, {len(outputs)} outputs"
-    )
-  name = cases.get("fn_name")
-  for given, output in zip(inputs, outputs, strict=True):
-    if name is None:
-      yield {"stdin": _text(given), "stdout": _text(output)}
-    else:
-      yield _test(_call(name, given, output))
-
-
-def _test(test: Any) -> dict[str, Any]:
-  if isinstance(test, Mapping):
-    for form in _TEST_FORMS:
-      if all(k in test and isinstance(test[k], t) for k, t in form.items()):
-        return dict(test)
-  raise RowError("a test has an unknown form")
-
-
-def _call(name: str, arguments: Any, output: Any) -> dict[str, Any]:
-  """A test of a function; APPS and TACO wrap the output in a list."""
-  test = {"call": name, "args": arguments, "expected": output}
-  if isinstance(output, list | tuple) and len(output) == 1:
-    return test | {"unwrapped": output[0]}
-  return test
-
-
-def _text(value: Any) -> str:
-  """Lines of a file, which some rows have as a list."""
-  return value if isinstance(value, str) else "\n".join(map(str, value))

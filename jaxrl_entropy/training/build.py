@@ -128,7 +128,11 @@ def build_policy(config: ConfigDict) -> Policy:
   mesh = sharding.make_mesh(**config.mesh)
   task = problems.resolve(config.task.name, config.task.args)
   tokenizer = build_tokenizer(config.model, task)
-  task = listed.fit(task, tokenizer, config.rollout.max_prompt_length)
+  task = listed.fit(
+    task,
+    lambda problem: tokenizer.render(problem.prompt, problem.system or None),
+    config.rollout.max_prompt_length,
+  )
   model, params = build_model(config, tokenizer, mesh)
   params = with_adapters(params, config, mesh)
   if tokenizer.vocab_size > model.vocab_size:
@@ -380,7 +384,7 @@ def encode_prompt(
   Raises:
     UserError: if the prompt is longer.
   """
-  ids = tuple(tokenizer.render(problem.prompt))
+  ids = tuple(tokenizer.render(problem.prompt, problem.system or None))
   if len(ids) > limit:
     raise UserError(
       f"the prompt of problem {problem.id} has {len(ids)} tokens and "

@@ -1,5 +1,6 @@
-"""Prompt files: the columns that are understood, and rows that are bad."""
+"""The task of files: what is read, held out, left out and reported."""
 
+import gzip
 import json
 
 import pyarrow
@@ -7,46 +8,11 @@ import pyarrow.parquet
 import pytest
 
 from configs import eval_maths
-from jaxrl_entropy.data import files, problems, prompts, rows
+from jaxrl_entropy.data import files, problems, prompts, table
 from jaxrl_entropy.data.listed import fit
 from jaxrl_entropy.data.tokenizers import SymbolTokenizer
 from jaxrl_entropy.rewards import math_answer
-
-DAPO_PROMPT = (
-  "Solve the following math problem step by step. The last line of your "
-  "response should be of the form Answer: $Answer (without quotes) where "
-  "$Answer is the answer to the problem.\n\nWhat is 1+1?\n\nRemember to put "
-  'your answer on its own line after "Answer:".'
-)
-DAPO = {
-  "data_source": "math_dapo",
-  "prompt": [{"role": "user", "content": DAPO_PROMPT}],
-  "reward_model": {"ground_truth": "2", "style": "rule"},
-  "extra_info": {"index": "9a9b6eb4"},
-}
-EURUS = {
-  "data_source": "numina_olympiads",
-  "prompt": [
-    {"role": "system", "content": "[ASSESS] [ADVANCE]"},
-    {"role": "user", "content": "Find x. Present the answer in \\boxed{}."},
-  ],
-  "ability": "math",
-  "reward_model": {"ground_truth": "\\frac{1}{2}", "style": "rule"},
-}
-CASES = {"inputs": ["1\n", "2\n"], "outputs": ["2\n", "3\n"]}
-EURUS_CODE = {
-  "data_source": "taco",
-  "prompt": [{"role": "user", "content": "Add one."}],
-  "ability": "code",
-  "reward_model": {"ground_truth": json.dumps(CASES)},
-}
-CALLS = {"fn_name": "add", "inputs": [[1, 2]], "outputs": [3]}
-
-
-def read(row):
-  return rows.to_problem(
-    row, instruction=prompts.BOXED, verifier="math", source="mine", place="f:1"
-  )
+from tests.data.layouts import MATHEMATICS, PROGRAMS
 
 
 def write(path, lines):
@@ -58,103 +24,17 @@ def good(count):
   return [b'{"problem": "Q%d", "answer": "%d"}' % (i, i) for i in range(count)]
 
 
-def test_dapo_math():
-  problem = read(DAPO)
-  assert problem.prompt == f"What is 1+1?\n\n{prompts.BOXED}"
-  assert (problem.answer, problem.source) == ("2", "math_dapo")
-  assert (problem.id, problem.verifier) == ("f:1", "math")
-
-
-def test_eurus_mathematics_keeps_its_own_instruction():
-  problem = read(EURUS)
-  assert problem.prompt == "Find x. Present the answer in \\boxed{}."
-  assert problem.answer == "\\frac{1}{2}"
-
-
-def test_eurus_code():
-  problem = read(EURUS_CODE)
-  assert problem.verifier == "code"
-  assert problem.tests == (
-    {"stdin": "1\n", "stdout": "2\n"},
-    {"stdin": "2\n", "stdout": "3\n"},
-  )
-  assert prompts.CODE in problem.prompt
-  assert problem.answer == ""
-  calls = read({"question": "Add.", "tests": CALLS})
-  assert calls.tests == ({"call": "add", "args": [1, 2], "expected": 3},)
-  wrapped = read({"question": "Add.", "tests": CALLS | {"outputs": [[3]]}})
-  assert wrapped.tests == (
-    {"call": "add", "args": [1, 2], "expected": [3], "unwrapped": 3},
-  )
-
-
-@pytest.mark.parametrize(
-  ("row", "answer", "difficulty"),
-  [
-    ({"problem": "Q", "answer": "5", "level": 3}, "5", 3.0),
-    ({"problem": "Q", "answer": "5", "level": "Level 4"}, "5", 4.0),
-    ({"question": "Q", "final_answer": ["1", "2"]}, "1, 2", None),
-    ({"prompt": "Q", "answer": 204}, "204", None),
-    ({"problem": "Q", "solution": "Not \\boxed{4} but \\boxed{5}."}, "5", None),
-    ({"problem": "Q", "solution": "It is \\fbox{5}."}, "5", None),
-    ({"prompt": "Q", "answer": "5", "difficulty": 6.5}, "5", 6.5),
-    ({"prompt": "Q", "ground_truth": "a", "level": "?"}, "a", None),
-  ],
-)
-def test_columns_of_evaluation_files(row, answer, difficulty):
-  problem = read(row)
-  assert (problem.answer, problem.difficulty) == (answer, difficulty)
-  assert problem.source == "mine"
-
-
-@pytest.mark.parametrize(
-  ("row", "reason"),
-  [
-    ([], "not an object"),
-    ({"answer": "5"}, "none of the fields prompt"),
-    ({"prompt": "Q"}, "none of the fields answer"),
-    ({"prompt": "Q", "solution": "It is 5."}, "none of the fields answer"),
-    ({"prompt": "Q", "solution": "\\boxed{5"}, "none of the fields answer"),
-    ({"prompt": "Q", "solution": "\\boxed{ }"}, "answer is empty"),
-    ({"prompt": "Q", "solution": ["\\boxed{5}"], "answer": ""}, "is empty"),
-    ({"prompt": " ", "answer": "5"}, "prompt is empty"),
-    ({"prompt": "Q", "answer": " "}, "answer is empty"),
-    ({"prompt": "Q", "answer": True}, "answer is bool"),
-    ({"prompt": "Q", "answer": []}, "answer is list"),
-    ({"prompt": 5, "answer": "5"}, "prompt is int"),
-    ({"prompt": [], "answer": "5"}, "0 user messages"),
-    ({"prompt": [{"role": "user"}], "answer": "5"}, "prompt is NoneType"),
-    ({"prompt": "Q", "tests": 5}, "tests are int"),
-    ({"prompt": "Q", "tests": "5 -> 6"}, "tests are no JSON"),
-    ({"prompt": "Q", "tests": {"inputs": "12", "outputs": "34"}}, "no lists"),
-    ({"prompt": "Q", "tests": {"inputs": ["1"], "outputs": []}}, "0 outputs"),
-    ({"prompt": "Q", "tests": ["1"]}, "unknown form"),
-    ({"prompt": "Q", "tests": [{"stdin": "1"}]}, "unknown form"),
-    ({"prompt": "Q", "tests": [{"call": "f", "args": []}]}, "unknown form"),
-    ({"prompt": "Q", "tests": [{"check": ""}]}, "unknown form"),
-    ({"prompt": "Q", "tests": [{"stdin": 5, "stdout": "5"}]}, "unknown form"),
-    ({"prompt": "Q", "tests": CALLS | {"inputs": ["ab"]}}, "unknown form"),
-    ({"prompt": "Q", "answer": '{"inputs": [], "outputs": []}'}, "no test"),
-    ({"prompt": "Q", "answer": float("nan")}, "answer is nan"),
-    ({"prompt": "Q", "answer": "5", "source": {"a": 1}}, "source is"),
-    ({"prompt": "Q", "answer": "5", "data_source": ""}, "source is"),
-  ],
-)
-def test_bad_rows_say_why(row, reason):
-  with pytest.raises(rows.RowError, match=reason):
-    read(row)
-
-
 def test_bad_lines_are_counted_and_named(tmp_path):
   lines = [*good(98), b"{not json", b'{"problem": "\xff", "answer": "1"}']
   path = write(tmp_path / "set.jsonl", lines)
+  task = files.Files(path, test_size=10, max_bad=0.02)
   with pytest.warns(UserWarning, match=r"2 of 100 rows") as caught:
-    task = files.Files(path, test_size=10, max_bad=0.02)
+    sizes = task.size("train"), task.size("test")
   assert f"{path}:99: " in str(caught[0].message)
   assert f"{path}:100: " in str(caught[0].message)
-  assert (task.size("train"), task.size("test")) == (88, 10)
+  assert sizes == (88, 10)
   with pytest.raises(ValueError, match="max_bad"):
-    files.Files(path, max_bad=0.01)
+    files.Files(path, max_bad=0.01).size("train")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +49,7 @@ def test_bad_lines_are_counted_and_named(tmp_path):
 def test_lines_that_break_the_parser_are_bad_rows(line, tmp_path):
   path = write(tmp_path / "set.jsonl", [*good(1), line])
   with pytest.warns(UserWarning, match=r"1 of 2 rows"):
-    files.Files(path, test_size=0, max_bad=0.5)
+    assert files.Files(path, test_size=0, max_bad=0.5).size("train") == 1
 
 
 def test_empty_lines_are_no_rows(tmp_path):
@@ -179,37 +59,153 @@ def test_empty_lines_are_no_rows(tmp_path):
 
 def test_files_without_problems_are_refused(tmp_path):
   with pytest.raises(ValueError, match="no problems"):
-    files.Files(write(tmp_path / "empty.jsonl", [b""]))
+    files.Files(write(tmp_path / "empty.jsonl", [b""])).size("train")
   with pytest.raises(ValueError, match="nowhere"):
-    files.Files(str(tmp_path / "nowhere*.jsonl"))
+    files.Files(str(tmp_path / "nowhere*.jsonl")).size("train")
+  with pytest.raises(ValueError, match="a path or a test_path"):
+    files.Files("")
 
 
 def test_settings_that_cannot_be_are_named(tmp_path):
   path = write(tmp_path / "set.jsonl", good(2))
   with pytest.raises(ValueError, match="is a folder"):
-    files.Files(str(tmp_path))
+    files.Files(str(tmp_path)).size("train")
   with pytest.raises(ValueError, match="test_size=-1"):
     files.Files(path, test_size=-1)
   with pytest.raises(ValueError, match="max_bad=2"):
     files.Files(path, max_bad=2)
+  with pytest.raises(ValueError, match="did you mean 'taco'"):
+    files.Files(path, format="tacos")
 
 
-def test_parquet_holds_what_json_lines_hold(tmp_path):
-  table = pyarrow.Table.from_pylist([DAPO, EURUS])
-  pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
-  lines = [json.dumps(row).encode() for row in (DAPO, EURUS)]
-  write(tmp_path / "a.jsonl", lines)
-  tasks = [
-    files.Files("", test_path=str(tmp_path / name), max_bad=0)
-    for name in ("a.parquet", "a.jsonl")
-  ]
-  for i in range(2):
-    one, other = (task.problem("test", i) for task in tasks)
-    assert (one.prompt, one.answer, one.source) == (
+def _every_layout():
+  """A JSON object of each layout, with its own question."""
+  layouts = [*MATHEMATICS.values(), *PROGRAMS.values()]
+  rows = [row for found in layouts for row, _ in found if isinstance(row, dict)]
+  return [json.loads(json.dumps(row)) for row in rows]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl.gz", "a.parquet"])
+def test_files_of_every_kind_hold_what_json_lines_hold(name, tmp_path):
+  for i, row in enumerate(_every_layout()):
+    lines = tmp_path / f"{i}.jsonl"
+    lines.write_text(json.dumps(row))
+    same = tmp_path / f"{i}-{name}"
+    if name == "a.json":
+      same.write_text(json.dumps([row], indent=2))
+    elif name == "a.jsonl.gz":
+      same.write_bytes(gzip.compress(lines.read_bytes()))
+    else:
+      pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), same)
+    one, other = (
+      files.Files("", test_path=str(path), max_bad=0).problem("test", 0)
+      for path in (lines, same)
+    )
+    assert (one.prompt, one.answer, one.tests, one.extra, one.difficulty) == (
       other.prompt,
       other.answer,
-      other.source,
+      other.tests,
+      other.extra,
+      other.difficulty,
     )
+
+
+def test_the_lines_of_an_array_are_named(tmp_path):
+  path = tmp_path / "a.json"
+  path.write_text('\ufeff[\n {"problem": "Q",\n  "answer": "1"},\n {}\n]\n')
+  task = files.Files(str(path), test_size=0, max_bad=0.5)
+  with pytest.warns(UserWarning, match=r"a\.json:4: it has none"):
+    assert task.problem("train", 0).id == f"{path}:2"
+  path.write_text('[{"problem": "Q"},\n {"problem": ]')
+  with pytest.raises(ValueError, match=r"a\.json:2: "):
+    files.Files(str(path)).size("train")
+  path.write_text('[{"problem": "Q", "answer": "1"}')
+  with pytest.raises(ValueError, match="has no end"):
+    files.Files(str(path)).size("train")
+
+
+def test_one_object_alone_is_a_problem(tmp_path):
+  path = tmp_path / "1.json"
+  path.write_text('{\n "problem": "Q",\n "solution": "\\\\boxed{3}"\n}')
+  task = files.Files("", test_path=str(path))
+  assert task.problem("test", 0).answer == "3"
+
+
+def test_cells_of_csv(tmp_path):
+  path = tmp_path / "aime.csv"
+  path.write_text('ID,Year,Question,Answer\n1,1999,"a,\nb?",7\n2,1999,c?,8\n')
+  task = files.Files("", test_path=str(path))
+  assert [task.problem("test", i).answer for i in range(2)] == ["7", "8"]
+  assert task.problem("test", 0).prompt.startswith("a,\nb?")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_a_byte_order_mark_costs_no_row(name, tmp_path):
+  path = write(tmp_path / name, [b"\xef\xbb\xbf" + good(1)[0], *good(3)[1:]])
+  assert files.Files(path, test_size=0, max_bad=0).size("train") == 3
+
+
+def test_rows_that_repeat_another_are_left_out(tmp_path):
+  lines = [*good(20)] * 5 + [b'{"problem": "Q1", "answer": "other"}']
+  path = write(tmp_path / "a.jsonl", lines)
+  task = files.Files(path, test_size=4)
+  with pytest.warns(UserWarning, match="80 of 101 rows repeat another"):
+    sizes = task.size("train"), task.size("test")
+  questions = {
+    split: {task.problem(split, i).prompt for i in range(task.size(split))}
+    for split in ("train", "test")
+  }
+  assert sum(sizes) == 21
+  assert len(questions["test"]) == 4
+  assert not questions["test"] & questions["train"]
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+  monkeypatch.setattr(files, "CACHED_BYTES", 1)
+  return table.cache_folder()
+
+
+def test_large_files_are_read_once(tmp_path, cache, monkeypatch):
+  path = write(tmp_path / "a.jsonl", [*good(30), b"{}", *good(30)])
+
+  def load():
+    task = files.Files(path, test_size=9, max_bad=0.5)
+    with pytest.warns(UserWarning, match="1 of 61 rows are not problems"):
+      sizes = {split: task.size(split) for split in ("train", "test")}
+    return [
+      task.problem(split, i) for split in sizes for i in range(sizes[split])
+    ]
+
+  first = load()
+  assert len(first) == 30
+  monkeypatch.setattr(files.reading, "rows", None)
+  assert load() == first
+  monkeypatch.undo()
+  assert len(list(cache.iterdir())) == 1
+
+
+def test_a_changed_file_is_read_again(tmp_path, cache):
+  for count in (3, 4):
+    path = write(tmp_path / "a.jsonl", good(count))
+    assert files.Files(path, test_size=0).size("train") == count
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, cache):
+  cache.parent.mkdir(parents=True)
+  cache.write_text("in the way")
+  path = write(tmp_path / "a.jsonl", good(3))
+  assert files.Files(path, test_size=0).size("train") == 3
+
+
+def test_training_files_are_not_read_to_evaluate(tmp_path):
+  path = write(tmp_path / "test.jsonl", good(3))
+  task = files.Files("nowhere.jsonl", test_path=path)
+  fitting = fit(task, lambda problem: [0], 5)
+  assert fitting.size("test") == 3
+  with pytest.raises(ValueError, match="nowhere"):
+    fitting.size("train")
 
 
 def test_bad_text_in_parquet_costs_its_own_row(tmp_path):
@@ -217,13 +213,14 @@ def test_bad_text_in_parquet_costs_its_own_row(tmp_path):
   table = pyarrow.table({"problem": texts, "answer": ["1", "2", "3"]})
   path = tmp_path / "a.parquet"
   pyarrow.parquet.write_table(table, path)
+  task = files.Files(str(path), test_size=0, max_bad=0.5)
   with pytest.warns(UserWarning, match="1 of 3 rows") as caught:
-    task = files.Files(str(path), test_size=0, max_bad=0.5)
+    task.size("train")
   assert f"{path}:2: " in str(caught[0].message)
   assert [task.problem("train", i).answer for i in range(2)] == ["1", "3"]
   path.write_bytes(b"no parquet")
   with pytest.raises(ValueError, match=r"a\.parquet"):
-    files.Files(str(path))
+    files.Files(str(path)).size("train")
 
 
 def test_the_split_depends_on_prompts_alone(tmp_path):
@@ -243,11 +240,19 @@ def test_too_long_prompts_are_left_out_and_counted(tmp_path):
   task = files.Files(
     write(tmp_path / "a.jsonl", lines), test_size=0, instruction=""
   )
+  tokenizer, rendered = SymbolTokenizer("a"), []
+
+  def render(problem):
+    rendered.append(problem.prompt)
+    return tokenizer.render(problem.prompt)
+
+  fitting = fit(task, render, 5)
   with pytest.warns(
     UserWarning, match="3 of 8 train prompts are longer than 5"
   ):
-    fitting = fit(task, SymbolTokenizer("a"), 5)
-  assert fitting.size("train") == 5
+    assert fitting.size("train") == 5
+  # Up to five bytes fit without being rendered; "" shows the template.
+  assert sorted(map(len, rendered)) == [0, 7, 9, 11, 13, 15]
 
 
 def test_demonstrations_are_refused(tmp_path):

@@ -1,0 +1,206 @@
+"""Many problems in little memory: a table of records, cached between runs."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+import hashlib
+import io
+import json
+import mmap
+import os
+from pathlib import Path
+import tempfile
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from jaxrl_entropy.data.problems import Problem
+
+_RECORDS, _INDEX, _SUMMARY = "records.jsonl", "index.npz", "summary.json"
+SHOWN = 5  # bad rows
+
+
+@dataclass
+class Summary:
+  """Counts of what was read.
+
+  Attributes:
+    rows: of all files.
+    duplicates: rows that repeat an earlier one and are left out.
+    bad: rows that are not problems.
+    reasons: `file:line: what is wrong` of the first bad rows.
+  """
+
+  rows: int = 0
+  duplicates: int = 0
+  bad: int = 0
+  reasons: list[str] = field(default_factory=list)
+
+
+class Candidate(NamedTuple):
+  """A row before it is read.
+
+  Attributes:
+    place: `file:line`.
+    content: bytes that are alike only for rows that are alike; b"" if unknown.
+    load: returns the problem; ValueError, TypeError or RecursionError says that
+      the row is bad.
+  """
+
+  place: str
+  content: bytes
+  load: Callable[[], Problem]
+
+
+class Table(Sequence[Problem]):
+  """Problems that are parsed from their records when they are asked for.
+
+  Args:
+    records: one JSON object after the other, in memory or memory-mapped.
+    ends: where each of them ends.
+    questions: a hash of each problem's question, uint64.
+    summary: of the rows that the problems come from.
+  """
+
+  def __init__(
+    self,
+    records: Any,
+    ends: np.ndarray,
+    questions: np.ndarray,
+    summary: Summary,
+  ):
+    self._records, self._ends = records, ends
+    self.questions, self.summary = questions, summary
+
+  def __len__(self) -> int:
+    return len(self._ends)
+
+  def __getitem__(self, index):
+    if isinstance(index, slice):
+      return [self[i] for i in range(len(self))[index]]
+    index = range(len(self))[index]
+    start = int(self._ends[index - 1]) if index else 0
+    record = json.loads(self._records[start : int(self._ends[index])])
+    return Problem(**record | {"tests": tuple(record["tests"])})
+
+
+class Chosen(Sequence[Problem]):
+  """The problems at some positions of a sequence."""
+
+  def __init__(self, problems: Sequence[Problem], positions: np.ndarray):
+    self._problems, self._positions = problems, positions
+
+  def __len__(self) -> int:
+    return len(self._positions)
+
+  def __getitem__(self, index):
+    if isinstance(index, slice):
+      return Chosen(self._problems, self._positions[index])
+    return self._problems[int(self._positions[index])]
+
+
+def in_memory(candidates: Iterable[Candidate]) -> Table:
+  """Reads rows into a table; duplicates are left out, bad rows are counted."""
+  records = io.BytesIO()
+  ends, questions, summary = _write(candidates, records)
+  return Table(records.getvalue(), ends, questions, summary)
+
+
+def cached(key: str, read: Callable[[], Iterable[Candidate]]) -> Table:
+  """Returns the table of `key` from the user's cache, made where missing.
+
+  Processes that make it at the same time do not disturb each other: the folder
+  is written aside and renamed. A cache that cannot be written costs the
+  reading at every start.
+  """
+  folder = cache_folder() / hashlib.sha256(key.encode()).hexdigest()[:32]
+  if not (folder / _SUMMARY).exists():
+    try:
+      folder.parent.mkdir(parents=True, exist_ok=True)
+      with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
+        _fill(Path(partial), read())
+        _move(Path(partial), folder)
+    except OSError:
+      return in_memory(read())
+  return _open(folder)
+
+
+def cache_folder() -> Path:
+  """Returns the folder of cached tables, below `XDG_CACHE_HOME`."""
+  home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+  return Path(home) / "jaxrl_entropy" / "problems"
+
+
+def question_hash(problem: Problem) -> int:
+  """Returns 64 bits that are alike for problems that ask the same."""
+  text = f"{problem.system}\0{problem.prompt}".encode()
+  return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+
+
+def _write(
+  candidates: Iterable[Candidate], records: IO[bytes]
+) -> tuple[np.ndarray, np.ndarray, Summary]:
+  """Writes one record for each problem; returns their index and the counts."""
+  summary = Summary()
+  ends: list[int] = []
+  questions: list[int] = []
+  seen: set[bytes] = set()
+  for place, content, load in candidates:
+    summary.rows += 1
+    row_key = _digest(content)
+    if content and row_key in seen:
+      summary.duplicates += 1
+      continue
+    try:
+      problem = load()
+      key, record = _record(problem)
+    except (ValueError, TypeError, RecursionError) as error:
+      summary.bad += 1
+      if len(summary.reasons) < SHOWN:
+        summary.reasons.append(f"{place}: {error}")
+      continue
+    seen.add(row_key)
+    if key in seen:
+      summary.duplicates += 1
+      continue
+    seen.add(key)
+    records.write(record)
+    ends.append(records.tell())
+    questions.append(question_hash(problem))
+  return np.array(ends, np.int64), np.array(questions, np.uint64), summary
+
+
+def _record(problem: Problem) -> tuple[bytes, bytes]:
+  """Returns a digest of all that decides a problem, and its record."""
+  fields = asdict(problem)
+  record = json.dumps(fields)
+  for name in ("id", "source", "difficulty"):
+    del fields[name]
+  return _digest(json.dumps(fields).encode()), record.encode()
+
+
+def _digest(content: bytes) -> bytes:
+  return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def _fill(folder: Path, candidates: Iterable[Candidate]) -> None:
+  with (folder / _RECORDS).open("wb") as records:
+    ends, questions, summary = _write(candidates, records)
+  np.savez(folder / _INDEX, ends=ends, questions=questions)
+  (folder / _SUMMARY).write_text(json.dumps(asdict(summary)))
+
+
+def _move(partial: Path, folder: Path) -> None:
+  """Renames files into the folder, the summary, which marks it whole, last."""
+  folder.mkdir(exist_ok=True)
+  for name in (_RECORDS, _INDEX, _SUMMARY):
+    (partial / name).replace(folder / name)
+
+
+def _open(folder: Path) -> Table:
+  index = np.load(folder / _INDEX)
+  summary = Summary(**json.loads((folder / _SUMMARY).read_text()))
+  records: Any = b""
+  if len(index["ends"]):
+    with (folder / _RECORDS).open("rb") as file:
+      records = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+  return Table(records, index["ends"], index["questions"], summary)
