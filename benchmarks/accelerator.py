@@ -53,7 +53,11 @@ def decoding(
       f"lockstep B={rows}",
       sampler.decode_rate,
       load,
-      {"ours": sampling(), "page by page": sampling(span=1), **others},
+      {
+        "ours": sampling(),
+        "page by page": sampling(pages_per_block=1),
+        **others,
+      },
       sampler.bound(config, params, machine, load, prefill=False),
       rounds,
     )

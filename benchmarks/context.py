@@ -126,7 +126,8 @@ def compiled(attend: Callable[..., Any], parts: int) -> Mapping[str, float]:
 
 
 def measure(parts: int) -> list[Result]:
-  from jaxrl_entropy.ops import attention, splash
+  from jaxrl_entropy.ops import attention
+  from jaxrl_entropy.ops.attention import splash
 
   ours = compiled(splash.attend, parts)
   peers = {

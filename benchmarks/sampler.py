@@ -31,7 +31,7 @@ from benchmarks.peers import sampling as peers
 from jaxrl_entropy import gguf, sharding
 from jaxrl_entropy.models import convert
 from jaxrl_entropy.models.config import TransformerConfig
-from jaxrl_entropy.sampling import platform
+from jaxrl_entropy.sampling import tuning
 from jaxrl_entropy.sampling.sampler import Request, Sampler
 from jaxrl_entropy.types import Params
 
@@ -116,7 +116,7 @@ class Continuous:
     slots: int = SLOTS,
     **choices: int,
   ):
-    """Args: choices: fields of `platform.Platform` to replace."""
+    """Args: choices: fields of `tuning.Tuning` to replace."""
     self._params, self._slots = params, slots
     self._sampler = functools.cache(
       lambda slots: _sampler(config, longest, slots=slots, **choices)
@@ -132,7 +132,7 @@ class Static:
 
   def __init__(self, config: TransformerConfig, params: Params, longest: int):
     self._params = params
-    fixed = {"narrowest": SLOTS, "steps": longest}
+    fixed = {"min_bucket": SLOTS, "steps": longest}
     self._sampler = _sampler(config, longest, slots=SLOTS, **fixed)
 
   def generate(self, load: Load) -> None:
@@ -151,7 +151,7 @@ def _sampler(
     slots=slots,
     max_prompt_length=PROMPT,
     max_length=PROMPT + longest,
-    choices=dataclasses.replace(platform.of(mesh), **choices),
+    tuning=dataclasses.replace(tuning.for_mesh(mesh), **choices),
   )
 
 

@@ -13,7 +13,7 @@ import zlib
 from jaxrl_entropy import cli, config as config_lib, distributed
 from jaxrl_entropy.data.tokenizers import Tokenizer
 from jaxrl_entropy.errors import UserError
-from jaxrl_entropy.sampling import platform
+from jaxrl_entropy.sampling import tuning
 from jaxrl_entropy.sampling.request import Request
 from jaxrl_entropy.sampling.sampler import Event, Sampler
 from jaxrl_entropy.text import printable
@@ -140,7 +140,6 @@ def _sampler(policy: Policy, requests: Sequence[Request]) -> Sampler:
   def largest(lengths: Iterable[int]) -> int:
     return min(-(-max(lengths) // ROUND) * ROUND, policy.model.max_length)
 
-  choices = platform.of(policy.mesh)
   return Sampler(
     policy.model,
     policy.mesh,
@@ -148,7 +147,9 @@ def _sampler(policy: Policy, requests: Sequence[Request]) -> Sampler:
     max_prompt_length=largest(len(r.prompt) for r in requests),
     max_length=largest(len(r.prompt) + max(r.limits) for r in requests),
     decode_text=policy.tokenizer.decode,
-    choices=dataclasses.replace(choices, steps=STREAM_STEPS),
+    tuning=dataclasses.replace(
+      tuning.for_mesh(policy.mesh), steps=STREAM_STEPS
+    ),
   )
 
 

@@ -127,7 +127,7 @@ class _Letters:
 def _event(key, text, ended=False):
   tokens = np.frombuffer(text, np.uint8).astype(np.int32)
   nothing = np.zeros(0, np.float32)
-  done = Completion(tokens, nothing, nothing, nothing, "stop")
+  done = Completion(tokens, *[nothing] * 5, "stop")
   return Event(*key, tokens, done if ended else None)
 
 

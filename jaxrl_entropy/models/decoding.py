@@ -1,8 +1,8 @@
-"""The decoder over a paged cache: the same forward fills and reads it.
+"""The decoder over a paged cache: prefill and decoding share one forward.
 
-Weights are the sampler's own copy of a policy's parameters: one tree a layer,
-because a loop over stacked layers would copy each layer's weights before use,
-and in the dtype that is cheapest to read.
+The weights are the sampler's own copy of a policy's parameters: one tree per
+layer, because a loop over stacked layers would copy each layer's weights before
+use, and in the dtype that is cheapest to read.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,48 +22,48 @@ from jaxrl_entropy.models.transformer import (
   lm_head,
   mask_logits,
 )
-from jaxrl_entropy.ops.paged_attention import Pages, View
-from jaxrl_entropy.ops.ragged_attention import RaggedPages
+from jaxrl_entropy.ops.attention.paged import Pages, View
+from jaxrl_entropy.ops.attention.ragged import RaggedPages
 from jaxrl_entropy.types import Params
 
 Cache = tuple[Pages | RaggedPages, ...]
 """The pages of every layer."""
 
 WEIGHT_DTYPES = ("", "float32", "bfloat16", "int8")
-"""What `weights` can store; "" is the compute dtype."""
+"""Dtypes that `weights` can store; "" is the compute dtype."""
 
 
 def weights(
   params: Params,
   config: TransformerConfig,
   dtype: str = "",
-  vocabulary: int = 1,
-  weights_first: bool = False,
+  vocab_multiple: int = 1,
+  transposed_kernels: bool = False,
 ) -> Params:
-  """A policy's parameters as this module reads them.
+  """Converts a policy's parameters to the layout this module reads.
 
   Args:
-    params: as `transformer.init` makes them, adapters included; they are
-      merged into their kernels.
+    params: as `transformer.init` makes them. Adapters are merged into their
+      kernels.
     config: the model.
-    dtype: to store them in; by default the compute dtype. "int8": the layers'
-      kernels, with a float32 scale for each column; the rest stays.
-    vocabulary: the vocabulary is padded to a multiple of this, with rows whose
-      logits are minus infinity.
-    weights_first: every kernel [I, O] as "transposed" [O, I].
+    dtype: storage dtype; by default the compute dtype. "int8" quantizes the
+      layers' kernels, with a float32 scale per column, and nothing else.
+    vocab_multiple: the vocabulary is padded to a multiple of this; `logits`
+      gives the added tokens -inf.
+    transposed_kernels: store every kernel [I, O] as "transposed" [O, I].
 
   Returns:
-    `params`, with "layers" as a tuple of one tree a layer.
+    A copy of `params`, with "layers" as a tuple of one tree per layer.
   """
   params = lora.merged(params)
   stored = config.dtype if dtype in ("", "int8") else dtype
-  # A copy even where nothing changes: the policy's own buffers are donated.
+  # Always copies, because training donates the policy's own buffers.
   copied = jax.tree.map(lambda x: jnp.array(x, stored), params)
-  copied = _padded(copied, -config.vocab_size % vocabulary)
+  copied = _pad_vocabulary(copied, -config.vocab_size % vocab_multiple)
   if dtype == "int8":
     copied = {**copied, "layers": quantize(params["layers"])}
-  if weights_first:
-    copied = _transposed(copied)
+  if transposed_kernels:
+    copied = _transpose_kernels(copied)
 
   def layer(index: int) -> Params:
     return jax.tree.map(lambda x: x[index], copied["layers"])
@@ -71,8 +71,8 @@ def weights(
   return {**copied, "layers": tuple(map(layer, range(config.num_layers)))}
 
 
-def _padded(params: Params, extra: int) -> Params:
-  """With zeros for `extra` more tokens behind the vocabulary."""
+def _pad_vocabulary(params: Params, extra: int) -> Params:
+  """Appends zeros for `extra` tokens to the embedding and the head."""
   embedding = params["embed"]["embedding"]
   padded = {"embed": {"embedding": jnp.pad(embedding, ((0, extra), (0, 0)))}}
   if "lm_head" in params:
@@ -81,21 +81,21 @@ def _padded(params: Params, extra: int) -> Params:
   return {**params, **padded}
 
 
-def _transposed(params: Params) -> Params:
-  """Every "kernel" [..., I, O] as "transposed" [..., O, I]."""
-  turned = {}
+def _transpose_kernels(params: Params) -> Params:
+  """Replaces every "kernel" [..., I, O] by "transposed" [..., O, I]."""
+  result = {}
   for name, child in params.items():
     if isinstance(child, Mapping):
-      turned[name] = _transposed(child)
+      result[name] = _transpose_kernels(child)
     elif name == "kernel":
-      turned["transposed"] = child.swapaxes(-2, -1)
+      result["transposed"] = child.swapaxes(-2, -1)
     else:
-      turned[name] = child
-  return turned
+      result[name] = child
+  return result
 
 
 def quantize(params: Params) -> Params:
-  """Every kernel [..., I, O] as int8, and the scale [..., O] of its columns."""
+  """Quantizes every kernel [..., I, O] to int8 with column scales [..., O]."""
   if "kernel" not in params:
     return {
       name: quantize(child) if isinstance(child, Mapping) else child
@@ -110,13 +110,13 @@ def quantize(params: Params) -> Params:
 def init_cache(
   config: TransformerConfig, pages: int, page_size: int, kernel: bool = False
 ) -> Cache:
-  """Zeroed pages for every layer, in the compute dtype.
+  """Allocates zeroed pages for every layer, in the compute dtype.
 
   Args:
     config: the model.
-    pages: of each layer.
-    page_size: tokens a page holds.
-    kernel: for the TPU kernel of `ops.ragged_attention`, in its layout.
+    pages: pages per layer.
+    page_size: tokens per page.
+    kernel: use the layout of the TPU kernel in `ops.attention.ragged`.
   """
   heads, dim = config.num_kv_heads, config.head_dim
 
@@ -137,29 +137,29 @@ def forward(
   tokens: Int[Array, "B T"],
   view: View,
 ) -> tuple[Float[Array, "B T D"], Cache]:
-  """Puts the tokens in the cache and lets them attend to all before them.
+  """Writes the tokens to the cache and runs the model over them.
 
-  A prompt's chunk (T tokens) and a decode step (T = 1) are the same call.
+  A chunk of a prompt (T tokens) and a decoding step (T = 1) are the same call.
 
   Args:
     params: as `weights` makes them.
     config: the model.
-    cache: updated in place where the caller donates it.
-    tokens: ids; any at padding.
-    view: which pages and positions the tokens have.
+    cache: pages of every layer; updated in place where the caller donates it.
+    tokens: ids; the values at padding do not matter.
+    view: pages and positions of the tokens.
 
   Returns:
     Hidden states after the final norm, and the cache with the tokens in it.
   """
   rows, length = tokens.shape
   positions = view.positions(length).reshape(-1)
-  # Else XLA would compute them again in each layer.
+  # Without the barrier XLA recomputes the rotations in each layer.
   rotation = jax.lax.optimization_barrier(
     rope.rotations(config.rope, config.head_dim, positions)
   )
   x = embed(params, config, tokens.reshape(-1))
   block = Block(config)
-  filled = []
+  new_cache = []
   layers = zip(params["layers"], cache, config.windows, strict=True)
   for layer, pages, window in layers:
     run: Callable[..., Any] = functools.partial(block.apply, {"params": layer})
@@ -170,30 +170,33 @@ def forward(
     pages = pages.write(k, v, view)
     mixed = pages.attend(q, view, window)
     x = run(x, mixed.reshape(x.shape[0], -1, config.head_dim), method="finish")
-    filled.append(pages)
+    new_cache.append(pages)
   hidden = final_norm(params, config, x).reshape(rows, length, -1)
-  return hidden, tuple(filled)
+  return hidden, tuple(new_cache)
 
 
 def logits(
   params: Params,
   config: TransformerConfig,
   hidden: Float[Array, "B D"],
-  weights_first: bool = False,
+  transposed_kernels: bool = False,
 ) -> Float[Array, "B V"]:
-  """Float32 logits of the next token; V as `weights` padded it.
+  """Computes float32 logits of the next token.
 
   Args:
     params: as `weights` makes them.
     config: the model.
-    hidden: after the final norm.
-    weights_first: as `weights` was told.
+    hidden: states after the final norm.
+    transposed_kernels: as passed to `weights`.
+
+  Returns:
+    Logits over the padded vocabulary; -inf for ids that no token has.
   """
-  if weights_first:
+  if transposed_kernels:
     head = params["embed"]["embedding"]
     if "lm_head" in params:
       head = params["lm_head"]["transposed"]
-    scores = layers_lib.weights_first(
+    scores = layers_lib.transposed_matmul(
       head.astype(hidden.dtype), hidden, jnp.float32
     )
   else:

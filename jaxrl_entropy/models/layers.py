@@ -32,8 +32,8 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 """The gate's activation, by Hugging Face's name."""
 
-FEW = 64
-"""Tokens for which `weights_first` puts the weights first."""
+MAX_TRANSPOSED_TOKENS = 64
+"""Most tokens for which `transposed_matmul` puts the kernel on the left."""
 
 Rotation = tuple[Float[Array, "*B half"], Float[Array, "*B half"]]
 Heads = Float[Array, "*B heads dim"]
@@ -62,28 +62,28 @@ def matmul(
   return y.reshape(*x.shape[:-1], -1)
 
 
-def weights_first(
+def transposed_matmul(
   kernel: Float[Array, "O I"],
   x: Float[Array, "*B I"],
   dtype: Any = None,
 ) -> Float[Array, "*B O"]:
-  """`x kernel^T`, as `(kernel x^T)^T`.
+  """Computes `x kernel^T` as `(kernel x^T)^T` where there are few tokens.
 
-  XLA on CPU copies the right side of a product into an order of its own, each
-  time: of few tokens and a large kernel that should be the tokens. For more
-  than `FEW` it makes no difference, or a worse one.
+  XLA on CPU copies the right operand of a product into another layout at each
+  call. With few tokens and a large kernel, the tokens are cheaper to copy.
+  Above `MAX_TRANSPOSED_TOKENS` the plain order is at least as fast.
 
   Args:
-    kernel: transposed, as it should lie in memory.
+    kernel: transposed, in the layout it should have in memory.
     x: tokens.
     dtype: of the result; by default that of `x`.
   """
   flat = x.reshape(-1, x.shape[-1])
   dot = functools.partial(jnp.matmul, preferred_element_type=dtype)
-  if flat.shape[0] > FEW:
+  if flat.shape[0] > MAX_TRANSPOSED_TOKENS:
     product = dot(flat, kernel.T)
   else:
-    # The barrier keeps XLA from swapping the sides back.
+    # Without the barrier XLA swaps the operands back.
     product = jax.lax.optimization_barrier(dot(kernel, flat.T)).T
   return product.reshape(*x.shape[:-1], -1)
 
@@ -91,8 +91,8 @@ def weights_first(
 class Linear(nn.Module):
   """`x W + b`, plus `x A B` where the parameters hold a low-rank adapter.
 
-  A kernel of integers comes with the scale of each of its columns. A sampler's
-  may be named "transposed", and is then: see `weights_first`.
+  An integer kernel comes with the scale of each of its columns. The sampler may
+  store a kernel as "transposed" [O, I], see `transposed_matmul`.
   """
 
   features: int
@@ -103,7 +103,7 @@ class Linear(nn.Module):
     shape = (x.shape[-1], self.features)
     if self.has_variable("params", "transposed"):
       stored: jax.Array = self.get_variable("params", "transposed")
-      y = weights_first(stored.astype(x.dtype), x)
+      y = transposed_matmul(stored.astype(x.dtype), x)
     else:
       kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
       y = matmul(x, kernel.astype(x.dtype))

@@ -112,7 +112,7 @@ def hidden_states(
     tokens: ids; at padding any id of the vocabulary.
     positions: of each token in its own sequence, from 0.
     segments: sequence of each token in its row, from 1; 0 is padding. Tokens
-      see only their own sequence, and the trunk it may have (`ops.attention`).
+      see only their own sequence and its shared prefix (`ops.attention`).
     remat: what the backward pass recomputes, a key of `REMAT`.
     attention: the back-end, see `ops.attention`.
 

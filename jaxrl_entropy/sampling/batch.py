@@ -1,4 +1,4 @@
-"""One call of the sampler: its cache, its schedulers, and their visits."""
+"""One call of the sampler: its cache, its schedulers and its decoding loop."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -6,12 +6,11 @@ import dataclasses
 
 import numpy as np
 
-from jaxrl_entropy.sampling import rows
+from jaxrl_entropy.sampling import program_inputs
 from jaxrl_entropy.sampling.engine import Engine, Sizes
 from jaxrl_entropy.sampling.logits import Draw
 from jaxrl_entropy.sampling.pages import PagePool
-from jaxrl_entropy.sampling.programs import Produced
-from jaxrl_entropy.sampling.request import Completion
+from jaxrl_entropy.sampling.programs import Decoded
 from jaxrl_entropy.sampling.scheduler import Scheduler
 from jaxrl_entropy.sampling.sequences import Prefix, Sample, Sequence
 from jaxrl_entropy.sampling.stops import Decode, stop_length
@@ -19,24 +18,20 @@ from jaxrl_entropy.types import Params
 
 
 @dataclasses.dataclass(frozen=True)
-class Event:
-  """New tokens of one continuation.
+class Growth:
+  """New tokens of one sample.
 
   Attributes:
-    request: index of the request.
-    sample: which of its continuations.
-    tokens: int32, those that are new.
-    completion: the whole, once it has ended.
+    sample: the sample with its new tokens.
+    tokens: int32, the new ones.
   """
 
-  request: int
-  sample: int
+  sample: Sample
   tokens: np.ndarray
-  completion: Completion | None
 
 
 class Batch:
-  """Requests on their way through the slots, with their cache and weights."""
+  """Requests in progress, with their cache and weights."""
 
   def __init__(
     self,
@@ -44,20 +39,22 @@ class Batch:
     sizes: Sizes,
     queue: deque[Prefix],
     params: Params,
+    version: int,
     decode_text: Decode | None,
   ):
-    """Copies the weights, after which `params` may change or go.
+    """Copies the weights; the caller may then overwrite `params`.
 
     Args:
       engine: the programs.
-      sizes: of the programs.
-      queue: what is to be sampled.
-      params: the policy's.
-      decode_text: tokens to text, for stop strings.
+      sizes: static sizes of the programs.
+      queue: prefixes to sample from.
+      params: the policy's parameters.
+      version: their version, which completions record per token.
+      decode_text: function from ids to text, for stop strings.
     """
     self._engine, self._sizes = engine, sizes
     self._decode_text, self._queue = decode_text, queue
-    self._parts = [
+    self._schedulers = [
       Scheduler(
         queue,
         PagePool(sizes.pages),
@@ -66,108 +63,112 @@ class Batch:
         chunk=sizes.chunk,
         steps=sizes.steps,
       )
-      for _ in range(engine.local_parts)
+      for _ in range(engine.local_shards)
     ]
     self._weights = engine.weights(params)
+    self._version = version
     self._cache = engine.new_cache()
 
   @property
   def unfinished(self) -> bool:
-    """Is there work, here or in another process of the job?"""
-    work = any(part.running or part.waiting for part in self._parts)
-    return bool(self._engine.agree(work))
+    """Whether work is left, in this process or another one of the job."""
+    work = any(s.running or s.waiting for s in self._schedulers)
+    return bool(self._engine.max_over_processes(work))
 
-  def advance(self) -> Iterator[Event]:
-    """One visit: fills, admits and decodes; tells what was sampled."""
-    for part in self._parts:
-      part.reserve()
-    # A step costs about the same whether slots are idle or not.
-    while self._fill():
+  def advance(self) -> Iterator[Growth]:
+    """Prefills, admits and decodes once; yields what each slot produced."""
+    for scheduler in self._schedulers:
+      scheduler.reserve()
+    # Fill all slots first: a decoding step costs about the same with idle ones.
+    while self._prefill():
       pass
     self._admit()
     yield from self._decode()
 
-  def _fill(self) -> bool:
-    """Computes the next pieces of prompts that are to run soon, if any."""
+  def _prefill(self) -> bool:
+    """Computes the next chunks of prompts; returns whether there were any."""
     sizes = self._sizes
-    share = -(-len(self._queue) // len(self._parts))
-    pieces = [
-      part.to_fill(sizes.fill_widths[-1], share) for part in self._parts
+    fresh = -(-len(self._queue) // len(self._schedulers))
+    chunks = [
+      scheduler.next_chunks(sizes.prefill_buckets[-1], fresh)
+      for scheduler in self._schedulers
     ]
-    most = self._engine.agree(max(map(len, pieces)))
+    most = self._engine.max_over_processes(max(map(len, chunks)))
     if not most:
       return False
-    width = _width(sizes.fill_widths, most)
-    chunk = rows.chunk_rows(pieces, width, sizes.chunk, sizes.columns)
+    bucket = _bucket(sizes.prefill_buckets, most)
+    rows = program_inputs.prefill_rows(chunks, bucket, sizes)
     self._cache = self._engine.prefill(
-      self._weights, self._cache, self._engine.put(chunk)
+      self._weights, self._cache, self._engine.put(rows)
     )
     return True
 
   def _admit(self) -> None:
-    """Puts what is ready into idle slots."""
-    copies = [part.admit() for part in self._parts]
-    if self._engine.agree(any(copies)):
-      call = self._engine.put(rows.copy_rows(copies, self._sizes.slots))
-      self._cache = self._engine.copy_pages(None, self._cache, call)
+    """Puts samples of filled prefixes into idle slots."""
+    copies = [scheduler.admit() for scheduler in self._schedulers]
+    if self._engine.max_over_processes(any(copies)):
+      rows = program_inputs.page_copies(copies, self._sizes.slots)
+      self._cache = self._engine.copy_pages(
+        None, self._cache, self._engine.put(rows)
+      )
 
-  def _decode(self) -> Iterator[Event]:
-    """Runs the slots for a while and shares out what they made."""
-    sizes = self._sizes
-    running = [list(part.running) for part in self._parts]
-    most = self._engine.agree(max(map(len, running)))
+  def _decode(self) -> Iterator[Growth]:
+    """Runs one decode program and hands out its tokens."""
+    sizes, version = self._sizes, self._version
+    running = [list(scheduler.running) for scheduler in self._schedulers]
+    most = self._engine.max_over_processes(max(map(len, running)))
     if not most:
       return
-    width = _width(sizes.widths, most)
-    patience = [self._patience(part, width) for part in self._parts]
-    slots = rows.slot_rows(running, width, sizes, patience)
-    self._cache, produced = self._engine.decode(
+    bucket = _bucket(sizes.batch_buckets, most)
+    min_finished = [self._min_finished(s, bucket) for s in self._schedulers]
+    slots = program_inputs.slot_rows(running, bucket, sizes, min_finished)
+    self._cache, decoded = self._engine.decode(
       self._weights, self._cache, self._engine.put(slots)
     )
-    produced = self._engine.fetch(produced)
-    for index, part in enumerate(self._parts):
-      for row, sequence in enumerate(running[index], start=index * width):
-        if produced.count[row]:
-          yield self._record(part, sequence, produced, row)
+    decoded = self._engine.fetch(decoded)
+    for shard, scheduler in enumerate(self._schedulers):
+      for row, sequence in enumerate(running[shard], start=shard * bucket):
+        if decoded.count[row]:
+          yield self._record(scheduler, sequence, decoded, row, version)
 
-  def _patience(self, part: Scheduler, width: int) -> int:
-    """How many sequences may end before the host should look again.
+  def _min_finished(self, scheduler: Scheduler, bucket: int) -> int:
+    """Returns how many sequences may finish before the host schedules again.
 
-    Where samples wait: few, which they follow. Else so many that a narrower
-    program can take the rest, or all.
+    While samples wait, few: they take the freed slots. Otherwise as many as it
+    takes for a smaller program to run the rest.
     """
-    if part.waiting:
-      return max(width // 32, 1)
-    running = len(part.running)
-    narrower = [w for w in self._sizes.widths if w < min(width, running)]
-    return running - max(narrower, default=0) if running else width
+    if scheduler.waiting:
+      return max(bucket // 32, 1)
+    running = len(scheduler.running)
+    smaller = [b for b in self._sizes.batch_buckets if b < min(bucket, running)]
+    return running - max(smaller, default=0) if running else bucket
 
   def _record(
-    self, part: Scheduler, sequence: Sequence, produced: Produced, row: int
-  ) -> Event:
-    """Adds what a slot made to its sequence, and retires it at its end."""
-    count, sample = int(produced.count[row]), sequence.sample
-    made = produced.draws
+    self,
+    scheduler: Scheduler,
+    sequence: Sequence,
+    decoded: Decoded,
+    row: int,
+    version: int,
+  ) -> Growth:
+    """Appends a slot's new tokens to its sequence; retires it at its end."""
+    count, sample = int(decoded.count[row]), sequence.sample
+    draws = decoded.draws
     draw = Draw(
-      made.token[row, :count],
-      made.logp[row, :count],
-      made.raw_logp[row, :count],
-      made.entropy[row, :count],
+      draws.token[row, :count],
+      draws.logp[row, :count],
+      draws.tempered_logp[row, :count],
+      draws.raw_logp[row, :count],
+      draws.entropy[row, :count],
     )
     sequence.token = int(draw.token[-1])
     sequence.position += count
-    sample.extend(draw)
-    sample.stopped = bool(produced.stopped[row])
+    sample.extend(draw, version)
+    sample.stopped = bool(decoded.stopped[row])
     self._stop_at_strings(sample, count)
-    ended = sample.remaining == 0
-    if ended:
-      part.finish(sequence)
-    return Event(
-      sample.owner,
-      sample.index,
-      sample.draws[-1].token,
-      sample.completion() if ended else None,
-    )
+    if not sample.remaining:
+      scheduler.finish(sequence)
+    return Growth(sample, sample.draws[-1].token)
 
   def _stop_at_strings(self, sample: Sample, new: int) -> None:
     strings = sample.request.stop_strings
@@ -178,6 +179,6 @@ class Batch:
         sample.stopped = True
 
 
-def _width(widths: tuple[int, ...], rows: int) -> int:
-  """The narrowest program with so many rows."""
-  return next(width for width in widths if width >= rows)
+def _bucket(buckets: tuple[int, ...], rows: int) -> int:
+  """Returns the smallest bucket that holds this many rows."""
+  return next(bucket for bucket in buckets if bucket >= rows)

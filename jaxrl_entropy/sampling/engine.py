@@ -1,9 +1,8 @@
 """The sampler's programs, jitted over a mesh.
 
-Every part of the data axes runs them on its own slots and its own pages, with
-no talk between the parts; inside a part, weights and heads are split over the
-tensor axis by XLA. Shapes never change, so a program compiles once for a
-number of rows.
+Each shard of the data axes runs them on its own slots and pages, without
+communication between shards; within a shard XLA splits weights and heads over
+the tensor axis. Shapes are static, so each bucket of rows compiles once.
 """
 
 from collections.abc import Callable
@@ -26,46 +25,47 @@ from jaxrl_entropy.types import Params
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-  """Static sizes of the programs, all of one part of the data axes.
+  """Static sizes of the programs, all per shard of the data axes.
 
   Attributes:
-    widths: numbers of slots that `decode` may be called with, ascending.
-    pages: of the cache, the one for padding included.
-    page_size: tokens a page holds.
-    columns: pages of the longest sequence.
+    batch_buckets: numbers of slots that `decode` is called with, ascending.
+    pages: pages of the cache, including the one for padding.
+    page_size: tokens per page.
+    pages_per_sequence: pages of the longest sequence.
     chunk: tokens of a prompt in one row of `prefill`.
-    fill_widths: numbers of rows that `prefill` may be called with, ascending.
-    steps: tokens that a slot makes at most in one call of `decode`.
-    stop_ids: stop ids a slot has room for.
-    span: pages of a sequence attended to at one time.
+    prefill_buckets: numbers of rows that `prefill` is called with, ascending.
+    steps: decoding steps per call of `decode`.
+    stop_ids: stop ids that a slot has room for.
+    pages_per_block: pages of a sequence attended to at one time.
     kernel: attend with the TPU kernel, on pages in its layout.
-    weights_first: see `layers.weights_first`.
+    transposed_kernels: see `layers.transposed_matmul`.
   """
 
-  widths: tuple[int, ...]
+  batch_buckets: tuple[int, ...]
   pages: int
   page_size: int
-  columns: int
+  pages_per_sequence: int
   chunk: int
-  fill_widths: tuple[int, ...]
+  prefill_buckets: tuple[int, ...]
   steps: int
   stop_ids: int
-  span: int
+  pages_per_block: int
   kernel: bool
-  weights_first: bool
+  transposed_kernels: bool
 
   @property
   def slots(self) -> int:
-    return self.widths[-1]
+    """Sequences that can be decoded at a time."""
+    return self.batch_buckets[-1]
 
 
 class Engine:
   """The compiled programs of one model on one mesh.
 
   Attributes:
-    parts: of the data axes, each with its own slots and pages.
-    local_parts: those whose rows this process holds.
-    compilations: how often a program was compiled for new shapes.
+    shards: shards of the data axes, each with its own slots and pages.
+    local_shards: shards whose rows this process holds.
+    compilations: number of compiled programs so far.
   """
 
   def __init__(
@@ -75,18 +75,25 @@ class Engine:
     sizes: Sizes,
     weight_dtype: str = "",
   ):
-    """Args: weight_dtype: of its copy of the weights, see decoding.weights."""
+    """Creates the programs; they compile at their first call.
+
+    Args:
+      config: the model.
+      mesh: the devices.
+      sizes: static sizes of the programs.
+      weight_dtype: storage dtype of the weights, see `decoding.weights`.
+    """
     self._mesh = mesh
     self.compilations = 0
-    self.parts = mesh.shape["data"] * mesh.shape["fsdp"]
+    self.shards = mesh.shape["data"] * mesh.shape["fsdp"]
     self._rows = sharding.row_sharding(mesh)
-    held = self._rows.addressable_devices_indices_map((self.parts,))
-    self.local_parts = len({rows[0].start for rows in held.values() if rows})
+    indices = self._rows.addressable_devices_indices_map((self.shards,))
+    self.local_shards = len({i[0].start for i in indices.values() if i})
 
     new_cache = functools.partial(
       decoding.init_cache,
       config,
-      sizes.pages * self.parts,
+      sizes.pages * self.shards,
       sizes.page_size,
       sizes.kernel,
     )
@@ -96,18 +103,21 @@ class Engine:
       lambda x: NamedSharding(mesh, sharding.fitting(heads, x.shape, mesh)),
       shapes,
     )
-    self._cache_shapes = _placed(shapes, cache)
+    self._cache_shapes = _with_shardings(shapes, cache)
     self.new_cache = jax.jit(new_cache, out_shardings=cache)
     self.prefill = self._program(
-      functools.partial(prefill, config=config, span=sizes.span), cache
+      functools.partial(
+        prefill, config=config, pages_per_block=sizes.pages_per_block
+      ),
+      cache,
     )
     self.decode = self._program(
       functools.partial(
         decode,
         config=config,
         steps=sizes.steps,
-        span=sizes.span,
-        weights_first=sizes.weights_first,
+        pages_per_block=sizes.pages_per_block,
+        transposed_kernels=sizes.transposed_kernels,
       ),
       (cache, self._rows),
     )
@@ -117,20 +127,20 @@ class Engine:
       decoding.weights,
       config=config,
       dtype=weight_dtype,
-      # Every part of the vocabulary has whole blocks.
-      vocabulary=BLOCK * tensor if tensor > 1 else 1,
-      weights_first=sizes.weights_first,
+      # Every shard of the vocabulary gets whole blocks.
+      vocab_multiple=BLOCK * tensor if tensor > 1 else 1,
+      transposed_kernels=sizes.transposed_kernels,
     )
     self._copy: Callable[[Params], Params] | None = None
 
   def _program(self, function: Callable, out_shardings: Any) -> Callable:
-    """`function(weights, cache, rows)` on each part with its own rows."""
-    part = P(sharding.ROWS)
+    """Jits `function(weights, cache, rows)`, mapped over the shards."""
+    rows = P(sharding.ROWS)
     mapped = jax.shard_map(
       function,
       mesh=self._mesh,
-      in_specs=(P(), part, part),
-      out_specs=part,
+      in_specs=(P(), rows, rows),
+      out_specs=rows,
       axis_names=set(sharding.ROWS),
       check_vma=False,
     )
@@ -142,63 +152,63 @@ class Engine:
     return jax.jit(traced, donate_argnums=1, out_shardings=out_shardings)
 
   def weights(self, params: Params) -> Params:
-    """The sampler's copy of a policy's parameters, in its own layout."""
+    """Copies a policy's parameters into the sampler's layout and dtype."""
     if self._copy is None:
-      placed = self._weight_shapes(params)
+      shapes = self._weight_shapes(params)
       self._copy = jax.jit(
         self._convert,
-        out_shardings=jax.tree.map(lambda x: x.sharding, placed),
+        out_shardings=jax.tree.map(lambda x: x.sharding, shapes),
       )
     return self._copy(params)
 
   def _weight_shapes(self, params: Params) -> Any:
     shapes = jax.eval_shape(self._convert, params)
-    return _placed(shapes, _weight_shardings(shapes, self._mesh))
+    return _with_shardings(shapes, _weight_shardings(shapes, self._mesh))
 
   def shapes(self, params: Params, rows: Any) -> tuple[Any, Any, Any]:
-    """What a program is called with, without the numbers, to compile it ahead.
+    """Returns the argument shapes of a program, to compile it ahead of time.
 
     Args:
-      params: the policy's, or their shapes.
-      rows: a program's rows, NumPy, for all parts.
+      params: the policy's parameters, or their shapes.
+      rows: the program's rows for all shards, NumPy.
 
     Returns:
       Shapes with shardings of (weights, cache, rows).
     """
-    everywhere = jax.tree.map(lambda _: self._rows, rows)
+    row_shardings = jax.tree.map(lambda _: self._rows, rows)
     return (
       self._weight_shapes(params),
       self._cache_shapes,
-      _placed(rows, everywhere),
+      _with_shardings(rows, row_shardings),
     )
 
-  def agree(self, value: int) -> int:
-    """The largest value that any process of the job has; all must ask."""
+  def max_over_processes(self, value: int) -> int:
+    """Returns the largest value of any process; all processes must call."""
     if jax.process_count() == 1:
       return value
     return int(multihost_utils.process_allgather(np.int32(value)).max())
 
   def put(self, tree: Any) -> Any:
-    """This process's rows (NumPy, leading axis) as arrays over the mesh."""
+    """Puts this process's rows (NumPy, leading axis) on the mesh."""
     place = functools.partial(
       jax.make_array_from_process_local_data, self._rows
     )
     return jax.tree.map(place, tree)
 
   def fetch(self, tree: Any) -> Any:
-    """The rows of this process, as NumPy."""
+    """Returns the rows of this process as NumPy arrays."""
 
     def rows(x: jax.Array) -> np.ndarray:
-      parts = {s.index[0].start or 0: s.data for s in x.addressable_shards}
-      return np.concatenate([parts[start] for start in sorted(parts)])
+      shards = {s.index[0].start or 0: s.data for s in x.addressable_shards}
+      return np.concatenate([shards[start] for start in sorted(shards)])
 
     for leaf in jax.tree.leaves(tree):
       leaf.copy_to_host_async()
     return jax.tree.map(rows, tree)
 
 
-def _placed(shapes: Any, shardings: Any) -> Any:
-  """Shapes (or arrays' shapes) with these shardings."""
+def _with_shardings(shapes: Any, shardings: Any) -> Any:
+  """Returns the shapes of a tree with these shardings."""
   return jax.tree.map(
     lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
     shapes,
@@ -207,7 +217,7 @@ def _placed(shapes: Any, shardings: Any) -> Any:
 
 
 def _weight_shardings(weights: Any, mesh: Mesh) -> Any:
-  """Split over tensor as the parameters are; whole on the other axes."""
+  """Splits weights over tensor like the parameters, and over no other axis."""
 
   def place(path: tuple[Any, ...], x: jax.ShapeDtypeStruct) -> NamedSharding:
     name = sharding.path_name(path)

@@ -1,8 +1,8 @@
-"""From logits to one token: temperature, top-k, top-p, min-p, and the draw.
+"""Sampling one token from logits: temperature, top-k, top-p, min-p.
 
-Three distributions of a row matter and are told apart everywhere:
+Three distributions of a row are told apart everywhere:
 
-* raw: `softmax(logits)`, what the model says;
+* raw: `softmax(logits)`;
 * tempered: `softmax(logits / temperature)`, whose entropy is reported and which
   the trainer recomputes;
 * sampled: the tempered one without the tokens that top-k, top-p and min-p
@@ -21,18 +21,20 @@ BLOCK = 256
 
 
 AnyArray: TypeAlias = Any
-"""A jax.Array in a program; a NumPy array before and after it, on the host."""
+"""A jax.Array inside a program; a NumPy array on the host."""
 
 
 @struct.dataclass
 class Controls:
-  """How each row is sampled.
+  """Sampling settings of each row.
 
   Attributes:
-    temperature: divides the logits; 0: the most likely token, always.
-    top_k: only the k most likely tokens; 0: all.
-    top_p: only the most likely tokens that together reach this mass; 1: all.
-    min_p: only tokens at least this often as likely as the most likely one.
+    temperature: divides the logits; 0 takes the most likely token.
+    top_k: sample among the k most likely tokens; 0 turns it off.
+    top_p: sample among the most likely tokens that reach this total
+      probability; 1 turns it off.
+    min_p: sample among tokens at least this fraction as likely as the most
+      likely one; 0 turns it off.
   """
 
   temperature: Float[AnyArray, "B"]
@@ -43,17 +45,19 @@ class Controls:
 
 @struct.dataclass
 class Draw:
-  """One token a row, and how likely it was, nats.
+  """One token per row with its log-probs, nats.
 
   Attributes:
     token: the id.
     logp: under the sampled distribution.
+    tempered_logp: under the tempered distribution.
     raw_logp: under the raw distribution.
-    entropy: of the tempered distribution over the whole vocabulary.
+    entropy: of the tempered distribution.
   """
 
   token: Int[AnyArray, "B"]
   logp: Float[AnyArray, "B"]
+  tempered_logp: Float[AnyArray, "B"]
   raw_logp: Float[AnyArray, "B"]
   entropy: Float[AnyArray, "B"]
 
@@ -63,64 +67,69 @@ def draw(
   controls: Controls,
   uniform: Float[Array, "B 2"],
 ) -> Draw:
-  """Samples every row by inverting its cumulative distribution.
+  """Samples a token per row by inverting the cumulative distribution.
 
   Args:
     logits: of the next token; -inf excludes a token.
-    controls: of each row.
-    uniform: two independent numbers in [0, 1) for each row.
+    controls: sampling settings of each row.
+    uniform: two independent numbers in [0, 1) per row.
   """
   logits = logits.astype(jnp.float32)
   top = logits.max(axis=-1, keepdims=True)
   greedy = controls.temperature == 0
-  heat = jnp.where(greedy, 1.0, controls.temperature)
-  # Nothing but reductions reads all logits: what they reduce is fused into
-  # them, and no second array of that size is written.
+  temperature = jnp.where(greedy, 1.0, controls.temperature)
+  # Every consumer of the full logits is a reduction, into which XLA fuses the
+  # elementwise work; no second [B, V] array is written.
   cutoff = jax.lax.cond(
     _any_filter(controls), cutoffs, _no_cutoffs, logits, top, controls
   )
   kept = logits - top >= cutoff[:, None]
-  # Of tokens that tie for the most likely, the first.
+  # With u = 0 the first of the most likely tokens is drawn.
   uniform = jnp.where(greedy[:, None], 0.0, uniform)
-  token, logp = _invert(jnp.where(kept, logits, -jnp.inf), top, heat, uniform)
-  raw = _at(logits - top, token) - jnp.log(jnp.exp(logits - top).sum(axis=-1))
+  token, logp = _invert(
+    jnp.where(kept, logits, -jnp.inf), top, temperature, uniform
+  )
+  chosen = _at(logits - top, token)
+  log_total, entropy = _normaliser_and_entropy(logits, top, temperature)
   return Draw(
     token,
     jnp.where(greedy, 0.0, logp),
-    raw,
-    jnp.where(greedy, 0.0, _entropy(logits, top, heat)),
+    jnp.where(greedy, 0.0, chosen / temperature - log_total),
+    chosen - jnp.log(jnp.exp(logits - top).sum(axis=-1)),
+    jnp.where(greedy, 0.0, entropy),
   )
 
 
 def cutoffs(
   logits: Float[Array, "B V"], top: Float[Array, "B 1"], controls: Controls
 ) -> Float[Array, "B"]:
-  """What `logits - top` of a token must reach to be kept.
+  """Computes the smallest `logits - top` of a token that is kept.
 
-  Not divided by the temperature: XLA may round a quotient in two ways in two
-  places, and the last token to be kept must be found equal to itself.
+  Applies top-k, then top-p to what is left, then min-p. Tokens that tie with
+  the last one kept are kept too. At temperature 0 only the most likely token
+  and its ties are left.
 
-  Top-k, then top-p among what is left, then min-p. Tokens that tie with the
-  last one kept are kept too. At temperature 0 the most likely token is left,
-  with its ties.
+  The cutoff is not divided by the temperature: XLA may round a quotient
+  differently in two places, and the last kept token must compare equal to
+  itself.
 
   Args:
     logits: before the temperature.
-    top: the largest of each row.
-    controls: of each row.
+    top: the largest logit of each row.
+    controls: sampling settings of each row.
   """
   greedy = controls.temperature == 0
-  heat = jnp.where(greedy, 1.0, controls.temperature)
-  back = logits - top
+  temperature = jnp.where(greedy, 1.0, controls.temperature)
+  below_top = logits - top
   count = jnp.where(controls.top_k > 0, controls.top_k, logits.shape[-1])
   count = jnp.where(greedy, 1, count).astype(jnp.float32)
-  likeliest = _cutoff(back, jnp.ones_like(back), count)
-  kept = jnp.where(back >= likeliest[:, None], back, -jnp.inf)
-  mass = jnp.exp(kept / heat[:, None])
-  nucleus = _cutoff(kept, mass, controls.top_p * mass.sum(axis=-1))
-  nucleus = jnp.where(controls.top_p < 1, nucleus, -jnp.inf)
-  least = jnp.log(controls.min_p) * heat
-  return jnp.maximum(jnp.maximum(likeliest, nucleus), least)
+  top_k = _cutoff(below_top, jnp.ones_like(below_top), count)
+  kept = jnp.where(below_top >= top_k[:, None], below_top, -jnp.inf)
+  mass = jnp.exp(kept / temperature[:, None])
+  top_p = _cutoff(kept, mass, controls.top_p * mass.sum(axis=-1))
+  top_p = jnp.where(controls.top_p < 1, top_p, -jnp.inf)
+  min_p = jnp.log(controls.min_p) * temperature
+  return jnp.maximum(jnp.maximum(top_k, top_p), min_p)
 
 
 def _no_cutoffs(logits, top, controls):
@@ -138,21 +147,21 @@ def _cutoff(
   weights: Float[Array, "B V"],
   target: Float[Array, "B"],
 ) -> Float[Array, "B"]:
-  """The largest c for which the weights at `x >= c` sum to the target.
+  """Finds the largest c for which the weights at `x >= c` sum to the target.
 
-  -inf where the whole row does not. Bisection on the bits of a float, which
-  order as the values do for `x <= 0`: exact, no sort, and the only traffic
+  -inf where the whole row does not. Bisects the bits of a float, which order as
+  the values do for `x <= 0`: exact, without a sort, and the only traffic
   between shards of the vocabulary is the sums.
   """
 
   def narrow(_, bits):
-    low, high = bits  # of |c|: low reaches too little, high enough (or is inf)
+    low, high = bits  # Of |c|: low reaches too little, high enough (or is inf).
     middle = low + (high - low) // 2
     cutoff = -jax.lax.bitcast_convert_type(middle, jnp.float32)
     reached = jnp.where(x >= cutoff[:, None], weights, 0.0).sum(-1) >= target
     return jnp.where(reached, low, middle), jnp.where(reached, middle, high)
 
-  # A share of the mass may underflow, and a target of 0 needs no token at all.
+  # A target that underflows to 0 would keep no token at all.
   target = jnp.maximum(target, jnp.finfo(jnp.float32).tiny)
   infinity = jnp.int32(0x7F800000)
   low = jnp.full(target.shape, -1, jnp.int32)
@@ -164,23 +173,24 @@ def _cutoff(
 def _invert(
   logits: Float[Array, "B V"],
   top: Float[Array, "B 1"],
-  heat: Float[Array, "B"],
+  temperature: Float[Array, "B"],
   uniform: Float[Array, "B 2"],
 ) -> tuple[Int[Array, "B"], Float[Array, "B"]]:
-  """A token of each row, and its log-prob.
+  """Draws a token per row and returns it with its log-prob.
 
-  Two levels, first a block of tokens and then a token of it, so that no
+  First a block of tokens is drawn and then a token of the block, so that no
   cumulative sum runs over the vocabulary.
   """
-  rows, vocabulary = logits.shape
-  size = min(BLOCK, vocabulary)
-  pad = ((0, 0), (0, -vocabulary % size))
+  rows, vocab_size = logits.shape
+  size = min(BLOCK, vocab_size)
+  pad = ((0, 0), (0, -vocab_size % size))
   logits = jnp.pad(logits, pad, constant_values=-jnp.inf)
   blocks = logits.reshape(rows, -1, size)
-  mass = jnp.exp((blocks - top[..., None]) / heat[:, None, None]).sum(axis=-1)
+  scaled = (blocks - top[..., None]) / temperature[:, None, None]
+  mass = jnp.exp(scaled).sum(axis=-1)
   block = _pick(mass, uniform[:, 0])
   chosen = jnp.take_along_axis(blocks, block[:, None, None], axis=1)[:, 0]
-  tempered = (chosen - top) / heat[:, None]
+  tempered = (chosen - top) / temperature[:, None]
   index = _pick(jnp.exp(tempered), uniform[:, 1])
   return (
     block * size + index,
@@ -191,24 +201,27 @@ def _invert(
 def _pick(
   mass: Float[Array, "B N"], uniform: Float[Array, "B"]
 ) -> Int[Array, "B"]:
-  """The first index whose cumulative mass passes the uniform share of it."""
+  """Returns the first index whose cumulative mass exceeds uniform * total."""
   cumulative = jnp.cumsum(mass, axis=-1)
   total = cumulative[:, -1]
-  # A share that rounds up to the whole would pass the end.
-  share = jnp.minimum(uniform * total, jnp.nextafter(total, 0.0))
-  index = jnp.argmax(cumulative > share[:, None], axis=-1)
+  # A product that rounds up to the total would exceed every entry.
+  threshold = jnp.minimum(uniform * total, jnp.nextafter(total, 0.0))
+  index = jnp.argmax(cumulative > threshold[:, None], axis=-1)
   return index.astype(jnp.int32)
 
 
-def _entropy(
-  logits: Float[Array, "B V"], top: Float[Array, "B 1"], heat: Float[Array, "B"]
-) -> Float[Array, "B"]:
-  tempered = (logits - top) / heat[:, None]
+def _normaliser_and_entropy(
+  logits: Float[Array, "B V"],
+  top: Float[Array, "B 1"],
+  temperature: Float[Array, "B"],
+) -> tuple[Float[Array, "B"], Float[Array, "B"]]:
+  """Returns log(sum(exp(tempered))), relative to the top, and the entropy."""
+  tempered = (logits - top) / temperature[:, None]
   p = jnp.exp(tempered)
   total = p.sum(axis=-1)
-  # The bound keeps an excluded token's 0 * -inf at 0.
+  # The bound turns 0 * -inf of an excluded token into 0.
   weighted = (p * jnp.maximum(tempered, -1e4)).sum(axis=-1)
-  return jnp.log(total) - weighted / total
+  return jnp.log(total), jnp.log(total) - weighted / total
 
 
 def _at(x: Float[Array, "B V"], index: Int[Array, "B"]) -> Float[Array, "B"]:

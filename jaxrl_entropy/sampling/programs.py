@@ -1,6 +1,6 @@
-"""What the device does for the sampler: pure functions over slots and pages.
+"""The sampler's device programs: pure functions over slots and pages.
 
-Each sees one part of the mesh's data axes; `engine` lifts them to all parts.
+Each sees one shard of the mesh's data axes; `engine` maps them over all shards.
 """
 
 from flax import struct
@@ -12,22 +12,22 @@ from jaxrl_entropy import sharding
 from jaxrl_entropy.models import decoding
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.models.decoding import Cache
-from jaxrl_entropy.ops import paged_attention
-from jaxrl_entropy.ops.paged_attention import View
+from jaxrl_entropy.ops.attention import paged
+from jaxrl_entropy.ops.attention.paged import View
 from jaxrl_entropy.sampling import logits as logits_lib
 from jaxrl_entropy.sampling.logits import AnyArray, Controls, Draw
 from jaxrl_entropy.types import Params
 
 
 @struct.dataclass
-class Chunk:
-  """Consecutive tokens of some prompts.
+class PrefillRows:
+  """Consecutive tokens of some prompts, one chunk per row.
 
   Attributes:
-    tokens: a prompt's tokens in each row, padded at the end.
+    tokens: token ids, padded at the end.
     table: pages of each prompt.
     start: position of each row's first token.
-    count: tokens of each row that are real.
+    count: number of real tokens in each row.
   """
 
   tokens: Int[AnyArray, "R C"]
@@ -37,8 +37,8 @@ class Chunk:
 
 
 @struct.dataclass
-class Copies:
-  """Pages to copy; the first `count[0]` entries of a part are real."""
+class PageCopies:
+  """Pages to copy; the first `count[0]` entries of a shard are real."""
 
   source: Int[AnyArray, "B"]
   target: Int[AnyArray, "B"]
@@ -47,18 +47,18 @@ class Copies:
 
 @struct.dataclass
 class Slots:
-  """The sequences being decoded, one a slot.
+  """The sequences being decoded, one per slot.
 
   Attributes:
-    token: the last token of the sequence, not yet in the cache.
+    token: last token of the sequence, not in the cache yet.
     position: its position.
-    budget: tokens to produce in this call; 0: an idle slot.
-    seed: of the request.
-    sample: which of the request's continuations.
-    stop_ids: tokens that end the sequence; -1 in unused places.
-    controls: sampling controls.
+    budget: tokens to produce in this call; 0 marks an idle slot.
+    seed: the request's seed.
+    sample: index of the continuation in its request.
+    stop_ids: tokens that end the sequence; -1 in unused entries.
+    controls: sampling settings.
     table: pages of the sequence.
-    patience: [1], leave when this many sequences have ended.
+    min_finished: [1], return once this many sequences have finished.
   """
 
   token: Int[AnyArray, "B"]
@@ -69,21 +69,22 @@ class Slots:
   stop_ids: Int[AnyArray, "B S"]
   controls: Controls
   table: Int[AnyArray, "B M"]
-  patience: Int[AnyArray, "1"]
+  min_finished: Int[AnyArray, "1"]
 
   @property
   def active(self) -> Bool[AnyArray, "B"]:
+    """Which slots still produce tokens."""
     return self.budget > 0
 
 
 @struct.dataclass
-class Produced:
-  """What `decode` sampled; slot b holds `count[b]` tokens.
+class Decoded:
+  """Tokens sampled by `decode`; slot b has `count[b]` of them.
 
   Attributes:
     draws: tokens and their log-probs, [B, steps].
-    count: tokens of each slot.
-    stopped: the slot's last token is one of its stop ids.
+    count: number of tokens of each slot.
+    stopped: whether the slot's last token is one of its stop ids.
   """
 
   draws: Draw
@@ -94,26 +95,25 @@ class Produced:
 def prefill(
   weights: Params,
   cache: Cache,
-  chunk: Chunk,
+  rows: PrefillRows,
   *,
   config: TransformerConfig,
-  span: int,
+  pages_per_block: int,
 ) -> Cache:
-  """The cache with the chunk's tokens in it."""
-  columns = paged_attention.columns(chunk.start, chunk.count, cache[0].size)
-  columns = jax.lax.pmax(columns, sharding.ROWS)
-  view = View(chunk.table, chunk.start, chunk.count, columns, span)
-  _, cache = decoding.forward(weights, config, cache, chunk.tokens, view)
+  """Returns the cache with the rows' tokens in it."""
+  in_use = paged.pages_in_use(rows.start, rows.count, cache[0].page_size)
+  in_use = jax.lax.pmax(in_use, sharding.ROWS)
+  view = View(rows.table, rows.start, rows.count, in_use, pages_per_block)
+  _, cache = decoding.forward(weights, config, cache, rows.tokens, view)
   return cache
 
 
-def copy_pages(weights: None, cache: Cache, copies: Copies) -> Cache:
-  """The cache with some pages copied, so that a sequence may write to them."""
+def copy_pages(weights: None, cache: Cache, copies: PageCopies) -> Cache:
+  """Returns the cache with some pages copied, for sequences to write to."""
   del weights
   count = copies.count[0]
   return tuple(
-    paged_attention.copy(pages, copies.source, copies.target, count)
-    for pages in cache
+    paged.copy(pages, copies.source, copies.target, count) for pages in cache
   )
 
 
@@ -124,27 +124,27 @@ def decode(
   *,
   config: TransformerConfig,
   steps: int,
-  span: int,
-  weights_first: bool,
-) -> tuple[Cache, Produced]:
-  """Up to `steps` tokens for every slot, fewer where slots fall idle.
+  pages_per_block: int,
+  transposed_kernels: bool,
+) -> tuple[Cache, Decoded]:
+  """Samples up to `steps` tokens for every slot.
 
-  Leaves early when all have ended, or as many as the caller waits for.
+  Returns early when all sequences have finished, or `slots.min_finished` have.
   """
   started = slots.active.sum()
 
-  def outlook(slots):
-    """What the next step needs to know, equal on all parts.
+  def loop_state(slots):
+    """Returns what the loop condition needs, equal on all shards.
 
-    Loops must turn equally often everywhere: XLA may put collectives of the
-    whole mesh into them.
+    Loops must run equally often on all shards, since XLA may put collectives
+    of the whole mesh into them.
     """
     left = slots.active.sum()
-    columns = paged_attention.columns(
-      slots.position, slots.active.astype(jnp.int32), cache[0].size
+    in_use = paged.pages_in_use(
+      slots.position, slots.active.astype(jnp.int32), cache[0].page_size
     )
-    leave = started - left >= slots.patience[0]
-    local = jnp.stack([left, leave.astype(left.dtype), columns])
+    leave = started - left >= slots.min_finished[0]
+    local = jnp.stack([left, leave.astype(left.dtype), in_use])
     return jax.lax.pmax(local, sharding.ROWS)
 
   def unfinished(state):
@@ -152,53 +152,52 @@ def decode(
     return (step < steps) & (left > 0) & (leave == 0)
 
   def advance(state):
-    step, (_, _, columns), cache, slots, produced = state
+    step, (_, _, in_use), cache, slots, decoded = state
     active = slots.active
     new = active.astype(jnp.int32)
-    view = View(slots.table, slots.position, new, columns, span)
+    view = View(slots.table, slots.position, new, in_use, pages_per_block)
     hidden, cache = decoding.forward(
       weights, config, cache, slots.token[:, None], view
     )
     drawn = logits_lib.draw(
-      decoding.logits(weights, config, hidden[:, 0], weights_first),
+      decoding.logits(weights, config, hidden[:, 0], transposed_kernels),
       slots.controls,
       _uniforms(slots),
     )
     stopped = active & (drawn.token[:, None] == slots.stop_ids).any(axis=-1)
-    produced = Produced(
+    decoded = Decoded(
       jax.tree.map(
-        lambda made, new: made.at[:, step].set(new), produced.draws, drawn
+        lambda sofar, new: sofar.at[:, step].set(new), decoded.draws, drawn
       ),
-      produced.count + active.astype(jnp.int32),
-      produced.stopped | stopped,
+      decoded.count + new,
+      decoded.stopped | stopped,
     )
     slots = slots.replace(
       token=jnp.where(active, drawn.token, slots.token),
-      position=slots.position + active.astype(jnp.int32),
+      position=slots.position + new,
       budget=jnp.where(active & ~stopped, slots.budget - 1, 0),
     )
-    return step + 1, outlook(slots), cache, slots, produced
+    return step + 1, loop_state(slots), cache, slots, decoded
 
-  state = (jnp.int32(0), outlook(slots), cache, slots, _nothing(slots, steps))
-  _, _, cache, _, produced = jax.lax.while_loop(unfinished, advance, state)
-  return cache, produced
+  state = (jnp.int32(0), loop_state(slots), cache, slots, _empty(slots, steps))
+  _, _, cache, _, decoded = jax.lax.while_loop(unfinished, advance, state)
+  return cache, decoded
 
 
-def _nothing(slots: Slots, steps: int) -> Produced:
+def _empty(slots: Slots, steps: int) -> Decoded:
   rows = slots.token.shape[0]
   numbers = jnp.zeros((rows, steps))
-  return Produced(
-    Draw(jnp.zeros((rows, steps), jnp.int32), numbers, numbers, numbers),
+  return Decoded(
+    Draw(jnp.zeros((rows, steps), jnp.int32), *(numbers,) * 4),
     jnp.zeros(rows, jnp.int32),
     jnp.zeros(rows, bool),
   )
 
 
 def _uniforms(slots: Slots) -> Float[Array, "B 2"]:
-  """Random numbers that depend on the request, the sample and the position.
+  """Returns random numbers that depend on seed, sample and position alone.
 
-  And on nothing else: not on the slot, the neighbours, or how often the
-  sequence was interrupted.
+  They do not depend on the slot, on other sequences, or on preemptions.
   """
 
   def row(seed, sample, position):

@@ -1,4 +1,4 @@
-"""What is asked of the sampler, and what it answers."""
+"""Requests to the sampler and the completions it returns."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -12,19 +12,25 @@ class Completion:
   """One continuation of length n.
 
   Attributes:
-    tokens: int32 [n], the token that stopped it included.
-    logp: float32 [n], log-prob in the distribution each token was drawn from
-      (after temperature, top-k, top-p, min-p), nats.
-    raw_logp: float32 [n], log-prob before any of these, nats.
-    entropy: float32 [n], of the whole vocabulary at the sampling temperature,
+    tokens: int32 [n]; includes the token that stopped it.
+    logp: float32 [n], log-prob under the distribution the token was drawn from
+      (temperature, then top-k, top-p and min-p, renormalised), nats.
+    tempered_logp: float32 [n], log-prob at the sampling temperature over the
+      whole vocabulary, nats: the quantity that the trainer computes.
+    raw_logp: float32 [n], log-prob at temperature 1 over the whole vocabulary,
       nats.
-    finish: "stop", or "length" where max_tokens cut it short.
+    entropy: float32 [n], entropy of the whole vocabulary at the sampling
+      temperature, nats.
+    versions: int32 [n], version of the weights that sampled the token.
+    finish: "stop", or "length" if max_tokens cut it short.
   """
 
   tokens: np.ndarray
   logp: np.ndarray
+  tempered_logp: np.ndarray
   raw_logp: np.ndarray
   entropy: np.ndarray
+  versions: np.ndarray
   finish: str
 
 
@@ -32,26 +38,27 @@ class Completion:
 class Request:
   """`n` continuations of one prompt.
 
-  The answer depends on the weights and on this request alone, not on what else
+  The result depends on the weights and on this request alone, not on what else
   is sampled at the same time. Requests with equal seeds share their random
-  numbers: give each its own.
+  numbers, so give each its own.
 
   Attributes:
     prompt: token ids, at least one.
-    n: how many continuations.
-    max_tokens: of each continuation; one for all, or one for each.
-    temperature: divides the logits; 0: the most likely token, always.
-    top_k: sample among the k most likely tokens; 0: all.
-    top_p: ... among the most likely ones of this total mass; 1: all.
-    min_p: ... among those at least this often as likely as the likeliest.
-    stop_ids: tokens that end a continuation, and belong to it.
-    stop_strings: texts that end a continuation, which the sampler's `decode`
-      must be able to produce; the token that completes one belongs to it.
-    seed: of the random numbers; any integer, its lowest 32 bits count.
-    partial: empty, or `n` earlier answers to the same request that ended for
-      their length: they go on from their last token, up to max_tokens in all,
-      and keep the log-probs they were sampled with. Ones that stopped are
-      returned as they are.
+    n: number of continuations.
+    max_tokens: length limit of every continuation, or a tuple with one each.
+    temperature: divides the logits; 0 takes the most likely token.
+    top_k: sample among the k most likely tokens; 0 turns it off.
+    top_p: sample among the most likely tokens whose total probability reaches
+      this; 1 turns it off.
+    min_p: sample among tokens at least this fraction as likely as the most
+      likely one; 0 turns it off.
+    stop_ids: tokens that end a continuation; they are part of it.
+    stop_strings: texts that end a continuation, found in the output of the
+      sampler's `decode_text`; the token that completes one is part of it.
+    seed: any integer; its lowest 32 bits seed the random numbers.
+    partial: empty, or the `n` completions of an earlier call to continue up to
+      max_tokens in all. Their tokens and log-probs are kept. Those that
+      finished with "stop" are returned unchanged.
   """
 
   prompt: Sequence[int] | np.ndarray
@@ -96,7 +103,7 @@ class Request:
 
   @property
   def limits(self) -> tuple[int, ...]:
-    """max_tokens of each continuation."""
+    """The length limit of each continuation."""
     if isinstance(self.max_tokens, tuple):
       return self.max_tokens
     return (self.max_tokens,) * self.n

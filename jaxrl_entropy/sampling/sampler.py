@@ -1,19 +1,20 @@
 """Continuous batching over a mesh: requests in, completions out."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence as ListLike
-import itertools
+from collections.abc import Callable, Iterator, Sequence as ListLike
+import dataclasses
 from typing import Any
 
 from jax.sharding import Mesh
 import numpy as np
 
+from jaxrl_entropy import sharding
 from jaxrl_entropy.errors import nearest
 from jaxrl_entropy.models import decoding
 from jaxrl_entropy.models.config import TransformerConfig
-from jaxrl_entropy.ops import ragged_attention
-from jaxrl_entropy.sampling import platform, rows
-from jaxrl_entropy.sampling.batch import Batch, Event
+from jaxrl_entropy.ops.attention import ragged
+from jaxrl_entropy.sampling import program_inputs, tuning as tuning_lib
+from jaxrl_entropy.sampling.batch import Batch
 from jaxrl_entropy.sampling.engine import Engine, Sizes
 from jaxrl_entropy.sampling.limits import MAX_STOP_IDS, Limits
 from jaxrl_entropy.sampling.request import Completion, Request
@@ -23,52 +24,89 @@ from jaxrl_entropy.sampling.sequences import (
   samples_of,
 )
 from jaxrl_entropy.sampling.stops import Decode
+from jaxrl_entropy.sampling.tuning import Tuning
 from jaxrl_entropy.types import Params
 
 __all__ = ("Completion", "Event", "Request", "Sampler")
 
+DEFAULT_MAX_LENGTH = 2048
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+  """New tokens of one continuation.
+
+  Attributes:
+    request: index of the request.
+    sample: which of its continuations.
+    tokens: int32, the new tokens.
+    completion: the whole continuation, in its last event; None before.
+    group: all n completions of the request, in the event that ends the last of
+      them; None before.
+  """
+
+  request: int
+  sample: int
+  tokens: np.ndarray
+  completion: Completion | None = None
+  group: tuple[Completion, ...] | None = None
+
 
 class Sampler:
-  """Samples from a model; compiles once and serves any number of calls.
+  """A sampler with continuous batching; compiles once, serves any call.
 
-  Every prompt is computed once, in chunks, and its n continuations share its
-  pages of the cache; a slot that falls idle takes the next continuation. On a
+  Each prompt is computed once, in chunks, and its n continuations share its
+  pages of the cache; a slot that becomes idle takes the next continuation. On a
   mesh, slots and pages are split over the data and fsdp axes, heads and the
-  vocabulary over tensor. In a job of several processes each brings its own
-  requests, and all must call at the same time.
+  vocabulary over tensor. In a job of several processes each process brings its
+  own requests, and all of them must call at the same time.
+
+  Example:
+    >>> sampler = Sampler(config, max_length=512)
+    >>> request = Request(prompt=(5, 3, 8), n=4, max_tokens=100, seed=0)
+    >>> [completions] = sampler.generate(params, [request])
+    >>> completions[0].tokens
   """
 
   def __init__(
     self,
     config: TransformerConfig,
-    mesh: Mesh,
+    mesh: Mesh | None = None,
     *,
-    slots: int,
-    max_prompt_length: int,
-    max_length: int,
+    slots: int = 16,
+    max_prompt_length: int | None = None,
+    max_length: int | None = None,
     kv_tokens: int = 0,
     weight_dtype: str = "",
     decode_text: Decode | None = None,
-    choices: platform.Platform | None = None,
+    tuning: Tuning | None = None,
   ):
-    """Allocates nothing yet.
+    """Configures the sampler; memory is allocated by its calls.
 
     Args:
       config: the model.
-      mesh: the devices, with the axes of `sharding.make_mesh`.
+      mesh: devices with the axes of `sharding.make_mesh`; by default all
+        devices, on the data axis.
       slots: sequences decoded at a time, on the whole mesh.
-      max_prompt_length: tokens of the longest prompt.
-      max_length: tokens of the longest prompt with its continuation.
-      kv_tokens: tokens that the cache holds, on the whole mesh; 0: enough for
-        every slot at `max_length`.
-      weight_dtype: of the sampler's copy of the weights: "float32",
-        "bfloat16", "int8", or by default the model's compute dtype.
-      decode_text: a tokenizer's `decode`; stop strings need it.
-      choices: sizes of the programs; by default those for the mesh's platform.
+      max_prompt_length: tokens of the longest prompt; by default
+        max_length - 1.
+      max_length: tokens of the longest prompt with its continuation; by default
+        that of the model, but at most 2048.
+      kv_tokens: tokens that the cache holds, on the whole mesh; 0 means enough
+        for every slot at `max_length`.
+      weight_dtype: dtype of the sampler's copy of the weights: "float32",
+        "bfloat16", "int8", or "" for the model's compute dtype.
+      decode_text: a tokenizer's `decode`, needed for stop strings.
+      tuning: sizes of the programs; by default those for the mesh's platform.
 
     Raises:
-      ValueError: a size is out of range, or the dtype is not one of these.
+      ValueError: if a size is out of range or the dtype is unknown.
     """
+    mesh = mesh or sharding.make_mesh(data=-1)
+    if max_length is None:
+      max_length = min(config.max_length, DEFAULT_MAX_LENGTH)
+    if max_prompt_length is None:
+      max_prompt_length = max_length - 1
     _check_sizes(
       config,
       weight_dtype,
@@ -77,43 +115,47 @@ class Sampler:
       max_prompt_length=max_prompt_length,
       max_length=max_length,
     )
-    choices = choices or platform.of(mesh)
-    parts = mesh.shape["data"] * mesh.shape["fsdp"]
-    size = min(choices.page_size, _round_up(max_length, 8))
-    columns = -(-max_length // size)
-    slots = -(-slots // parts)
-    # By default, besides the slots' own, a page a slot for prefixes that wait.
-    pages = kv_tokens // parts // size if kv_tokens else slots * (columns + 1)
-    chunk = min(choices.chunk, _round_up(max_prompt_length, 8))
+    tuning = tuning or tuning_lib.for_mesh(mesh)
+    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    page_size = min(tuning.page_size, _round_up(max_length, 8))
+    pages_per_sequence = -(-max_length // page_size)
+    slots = -(-slots // shards)
+    # By default one page per slot beyond its own, for prefixes that wait.
+    pages = slots * (pages_per_sequence + 1)
+    if kv_tokens:
+      pages = kv_tokens // shards // page_size
+    chunk = min(tuning.chunk, _round_up(max_prompt_length, 8))
+    kernel = tuning.kernel and ragged.supports(
+      config.head_dim, config.num_kv_heads, mesh
+    )
     self._sizes = Sizes(
-      widths=choices.widths(slots),
+      batch_buckets=tuning.batch_buckets(slots),
       pages=pages + 1,
-      page_size=size,
-      columns=columns,
+      page_size=page_size,
+      pages_per_sequence=pages_per_sequence,
       chunk=chunk,
-      fill_widths=choices.fill_widths(chunk),
-      steps=choices.steps,
+      prefill_buckets=tuning.prefill_buckets(chunk),
+      steps=tuning.steps,
       stop_ids=MAX_STOP_IDS,
-      span=choices.span,
-      kernel=choices.kernel
-      and ragged_attention.supports(config.head_dim, config.num_kv_heads, mesh),
-      weights_first=choices.weights_first,
+      pages_per_block=tuning.pages_per_block,
+      kernel=kernel,
+      transposed_kernels=tuning.transposed_kernels,
     )
     self._engine = Engine(config, mesh, self._sizes, weight_dtype)
     self._decode_text = decode_text
     self._limits = Limits(
       max_prompt_length=max_prompt_length,
       max_length=max_length,
-      vocabulary=config.vocab_size,
-      page_size=size,
+      vocab_size=config.vocab_size,
+      page_size=page_size,
       pages=pages,
-      parts=parts,
-      decodes=decode_text is not None,
+      shards=shards,
+      has_decode_text=decode_text is not None,
     )
 
   @property
   def compilations(self) -> int:
-    """Programs compiled so far: one a width, and one to copy pages."""
+    """Number of compiled programs: one per bucket, and one to copy pages."""
     return self._engine.compilations
 
   def generate(
@@ -121,82 +163,115 @@ class Sampler:
     params: Params,
     requests: ListLike[Request],
     progress: Callable[[int, int], None] | None = None,
+    version: int = 0,
   ) -> list[list[Completion]]:
-    """The continuations of every request, in the order of the requests.
+    """Samples all continuations of all requests.
 
     Args:
-      params: the policy's parameters, in any layout over the mesh; the sampler
+      params: the policy's parameters, in any layout over the mesh. The sampler
         makes its own copy of them and drops it at the end.
-      requests: what to sample.
-      progress: called with the number of ended and of all continuations.
+      requests: the requests.
+      progress: called with the numbers of finished and of all continuations.
+      version: of the parameters, recorded in `Completion.versions`.
+
+    Returns:
+      The `n` completions of each request, in the order of the requests.
 
     Raises:
-      ValueError: a request can never fit; the message says why.
+      ValueError: if a request can never fit; the message says why.
     """
     completions: list[list] = [[None] * request.n for request in requests]
-    total, ended = sum(request.n for request in requests), 0
-    for event in self.stream(params, requests):
+    total, finished = sum(request.n for request in requests), 0
+    for event in self.stream(params, requests, version):
       if event.completion is not None:
         completions[event.request][event.sample] = event.completion
-        ended += 1
+        finished += 1
         if progress is not None:
-          progress(ended, total)
+          progress(finished, total)
     return completions
 
   def stream(
-    self, params: Params, requests: ListLike[Request]
+    self, params: Params, requests: ListLike[Request], version: int = 0
   ) -> Iterator[Event]:
-    """As `generate`, but tells of tokens as they come.
+    """Samples like `generate` and yields events while it decodes.
 
-    The weights are copied before this returns, so that an optimiser may
-    overwrite `params` while the events are still being drawn: this is how
-    rollouts run ahead of training.
+    A continuation is in an event as soon as it ends, and a request's group with
+    the last of its continuations, so that rewards can be computed while others
+    are still decoded. The weights are copied before this returns: an optimiser
+    may overwrite `params` while the events are consumed.
+
+    Args:
+      params: the policy's parameters, in any layout over the mesh.
+      requests: the requests.
+      version: of the parameters, recorded in `Completion.versions`.
+
+    Returns:
+      An iterator over events; the next tokens are decoded when it is advanced.
+
+    Raises:
+      ValueError: if a request can never fit; the message says why.
     """
     self.check(requests)
-    samples = [samples_of(r, owner) for owner, r in enumerate(requests)]
-    queue = deque(p for group in samples for p in prefixes_of(group))
-    batch = Batch(self._engine, self._sizes, queue, params, self._decode_text)
-    return self._events(itertools.chain.from_iterable(samples), batch)
+    groups = [samples_of(request, i) for i, request in enumerate(requests)]
+    queue = deque(prefix for group in groups for prefix in prefixes_of(group))
+    batch = Batch(
+      self._engine, self._sizes, queue, params, version, self._decode_text
+    )
+    return _events(groups, batch)
 
   def check(self, requests: ListLike[Request]) -> None:
-    """Raises ValueError for a request that could never run, and says why."""
+    """Raises ValueError for a request that can never run, and says why."""
     for index, request in enumerate(requests):
       self._limits.check(request, f"request {index}")
-
-  def _events(self, samples: Iterable[Sample], batch: Batch) -> Iterator[Event]:
-    nothing = np.zeros(0, np.int32)
-    for sample in samples:
-      if not sample.remaining:
-        yield Event(sample.owner, sample.index, nothing, sample.completion())
-    while batch.unfinished:
-      yield from batch.advance()
 
   def programs(
     self, params: Params
   ) -> dict[str, tuple[Callable[..., Any], tuple[Any, Any, Any]]]:
-    """The main jitted programs and the shapes they are called with, by name.
+    """Returns the main jitted programs with their argument shapes, by name.
 
-    Nothing is computed; it is for compiling ahead of time.
+    Computes nothing; it is for compiling ahead of time.
 
     Args:
       params: the policy's parameters, or their shapes.
     """
     sizes, engine = self._sizes, self._engine
-    idle: list[list] = [[] for _ in range(engine.parts)]
-    chunk = rows.chunk_rows(
-      idle, sizes.fill_widths[-1], sizes.chunk, sizes.columns
+    idle: list[list] = [[] for _ in range(engine.shards)]
+    rows = program_inputs.prefill_rows(idle, sizes.prefill_buckets[-1], sizes)
+    slots = program_inputs.slot_rows(
+      idle, sizes.slots, sizes, [1] * engine.shards
     )
-    slots = rows.slot_rows(idle, sizes.slots, sizes, [1] * engine.parts)
     return {
-      "prefill": (engine.prefill, engine.shapes(params, chunk)),
+      "prefill": (engine.prefill, engine.shapes(params, rows)),
       "decode": (engine.decode, engine.shapes(params, slots)),
     }
+
+
+def _events(groups: list[list[Sample]], batch: Batch) -> Iterator[Event]:
+  """Yields an event for everything that the batch samples."""
+  finished: list[dict[int, Completion]] = [{} for _ in groups]
+
+  def event(sample: Sample, tokens: np.ndarray) -> Event:
+    if sample.remaining:
+      return Event(sample.owner, sample.index, tokens)
+    done = finished[sample.owner]
+    done[sample.index] = completion = sample.completion()
+    group = None
+    if len(done) == sample.request.n:
+      group = tuple(done[index] for index in range(len(done)))
+    return Event(sample.owner, sample.index, tokens, completion, group)
+
+  for sample in [sample for group in groups for sample in group]:
+    if not sample.remaining:
+      yield event(sample, np.zeros(0, np.int32))
+  while batch.unfinished:
+    for growth in batch.advance():
+      yield event(growth.sample, growth.tokens)
 
 
 def _check_sizes(
   config: TransformerConfig, weight_dtype: str, kv_tokens: int, **sizes: int
 ) -> None:
-  """Raises ValueError for what no sampler can have."""
+  """Raises ValueError for sizes and dtypes that no sampler can have."""
   for name, size in sizes.items():
     if size < 1:
       raise ValueError(f"{name} is {size}: it must be at least 1")

@@ -1,17 +1,17 @@
-"""Which sequence runs in which slot, on which pages: the host's bookkeeping.
+"""Host-side scheduling: which sequence runs in which slot, on which pages.
 
-One `Scheduler` serves one part of the mesh's data axes. It knows lengths and
+One `Scheduler` serves one shard of the mesh's data axes. It knows lengths and
 pages, not models. A prompt's pages are filled once and shared by its
 continuations; a sequence takes further pages as it grows. When pages run out,
-prompts that wait give theirs back first, then the youngest sequences; both
-return to the queue, and a sequence resumes from the tokens it has.
+waiting prefixes are preempted first, then the youngest sequences; both return
+to the queue, and a sequence resumes from the tokens it has.
 """
 
 from collections import deque
 
 from jaxrl_entropy.sampling.pages import PagePool
 from jaxrl_entropy.sampling.sequences import (
-  Piece,
+  PrefillChunk,
   Prefix,
   Sample,
   Sequence,
@@ -19,11 +19,11 @@ from jaxrl_entropy.sampling.sequences import (
 )
 
 Copy = tuple[int, int]
-"""A page to copy, and where to."""
+"""Source and target page of a copy."""
 
 
 class Scheduler:
-  """Slots and pages of one part.
+  """Slots and pages of one shard.
 
   Attributes:
     running: the sequences in slots, oldest first (an ordered set).
@@ -39,16 +39,15 @@ class Scheduler:
     chunk: int,
     steps: int,
   ):
-    """Starts with nothing running.
+    """Creates an idle scheduler.
 
     Args:
-      queue: prefixes that wait, shared by all parts.
-      pool: the pages of this part.
+      queue: waiting prefixes, shared by all shards.
+      pool: the pages of this shard.
       slots: sequences that can run at a time.
-      page_size: tokens a page holds.
+      page_size: tokens per page.
       chunk: tokens of a prefix computed as one row.
-      steps: tokens that a sequence grows by at most before `reserve` is called
-        again.
+      steps: most tokens that a sequence grows by between calls of `reserve`.
     """
     self._queue, self._pool = queue, pool
     self._page_size, self._chunk = page_size, chunk
@@ -58,51 +57,52 @@ class Scheduler:
 
   @property
   def idle(self) -> int:
-    """Slots in which nothing runs."""
+    """Number of idle slots."""
     return self._slots - len(self.running)
 
   @property
   def waiting(self) -> bool:
-    """Are there samples for a slot that falls idle?"""
+    """Whether samples wait for a slot."""
     return bool(self._prefixes or self._queue)
 
-  def to_fill(self, rows: int, fresh: int) -> list[Piece]:
-    """At most `rows` pieces of prefixes, which the caller computes at once.
+  def next_chunks(self, rows: int, fresh: int) -> list[PrefillChunk]:
+    """Returns chunks of prefixes that the caller must prefill now.
 
-    New prefixes leave the queue only when slots would stay idle otherwise, but
-    then as many as there are rows, since a program's cost is that of all rows.
+    New prefixes leave the queue only if slots would stay idle otherwise, but
+    then up to `rows` of them: a prefill costs the same for fewer rows.
 
     Args:
-      rows: of the program.
-      fresh: prefixes that may leave the queue, so that others find some too.
+      rows: largest number of chunks.
+      fresh: largest number of prefixes taken from the queue, which leaves some
+        for the other shards.
     """
     if sum(len(p.samples) for p in self._prefixes) >= self.idle:
       fresh = 0
-    pieces: list[Piece] = []
+    chunks: list[PrefillChunk] = []
     for prefix in self._prefixes:
-      pieces += prefix.fill(self._chunk, rows - len(pieces))
+      chunks += prefix.next_chunks(self._chunk, rows - len(chunks))
     for _ in range(min(fresh, len(self._queue))):
-      if len(pieces) == rows or not self._open(self._queue[0]):
+      if len(chunks) == rows or not self._open(self._queue[0]):
         break
       prefix = self._queue.popleft()
       self._prefixes.append(prefix)
-      pieces += prefix.fill(self._chunk, rows - len(pieces))
-    return pieces
+      chunks += prefix.next_chunks(self._chunk, rows - len(chunks))
+    return chunks
 
   def _open(self, prefix: Prefix) -> bool:
-    """Takes a prefix's pages, unless running sequences will need them."""
-    need = self._count(len(prefix.tokens) - 1)
+    """Takes a prefix's pages unless running sequences will need them."""
+    need = self._pages_for(len(prefix.tokens) - 1)
     if self._pool.free < need + len(self.running):
       return False
     prefix.pages = self._pool.take(need)
     return True
 
   def reserve(self) -> None:
-    """Gives each running sequence the pages of its next tokens."""
+    """Gives each running sequence the pages for its next tokens."""
     for sequence in list(self.running):
       need = self._growth(sequence.pages, sequence.position, sequence.sample)
       while sequence in self.running and self._pool.free < need:
-        self._evict()
+        self._preempt_one()
       if sequence in self.running:
         sequence.pages += self._pool.take(need)
 
@@ -110,12 +110,12 @@ class Scheduler:
     """Puts samples of filled prefixes into idle slots.
 
     Returns:
-      The pages to copy before they run: a page that is partly filled is shared
-      by nobody.
+      Pages to copy before they run: a partly filled page cannot be shared by
+      sequences that write to it.
     """
     copies: list[Copy] = []
     self._admit_filled(copies)
-    # Prefixes alone may hold so many pages that none can go on.
+    # Prefixes alone may hold so many pages that none can proceed.
     while self._stuck:
       self._close(self._prefixes.pop())
       self._admit_filled(copies)
@@ -137,7 +137,7 @@ class Scheduler:
         self._prefixes.remove(prefix)
 
   def _place(self, prefix: Prefix, copies: list[Copy]) -> Sequence | None:
-    """The next sample of a prefix in a slot; None without pages for it."""
+    """Places a prefix's next sample, or returns None if pages are short."""
     sample, position = prefix.samples[0], len(prefix.tokens) - 1
     growth = self._growth(prefix.pages, position, sample)
     last = len(prefix.samples) == 1
@@ -163,13 +163,13 @@ class Scheduler:
 
   def _growth(self, pages: list[int], position: int, sample: Sample) -> int:
     steps = min(self._steps, sample.remaining)
-    return max(self._count(position + steps) - len(pages), 0)
+    return max(self._pages_for(position + steps) - len(pages), 0)
 
-  def _count(self, tokens: int) -> int:
+  def _pages_for(self, tokens: int) -> int:
     return -(-tokens // self._page_size)
 
-  def _evict(self) -> None:
-    """Returns to the queue what can best wait, and its pages to the pool."""
+  def _preempt_one(self) -> None:
+    """Preempts the newest prefix, or else the youngest sequence."""
     if self._prefixes:
       self._close(self._prefixes.pop())
     else:
@@ -178,7 +178,7 @@ class Scheduler:
       self._queue.extendleft(prefixes_of([youngest.sample]))
 
   def _close(self, prefix: Prefix) -> None:
-    """Takes a prefix's pages back and puts it at the head of the queue."""
+    """Frees a prefix's pages and puts it at the head of the queue."""
     self._pool.release(prefix.pages)
     prefix.pages, prefix.filled = [], 0
     self._queue.appendleft(prefix)

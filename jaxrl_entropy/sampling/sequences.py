@@ -1,4 +1,4 @@
-"""What the scheduler moves around: samples, their prefixes, and sequences."""
+"""The scheduler's units: samples, the prefixes they continue, and sequences."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -13,21 +13,23 @@ from jaxrl_entropy.sampling.request import Completion, Request
 
 @dataclasses.dataclass(eq=False)
 class Sample:
-  """One continuation of a request, as far as it got.
+  """One continuation of a request, in progress.
 
   Attributes:
-    request: what was asked.
+    request: the request.
     owner: index of the request.
     index: which of the request's continuations.
-    draws: its tokens and their log-probs, NumPy, in pieces.
+    draws: tokens and log-probs so far, NumPy, one entry per decode call.
+    versions: the version of the weights of each entry of `draws`, int32.
     length: tokens so far.
-    stopped: it ended before its limit.
+    stopped: whether it ended before its limit.
   """
 
   request: Request
   owner: int
   index: int
   draws: list[Draw] = dataclasses.field(default_factory=list)
+  versions: list[np.ndarray] = dataclasses.field(default_factory=list)
   length: int = 0
   stopped: bool = False
 
@@ -39,50 +41,64 @@ class Sample:
 
   @property
   def tokens(self) -> np.ndarray:
+    """The token ids so far, int32."""
     return np.concatenate(
       [np.zeros(0, np.int32), *(draw.token for draw in self.draws)]
     )
 
-  def extend(self, draw: Draw) -> None:
+  def extend(self, draw: Draw, version: int | np.ndarray) -> None:
+    """Appends tokens sampled by the weights of `version`."""
     self.draws.append(draw)
+    self.versions.append(np.full(len(draw.token), version, np.int32))
     self.length += len(draw.token)
 
   def truncate(self, length: int) -> None:
-    """Keeps the first `length` tokens, all but some of the last piece."""
-    last = self.draws.pop()
+    """Keeps the first `length` tokens; the rest is part of the last entry."""
+    last, versions = self.draws.pop(), self.versions.pop()
     keep = len(last.token) - (self.length - length)
     self.draws.append(jax.tree.map(lambda x: x[:keep], last))
+    self.versions.append(versions[:keep])
     self.length = length
 
   def completion(self) -> Completion:
-    whole = jax.tree.map(lambda *pieces: np.concatenate(pieces), *self.draws)
+    """Returns the tokens so far as a completion."""
+    whole = jax.tree.map(lambda *draws: np.concatenate(draws), *self.draws)
     return Completion(
-      whole.token,
-      whole.logp,
-      whole.raw_logp,
-      whole.entropy,
-      "stop" if self.stopped else "length",
+      tokens=whole.token,
+      logp=whole.logp,
+      tempered_logp=whole.tempered_logp,
+      raw_logp=whole.raw_logp,
+      entropy=whole.entropy,
+      versions=np.concatenate(self.versions),
+      finish="stop" if self.stopped else "length",
     )
 
 
 def samples_of(request: Request, owner: int) -> list[Sample]:
-  """The request's continuations, begun or not."""
+  """Returns the request's continuations, with their tokens from `partial`."""
   samples = [Sample(request, owner, index) for index in range(request.n)]
-  for sample, part in zip(samples, request.partial, strict=False):
-    sample.extend(Draw(part.tokens, part.logp, part.raw_logp, part.entropy))
-    sample.stopped = part.finish == "stop"
+  for sample, begun in zip(samples, request.partial, strict=False):
+    draw = Draw(
+      begun.tokens,
+      begun.logp,
+      begun.tempered_logp,
+      begun.raw_logp,
+      begun.entropy,
+    )
+    sample.extend(draw, begun.versions)
+    sample.stopped = begun.finish == "stop"
   return samples
 
 
 @dataclasses.dataclass(eq=False)
 class Prefix:
-  """Tokens that one or more samples continue.
+  """Tokens that one or more waiting samples continue.
 
   Attributes:
-    tokens: int32; the last one is not cached, a sample's first step reads it.
-    samples: those that wait for a slot.
-    pages: that hold tokens[:-1].
-    filled: tokens in the cache.
+    tokens: int32. The last one is not cached: a sample's first step reads it.
+    samples: samples that wait for a slot.
+    pages: pages for tokens[:-1].
+    filled: tokens already in the cache.
   """
 
   tokens: np.ndarray
@@ -95,17 +111,24 @@ class Prefix:
     """Tokens that must enter the cache before the samples can run."""
     return len(self.tokens) - 1 - self.filled
 
-  def fill(self, size: int, most: int) -> "list[Piece]":
-    """At most `most` next pieces of `size` tokens, from now on filled."""
+  def next_chunks(self, size: int, most: int) -> "list[PrefillChunk]":
+    """Returns the next chunks and counts them as filled.
+
+    Args:
+      size: tokens per chunk.
+      most: largest number of chunks.
+    """
     end = len(self.tokens) - 1
     starts = range(self.filled, end, size)[:most]
-    pieces = [Piece(self, start, min(start + size, end)) for start in starts]
-    self.filled = pieces[-1].stop if pieces else self.filled
-    return pieces
+    chunks = [
+      PrefillChunk(self, start, min(start + size, end)) for start in starts
+    ]
+    self.filled = chunks[-1].stop if chunks else self.filled
+    return chunks
 
 
 @dataclasses.dataclass(frozen=True)
-class Piece:
+class PrefillChunk:
   """The tokens [start, stop) of a prefix, computed as one row."""
 
   prefix: Prefix
@@ -118,10 +141,10 @@ class Sequence:
   """A sample in a slot.
 
   Attributes:
-    sample: what grows.
-    pages: of its tokens, in order; it holds each of them.
-    token: its last token, not in the cache yet.
-    position: of that token.
+    sample: the sample, which grows.
+    pages: pages of its tokens, in order; it holds each of them.
+    token: its last token, which is not in the cache yet.
+    position: position of that token.
   """
 
   sample: Sample
@@ -131,7 +154,10 @@ class Sequence:
 
 
 def prefixes_of(samples: list[Sample]) -> Iterator[Prefix]:
-  """What samples of one request continue: the prompt, or their own tokens."""
+  """Yields what a request's samples continue: the prompt, or their own tokens.
+
+  Samples without tokens share one prefix.
+  """
   prompt = np.asarray(samples[0].request.prompt, np.int32)
   fresh = [sample for sample in samples if not sample.length]
   if fresh:

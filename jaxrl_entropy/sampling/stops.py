@@ -1,26 +1,26 @@
-"""Stop strings: they may begin and end inside a token, so text decides."""
+"""Stop strings, which may begin and end inside a token."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 Decode = Callable[[Sequence[int]], str]
-"""Token ids to text."""
+"""A function from token ids to text."""
 
 
 def stop_length(
   tokens: np.ndarray, new: int, strings: Sequence[str], decode: Decode
 ) -> int | None:
-  """How many tokens there are up to the one that completes a stop string.
+  """Finds the length at which the first stop string is complete.
 
   Args:
-    tokens: of the continuation so far.
-    new: how many of them are new; the others held no stop string.
-    strings: any of them stops.
-    decode: of the tokenizer.
+    tokens: the continuation so far.
+    new: number of tokens at its end that have not been searched yet.
+    strings: stop strings.
+    decode: the tokenizer's function from ids to text.
 
   Returns:
-    The shortest such length, or None.
+    The smallest number of tokens whose text contains a stop string, or None.
   """
 
   def stops(length: int) -> bool:

@@ -118,7 +118,7 @@ def from_completions(
   mask = np.zeros((len(flat), length), bool)
   for i, completion in enumerate(flat):
     mask[i, : len(completion.tokens)] = True
-    logp[i, : len(completion.tokens)] = completion.logp
+    logp[i, : len(completion.tokens)] = completion.tempered_logp
   return Rollout(
     problems=asked,
     prompts=[np.asarray(requests[int(i)].prompt, np.int32) for i in owners],

@@ -8,7 +8,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 import numpy as np
 
 from jaxrl_entropy import sharding
-from jaxrl_entropy.ops.attention import BRANCHES
+from jaxrl_entropy.ops.attention import SEGMENTS_PER_PREFIX
 from jaxrl_entropy.training import multihost
 from jaxrl_entropy.training.step import Rows
 
@@ -99,16 +99,18 @@ def _segments(
     return_counts=True,
   )
   trunk = trunk.reshape(-1)
-  if sharers.max(initial=0) >= BRANCHES:
+  if sharers.max(initial=0) >= SEGMENTS_PER_PREFIX:
     raise ValueError(
       f"{sharers.max()} responses share a prompt in one row; at most "
-      f"{BRANCHES - 1} can"
+      f"{SEGMENTS_PER_PREFIX - 1} can"
     )
   order = np.argsort(trunk, kind="stable")
   member = np.empty_like(trunk)
   first = np.cumsum(sharers) - sharers
   member[order] = np.arange(len(trunk)) - first[trunk[order]] + 1
-  return (trunk + 1) * BRANCHES, np.where(sharers[trunk] > 1, member, 0)
+  return (trunk + 1) * SEGMENTS_PER_PREFIX, np.where(
+    sharers[trunk] > 1, member, 0
+  )
 
 
 def with_signals(rows: Rows, signals: Mapping[str, np.ndarray]) -> Rows:

@@ -7,7 +7,7 @@ from benchmarks import context
 from jaxrl_entropy import sharding
 from jaxrl_entropy.ops import attention
 from tests import devices
-from tests.ops.attention_test import make_inputs
+from tests.ops.attention.dispatch_test import make_inputs
 
 
 def _ring_on_split_rows():

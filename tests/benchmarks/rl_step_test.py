@@ -67,7 +67,7 @@ def test_our_sampler_is_asked_for_these_lengths_and_nothing_is_cut_short():
       none = np.zeros(0)
       return [
         [
-          Completion(np.zeros(limit), none, none, none, "length")
+          Completion(np.zeros(limit), *[none] * 5, "length")
           for limit in request.limits
         ]
         for request in requests

@@ -13,7 +13,7 @@ from jaxrl_entropy.models import (
   lora,
   transformer,
 )
-from jaxrl_entropy.ops.paged_attention import View
+from jaxrl_entropy.ops.attention.paged import View
 
 TINY = config_lib.preset(
   "tiny",
@@ -47,7 +47,7 @@ def make_params(config):
   )
 
 
-def through_pages(weights, config, tokens, chunk, weights_first=False):
+def through_pages(weights, config, tokens, chunk, transposed_kernels=False):
   """Logits of every token, `chunk` of them a call."""
   cache = decoding.init_cache(config, pages=7, page_size=SIZE)
   table = jnp.array([[1, 2, 3], [6, 5, 4]])
@@ -63,21 +63,23 @@ def through_pages(weights, config, tokens, chunk, weights_first=False):
     )
     hidden, cache = step(weights, config, cache, piece, view)
     flat = hidden.reshape(-1, config.hidden_size)
-    logits = decoding.logits(weights, config, flat, weights_first)
+    logits = decoding.logits(weights, config, flat, transposed_kernels)
     pieces.append(logits.reshape(*piece.shape, -1))
   return jnp.concatenate(pieces, axis=1)
 
 
-@pytest.mark.parametrize("weights_first", [False, True])
+@pytest.mark.parametrize("transposed_kernels", [False, True])
 @pytest.mark.parametrize("chunk", [1, 5])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_logits_equal_the_training_forward(name, chunk, weights_first):
+def test_logits_equal_the_training_forward(name, chunk, transposed_kernels):
   config = CONFIGS[name]
   params = make_params(config)
   tokens = jax.random.randint(jax.random.key(2), (ROWS, LENGTH), 0, 40)
-  weights = decoding.weights(params, config, weights_first=weights_first)
+  weights = decoding.weights(
+    params, config, transposed_kernels=transposed_kernels
+  )
   np.testing.assert_allclose(
-    through_pages(weights, config, tokens, chunk, weights_first),
+    through_pages(weights, config, tokens, chunk, transposed_kernels),
     transformer.logits(params, config, tokens),
     atol=2e-5,
   )
@@ -101,7 +103,7 @@ def test_transposed_int8_kernels_compute_the_same():
   tokens = jnp.ones((ROWS, LENGTH), jnp.int32)
   expected, found = (
     through_pages(
-      decoding.weights(params, TINY, "int8", weights_first=first),
+      decoding.weights(params, TINY, "int8", transposed_kernels=first),
       TINY,
       tokens,
       5,
@@ -122,15 +124,15 @@ def test_int8_kernels_round_to_half_a_step_of_their_column():
   assert (jnp.abs(back - kernel) <= limit).all()
 
 
-@pytest.mark.parametrize("weights_first", [False, True])
+@pytest.mark.parametrize("transposed_kernels", [False, True])
 @pytest.mark.parametrize("name", ["tied", "untied, biases"])
-def test_a_padded_vocabulary_changes_no_logits(name, weights_first):
+def test_a_padded_vocabulary_changes_no_logits(name, transposed_kernels):
   config = CONFIGS[name]
   params = make_params(config)
   hidden = jax.random.normal(jax.random.key(2), (3, config.hidden_size))
   expected = decoding.logits(decoding.weights(params, config), config, hidden)
-  padded = decoding.weights(params, config, "", 64, weights_first)
-  found = decoding.logits(padded, config, hidden, weights_first)
+  padded = decoding.weights(params, config, "", 64, transposed_kernels)
+  found = decoding.logits(padded, config, hidden, transposed_kernels)
   assert found.shape == (3, 64)
   np.testing.assert_allclose(found[:, : config.vocab_size], expected, atol=1e-5)
   assert (found[:, config.vocab_size :] == -jnp.inf).all()

@@ -79,7 +79,7 @@ def test_draws_follow_the_sampled_distribution(settings):
   assert chi_square < freedom + 4 * np.sqrt(2 * freedom)
 
 
-def test_raw_logp_and_entropy_ignore_the_filters():
+def test_raw_and_tempered_logp_and_entropy_ignore_the_filters():
   logits, uniform = (
     make_logits(8),
     jax.random.uniform(jax.random.key(0), (8, 2)),
@@ -91,6 +91,9 @@ def test_raw_logp_and_entropy_ignore_the_filters():
   tempered = np.asarray(jax.nn.log_softmax(logits / np.float32(0.7)))
   np.testing.assert_allclose(
     drawn.raw_logp, raw[np.arange(8), drawn.token], atol=1e-5
+  )
+  np.testing.assert_allclose(
+    drawn.tempered_logp, tempered[np.arange(8), drawn.token], atol=1e-5
   )
   np.testing.assert_allclose(
     drawn.entropy, -(np.exp(tempered) * tempered).sum(-1), atol=1e-5
@@ -108,6 +111,7 @@ def test_temperature_zero_takes_the_first_of_the_most_likely():
     )
     assert drawn.token.tolist() == logits.argmax(-1).tolist()
     np.testing.assert_array_equal(drawn.logp, 0.0)
+    np.testing.assert_array_equal(drawn.tempered_logp, 0.0)
     np.testing.assert_array_equal(drawn.entropy, 0.0)
 
 

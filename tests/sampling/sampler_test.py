@@ -13,8 +13,8 @@ from jaxrl_entropy.models import config as config_lib, transformer
 from jaxrl_entropy.ops import logprobs
 from jaxrl_entropy.planning import hlo
 from jaxrl_entropy.sampling.logits import BLOCK
-from jaxrl_entropy.sampling.platform import Platform
 from jaxrl_entropy.sampling.sampler import Request, Sampler
+from jaxrl_entropy.sampling.tuning import Tuning
 from tests import devices
 
 CONFIG = config_lib.preset(
@@ -26,7 +26,7 @@ CONFIG = config_lib.preset(
   vocab_size=50,
 )
 MAX_LENGTH = 48
-SMALL = Platform(page_size=8, chunk=8, prefill_tokens=16, steps=5, narrowest=1)
+SMALL = Tuning(page_size=8, chunk=8, prefill_tokens=16, steps=5, min_bucket=1)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def make_sampler(mesh=None, config=CONFIG, **sizes):
     "slots": 3,
     "max_prompt_length": 20,
     "max_length": MAX_LENGTH,
-    "choices": SMALL,
+    "tuning": SMALL,
   }
   return Sampler(
     config,
@@ -108,10 +108,14 @@ def test_new_weights_leave_nothing_of_the_old(params, sampler):
   assert [c.tokens.tolist() for c in group] == [expected] * request.n
 
 
-@pytest.mark.parametrize("tokenizer_size", [0, 23])
-def test_log_probs_equal_the_trainers(params, tokenizer_size):
+@pytest.mark.parametrize(
+  ("tokenizer_size", "filters"),
+  [(0, {}), (23, {}), (0, {"top_p": 0.7}), (23, {"top_k": 3})],
+)
+def test_log_probs_equal_the_trainers(params, tokenizer_size, filters):
+  """Filters change the distribution that tokens are drawn from, and no more."""
   config = dataclasses.replace(CONFIG, tokenizer_size=tokenizer_size)
-  request = make_requests(temperature=0.7)[1]
+  request = make_requests(temperature=0.7, **filters)[1]
   (group,) = make_sampler(config=config).generate(params, [request])
   for completion in group:
     tokens = np.concatenate([request.prompt, completion.tokens])[None]
@@ -134,7 +138,15 @@ def test_log_probs_equal_the_trainers(params, tokenizer_size):
       )
 
     sampled, raw = stats(0.7), stats(1.0)
-    np.testing.assert_allclose(completion.logp, sampled.logp, atol=1e-4)
+    np.testing.assert_allclose(
+      completion.tempered_logp, sampled.logp, atol=1e-4
+    )
+    kept_mass = np.exp(completion.tempered_logp - completion.logp)
+    if filters:
+      assert (kept_mass < 1 + 1e-4).all()
+      assert kept_mass.min() < 0.95
+    else:
+      np.testing.assert_allclose(kept_mass, 1, atol=1e-4)
     np.testing.assert_allclose(completion.raw_logp, raw.logp, atol=1e-4)
     np.testing.assert_allclose(completion.entropy, sampled.entropy, atol=1e-4)
     assert (completion.tokens < config.real_vocab_size).all()
@@ -152,7 +164,7 @@ def test_an_answer_does_not_depend_on_its_neighbours(params, sampler):
   assert first.tokens.tolist() != second.tokens.tolist()
 
 
-def test_programs_compile_once_for_a_width(params):
+def test_programs_compile_once_per_bucket(params):
   sampler = make_sampler()
   assert sampler.compilations == 0
   for seed in range(3):
@@ -160,7 +172,8 @@ def test_programs_compile_once_for_a_width(params):
       request = Request(np.arange(length), n=seed + 2, max_tokens=8, seed=seed)
       sampler.generate(params, [request])
   # Page copies, prefill of one row or two, decoding in one slot or three.
-  assert sampler.compilations == 1 + len(SMALL.fill_widths(8) + SMALL.widths(3))
+  buckets = SMALL.prefill_buckets(8) + SMALL.batch_buckets(3)
+  assert sampler.compilations == 1 + len(buckets)
 
 
 def test_a_tight_cache_gives_the_same_answers(params, sampler):
@@ -269,14 +282,40 @@ def test_partial_continuations_go_on_as_if_never_cut(params, sampler):
 
 def test_streamed_tokens_are_the_completions(params, sampler):
   requests = make_requests()
-  pieces, completions = {}, {}
+  streamed, completions = {}, {}
   for event in sampler.stream(params, requests):
     key = event.request, event.sample
-    pieces.setdefault(key, []).extend(event.tokens.tolist())
+    streamed.setdefault(key, []).extend(event.tokens.tolist())
     if event.completion is not None:
       completions[key] = event.completion.tokens.tolist()
-  assert pieces == completions
+  assert streamed == completions
   assert len(completions) == sum(request.n for request in requests)
+
+
+def test_a_group_comes_with_the_last_of_its_completions(params, sampler):
+  requests = make_requests()
+  finished, groups = [set() for _ in requests], {}
+  for event in sampler.stream(params, requests):
+    if event.completion is not None:
+      finished[event.request].add(event.sample)
+    complete = len(finished[event.request]) == requests[event.request].n
+    assert (event.group is not None) == (
+      complete and event.completion is not None
+    )
+    if event.group is not None:
+      groups[event.request] = event.group
+      assert event.group[event.sample] is event.completion
+  expected = sampler.generate(params, requests)
+  for index, group in enumerate(expected):
+    for a, b in zip(groups[index], group, strict=True):
+      assert a.tokens.tolist() == b.tokens.tolist()
+
+
+def test_a_sampler_has_defaults(params):
+  sampler = Sampler(CONFIG)
+  (group,) = sampler.generate(params, [Request((1, 2), n=2)], version=3)
+  assert [len(completion.tokens) for completion in group] == [16, 16]
+  assert all((completion.versions == 3).all() for completion in group)
 
 
 def test_the_weights_are_copied_before_a_stream_is_read(params, sampler):
@@ -335,7 +374,7 @@ def _sample_filtered(tensor):
   params = jax.tree.map(lambda x: x * 3 if x.ndim > 2 else x, params)
   params = jax.device_put(params, sharding.param_shardings(params, mesh))
   sampler = Sampler(
-    WIDE, mesh, slots=8, max_prompt_length=8, max_length=40, choices=SMALL
+    WIDE, mesh, slots=8, max_prompt_length=8, max_length=40, tuning=SMALL
   )
   request = Request(range(8), n=8, max_tokens=30, temperature=1.3, top_k=20)
   return sampler.generate(params, [request])[0]

@@ -1,4 +1,4 @@
-"""The bookkeeping alone, against a model of what the pages hold."""
+"""The scheduler against a model of the content of the pages."""
 
 from collections import deque
 
@@ -33,7 +33,7 @@ def make_scheduler(queue, slots=3, pool=None):
 
 
 class Memory:
-  """What a cache would hold: the token at each place of each page."""
+  """The content of a cache: the token at each offset of each page."""
 
   def __init__(self, pages):
     self.cells = np.full((pages, PAGE), -1)
@@ -48,18 +48,18 @@ class Memory:
 
 
 def token_of(sample, place):
-  """A model in which every sample says something else."""
+  """A model under which every sample has its own tokens."""
   return 1000 * sample.owner + 100 * sample.index + place
 
 
-def visit(scheduler, memory):
-  """What a Batch does in one visit; returns the samples that ended."""
+def advance(scheduler, memory):
+  """Does what a Batch does per call; returns the finished samples."""
   scheduler.reserve()
-  pieces = scheduler.to_fill(rows=2, fresh=9)
-  assert len(pieces) <= 2
-  for piece in pieces:
-    tokens = piece.prefix.tokens[piece.start : piece.stop]
-    memory.write(piece.prefix.pages, piece.start, tokens)
+  chunks = scheduler.next_chunks(rows=2, fresh=9)
+  assert len(chunks) <= 2
+  for chunk in chunks:
+    tokens = chunk.prefix.tokens[chunk.start : chunk.stop]
+    memory.write(chunk.prefix.pages, chunk.start, tokens)
   for source, target in scheduler.admit():
     memory.cells[target] = memory.cells[source]
   ended = []
@@ -70,7 +70,7 @@ def visit(scheduler, memory):
     inputs = [sequence.token, *tokens[:-1]]
     memory.write(sequence.pages, sequence.position, inputs)
     numbers = np.zeros(count, np.float32)
-    sample.extend(Draw(np.array(tokens, np.int32), numbers, numbers, numbers))
+    sample.extend(Draw(np.array(tokens, np.int32), *[numbers] * 4), version=0)
     sequence.token, sequence.position = tokens[-1], sequence.position + count
     history = [*sample.request.prompt, *sample.tokens.tolist()]
     held = memory.read(sequence.pages, sequence.position)
@@ -105,7 +105,7 @@ def test_every_sample_ends_and_finds_its_tokens(requests, slots, pages):
   for _ in range(1000):
     if not (scheduler.running or scheduler.waiting):
       break
-    ended += visit(scheduler, memory)
+    ended += advance(scheduler, memory)
     assert len(scheduler.running) <= slots
   assert len(ended) == sum(request.n for request in requests)
   for sample in ended:
@@ -118,7 +118,7 @@ def test_every_sample_ends_and_finds_its_tokens(requests, slots, pages):
 def test_a_prompt_is_stored_once_for_all_its_samples():
   request = Request(tuple(range(9)), n=3, max_tokens=2)
   scheduler = make_scheduler(make_queue([request]))
-  scheduler.to_fill(rows=2, fresh=9)
+  scheduler.next_chunks(rows=2, fresh=9)
   copies = scheduler.admit()
   shared = [sequence.pages[:2] for sequence in scheduler.running]
   assert shared[0] == shared[1] == shared[2]
@@ -128,7 +128,7 @@ def test_a_prompt_is_stored_once_for_all_its_samples():
 def test_a_page_in_part_full_is_copied_but_for_the_last_sample():
   request = Request(tuple(range(7)), n=3, max_tokens=1)
   scheduler = make_scheduler(make_queue([request]))
-  prefix = scheduler.to_fill(rows=2, fresh=9)[0].prefix
+  prefix = scheduler.next_chunks(rows=2, fresh=9)[0].prefix
   pages = list(prefix.pages)
   copies = scheduler.admit()
   assert [source for source, _ in copies] == [pages[1]] * 2
@@ -143,7 +143,7 @@ def test_the_oldest_sequence_keeps_its_pages():
   scheduler = make_scheduler(queue, slots=3, pool=PagePool(6))
   order = []
   for _ in range(40):
-    order += [sample.owner for sample in visit(scheduler, memory)]
+    order += [sample.owner for sample in advance(scheduler, memory)]
   assert order[0] == 0
   assert sorted(order) == [0, 1, 2]
 
@@ -153,7 +153,9 @@ def test_partial_samples_continue_their_own_tokens(remaining):
   request = Request((1, 2), n=2, max_tokens=4 + remaining)
   samples = samples_of(request, 0)
   numbers = np.zeros(4, np.float32)
-  samples[1].extend(Draw(np.arange(4, dtype=np.int32), *[numbers] * 3))
+  samples[1].extend(
+    Draw(np.arange(4, dtype=np.int32), *[numbers] * 4), version=0
+  )
   fresh, *begun = prefixes_of(samples)
   assert fresh.tokens.tolist() == [1, 2]
   assert len(begun) == bool(remaining)
@@ -161,23 +163,23 @@ def test_partial_samples_continue_their_own_tokens(remaining):
     assert prefix.tokens.tolist() == [1, 2, 0, 1, 2, 3]
 
 
-def test_one_call_takes_all_pieces_of_prompts_that_fit():
+def test_one_call_takes_all_chunks_of_prompts_that_fit():
   requests = [Request(tuple(range(n))) for n in (12, 3, 7)]
   scheduler = make_scheduler(make_queue(requests), pool=PagePool(20))
-  pieces = scheduler.to_fill(rows=5, fresh=9)
-  assert [(p.start, p.stop) for p in pieces] == [
+  chunks = scheduler.next_chunks(rows=5, fresh=9)
+  assert [(p.start, p.stop) for p in chunks] == [
     (0, 5),
     (5, 10),
     (10, 11),
     (0, 2),
     (0, 5),
   ]
-  rest = scheduler.to_fill(rows=5, fresh=9)
+  rest = scheduler.next_chunks(rows=5, fresh=9)
   assert [(p.start, p.stop) for p in rest] == [(5, 6)]
   assert len(scheduler.admit() + list(scheduler.running)) == 3
 
 
-def test_a_part_leaves_its_neighbours_their_share_of_the_queue():
+def test_a_shard_leaves_its_neighbours_their_share_of_the_queue():
   queue = make_queue([Request((1, 2)) for _ in range(6)])
-  parts = [make_scheduler(queue) for _ in range(2)]
-  assert [len(part.to_fill(rows=8, fresh=3)) for part in parts] == [3, 3]
+  shards = [make_scheduler(queue) for _ in range(2)]
+  assert [len(shard.next_chunks(rows=8, fresh=3)) for shard in shards] == [3, 3]

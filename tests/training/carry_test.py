@@ -30,7 +30,7 @@ def assert_equal(a, b):
 
 def test_rollouts_and_partial_groups_come_back():
   ones = np.ones(2, np.float32)
-  completion = Completion(np.arange(2, dtype=np.int32), *(ones,) * 3, "length")
+  completion = Completion(np.arange(2, dtype=np.int32), *(ones,) * 5, "length")
   problem = Problem(
     "a/1", "1 2", "3", "a", "coin", 2.5, (("in", "out"),), {"k": [1, None]}
   )

@@ -20,7 +20,7 @@ def judged():
   for text in TEXTS:
     tokens = np.asarray(tokenizer.encode(text), np.int32)
     nothing = np.zeros(len(tokens), np.float32)
-    completions.append(Completion(tokens, *[nothing] * 3, "stop"))
+    completions.append(Completion(tokens, *[nothing] * 5, "stop"))
   problem = Problem("p", "3 + 4", "7", "test", "tagged")
   with RewardPool(shape=format_bonus("tagged", 0.25)) as pool:
     return rollout_lib.from_completions(

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from jaxrl_entropy import sharding
-from jaxrl_entropy.ops.attention import BRANCHES
+from jaxrl_entropy.ops.attention import SEGMENTS_PER_PREFIX
 from jaxrl_entropy.training import rows as rows_lib
 
 PROMPTS = [np.array([5, 6]), np.array([7])]
@@ -39,7 +39,7 @@ def test_responses_behind_one_prompt_are_branches_of_its_segment():
   )
   np.testing.assert_array_equal(rows.tokens, [[5, 6, 7, 8, 9, 1, 7, 2, 0]])
   np.testing.assert_array_equal(rows.positions, [[0, 1, 2, 3, 4, 5, 2, 3, 0]])
-  first = BRANCHES
+  first = SEGMENTS_PER_PREFIX
   np.testing.assert_array_equal(
     rows.segments, [[first] * 2 + [first + 1] * 4 + [first + 2] * 2 + [0]]
   )

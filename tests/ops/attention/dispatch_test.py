@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxrl_entropy import sharding
-from jaxrl_entropy.ops import attention, splash
+from jaxrl_entropy.ops import attention
+from jaxrl_entropy.ops.attention import splash, xla
 from tests import devices
 
 close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
@@ -46,7 +47,7 @@ def _reference(q, k, v, segments, window=0):
 @pytest.mark.parametrize("window", [0, 1, 3, 50])
 @pytest.mark.parametrize("block", [5, 512])
 def test_xla_agrees_with_a_loop(window, block, monkeypatch):
-  monkeypatch.setattr(attention, "BLOCK", block)
+  monkeypatch.setattr(xla, "BLOCK", block)
   inputs = make_inputs()
   attend.clear_cache()
   got = attend(*inputs, window=window, backend="xla")
@@ -64,7 +65,7 @@ def test_blocks_change_no_gradient(monkeypatch):
     return jax.jit(jax.grad(total, argnums=(0, 1, 2)))(*qkv)
 
   whole = gradient()
-  monkeypatch.setattr(attention, "BLOCK", 5)
+  monkeypatch.setattr(xla, "BLOCK", 5)
   jax.tree.map(close, gradient(), whole)
 
 
@@ -149,9 +150,9 @@ def test_a_mesh_changes_nothing():
   close(on_splash, attention.attend(*long, backend="xla"), atol=1e-4)
 
 
-def test_branches_see_their_trunk_and_not_each_other():
-  trunk = attention.BRANCHES
-  row = jnp.array([[trunk, trunk, trunk + 1, trunk + 2, 2 * trunk, 7, 0]])
+def test_suffixes_see_their_shared_prefix_and_not_each_other():
+  prefix = attention.SEGMENTS_PER_PREFIX
+  row = jnp.array([[prefix, prefix, prefix + 1, prefix + 2, 2 * prefix, 7, 0]])
   seen = attention.visible(row, row, window=0)[0]
   expected = np.zeros((7, 7), bool)
   for query, keys in enumerate(

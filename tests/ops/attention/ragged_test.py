@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_entropy.ops import attention, paged_attention
-from jaxrl_entropy.ops.paged_attention import View
-from jaxrl_entropy.ops.ragged_attention import RaggedPages
+from jaxrl_entropy.ops import attention
+from jaxrl_entropy.ops.attention import paged
+from jaxrl_entropy.ops.attention.paged import View
+from jaxrl_entropy.ops.attention.ragged import RaggedPages
 
 ROWS, LENGTH, HEADS, KV_HEADS, DIM, SIZE = 2, 8, 4, 2, 128, 8
 TABLE = jnp.array([[2, 1], [4, 3]])
@@ -24,8 +25,8 @@ def make_heads(heads, seed):
 
 def make_view(start, length):
   start, count = jnp.full(ROWS, start), jnp.full(ROWS, length)
-  columns = paged_attention.columns(start, count, SIZE)
-  return View(TABLE, start, count, columns)
+  in_use = paged.pages_in_use(start, count, SIZE)
+  return View(TABLE, start, count, in_use)
 
 
 def make_pages():

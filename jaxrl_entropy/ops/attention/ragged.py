@@ -1,8 +1,8 @@
-"""JAX's TPU kernel for attention over pages, in its own layout of them.
+"""JAX's TPU kernel for attention over pages, with its own page layout.
 
-A page is [page tokens, 2 * kv heads, head dim], each key head before its value
-head. The kernel takes prompts and single tokens alike. Tests check its
-arguments against JAX's reference; it has not run on a TPU.
+A page is [page tokens, 2 * kv heads, head dim], each key head followed by its
+value head. The kernel computes prompts and single tokens alike. Tests compare
+its arguments with JAX's reference; it has not run on a TPU yet.
 """
 
 from typing import ClassVar
@@ -13,23 +13,23 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec as P
 from jaxtyping import Array, Float
 
-from jaxrl_entropy.ops.paged_attention import View
+from jaxrl_entropy.ops.attention.paged import View
 
 LANES = 128
-# Given, because the kernel would look them up for the local device, which is
-# another than the one compiled for when a run is planned.
+# Passed explicitly: the kernel's defaults are those of the local device, which
+# is not the one a planned run is compiled for.
 KEYS_PER_BLOCK = 512
 QUERIES_PER_BLOCK = 32
 
 
 def supports(head_dim: int, kv_heads: int, mesh: Mesh) -> bool:
-  """Whether the kernel can compute heads of this kind on this mesh."""
+  """Returns whether the kernel can compute these heads on this mesh."""
   return head_dim % LANES == 0 and kv_heads % mesh.shape["tensor"] == 0
 
 
 @struct.dataclass
 class RaggedPages:
-  """The keys and values of one layer; methods as `paged_attention.Pages`."""
+  """Keys and values of one layer; has the methods of `paged.Pages`."""
 
   HEADS: ClassVar[int] = 2
   """The axis of the key and value heads."""
@@ -37,8 +37,8 @@ class RaggedPages:
   kv: Float[Array, "N P heads d"]
 
   @property
-  def size(self) -> int:
-    """Tokens a page holds."""
+  def page_size(self) -> int:
+    """Tokens per page."""
     return self.kv.shape[1]
 
   def write(
@@ -47,10 +47,10 @@ class RaggedPages:
     v: Float[Array, "B T K d"],
     view: View,
   ) -> "RaggedPages":
-    """The pages with the rows' new tokens in them."""
+    """Returns the pages with the rows' new tokens in them."""
     rows, length, _, dim = k.shape
     pairs = jnp.stack([k, v], axis=3).reshape(rows, length, -1, dim)
-    index = view.places(length, self.size)
+    index = view.slots(length, self.page_size)
     return RaggedPages(
       self.kv.at[index].set(
         pairs.astype(self.kv.dtype), mode="promise_in_bounds"
@@ -60,13 +60,14 @@ class RaggedPages:
   def attend(
     self, q: Float[Array, "B T H d"], view: View, window: int = 0
   ) -> Float[Array, "B T H d"]:
-    """Each token attends to the tokens of its row up to itself."""
-    # Here, because the import takes long and serves TPUs alone.
+    """Computes causal attention of each token over the row up to itself."""
+    # Imported late: it loads slowly and serves TPUs alone.
     from jax.experimental.pallas.ops.tpu import ragged_paged_attention as kernel
 
     rows, length, heads, dim = q.shape
     starts = jnp.arange(rows + 1, dtype=jnp.int32) * length
-    columns = view.table.shape[1]
+    pages_per_sequence = view.table.shape[1]
+    pages_per_block = max(KEYS_PER_BLOCK // self.page_size, 1)
 
     def local(q, kv, ends, table):
       return kernel.ragged_paged_attention(
@@ -78,26 +79,24 @@ class RaggedPages:
         jnp.array([rows], jnp.int32),
         sm_scale=dim**-0.5,
         sliding_window=window or None,
-        num_kv_pages_per_block=min(
-          columns, max(KEYS_PER_BLOCK // self.size, 1)
-        ),
+        num_kv_pages_per_block=min(pages_per_sequence, pages_per_block),
         num_queries_per_block=QUERIES_PER_BLOCK,
       )
 
-    # A row's padding counts as tokens: it is behind all that see it, and may
-    # be beyond the last page.
-    beyond = -(-(length - 1) // self.size)
+    # The kernel counts a row's padding as tokens. They come after all real
+    # tokens, so none sees them, but they may need pages beyond the table.
+    extra_pages = -(-(length - 1) // self.page_size)
     args = (
       q.reshape(rows * length, heads, dim),
       self.kv,
       view.start + length,
-      jnp.pad(view.table, ((0, 0), (0, beyond))),
+      jnp.pad(view.table, ((0, 0), (0, extra_pages))),
     )
-    return _over_heads(local)(*args).reshape(q.shape)
+    return _per_device(local)(*args).reshape(q.shape)
 
 
-def _over_heads(local):
-  """`local` on the heads of each device: XLA cannot split a kernel itself."""
+def _per_device(local):
+  """Maps `local` over the heads of each device: XLA cannot split a kernel."""
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty:
     return local

@@ -1,7 +1,7 @@
-"""Splash attention: JAX's TPU kernel that skips blocks no query can see.
+"""Splash attention: JAX's TPU kernel, which skips blocks no query can see.
 
-Where the mesh splits a row's tokens over context, each device has its own
-queries and gathers the row's keys and values, whose gradients are scattered.
+Where the mesh splits rows over context, each device keeps its own queries and
+gathers the keys and values of the row; their gradients are scattered back.
 """
 
 import functools
@@ -20,8 +20,8 @@ BLOCK = 512
 
 
 def supports(q: Float[Array, "B T H d"]) -> bool:
-  """Whether the kernel can compute queries of this shape on this mesh."""
-  return q.shape[1] % (LANES * _parts()) == 0
+  """Returns whether the kernel can compute queries of this shape here."""
+  return q.shape[1] % (LANES * _context_shards()) == 0
 
 
 def attend(
@@ -33,65 +33,73 @@ def attend(
   *,
   interpret: bool = False,
 ) -> Float[Array, "B T H d"]:
-  """As `ops.attention.attend`; `interpret` runs the kernel on any platform.
+  """Computes `ops.attention.attend` with the kernel, without shared prefixes.
+
+  Args:
+    q: queries; H is a multiple of K.
+    k: keys.
+    v: values.
+    segments: segment of each token; a token sees its own segment alone.
+    window: number of tokens a query sees, itself included; 0 means all.
+    interpret: run the kernel in Pallas's interpreter, on any platform.
 
   Raises:
-    ValueError: if a device's part of a row is not a multiple of 128 tokens.
+    ValueError: if a device's share of a row is not a multiple of 128 tokens.
   """
   if not supports(q):
     raise ValueError(
       f"splash attention needs rows of a multiple of {LANES} tokens on each "
-      f"device, not {q.shape[1]} over {_parts()}: use attention='xla'"
+      f"device, not {q.shape[1]} over {_context_shards()}: use attention='xla'"
     )
   length, heads = q.shape[1:3]
   make = functools.partial(_kernel, length, window=window, interpret=interpret)
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty:
-    return _local(make(heads), q, k, v, segments)
+    return _attend_local(make(heads), q, k, v, segments)
   repeats = _repeats(heads, k.shape[2], mesh.shape["tensor"])
   k, v = (jnp.repeat(x, repeats, axis=2) for x in (k, v))
   spec = sharding.fitting(P(sharding.ROWS, "context", "tensor"), k.shape, mesh)
   shards = mesh.shape["tensor"] if spec[2] else 1
   kernel = make(heads // shards)
-  parts = NamedSharding(mesh, P(None, "context"))
+  blocks = NamedSharding(mesh, P(None, "context"))
   split = jax.shard_map(
-    _local,
-    in_specs=(kernel.manual_sharding_spec(parts), *(spec,) * 3, P(*spec[:2])),
+    _attend_local,
+    in_specs=(kernel.manual_sharding_spec(blocks), *(spec,) * 3, P(*spec[:2])),
     out_specs=spec,
     check_vma=False,
   )
   return split(kernel, q, k, v, segments)
 
 
-def _parts() -> int:
-  """Devices that a row's tokens are split over."""
+def _context_shards() -> int:
+  """Returns how many devices the mesh splits a row's tokens over."""
   mesh = jax.sharding.get_abstract_mesh()
   return 1 if mesh.empty else mesh.shape["context"]
 
 
 def _repeats(heads: int, kv_heads: int, shards: int) -> int:
-  """Copies of each key head, so that every shard of queries has its own."""
+  """Returns the copies of each key head that give every shard its own."""
   repeats = shards // math.gcd(kv_heads, shards)
   return repeats if heads % (kv_heads * repeats) == 0 else 1
 
 
 def _kernel(length: int, heads: int, window: int, interpret: bool) -> Any:
-  """The kernel of one device's heads, for all parts of a row."""
-  # Imported late: it takes as long to load as all of this package.
+  """Makes the kernel for one device's heads and all blocks of a row."""
+  # Imported late: it takes as long to load as the rest of this package.
   from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
   shape = (length, length)
-  # A window of w tokens reaches w - 1 places back and none ahead.
+  # A window of w tokens reaches w - 1 tokens back and none ahead.
   mask = (
     splash.LocalMask(shape, (window - 1, 0), 0)
     if window
     else splash.CausalMask(shape)
   )
-  block = _block(length // _parts())
+  block = _block_size(length // _context_shards())
   return splash.make_splash_mha(
     splash.MultiHeadMask([mask] * heads),
     head_shards=1,
-    q_seq_shards=_parts(),
+    q_seq_shards=_context_shards(),
     block_sizes=splash.BlockSizes(
       block_q=block,
       block_kv=block,
@@ -104,21 +112,21 @@ def _kernel(length: int, heads: int, window: int, interpret: bool) -> Any:
   )
 
 
-def _local(kernel, q, k, v, segments):
-  """The attention of one device's heads and its part of the queries."""
+def _attend_local(kernel, q, k, v, segments):
+  """Computes one device's heads and its share of the queries."""
   from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
-  whole_row = segments
-  if _parts() > 1:
-    k, v, whole_row = (
+  key_segments = segments
+  if _context_shards() > 1:
+    k, v, key_segments = (
       jax.lax.all_gather(x, "context", axis=1, tiled=True)
       for x in (k, v, segments)
     )
   q, k, v = (jnp.swapaxes(x, 1, 2) for x in (q * q.shape[-1] ** -0.5, k, v))
-  mixed = jax.vmap(kernel)(q, k, v, splash.SegmentIds(segments, whole_row))
+  mixed = jax.vmap(kernel)(q, k, v, splash.SegmentIds(segments, key_segments))
   return jnp.swapaxes(mixed, 1, 2)
 
 
-def _block(length: int) -> int:
-  """The largest multiple of the lanes up to BLOCK that divides the length."""
+def _block_size(length: int) -> int:
+  """Returns the largest multiple of LANES up to BLOCK that divides length."""
   return max(b for b in range(LANES, BLOCK + 1, LANES) if length % b == 0)

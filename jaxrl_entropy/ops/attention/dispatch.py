@@ -1,0 +1,78 @@
+"""Causal grouped-query attention over packed rows: chooses the back-end.
+
+* "xla" runs anywhere, one block of queries at a time;
+* "cudnn" runs on NVIDIA GPUs in half precision;
+* "splash" runs on TPUs and knows no shared prefixes;
+* "auto" takes the platform's kernel where it can compute the call, else "xla".
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxrl_entropy import sharding
+from jaxrl_entropy.ops.attention import splash, xla
+
+BACKENDS = ("auto", "xla", "cudnn", "splash")
+
+
+def attend(
+  q: Float[Array, "B T H d"],
+  k: Float[Array, "B T K d"],
+  v: Float[Array, "B T K d"],
+  segments: Int[Array, "B T"],
+  window: int = 0,
+  backend: str = "auto",
+) -> Float[Array, "B T H d"]:
+  """Computes causal attention within each segment and its shared prefix.
+
+  Scores are scaled by 1 / sqrt(d); their softmax is in float32.
+
+  Args:
+    q: queries; H is a multiple of K.
+    k: keys.
+    v: values.
+    segments: segment of each token; a token sees its own segment and the shared
+      prefix of it (see `xla.visible`). "splash" ignores shared prefixes.
+    window: number of tokens a query sees, itself included; 0 means all.
+    backend: one of `BACKENDS`.
+
+  Returns:
+    The weighted values, in the dtype of `v`.
+
+  Raises:
+    ValueError: if the back-end is unknown or cannot compute the shape.
+  """
+  if backend not in BACKENDS:
+    raise ValueError(
+      f"attention {backend!r} is unknown; one of {', '.join(BACKENDS)}"
+    )
+  q = sharding.constrain(q, sharding.ROWS, "context", "tensor", None)
+  chosen = _platform_backend(q) if backend == "auto" else backend
+  if chosen == "splash":
+    return splash.attend(q, k, v, segments, window)
+  # With the row split over context, a query may need any key of its row.
+  k, v = (
+    sharding.constrain(x, sharding.ROWS, None, "tensor", None) for x in (k, v)
+  )
+  if chosen == "cudnn":
+    return _cudnn(q, k, v, segments, window)
+  return xla.attend(q, k, v, segments, window)
+
+
+def _platform_backend(q: jax.Array) -> str:
+  platform = sharding.platform()
+  if platform == "gpu" and q.dtype in (jnp.bfloat16, jnp.float16):
+    return "cudnn" if q.shape[-1] % 8 == 0 and q.shape[-1] <= 128 else "xla"
+  return "splash" if platform == "tpu" and splash.supports(q) else "xla"
+
+
+def _cudnn(q, k, v, segments, window):
+  return jax.nn.dot_product_attention(
+    q,
+    k,
+    v,
+    mask=xla.visible(segments, segments, window)[:, None],
+    is_causal=True,
+    implementation="cudnn",
+  )

@@ -1,0 +1,107 @@
+"""Converts the scheduler's objects to the arrays that the programs take."""
+
+from collections.abc import Iterable, Sequence as ListLike
+import itertools
+from typing import Any
+
+import numpy as np
+
+from jaxrl_entropy.sampling.engine import Sizes
+from jaxrl_entropy.sampling.logits import Controls
+from jaxrl_entropy.sampling.programs import PageCopies, PrefillRows, Slots
+from jaxrl_entropy.sampling.scheduler import Copy
+from jaxrl_entropy.sampling.sequences import PrefillChunk, Sequence
+
+
+class Packer:
+  """Packs one value per object into arrays of `bucket` rows per shard."""
+
+  def __init__(self, shards: ListLike[ListLike[Any]], bucket: int):
+    """Lays out the rows.
+
+    Args:
+      shards: the objects of each shard, at most `bucket` each.
+      bucket: rows per shard; the rows after a shard's objects are unused.
+    """
+    self._size = len(shards) * bucket
+    starts = (i * bucket + np.arange(len(s)) for i, s in enumerate(shards))
+    self._index = np.concatenate(list(starts))
+
+  def vector(self, values: Iterable, dtype: Any, fill: Any = 0) -> np.ndarray:
+    """Packs a scalar per object, with `fill` in unused rows."""
+    vector = np.full(self._size, fill, dtype)
+    vector[self._index] = np.fromiter(values, dtype, len(self._index))
+    return vector
+
+  def table(
+    self,
+    values: Iterable[ListLike[int] | np.ndarray],
+    width: int,
+    fill: int = 0,
+  ) -> np.ndarray:
+    """Packs at most `width` integers per object, followed by `fill`."""
+    table = np.full((self._size, width), fill, np.int32)
+    for row, value in zip(self._index, values, strict=True):
+      table[row, : len(value)] = value
+    return table
+
+
+def prefill_rows(
+  shards: ListLike[ListLike[PrefillChunk]], bucket: int, sizes: Sizes
+) -> PrefillRows:
+  """Packs chunks of prompts as `bucket` rows per shard."""
+  packer = Packer(shards, bucket)
+  chunks = list(itertools.chain.from_iterable(shards))
+  tokens = [chunk.prefix.tokens[chunk.start : chunk.stop] for chunk in chunks]
+  return PrefillRows(
+    tokens=packer.table(tokens, sizes.chunk),
+    table=packer.table(
+      [chunk.prefix.pages for chunk in chunks], sizes.pages_per_sequence
+    ),
+    start=packer.vector((chunk.start for chunk in chunks), np.int32),
+    count=packer.vector(map(len, tokens), np.int32),
+  )
+
+
+def page_copies(shards: ListLike[ListLike[Copy]], bucket: int) -> PageCopies:
+  """Packs page copies as `bucket` entries per shard."""
+  packer = Packer(shards, bucket)
+  copies = list(itertools.chain.from_iterable(shards))
+  return PageCopies(
+    source=packer.vector((source for source, _ in copies), np.int32),
+    target=packer.vector((target for _, target in copies), np.int32),
+    count=np.array([len(shard) for shard in shards], np.int32),
+  )
+
+
+def slot_rows(
+  shards: ListLike[ListLike[Sequence]],
+  bucket: int,
+  sizes: Sizes,
+  min_finished: ListLike[int],
+) -> Slots:
+  """Packs running sequences as `bucket` slots per shard."""
+  packer = Packer(shards, bucket)
+  sequences = list(itertools.chain.from_iterable(shards))
+  samples = [sequence.sample for sequence in sequences]
+  requests = [sample.request for sample in samples]
+  budgets = (min(sizes.steps, s.remaining) for s in samples)
+  seeds = (r.seed & 0xFFFFFFFF for r in requests)
+  return Slots(
+    token=packer.vector((s.token for s in sequences), np.int32),
+    position=packer.vector((s.position for s in sequences), np.int32),
+    budget=packer.vector(budgets, np.int32),
+    seed=packer.vector(seeds, np.uint32),
+    sample=packer.vector((s.index for s in samples), np.int32),
+    stop_ids=packer.table(
+      [r.stop_ids for r in requests], sizes.stop_ids, fill=-1
+    ),
+    controls=Controls(
+      packer.vector((r.temperature for r in requests), np.float32, fill=1),
+      packer.vector((r.top_k for r in requests), np.int32),
+      packer.vector((r.top_p for r in requests), np.float32, fill=1),
+      packer.vector((r.min_p for r in requests), np.float32),
+    ),
+    table=packer.table([s.pages for s in sequences], sizes.pages_per_sequence),
+    min_finished=np.array(min_finished, np.int32),
+  )
