@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from jaxrl_entropy.data.listed import Listed
+from jaxrl_entropy.data.listed import Listed, OnUse
 from jaxrl_entropy.data.problems import Problem, Task
 from jaxrl_entropy.data.prompts import BOXED
 from jaxrl_entropy.data.rows import to_problem
 
 FORMAT = "array_record"
 _SPLITS = ("train", "test")
-_TEXTS = ("id", "prompt", "answer", "source", "verifier", "tests", "extra")
+_TEXTS = (
+  *("id", "prompt", "answer", "source", "verifier", "system"),
+  *("tests", "extra"),
+)
 
 
 class Problems(tfds.core.GeneratorBasedBuilder):
@@ -28,7 +31,7 @@ class Problems(tfds.core.GeneratorBasedBuilder):
     data_dir: folder to build in; more keywords are TFDS's.
   """
 
-  VERSION = tfds.core.Version("1.0.0")
+  VERSION = tfds.core.Version("1.1.0")
 
   def __init__(self, task: Task | None = None, **rest: Any):
     self._task = task
@@ -57,7 +60,7 @@ class Problems(tfds.core.GeneratorBasedBuilder):
 
 
 def build(task: Task, data_dir: str | Path) -> Path:
-  """Writes a task's problems below `data_dir`; the folder that `Tfds` reads."""
+  """Writes a task's problems below `data_dir`; returns the folder to read."""
   builder = Problems(task=task, data_dir=str(data_dir))
   builder.download_and_prepare()
   return Path(builder.data_dir)
@@ -84,16 +87,15 @@ class Tfds(Listed):
     settings = {"instruction": instruction, "verifier": verifier}
     read = partial(_question, name, settings) if name else _problem
     builder = _builder(name, data_dir)
-    super().__init__(
-      {
-        split: _Rows(builder.as_data_source(split), partial(read, split))
-        for split in _SPLITS
-      }
-    )
+
+    def load(split: str) -> Sequence[Problem]:
+      return _Rows(builder.as_data_source(split), partial(read, split))
+
+    super().__init__(OnUse({split: partial(load, split) for split in _SPLITS}))
 
 
 class _Rows(Sequence[Problem]):
-  """Rows of a data source, read when they are asked for."""
+  """Problems of a data source, each read when it is asked for."""
 
   def __init__(self, rows: Any, read: Callable[[int, dict], Problem]):
     self._rows, self._read = rows, read
@@ -113,12 +115,12 @@ def _question(
   index: int,
   row: Mapping[str, Any],
 ) -> Problem:
-  """A row of TFDS's own builders."""
+  """Returns the problem in a row of one of TFDS's own builders."""
   place = f"{name}/{split}/{index}"
   answer = row.get("short_answer") or row["answer"]
   try:
     return to_problem(
-      {"question": row["question"], "answer": _final(answer)},
+      {"question": row["question"], "answer": answer},
       source=name.partition("/")[0],
       place=place,
       **settings,
@@ -128,6 +130,16 @@ def _question(
 
 
 def _builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
+  """Returns a builder whose files can be read without TensorFlow.
+
+  Raises:
+    ValueError: there are none, with the command that prepares them.
+  """
+  if name and next(Path(data_dir, name).rglob("*.tfrecord*"), None):
+    raise ValueError(
+      f"TFDS: {name} in {data_dir} is stored as tfrecord, which needs "
+      f"TensorFlow; prepare it in another folder: {_prepare(name, 'FOLDER')}"
+    )
   try:
     if not name:
       return tfds.builder_from_directory(data_dir)
@@ -135,15 +147,28 @@ def _builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
     import tensorflow_datasets.text  # noqa: F401
 
     builder = tfds.builder(name, data_dir=data_dir, file_format=FORMAT)
+  except ModuleNotFoundError as error:
+    raise ValueError(
+      f"TFDS: {name or data_dir} needs {error.name}: pip install {error.name}"
+    ) from error
   except Exception as error:
     # What TFDS raises for a wrong name or folder is of many types.
     raise ValueError(f"TFDS: no data set {name!r} in {data_dir}") from error
   if not builder.is_prepared():
     raise ValueError(
       f"TFDS: {name} is not prepared in {data_dir}; where there is a network: "
-      f"tfds build {name} --data_dir={data_dir} --file_format={FORMAT}"
+      f"{_prepare(name, data_dir)}"
     )
   return builder
+
+
+def _prepare(name: str, data_dir: str) -> str:
+  """Returns the command that prepares a data set without TensorFlow."""
+  return (
+    'python -c "import tensorflow_datasets as tfds, tensorflow_datasets.text; '
+    f"tfds.builder('{name}', data_dir='{data_dir}', "
+    f"file_format='{FORMAT}').download_and_prepare()\""
+  )
 
 
 def _row(problem: Problem) -> dict[str, Any]:
@@ -154,6 +179,7 @@ def _row(problem: Problem) -> dict[str, Any]:
     "answer": problem.answer,
     "source": problem.source,
     "verifier": problem.verifier,
+    "system": problem.system,
     "tests": json.dumps(problem.tests),
     "extra": json.dumps(dict(problem.extra)),
     "difficulty": math.nan if hardness is None else hardness,
@@ -161,10 +187,10 @@ def _row(problem: Problem) -> dict[str, Any]:
 
 
 def _problem(split: str, index: int, row: Mapping[str, Any]) -> Problem:
-  """A row that `build` wrote."""
+  """Returns the problem in a row that `build` wrote."""
   del split, index
   hardness = float(row["difficulty"])
-  plain = {name: row[name] for name in _TEXTS[:5]}
+  plain = {name: row[name] for name in _TEXTS[:6]}
   return Problem(
     **plain,
     tests=tuple(json.loads(row["tests"])),
@@ -175,8 +201,3 @@ def _problem(split: str, index: int, row: Mapping[str, Any]) -> Problem:
 
 def _text(value: Any) -> Any:
   return value.decode() if isinstance(value, bytes) else value
-
-
-def _final(answer: str) -> str:
-  """The answer after GSM8K's working."""
-  return answer.rpartition("####")[2].strip()

@@ -1,6 +1,6 @@
 """Problems in JSON, Parquet and CSV files of the user's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 import json
 from pathlib import Path
@@ -94,7 +94,7 @@ def read_table(paths: Sequence[Path], **settings: str) -> Table:
     paths: of the files.
     **settings: of `rows.to_problem`.
   """
-  read = partial(_candidates, paths, settings)
+  read = partial(candidates, paths, settings)
   stats = [path.stat() for path in paths]
   if sum(stat.st_size for stat in stats) < CACHED_BYTES:
     return table.in_memory(read())
@@ -129,19 +129,19 @@ def checked(problems: Table, max_bad: float) -> Table:
   return problems
 
 
-def _candidates(
-  paths: Sequence[Path], settings: dict[str, str]
+def candidates(
+  paths: Sequence[Path], settings: Mapping[str, str], whole: bool = False
 ) -> Iterator[Candidate]:
+  """Yields the rows of files; with `whole`, all of their columns."""
   for path in paths:
-    for row in reading.rows(path):
+    for row in reading.rows(path, whole):
       place = f"{path}:{row.line}"
-      yield Candidate(
-        place, row.content, partial(_problem, row, path.stem, place, settings)
-      )
+      load = partial(_problem, row, path.stem, place, settings)
+      yield Candidate(place, row.content, load, row.load)
 
 
 def _problem(
-  row: reading.Row, source: str, place: str, settings: dict[str, str]
+  row: reading.Row, source: str, place: str, settings: Mapping[str, str]
 ) -> Problem:
   return rows.to_problem(row.load(), source=source, place=place, **settings)
 

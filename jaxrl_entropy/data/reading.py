@@ -49,18 +49,22 @@ def expand(where: str) -> list[Path]:
   return files
 
 
-def rows(path: Path) -> Iterator[Row]:
+def rows(path: Path, whole: bool = False) -> Iterator[Row]:
   """Yields the rows of a file, by its name's ending.
 
   `.parquet` and `.csv` are what they say; `.json` may hold one array or one
   object; all else is JSON lines. `.gz` is unzipped.
+
+  Args:
+    path: of the file.
+    whole: whether columns are wanted that are no field of a problem.
 
   Raises:
     ValueError: the file as a whole cannot be read.
   """
   kind = Path(path.name.removesuffix(".gz")).suffix
   if kind == ".parquet":
-    yield from _parquet(path)
+    yield from _parquet(path, whole)
     return
   with _opened(path) as file:
     try:
@@ -144,13 +148,14 @@ def _csv(file: IO[bytes]) -> Iterator[Row]:
     yield Row(reader.line_num, repr(cells).encode(), partial(_same, cells))
 
 
-def _parquet(path: Path) -> Iterator[Row]:
-  """Yields the rows of a Parquet file, with the columns that are understood."""
+def _parquet(path: Path, whole: bool) -> Iterator[Row]:
   import pyarrow.parquet
 
   try:
     file = pyarrow.parquet.ParquetFile(path)
-    names = [n for n in file.schema_arrow.names if n.lower() in COLUMNS]
+    names = file.schema_arrow.names
+    if not whole:
+      names = [name for name in names if name.lower() in COLUMNS]
     line = 0
     for batch in file.iter_batches(_BATCH, columns=names):
       for row in _of_batch(batch):

@@ -1,6 +1,6 @@
 """Many problems in little memory: a table of records, cached between runs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 import hashlib
 import io
@@ -44,11 +44,13 @@ class Candidate(NamedTuple):
     content: bytes that are alike only for rows that are alike; b"" if unknown.
     load: returns the problem; ValueError, TypeError or RecursionError says that
       the row is bad.
+    raw: returns the row as it stands in the file.
   """
 
   place: str
   content: bytes
   load: Callable[[], Problem]
+  raw: Callable[[], Any] = dict
 
 
 class Table(Sequence[Problem]):
@@ -136,6 +138,41 @@ def question_hash(problem: Problem) -> int:
   return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
+def distinct(
+  candidates: Iterable[Candidate], summary: Summary
+) -> Iterator[tuple[Candidate, Problem, bytes]]:
+  """Yields the rows that are problems and repeat none before them.
+
+  Args:
+    candidates: rows.
+    summary: where all rows are counted.
+
+  Yields:
+    A row, its problem, and that problem's record.
+  """
+  seen: set[bytes] = set()
+  for candidate in candidates:
+    summary.rows += 1
+    row_key = _digest(candidate.content)
+    if candidate.content and row_key in seen:
+      summary.duplicates += 1
+      continue
+    try:
+      problem = candidate.load()
+      key, record = _record(problem)
+    except (ValueError, TypeError, RecursionError) as error:
+      summary.bad += 1
+      if len(summary.reasons) < SHOWN:
+        summary.reasons.append(f"{candidate.place}: {error}")
+      continue
+    seen.add(row_key)
+    if key in seen:
+      summary.duplicates += 1
+      continue
+    seen.add(key)
+    yield candidate, problem, record
+
+
 def _write(
   candidates: Iterable[Candidate], records: IO[bytes]
 ) -> tuple[np.ndarray, np.ndarray, Summary]:
@@ -143,26 +180,7 @@ def _write(
   summary = Summary()
   ends: list[int] = []
   questions: list[int] = []
-  seen: set[bytes] = set()
-  for place, content, load in candidates:
-    summary.rows += 1
-    row_key = _digest(content)
-    if content and row_key in seen:
-      summary.duplicates += 1
-      continue
-    try:
-      problem = load()
-      key, record = _record(problem)
-    except (ValueError, TypeError, RecursionError) as error:
-      summary.bad += 1
-      if len(summary.reasons) < SHOWN:
-        summary.reasons.append(f"{place}: {error}")
-      continue
-    seen.add(row_key)
-    if key in seen:
-      summary.duplicates += 1
-      continue
-    seen.add(key)
+  for _, problem, record in distinct(candidates, summary):
     records.write(record)
     ends.append(records.tell())
     questions.append(question_hash(problem))

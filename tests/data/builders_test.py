@@ -14,6 +14,7 @@ def problems(count):
     Problem(
       f"id{i}", f"What? é{i}", str(i), "mine", "code", None if i else 2.5,
       tests=({"stdin": str(i), "stdout": "1"},), extra={"scoring": "all"},
+      system="Be brief." * (i % 2),
     )
     for i in range(count)
   ]  # fmt: skip
@@ -30,12 +31,20 @@ def test_problems_survive_a_build(tmp_path):
 
 
 def test_what_is_not_prepared_is_named(tmp_path):
-  with pytest.raises(ValueError, match="tfds build gsm8k"):
+  with pytest.raises(ValueError, match=r"not prepared .*download_and_prep"):
     builders.Tfds("gsm8k", str(tmp_path))
   with pytest.raises(ValueError, match="nonesuch"):
     builders.Tfds("nonesuch", str(tmp_path))
   with pytest.raises(ValueError, match=str(tmp_path)):
     builders.Tfds("", str(tmp_path))
+
+
+def test_what_only_tensorflow_reads_is_named(tmp_path):
+  folder = tmp_path / "gsm8k" / "1.0.0"
+  folder.mkdir(parents=True)
+  (folder / "gsm8k-train.tfrecord-00000-of-00001").touch()
+  with pytest.raises(ValueError, match=r"stored as tfrecord, .*'array_record'"):
+    builders.Tfds("gsm8k", str(tmp_path))
 
 
 @pytest.mark.parametrize(
