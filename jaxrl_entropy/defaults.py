@@ -159,5 +159,6 @@ def get_config() -> ConfigDict:
   config.checkpoint.best_by = "eval/held_out/accuracy"  # more is better
 
   config.log = ConfigDict()
-  config.log.tensorboard = True
+  # Beside metrics.jsonl, any of "tensorboard", "wandb", "trackio".
+  config.log.writers = ("tensorboard",)
   return config

@@ -1,28 +1,32 @@
-"""What a run writes down: JSON lines, TensorBoard, and a progress line."""
+"""The records of a run: JSON lines, the writers of the config, a progress line.
 
-from collections.abc import Mapping
+`metrics.jsonl` is the contract: reports, sweeps and a resumed run read it. The
+writers (TensorBoard, Weights & Biases, ...) get the same records.
+"""
+
 import contextlib
 import json
 import os
 from pathlib import Path
 import sys
 import time
-from typing import Any, TextIO
+from typing import TextIO
 
 from ml_collections import ConfigDict
 
+from jaxrl_entropy import config as config_lib, run_files
 from jaxrl_entropy.errors import UserError, write_failed
-from jaxrl_entropy.training import multihost
+from jaxrl_entropy.training import multihost, writers
+from jaxrl_entropy.training.writers.base import Record, RunInfo, Writer
 
-METRICS = "metrics.jsonl"
-
-Record = Mapping[str, float | int]
+METRICS = run_files.METRICS
 
 # What the progress line shows.
 SHOWN = {
-  "H": "entropy/token_mean",
-  "R": "reward/accuracy",
-  "held_out": "eval/held_out/accuracy",
+  "H": run_files.ENTROPY,
+  "accuracy": run_files.TRAIN_ACCURACY,
+  "R": run_files.REWARD_MEAN,
+  "held_out": run_files.HELD_OUT_ACCURACY,
 }
 
 
@@ -68,58 +72,6 @@ def _plain(value: float | int) -> float | int | None:
   return value if abs(value) < float("inf") else None
 
 
-class TensorBoard:
-  """Scalars for TensorBoard; silent where tensorboardX is not installed.
-
-  They are written at once. The library's SummaryWriter leaves that to a thread,
-  which dies of a full disk, and then waits for it for ever. The file is opened
-  for the first record: it can take the library seconds to import.
-  """
-
-  def __init__(self, folder: Path, first_step: int) -> None:
-    self._folder, self._first = folder, first_step
-    self._file: Any = None
-
-  def _open(self) -> None:
-    try:
-      from tensorboardX.proto.event_pb2 import SessionLog
-      from tensorboardX.record_writer import RecordWriter
-    except ImportError:
-      return
-    self._folder.mkdir(parents=True, exist_ok=True)
-    name = f"events.out.tfevents.{time.time():.0f}.{os.getpid()}"
-    self._file = RecordWriter(str(self._folder / name))
-    self._add(0, file_version="brain.Event:2")
-    # Hides what a killed run wrote after its last checkpoint.
-    start = SessionLog(status=SessionLog.START)
-    self._add(self._first, session_log=start)
-
-  def write(self, record: Record) -> None:
-    if self._file is None:
-      self._open()
-    if self._file is None:
-      return
-    from tensorboardX.proto.summary_pb2 import Summary
-
-    scalars = [
-      Summary.Value(tag=name, simple_value=float(value))
-      for name, value in record.items()
-      if name not in ("step", "time")
-    ]
-    self._add(int(record["step"]), summary=Summary(value=scalars))
-
-  def close(self) -> None:
-    if self._file is not None:
-      self._file.close()
-
-  def _add(self, step: int, **content: Any) -> None:
-    from tensorboardX.proto.event_pb2 import Event
-
-    event = Event(step=step, wall_time=time.time(), **content)
-    self._file.write(event.SerializeToString())
-    self._file.flush()
-
-
 class Progress:
   """A line about the run: rate, time left, and the values that matter.
 
@@ -132,11 +84,11 @@ class Progress:
     name: str,
     total: int,
     done: int = 0,
-    stream: TextIO = sys.stderr,
+    stream: TextIO | None = None,
     interval: float = 5.0,
   ) -> None:
     self._name, self._total, self._first = name, total, done
-    self._stream, self._interval = stream, interval
+    self._stream, self._interval = stream or sys.stderr, interval
     self._start = time.monotonic()
     self._printed = float("-inf")
 
@@ -148,16 +100,21 @@ class Progress:
       if now - self._printed < self._interval:
         return
       self._printed = now
-    rate = (done - self._first) / max(now - self._start, 1e-9)
-    left = (self._total - done) / rate if rate else 0.0
     shown = "  ".join(f"{k} {v:.3f}" for k, v in values.items())
     line = (
-      f"[{self._name}] {done}/{self._total}  {rate:.2f} steps/s  "
-      f"ETA {int(left // 60)}:{int(left % 60):02d}  {shown}"
+      f"[{self._name}] {done}/{self._total}  {self._pace(done, now)}{shown}"
     )
     end = "\n" if not live or done == self._total else ""
     self._stream.write(f"\r\x1b[K{line}{end}" if live else line + end)
     self._stream.flush()
+
+  def _pace(self, done: int, now: float) -> str:
+    """Rate and time left; nothing before the first step of this process."""
+    if done <= self._first:
+      return ""
+    rate = (done - self._first) / max(now - self._start, 1e-9)
+    left = (self._total - done) / rate
+    return f"{rate:.2f} steps/s  ETA {left // 60:.0f}:{left % 60:02.0f}  "
 
 
 class RunLog:
@@ -174,17 +131,17 @@ class RunLog:
     self._progress = Progress(config.name, config.steps, first)
     self._latest: dict[str, float] = {}
     self._file: MetricsFile | None = None
-    self._board: TensorBoard | None = None
+    self._writers: list[Writer] = []
     if multihost.is_writer():
       self._file = MetricsFile(workdir / METRICS, offset)
-      if config.log.tensorboard:
-        self._board = TensorBoard(workdir / "tensorboard", first)
+      run = RunInfo(config.name, workdir, config_lib.to_json(config), first)
+      self._writers = writers.make(config.log.writers, run)
 
   def __enter__(self) -> "RunLog":
     return self
 
   def __exit__(self, *exception: object) -> None:
-    for writer in (self._file, self._board):
+    for writer in (self._file, *self._writers):
       if writer is not None:
         # Closing writes only what could not be written before.
         with contextlib.suppress(OSError):
@@ -199,15 +156,18 @@ class RunLog:
     if self._file is None:
       return
     try:
-      self._file.write(record)
-      if self._board is not None:
-        self._board.write(record)
+      for writer in (self._file, *self._writers):
+        writer.write(record)
     except OSError as error:
       raise write_failed(self._workdir, str(error.strerror)) from error
     self._latest |= {
       short: record[name] for short, name in SHOWN.items() if name in record
     }
-    self._progress.show(int(record["step"]), **self._latest)
+    shown = dict(self._latest)
+    # A graded or shaped reward is another number than the accuracy.
+    if shown.get("R") == shown.get("accuracy"):
+      shown.pop("R", None)
+    self._progress.show(int(record["step"]), **shown)
 
   def offset(self) -> int:
     """Bytes of the metrics file, on disk; 0 at a process that writes none."""

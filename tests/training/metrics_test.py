@@ -1,17 +1,11 @@
 import io
 import json
-import struct
 
 import pytest
 
 from jaxrl_entropy import defaults
 from jaxrl_entropy.errors import WRITE_FAILED, UserError
-from jaxrl_entropy.training.metrics import (
-  MetricsFile,
-  Progress,
-  RunLog,
-  TensorBoard,
-)
+from jaxrl_entropy.training.metrics import MetricsFile, Progress, RunLog
 
 
 def read(path):
@@ -50,6 +44,23 @@ def test_progress_in_a_log_names_rate_and_time_left():
   assert "H 0.250" in line
 
 
+def test_progress_before_the_first_step_promises_nothing():
+  stream = io.StringIO()
+  Progress("grpo", 10, done=4, stream=stream).show(4, H=0.25)
+  assert stream.getvalue() == "[grpo] 4/10  H 0.250\n"
+
+
+@pytest.mark.parametrize(
+  ("mean", "shown"), [(0.5, "accuracy 0.500"), (0.3, "accuracy 0.500  R 0.300")]
+)
+def test_a_reward_that_is_no_accuracy_is_shown_beside_it(
+  tmp_path, capsys, mean, shown
+):
+  with RunLog(tmp_path, defaults.get_config(), 0, 0) as log:
+    log.write({"step": 0, "reward/accuracy": 0.5, "reward/mean": mean})
+  assert capsys.readouterr().err.endswith(f"{shown}\n")
+
+
 def test_progress_in_a_log_is_sparse():
   stream = io.StringIO()
   progress = Progress("grpo", 3, stream=stream, interval=1e9)
@@ -57,30 +68,6 @@ def test_progress_in_a_log_is_sparse():
     progress.show(step)
   # The first, and the last whatever the interval.
   assert stream.getvalue().count("\n") == 2
-
-
-def events(folder):
-  """What a TensorBoard file holds, without its checksums."""
-  event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
-  (path,) = folder.iterdir()
-  data, found = path.read_bytes(), []
-  while data:
-    (size,) = struct.unpack("<Q", data[:8])
-    found.append(event_pb2.Event.FromString(data[12 : 12 + size]))
-    data = data[16 + size :]
-  return found
-
-
-def test_tensorboard_gets_the_scalars_at_once(tmp_path):
-  board = TensorBoard(tmp_path, first_step=3)
-  board.write({"step": 3, "time": 1.0, "loss": 0.5, "tokens": 7})
-  _, start, scalars = events(tmp_path)
-  assert start.step == 3
-  assert start.session_log.status == start.session_log.START
-  assert scalars.step == 3
-  values = {v.tag: v.simple_value for v in scalars.summary.value}
-  assert values == {"loss": 0.5, "tokens": 7.0}
-  board.close()
 
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path):
