@@ -8,6 +8,8 @@ created twice. Locks of the operating system (flock) are not used: many network
 file systems do not have them.
 """
 
+from collections.abc import Callable, Iterator
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -17,14 +19,19 @@ import socket
 import sys
 import threading
 import time
+import uuid
 
 from jaxrl_entropy.errors import UserError, write_failed
+from jaxrl_entropy.training import multihost
 
 INTERVAL = 5.0
 """Seconds between two signs of life of an owner."""
 
 TIMEOUT = 30.0
 """Seconds without a sign of life after which an owner is taken for dead."""
+
+SHARED_WITHIN = 60.0
+"""Seconds that a file may take to be seen by all hosts of a job."""
 
 _FOLDER = ".lease"
 _POLL = 0.2
@@ -40,6 +47,7 @@ class _Owner:
     machine: identifies the boot of the machine and the namespace of `process`.
     started: when the process started, in the kernel's clock ticks.
     since: when it took the lease, local time.
+    token: a name that no other owner has.
     beats: signs of life so far.
     released: whether it has given the lease back.
   """
@@ -49,6 +57,7 @@ class _Owner:
   machine: str
   started: str
   since: str
+  token: str
   beats: int = 0
   released: bool = False
 
@@ -62,6 +71,42 @@ class _Owner:
   def is_alive(self) -> bool:
     """Whether the owner runs; needs `is_here()`."""
     return _start_time(self.process) == self.started
+
+
+@contextlib.contextmanager
+def lease_for_job(folder: Path) -> Iterator[Callable[[], None]]:
+  """Holds the lease of a folder for all processes of a job.
+
+  Process 0 holds it, and the others look whether they see its file: a folder of
+  the same name on a disk of their own would leave the job waiting for ever at
+  its first checkpoint.
+
+  Yields:
+    `Lease.check` at process 0, and what does nothing at the others.
+
+  Raises:
+    UserError: at all processes, if another job holds the lease, or a process
+      does not see the folder that process 0 writes to.
+  """
+  with contextlib.ExitStack() as stack:
+    lease = Lease(folder)
+    multihost.on_writer(lambda: stack.enter_context(lease))
+    multihost.raise_together(_unshared(folder, multihost.share(lease.key())[0]))
+    yield lease.check if multihost.is_writer() else lambda: None
+
+
+def _unshared(folder: Path, key: tuple[str, str]) -> tuple[str, int] | None:
+  """The reason why this process cannot be in a job that leased `folder`."""
+  end = time.monotonic() + SHARED_WITHIN
+  while not Lease(folder).is_held_by(key):
+    if time.monotonic() > end:
+      return (
+        f"workdir {folder} on {socket.gethostname()} is not the folder of that "
+        f"name on {key[0]}: all hosts must share it (NFS, a mounted bucket)",
+        2,
+      )
+    time.sleep(_POLL)
+  return None
 
 
 class Lease:
@@ -90,6 +135,7 @@ class Lease:
       _machine(),
       _start_time(os.getpid()),
       datetime.datetime.now().isoformat(" ", "seconds"),
+      uuid.uuid4().hex,
     )
     self._lock, self._ended = threading.Lock(), threading.Event()
     self._thread = threading.Thread(target=self._keep, daemon=True)
@@ -130,6 +176,15 @@ class Lease:
         f"had heard nothing of this one for {self._timeout:.0f} s: this run "
         "stops, and the other one goes on"
       )
+
+  def key(self) -> tuple[str, str]:
+    """The host, and what tells this lease from all others."""
+    return self._owner.host, self._owner.token
+
+  def is_held_by(self, key: tuple[str, str]) -> bool:
+    """Whether the newest lease of the folder is the one of that key."""
+    owner = self._newest()[1]
+    return owner is not None and (owner.host, owner.token) == key
 
   def _free_generation(self) -> int:
     """Returns the newest generation once its owner is known to be gone.
@@ -181,9 +236,9 @@ class Lease:
       mine.unlink(missing_ok=True)
       return False
     self._generation = free + 1
-    for file in self._folder.iterdir():
-      if int(file.stem) < self._generation:
-        file.unlink(missing_ok=True)
+    for old in self._folder.iterdir():
+      if int(old.stem) < self._generation:
+        old.unlink(missing_ok=True)
     return True
 
   def _newest(self) -> tuple[int, _Owner | None]:

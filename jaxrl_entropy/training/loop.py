@@ -1,5 +1,6 @@
 """The order of things in a run of reinforcement learning."""
 
+from collections.abc import Callable
 import contextlib
 import dataclasses
 from pathlib import Path
@@ -12,7 +13,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from jaxrl_entropy import config as config_lib
-from jaxrl_entropy.errors import PREEMPTED, UserError
+from jaxrl_entropy.errors import PREEMPTED
 from jaxrl_entropy.models import lora
 from jaxrl_entropy.rewards.shaping import format_bonus
 from jaxrl_entropy.rewards.verify import RewardPool, check
@@ -31,6 +32,7 @@ from jaxrl_entropy.training.collector import Collector, Stopwatch
 from jaxrl_entropy.training.held_out import evaluate_policy
 from jaxrl_entropy.training.layout import make_layout
 from jaxrl_entropy.training.learner import Learner
+from jaxrl_entropy.training.lease import lease_for_job
 from jaxrl_entropy.training.method import Method
 from jaxrl_entropy.training.metrics import METRICS, RunLog
 from jaxrl_entropy.training.multihost import Preemption
@@ -65,10 +67,10 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   reward = config.reward
   if policy.task.size("train"):
     check([policy.task.problem("train", 0)], reward.sandbox)
-  _claim(workdir, config)
   with (
     jax.set_mesh(policy.mesh),
     Preemption() as preemption,
+    lease_for_job(workdir) as check_lease,
     RewardPool(
       reward.workers,
       reward.timeout,
@@ -76,7 +78,9 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
       format_bonus(reward.format, reward.format_bonus),
     ) as pool,
   ):
-    run = _Run(config, workdir, policy, method, sampler, pool)
+    # Only a config that can run gets here: a refused one leaves nothing behind.
+    multihost.on_writer(lambda: config_lib.save(config, workdir))
+    run = _Run(config, workdir, policy, method, sampler, pool, check_lease)
     step, state = run.resume()
     if step > config.steps:
       _say(f"{workdir}: all {config.steps} steps are done")
@@ -85,23 +89,6 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
       start = warm_start(config, policy, workdir, preemption)
       state = run.learner.init(start)
     return run.steps(state, step, preemption)
-
-
-def _claim(workdir: Path, config: ConfigDict) -> None:
-  """Saves the config in the run's folder, or checks that it is the one there.
-
-  Only a config that can run gets here, so a refused one leaves nothing behind.
-  """
-  refused = None
-  if multihost.is_writer():
-    try:
-      config_lib.save(config, workdir)
-    except UserError as error:
-      refused = str(error)
-  # All processes stop together, or none does.
-  for message in multihost.share(refused):
-    if message is not None:
-      raise UserError(message)
 
 
 def warn_if_idle(config: ConfigDict) -> None:
@@ -126,8 +113,10 @@ class _Run:
     method: Method,
     sampler: Sampler,
     pool: RewardPool,
+    check_lease: Callable[[], None],
   ) -> None:
     self._config, self._workdir = config, workdir
+    self._check_lease = check_lease
     self._policy, self._sampler, self._pool = policy, sampler, pool
     forward = build.build_forward(config, policy.model, method.moments)
     layout = make_layout(config, policy.mesh)
@@ -180,6 +169,7 @@ class _Run:
     ):
       for step in range(first, total + 1):
         state, record = self._step(state, step)
+        self._check_lease()
         log.write(record)
         self._stop_if_broken(state, step)
         stop = preemption.requested()
@@ -205,6 +195,7 @@ class _Run:
       policy = dataclasses.replace(self._policy, params=state.params)
       found = evaluate_policy(config, policy, self._sampler, self._pool)
       record |= {f"eval/held_out/{k}": v for k, v in found.metrics.items()}
+      self._check_lease()
       self._best.offer(step, state.params, record)
       watch.lap("eval")
     sampled, staleness = self._take_rollout(state, step)
@@ -253,6 +244,7 @@ class _Run:
       "stream": self._collector.stream.position(),
       "metrics_offset": log.offset(),
     }
+    self._check_lease()
     carried = carry.encode((self._ahead, self._collector.carried()))
     self._checkpoints.save(records, state, host, carried)
 

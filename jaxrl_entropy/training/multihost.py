@@ -61,6 +61,35 @@ def share(item: Item) -> list[Item]:
   ]
 
 
+def on_writer(action: Callable[[], object]) -> None:
+  """Runs `action` at the process that writes; its errors stop all processes.
+
+  Raises:
+    UserError: the one that `action` raised, at every process.
+  """
+  refused = None
+  if is_writer():
+    try:
+      action()
+    except UserError as error:
+      refused = str(error), error.status
+  raise_together(refused)
+
+
+def raise_together(refused: tuple[str, int] | None) -> None:
+  """Raises a UserError at every process if any of them has a reason.
+
+  Args:
+    refused: this process's message and exit status, None if all is well.
+
+  Raises:
+    UserError: the first process's that has one.
+  """
+  for reason in share(refused):
+    if reason is not None:
+      raise UserError(*reason)
+
+
 def spread(
   work: Callable[..., Sequence[Answer]],
 ) -> Callable[..., list[Answer]]:

@@ -4,7 +4,7 @@ Imitation is REINFORCE with advantage 1 on somebody else's responses, so the
 update is the one of reinforcement learning.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import hashlib
 import json
 from pathlib import Path
@@ -19,6 +19,7 @@ from jaxrl_entropy.errors import PREEMPTED, UserError
 from jaxrl_entropy.training import build, rows as rows_lib, state as state_lib
 from jaxrl_entropy.training.build import Policy
 from jaxrl_entropy.training.checkpoint import Checkpoints
+from jaxrl_entropy.training.lease import lease_for_job
 from jaxrl_entropy.training.metrics import Progress
 from jaxrl_entropy.training.multihost import Preemption
 from jaxrl_entropy.training.step import Rows, make_update
@@ -61,6 +62,18 @@ def warm_start(
     SystemExit: with status `PREEMPTED`, once what was done is saved.
   """
   folder = start_folder(config, workdir)
+  with lease_for_job(folder) as check_lease:
+    return _imitate(config, policy, folder, preemption, check_lease)
+
+
+def _imitate(
+  config: ConfigDict,
+  policy: Policy,
+  folder: Path,
+  preemption: Preemption,
+  check_lease: Callable[[], None],
+) -> Params:
+  """All steps of a warm start that are not done yet, saved in `folder`."""
   steps = config.pretrain.steps
   schedule = ConfigDict(config.optimizer)
   with schedule.unlocked():
@@ -95,6 +108,7 @@ def warm_start(
       progress.show(done, loss=float(metrics["loss"].compute()))
       stop = preemption.requested()
     if stop or done % SAVE_EVERY == 0 or done == steps:
+      check_lease()
       checkpoints.save(done, state, {}, np.zeros(1, np.uint8))
     if stop and done < steps:
       checkpoints.close()

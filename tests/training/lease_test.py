@@ -2,16 +2,19 @@
 
 import contextlib
 import json
+from pathlib import Path
 import signal
 import subprocess
 import sys
 import time
 
+import jax
 import pytest
 
 from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.training import lease
 from jaxrl_entropy.training.lease import Lease
+from tests import devices
 
 # Takes the lease of a folder, as a process of a machine, says so, and then asks
 # before each of many writes whether it still holds it.
@@ -144,6 +147,46 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
   (tmp_path / "file").touch()
   with pytest.raises(UserError, match="file/run could not be written"):
     Lease(tmp_path / "file" / "run").__enter__()
+
+
+def join(folder, shared):
+  """What a process of a job gets that leases a folder, its own or shared."""
+  lease.SHARED_WITHIN = 1.0
+  name = "run" if shared else f"run{jax.process_index()}"
+  try:
+    with lease.lease_for_job(Path(folder) / name) as check:
+      check()
+      return "held", len(list((Path(folder) / name / ".lease").iterdir()))
+  except UserError as error:
+    return str(error), error.status
+
+
+def test_a_job_shares_one_lease(tmp_path):
+  answers = devices.run_together(
+    join, str(tmp_path), True, processes=2, devices=1
+  )
+  assert answers == [("held", 1)] * 2
+
+
+def test_a_folder_that_a_job_does_not_share_is_found_at_once(tmp_path):
+  answers = devices.run_together(
+    join, str(tmp_path), False, processes=2, devices=1
+  )
+  assert answers[0] == answers[1]
+  message, status = answers[0]
+  assert status == 2
+  assert message.startswith(f"workdir {tmp_path}/run1 on ")
+  assert "all hosts must share it" in message
+  assert "\n" not in message
+
+
+def test_a_job_that_is_refused_is_refused_whole(tmp_path, hold):
+  hold(tmp_path / "run")
+  answers = devices.run_together(
+    join, str(tmp_path), True, processes=2, devices=1
+  )
+  assert answers[0] == answers[1]
+  assert "is in use by process" in answers[0][0]
 
 
 # Races for one folder after the other: each process starts a round at the same

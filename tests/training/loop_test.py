@@ -116,6 +116,21 @@ def test_killed_runs_end_with_the_numbers_of_an_uninterrupted_one(
   assert timeless(tmp_path) == timeless(finished)
 
 
+def test_a_second_process_in_a_workdir_is_refused_and_changes_nothing(
+  finished, tmp_path
+):
+  workdir = tmp_path / "run"
+  first = runs.start(workdir)
+  runs.wait_until(first, lambda: runs.lines(workdir) > 0)
+  errors = runs.end(runs.start(workdir), status=2)
+  assert errors.splitlines()[-1].startswith(
+    f"jaxrl-entropy train: error: workdir {workdir} is in use by process "
+    f"{first.pid} on "
+  )
+  runs.end(first)
+  assert runs.timeless(workdir) == runs.timeless(finished)
+
+
 def test_a_full_disk_is_one_line_and_loses_nothing(finished, tmp_path):
   process = start(tmp_path)
   wait_until(process, (tmp_path / "checkpoints" / "2").exists)
