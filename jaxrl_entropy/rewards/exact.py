@@ -6,7 +6,7 @@ from jaxrl_entropy.rewards.extract import last_tagged
 
 
 def verify(problem: Problem, response: str) -> float:
-  """1.0 if the last complete box holds the answer, spaces aside."""
+  """Returns 1.0 if the last complete box holds the answer, spaces aside."""
   boxed = last_boxed(response)
   if boxed is None:
     return 0.0
@@ -14,5 +14,13 @@ def verify(problem: Problem, response: str) -> float:
 
 
 def verify_tagged(problem: Problem, response: str) -> float:
-  """1.0 if the last `<answer>` holds the answer, space around it aside."""
+  """Returns 1.0 if the last `<answer>` holds the answer.
+
+  Space around it does not count.
+  """
   return float(last_tagged(response) == problem.answer.strip())
+
+
+def gradable(reference: str) -> str | None:
+  """Returns why no answer can equal a reference; None where one can."""
+  return None if reference.strip() else "it is empty"

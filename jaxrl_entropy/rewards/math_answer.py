@@ -5,6 +5,10 @@ import re
 from jaxrl_entropy.data.boxed import last_boxed
 from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.rewards.maths import compare
+from jaxrl_entropy.rewards.maths.lexer import Tokens, UnreadableError
+from jaxrl_entropy.rewards.maths.tree import count_words, parse
+
+MAX_WORDS = 6  # of a reference that is no sentence
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?=\s*\{)")
 _LOOKS = re.compile(r"\s|\$|\\[,;:!> ]|\\(?:left|right)(?![A-Za-z])|\\(?=%)")
@@ -18,39 +22,91 @@ class UndecidedError(Exception):
 
 
 def decide(problem: Problem, response: str) -> float | None:
-  """As `reward`, where plain comparison can tell; else None. Safe anywhere."""
+  """Returns `reward` where plain comparison can tell; else None.
+
+  Evaluates nothing, so it is safe anywhere.
+  """
   try:
-    return reward(problem, response, _undecided)
+    return reward(problem, response, _undecided, _undecided)
   except UndecidedError:
     return None
 
 
-def _undecided(gold: compare.Tokens, answer: compare.Tokens) -> bool:
+def decide_equal(problem: Problem, response: str) -> float | None:
+  """Returns `reward_equal` where plain comparison can tell; else None."""
+  try:
+    return reward_equal(problem, response, _undecided, _undecided)
+  except UndecidedError:
+    return None
+
+
+def _undecided(gold: Tokens, answer: Tokens) -> bool:
   raise UndecidedError
 
 
 def reward(
-  problem: Problem, response: str, symbolic: compare.Symbolic
+  problem: Problem,
+  response: str,
+  symbolic: compare.Symbolic,
+  proportional: compare.Symbolic,
 ) -> float:
-  """1.0 if the last complete box equals the reference answer, else 0.0.
+  """Returns 1.0 if the last complete box has the worked-out answer, else 0.0.
 
   Args:
     problem: its answer may itself be in a box.
     response: one without a complete box scores 0.
     symbolic: decides on two expressions that are no literal numbers.
+    proportional: decides whether two equations are multiples of each other.
   """
+  asked = _squeeze(problem.prompt)
+
+  def restates(given: Tokens) -> bool:
+    formula = _squeeze(" ".join(map(str, given)))
+    return not formula.isdigit() and _contains(asked, formula)
+
+  return _compare(
+    problem, response, compare.Rules(symbolic, proportional, restates)
+  )
+
+
+def reward_equal(
+  problem: Problem,
+  response: str,
+  symbolic: compare.Symbolic,
+  proportional: compare.Symbolic,
+) -> float:
+  """Returns 1.0 if the last complete box has an equal answer, else 0.0.
+
+  An answer that is not worked out counts as well. Arguments as for `reward`.
+  """
+  rules = compare.Rules(symbolic, proportional, strict=False)
+  return _compare(problem, response, rules)
+
+
+def gradable(reference: str) -> str | None:
+  """Returns why only its own text can equal a reference; None otherwise.
+
+  Cheap: parses the reference and evaluates nothing.
+  """
+  gold = last_boxed(reference) or reference
+  if not gold.strip():
+    return "it is empty"
+  try:
+    words = count_words(parse(gold))
+  except UnreadableError as error:
+    return f"it is no mathematical notation: {error}"
+  if words > MAX_WORDS:
+    return f"it is a text of {words} words, which only the same words equal"
+  return None
+
+
+def _compare(problem: Problem, response: str, rules: compare.Rules) -> float:
   boxed = last_boxed(response)
   if boxed is None:
     return 0.0
   boxed = _BOX.sub("", boxed)  # a box in a box leaves its braces
   gold = last_boxed(problem.answer) or problem.answer
-  asked = _squeeze(problem.prompt)
-
-  def restates(given: compare.Tokens) -> bool:
-    formula = _squeeze(" ".join(map(str, given)))
-    return not formula.isdigit() and _contains(asked, formula)
-
-  return float(compare.equal(gold, boxed, symbolic, restates))
+  return float(compare.equal(gold, boxed, rules))
 
 
 def _contains(text: str, formula: str) -> bool:
@@ -60,6 +116,6 @@ def _contains(text: str, formula: str) -> bool:
 
 
 def _squeeze(text: str) -> str:
-  """A text without spaces, in one spelling of fractions."""
+  """Returns a text without spaces, in one spelling of fractions."""
   text = _LOOKS.sub("", text)
   return _FRACTION.sub(r"\1\2/\3\4", text)

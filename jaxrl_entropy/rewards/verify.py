@@ -33,14 +33,22 @@ INLINE = {
 # Verifiers that parse the response, and so run in the sandbox.
 SANDBOXED = {
   "math": "jaxrl_entropy.rewards.maths.symbolic:verify",
+  "math_equal": "jaxrl_entropy.rewards.maths.symbolic:verify_equal",
+  "math_verify": "jaxrl_entropy.rewards.math_library:verify",
   "gym": "jaxrl_entropy.rewards.gym:verify",
   "program": "jaxrl_entropy.data.programs:verify",
 }
 # What can tell, for many responses, without parsing them; else None.
-FIRST = {"math": "jaxrl_entropy.rewards.math_answer:decide"}
+FIRST = {
+  "math": "jaxrl_entropy.rewards.math_answer:decide",
+  "math_equal": "jaxrl_entropy.rewards.math_answer:decide_equal",
+}
 # Responses that one process may verify: what evaluates nothing, or nothing that
 # could reach beyond its own result, may see many.
-REUSE = {SANDBOXED["math"]: 200, SANDBOXED["program"]: 200}
+REUSE = {
+  SANDBOXED[name]: 200
+  for name in ("math", "math_equal", "math_verify", "program")
+}
 PROGRAM = "code"  # runs the response itself
 
 CACHED = 100_000

@@ -9,8 +9,7 @@ import re
 
 import sympy
 
-from jaxrl_entropy.rewards.maths.lexer import FUNCTIONS
-from jaxrl_entropy.rewards.maths.tree import Tokens
+from jaxrl_entropy.rewards.maths.lexer import FUNCTIONS, Tokens
 
 MAX_EXPANDED = 8  # power of a sum
 

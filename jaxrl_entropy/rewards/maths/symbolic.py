@@ -8,22 +8,16 @@ import math_verify
 import sympy
 
 from jaxrl_entropy.data.problems import Problem
-from jaxrl_entropy.rewards.math_answer import reward
+from jaxrl_entropy.rewards import math_answer
 from jaxrl_entropy.rewards.maths import compare
+from jaxrl_entropy.rewards.maths.expression import UNEVALUATED, to_latex
 from jaxrl_entropy.rewards.maths.finished import (
   IMAGINARY,
   is_finished,
   is_numeric_power,
 )
-from jaxrl_entropy.rewards.maths.lexer import FUNCTIONS, GREEK, Token, words
-from jaxrl_entropy.rewards.maths.tree import Tokens, matching
+from jaxrl_entropy.rewards.maths.lexer import Tokens
 
-MAX_TOKENS = 200
-
-_COMMANDS = GREEK | FUNCTIONS | {"frac", "sqrt", "cdot", "times"}
-_MARKS = frozenset("+-*/^_(){}[]!|")
-# Before a parenthesis these are functions, of which nothing is known.
-_UNKNOWN_FUNCTIONS = words("f g F G")
 # What may stand in any finished answer; all else, only where the reference has
 # it too.
 _ALGEBRA = (
@@ -35,61 +29,98 @@ _ALGEBRA = (
   sympy.NumberSymbol,
   sympy.core.numbers.ImaginaryUnit,
 )
-# The parser takes these for the constants e and i, whose symbols are small.
-_RENAMED = {"E": "Q_{1001}", "I": "Q_{1002}"}
 _PARSER = ConversionConfig(
   interpret_as_mixed_fractions=False, lowercase_symbols=False
 )
 _POINTS = tuple(map(sympy.Rational, ("7/11", "-13/9", "29/5", "-1/7", "3/2")))
+_POSITIVE = tuple(map(abs, _POINTS))
 _DIGITS = 30
+_MAX_EXPONENT = 5000  # of the powers that are compared digit by digit
 
 
 def verify(problem: Problem, response: str) -> float:
-  """The reward of a response, algebra included."""
-  return reward(problem, response, equal)
+  """Returns the reward of a response for a worked-out answer."""
+  return math_answer.reward(problem, response, is_worked_out, is_multiple)
+
+
+def verify_equal(problem: Problem, response: str) -> float:
+  """Returns the reward of a response for an equal answer, worked out or not."""
+  return math_answer.reward_equal(problem, response, is_equal, is_multiple)
 
 
 def warm_up() -> None:
   """Fills the parser's tables, once for all the processes forked later."""
+  rules = compare.Rules(is_worked_out, is_multiple)
   for gold, answer in (
     (r"\frac{\sqrt{3}x^2}{2} + 1", r"1 + \frac{1}{2}\sqrt{3} \cdot x^{2}"),
     (r"\pi (n+1)^2 - e^{3}", r"\pi (n^2 + 2n + 1) - e^3"),
     (r"\frac{\ln(a-b)}{3+4i}", r"\frac{3-4i}{25}\ln(a-b)"),
   ):
-    compare.equal(gold, answer, equal)
+    compare.equal(gold, answer, rules)
 
 
-def equal(gold: Tokens, answer: Tokens) -> bool:
-  """Whether two expressions are equal and the answer is worked out.
+def is_worked_out(gold: Tokens, answer: Tokens) -> bool:
+  """Returns whether two expressions are equal and the answer is worked out.
 
   An answer that still has terms to collect, factors to multiply, or functions
   that the reference has not, restates its problem, and is wrong; unless the
   reference is as unfinished.
   """
-  wanted, given = read(gold), read(answer)
+  is_problem = any(token.value in UNEVALUATED for token in gold)
+  wanted, given = read(gold, unevaluated=is_problem), read(answer)
   if wanted is None or given is None:
     return False
-  if is_finished(gold, wanted) and not is_finished(answer, given):
+  must_finish = is_problem or is_finished(gold, wanted)
+  if must_finish and not is_finished(answer, given):
     return False
   wanted, given = wanted.subs(IMAGINARY), given.subs(IMAGINARY)
-  if not _operations(given) <= _operations(wanted):
+  if not is_problem and not _operations(given) <= _operations(wanted):
     return False
   if wanted.free_symbols != given.free_symbols:
     return False
+  if is_problem:
+    return _is_equal(wanted, given)
   return (
-    _agree(wanted, given)
+    _agree(wanted, given, _POINTS)
     and math_verify.verify(wanted, given, timeout_seconds=None)
     # It takes for zero what is small.
     and (wanted - given).equals(0) is not False
   )
 
 
-def read(given: Tokens) -> sympy.Expr | None:
-  """The expression; None where it is in no plain algebraic notation.
+def is_equal(gold: Tokens, answer: Tokens) -> bool:
+  """Returns whether two expressions are equal wherever both are real.
+
+  Expressions of numbers alone are equal as complex numbers.
+  """
+  wanted, given = read(gold, unevaluated=True), read(answer, unevaluated=True)
+  if wanted is None or given is None:
+    return False
+  return _is_equal(wanted.subs(IMAGINARY), given.subs(IMAGINARY))
+
+
+def is_multiple(gold: Tokens, answer: Tokens) -> bool:
+  """Returns whether one expression is a number, not 0, times the other."""
+  wanted, given = read(gold), read(answer)
+  if wanted is None or given is None:
+    return False
+  symbols = wanted.free_symbols
+  if not symbols or symbols != given.free_symbols:
+    return False
+  ratio = sympy.cancel(wanted.doit() / given.doit())
+  return bool(ratio.is_number and ratio.is_finite and not ratio.is_zero)
+
+
+def read(given: Tokens, unevaluated: bool = False) -> sympy.Expr | None:
+  """Returns the expression; None where it is in no algebraic notation.
 
   The imaginary unit is still a symbol, so that nothing is worked out yet.
+
+  Args:
+    given: its tokens.
+    unevaluated: whether sums, binomials and the like are read.
   """
-  text = _latex(given)
+  text = to_latex(given, unevaluated)
   if text is None:
     return None
   try:
@@ -102,102 +133,77 @@ def read(given: Tokens) -> sympy.Expr | None:
   return expression if isinstance(expression, sympy.Expr) else None
 
 
-def _latex(given: Tokens) -> str | None:
-  """The tokens as LaTeX that has one reading only; None if they have more."""
-  if len(given) > MAX_TOKENS:
-    return None
-  given = _grouped_exponents(given)
-  parts: list[str] = []
-  before = [Token("mark", "("), Token("mark", "("), *given]
-  for second, first, token in zip(before, before[1:], given, strict=False):
-    if not _is_plain(token) or (token.value == "[" and first.value != "sqrt"):
-      return None
-    if token.value == "_" and first.kind == "number":
-      return None  # a number in another base
-    if token.value == first.value == "!":
-      return None  # every second factor, and no factorial of a factorial
-    if token.value == "(" and first.value in _UNKNOWN_FUNCTIONS:
-      return None
-    if _ends(first) and second.value != "_":
-      if _is_ambiguous(second, first, token):
-        return None
-      if token.value == "(":
-        parts.append(r"\cdot")
-    parts.append(_written(token))
-  return " ".join(parts)
-
-
-def _grouped_exponents(given: Tokens) -> Tokens:
-  """`2^(n-1)` with braces for the parentheses, as LaTeX has it."""
-  for index in range(len(given) - 1):
-    if given[index].value == "^" and given[index + 1].value == "(":
-      end = index + 1 + matching(given[index + 1 :])
-      if end > index:
-        inner = _grouped_exponents(given[index + 2 : end])
-        opening, closing = Token("mark", "{"), Token("mark", "}")
-        tail = _grouped_exponents(given[end + 1 :])
-        return (*given[: index + 1], opening, *inner, closing, *tail)
-  return given
-
-
-def _is_ambiguous(second: Token, first: Token, token: Token) -> bool:
-  """`x 2` and `2 3`; `2 \\frac{1}{2}x`; `1/2x`, of which x is which part?"""
-  return (
-    token.kind == "number"
-    or (first.kind == "number" and token.value == "frac")
-    or (second.value == "/" and _begins(token))
-  )
-
-
-def _begins(token: Token) -> bool:
-  """Whether a factor may begin with this token."""
-  return token.kind in ("symbol", "command") or token.value == "("
-
-
-def _is_plain(token: Token) -> bool:
-  if token.kind in ("number", "symbol"):
-    return "overline" not in token.value
-  return token.value in (_COMMANDS if token.kind == "command" else _MARKS)
-
-
-def _ends(token: Token) -> bool:
-  """Whether a factor may end with this token."""
-  return (
-    token.kind in ("number", "symbol")
-    or token.value in (")", "}", "]", "!")
-    or token.value in GREEK
-  )
-
-
-def _written(token: Token) -> str:
-  if token.kind == "symbol":
-    return _RENAMED.get(token.value, token.value)
-  if token.kind == "number" and "." in token.value:
-    # Decimals are exact here.
-    return sympy.latex(sympy.Rational(token.value))
-  return str(token)
-
-
 def _operations(expression: sympy.Expr) -> set[str]:
   """Names of what an expression does beyond algebra, powers of numbers too."""
   return {
     "power" if node.is_Pow else type(node).__name__
     for node in sympy.preorder_traversal(expression)
-    if not isinstance(node, _ALGEBRA) or is_numeric_power(node)
+    if not (isinstance(node, _ALGEBRA) or _is_power_of_e(node))
+    or is_numeric_power(node)
   }
 
 
-def _agree(left: sympy.Expr, right: sympy.Expr) -> bool:
+def _is_power_of_e(node: sympy.Basic) -> bool:
+  """Whether this is `e^{-1}`, which `\\frac{1}{e}` writes without a power."""
+  return isinstance(node, sympy.exp) and node.exp.is_Integer
+
+
+def _agree(
+  left: sympy.Expr, right: sympy.Expr, points: tuple[sympy.Rational, ...]
+) -> bool:
   """Whether both have the same values at a few points."""
   symbols = sorted(left.free_symbols, key=str)
   for shift in range(3 if symbols else 1):
-    point = {
-      symbol: _POINTS[(index + shift) % len(_POINTS)]
-      for index, symbol in enumerate(symbols)
-    }
-    values = [e.subs(point).evalf(_DIGITS) for e in (left, right)]
-    error = abs(values[0] - values[1])
-    bound = sympy.Float(10) ** (6 - _DIGITS) * abs(values[0])
-    if not (error.is_Float or error.is_Integer) or not error <= bound:
+    values = [
+      expression.subs(_point(symbols, shift, points)).evalf(_DIGITS)
+      for expression in (left, right)
+    ]
+    if not _is_close(*values):
       return False
+  return True
+
+
+def _point(
+  symbols: list[sympy.Symbol], shift: int, points: tuple[sympy.Rational, ...]
+) -> dict[sympy.Symbol, sympy.Rational]:
+  return {
+    symbol: points[(index + shift) % len(points)]
+    for index, symbol in enumerate(symbols)
+  }
+
+
+def _is_close(left: sympy.Expr, right: sympy.Expr) -> bool:
+  error = abs(left - right)
+  bound = sympy.Float(10) ** (6 - _DIGITS) * abs(left)
+  return bool((error.is_Float or error.is_Integer) and error <= bound)
+
+
+def _is_equal(left: sympy.Expr, right: sympy.Expr) -> bool:
+  left, right = left.doit(), right.doit()
+  if not (left.is_finite is not False and right.is_finite is not False):
+    return False
+  symbols = sorted(left.free_symbols | right.free_symbols, key=str)
+  if not symbols:
+    return (
+      _agree(left, right, _POINTS) and (left - right).equals(0) is not False
+    )
+  if not _agree_over_reals(left, right, symbols):
+    return False
+  positive = {s: sympy.Symbol(f"p_{i}", positive=True)
+              for i, s in enumerate(symbols)}  # fmt: skip
+  return (left - right).subs(positive).equals(0) is not False
+
+
+def _agree_over_reals(
+  left: sympy.Expr, right: sympy.Expr, symbols: list[sympy.Symbol]
+) -> bool:
+  """Whether both agree at positive points, and at the rest if both are real."""
+  for points in (_POSITIVE, _POINTS):
+    for shift in range(3):
+      point = _point(symbols, shift, points)
+      values = [e.subs(point).evalf(_DIGITS) for e in (left, right)]
+      if points is _POINTS and not all(v.is_real for v in values):
+        continue
+      if not _is_close(*values):
+        return False
   return True

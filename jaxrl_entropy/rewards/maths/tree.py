@@ -1,124 +1,153 @@
-"""The structure of an answer: lists, sets, tuples, intervals, matrices.
+"""Parses answers: lists, sets, tuples, intervals, matrices, equations.
 
 Conventions: a list (`1, 2`; `1 or 2`; `\\pm 1`) and a set have no order, and
 equal each other; a tuple, an interval and a matrix have. An inequality in one
 symbol is the interval of its solutions.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
+from jaxrl_entropy.rewards.maths import regions
+from jaxrl_entropy.rewards.maths.brackets import (
+  is_enclosed,
+  is_symbol,
+  matching,
+  nesting,
+  split,
+)
 from jaxrl_entropy.rewards.maths.lexer import (
-  GREEK,
   Token,
+  Tokens,
   UnreadableError,
   tokens,
 )
+from jaxrl_entropy.rewards.maths.nodes import (
+  REALS,
+  Approximation,
+  Equation,
+  Group,
+  Leaf,
+  Node,
+  Reader,
+  group,
+)
+from jaxrl_entropy.rewards.maths.notation import bare
+from jaxrl_entropy.rewards.maths.numbers import literal, written
+from jaxrl_entropy.rewards.maths.rewrite import rewrite
+from jaxrl_entropy.rewards.maths.units import split_unit
 
 MAX_DEPTH = 20
 
-Tokens = tuple[Token, ...]
-
-
-@dataclass(frozen=True)
-class Leaf:
-  """An expression or a text."""
-
-  tokens: Tokens
-
-
-@dataclass(frozen=True)
-class Group:
-  """Several answers.
-
-  Attributes:
-    kind: "list", "set", "union", or the brackets or shape of what is ordered.
-    parts: the members.
-    symbol: the unknown of an inequality or a membership; empty for others.
-    inequality: whether it is written as one.
-  """
-
-  kind: str
-  parts: tuple["Node", ...]
-  symbol: str = ""
-  inequality: bool = False
-
-  @property
-  def ordered(self) -> bool:
-    return self.kind not in ("list", "set", "union")
-
-
-@dataclass(frozen=True)
-class Equation:
-  """`left = right`."""
-
-  left: Leaf
-  right: "Node"
-
-
-Node = Leaf | Group | Equation
-
-_OPENING = frozenset(["(", "[", r"\{", "{"])
-_CLOSING = frozenset([")", "]", r"\}", "}"])
 _STOPS = frozenset([".", ",", ";"])
 _COMMAS = frozenset([",", ";"])
 _WORDS = frozenset(["or", "and"])
 _OR = frozenset(["or"])
-_RELATIONS = {"<": (1, False), "le": (1, True), ">": (-1, False),
-              "ge": (-1, True)}  # fmt: skip
-_UNKNOWNS = GREEK - {"pi"}
-_MATRICES = frozenset(["matrix", "pmatrix", "bmatrix", "Bmatrix"])
+_NEGATIVE = frozenset(["minus", "negative"])
+_INTRODUCTIONS = frozenset(["option", "choice", "either", "both"])
+_MATRICES = frozenset(
+  ["matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array"]
+)
 _MINUS = Token("mark", "-")
-_INFINITY = (Token("command", "infty"),)
 
 
-def parse(text: str) -> Node:
-  """The tree of an answer.
+def parse(text: str, grouped: bool = True) -> Node:
+  """Returns the tree of an answer.
+
+  Args:
+    text: the answer.
+    grouped: whether `101,110` is one number, or else a list of two.
 
   Raises:
     UnreadableError: it is not in the notation that is understood.
   """
-  given = tuple(tokens(text))
+  given = rewrite(tuple(tokens(bare(text), grouped)))
+  if given and given[0].value == "=":
+    given = given[1:]
   if given and given[-1].value in _STOPS:
     given = given[:-1]
   return _node(given, 0)
+
+
+def count_words(node: Node) -> int:
+  """Returns the number of words in an answer, units and nouns aside."""
+  if isinstance(node, Leaf):
+    value, _ = split_unit(node.tokens)
+    if literal(value):
+      return 0
+    return sum(token.is_word for token in node.tokens)
+  if isinstance(node, Group):
+    return sum(map(count_words, node.parts))
+  if isinstance(node, Equation):
+    return count_words(node.left) + count_words(node.right)
+  exact = count_words(node.exact) if node.exact else 0
+  return exact + count_words(node.rounded)
 
 
 def _node(given: Tokens, depth: int) -> Node:
   given = _bare(given)
   if not given or depth > MAX_DEPTH:
     raise UnreadableError("nested too deeply" if given else "empty")
+  read = partial(_node, depth=depth + 1)
   for rule in _RULES:
-    node = rule(given, depth + 1)
+    node = rule(given, read)
     if node is not None:
       return node
   return Leaf(given)
 
 
-def _list(given: Tokens, depth: int) -> Node | None:
+def _congruence(given: Tokens, read: Reader) -> Node | None:
+  """`x \\equiv 3 \\pmod 5` and `3 \\pmod{5}` as a residue and its modulus."""
+  unknown, *congruent = split(given, lambda t: t.value == "equiv")
+  if len(congruent) > 1 or (congruent and not is_symbol(unknown)):
+    return None
+  residue, *modulus = split(
+    _unbracketed(congruent[0] if congruent else unknown),
+    lambda t: t.value in ("pmod", "mod"),
+  )
+  if len(modulus) != 1 or not residue or not (congruent or _has(given, "pmod")):
+    return None
+  name = regions.name(unknown) if congruent else ""
+  return Group("mod", (read(residue), read(modulus[0])), name)
+
+
+def _unbracketed(given: Tokens) -> Tokens:
+  """`3 (mod 5)` without its parentheses."""
+  for index, token in enumerate(given):
+    follows = given[index + 1 : index + 2]
+    if token.value == "(" and follows and follows[0].value == "mod":
+      end = index + matching(given[index:])
+      return (*given[:index], *given[index + 1 : end], *given[end + 1 :])
+  return given
+
+
+def _has(given: Tokens, value: str) -> bool:
+  return any(token.value == value for token in given)
+
+
+def _list(given: Tokens, read: Reader) -> Node | None:
   parts = split(given, lambda t: t.value in _COMMAS or _is_word(t, _WORDS))
   # `1, 2, and 3` has an empty part.
   parts = [part for part in parts if part]
   if len(parts) < 2:
     return None
-  group = _group("list", parts, depth)
+  listed = group("list", parts, read)
+  unknowns = {p.symbol for p in listed.parts if isinstance(p, Group)}
+  if len(unknowns) == 1 and "" not in unknowns:
+    # `x \in \mathbb{R}, x \ne 2`
+    narrower = [p for p in listed.parts if not _is_reals(p)]
+    if len(narrower) == 1:
+      return narrower[0]
   alternatives = split(given, lambda t: _is_word(t, _OR))
-  return _either(group) if len(alternatives) == len(parts) else group
+  return regions.either(listed) if len(alternatives) == len(parts) else listed
 
 
-def _either(group: Group) -> Group:
-  """`x < 1 or x > 5` is a union; `x = 1 or x = 5` lists values."""
-  intervals = [p for p in group.parts if isinstance(p, Group) and p.inequality]
-  if not intervals:
-    return group
-  symbols = {interval.symbol for interval in intervals}
-  if len(intervals) < len(group.parts) or len(symbols) > 1:
-    raise UnreadableError("alternatives of different kinds")
-  parts = tuple(replace(interval, inequality=False) for interval in intervals)
-  return Group("union", parts, symbols.pop(), inequality=True)
+def _is_reals(node: Node) -> bool:
+  return isinstance(node, Group) and replace(node, symbol="") == REALS
 
 
-def _plus_minus(given: Tokens, depth: int) -> Node | None:
+def _plus_minus(given: Tokens, read: Reader) -> Node | None:
   if sum(token.value == "pm" for token in given) != 1:
     return None
   if given[0].value == r"\{":
@@ -129,58 +158,30 @@ def _plus_minus(given: Tokens, depth: int) -> Node | None:
           for t in given)
     for sign in signs
   ]  # fmt: skip
-  return _group("list", parts, depth)
+  return group("list", parts, read)
 
 
-def _relation(given: Tokens, depth: int) -> Node | None:
-  """`a < x < b`, `x < b` or `x > a`, as an interval."""
-  marks = [t.value for t in given if t.value in _RELATIONS]
-  sides = split(given, lambda t: t.value in _RELATIONS)
-  directions = {_RELATIONS[mark][0] for mark in marks}
-  if len(sides) != len(marks) + 1 or len(directions) != 1:
+def _equation(given: Tokens, read: Reader) -> Node | None:
+  """`left = right`; `x = 1/2 = 0.5` has a chain on its right."""
+  left, *others = split(given, lambda t: t.value == "=")
+  if not others or not left or not all(others):
     return None
-  closed = [_RELATIONS[mark][1] for mark in marks]
-  if directions == {-1}:
-    sides, closed = sides[::-1], closed[::-1]
-  if len(sides) == 2 and is_symbol(sides[0]):
-    sides, closed = [(_MINUS, *_INFINITY), *sides], [False, *closed]
-  elif len(sides) == 2 and is_symbol(sides[1]):
-    sides, closed = [*sides, _INFINITY], [*closed, False]
-  if len(sides) != 3 or not is_symbol(sides[1]):
+  if len(others) == 1:
+    return Equation(Leaf(left), read(others[0]))
+  if is_symbol(left):
+    return Equation(Leaf(left), group("chain", others, read))
+  return group("chain", (left, *others), read)
+
+
+def _approximation(given: Tokens, read: Reader) -> Node | None:
+  left, *others = split(given, lambda t: t.value == "approx")
+  if len(others) != 1 or not others[0]:
     return None
-  kind = "(["[closed[0]] + ")]"[closed[1]]
-  interval = _group(kind, [sides[0], sides[2]], depth)
-  return Group(kind, interval.parts, _name(sides[1]), inequality=True)
+  exact = read(left) if left and not is_symbol(left) else None
+  return Approximation(exact, read(others[0]))
 
 
-def _membership(given: Tokens, depth: int) -> Node | None:
-  """`x \\in S` as S, of x."""
-  sides = split(given, lambda t: t == Token("command", "in"))
-  if len(sides) != 2 or not is_symbol(sides[0]):
-    return None
-  node = _node(sides[1], depth)
-  if isinstance(node, Group):
-    return replace(node, symbol=_name(sides[0]))
-  return Equation(Leaf(sides[0]), node)
-
-
-def _name(symbol: Tokens) -> str:
-  return " ".join(token.value for token in symbol)
-
-
-def _equation(given: Tokens, depth: int) -> Node | None:
-  sides = split(given, lambda t: t.value == "=")
-  if len(sides) != 2 or not sides[0]:
-    return None
-  return Equation(Leaf(sides[0]), _node(sides[1], depth))
-
-
-def _union(given: Tokens, depth: int) -> Node | None:
-  parts = split(given, lambda t: t == Token("command", "cup"))
-  return _group("union", parts, depth) if len(parts) > 1 else None
-
-
-def _bracketed(given: Tokens, depth: int) -> Node | None:
+def _bracketed(given: Tokens, read: Reader) -> Node | None:
   """A set, a tuple or interval, or an expression in parentheses."""
   first, last = given[0].value, given[-1].value
   if first not in ("(", "[", r"\{") or matching(given) != len(given) - 1:
@@ -188,118 +189,85 @@ def _bracketed(given: Tokens, depth: int) -> Node | None:
   inner = given[1:-1]
   parts = split(inner, lambda t: t.value in _COMMAS)
   if first == r"\{":
-    return _group("set", parts if inner else [], depth)
+    return _builder(inner, read) or group("set", parts if inner else [], read)
   if len(parts) > 1:
-    return _group(first + last, parts, depth)
-  return _node(inner, depth) if first == "(" else None
+    return group(first + last, parts, read)
+  is_matrix = inner and inner[0].kind == "environment"
+  return read(inner) if first == "(" or is_matrix else None
 
 
-def _matrix(given: Tokens, depth: int) -> Node | None:
-  name = given[0].value.removeprefix(r"\begin{").removesuffix("}")
-  if given[0].kind != "environment" or name not in _MATRICES:
+def _builder(given: Tokens, read: Reader) -> Node | None:
+  """`\\{x : x > 3\\}` as what its condition says."""
+  sides = split(given, lambda t: t.value in (":", "|"))
+  if len(sides) != 2 or not all(sides):
     return None
-  if matching(given) != len(given) - 1:
+  unknown, *_ = split(sides[0], lambda t: t.value == "in")
+  node = read(sides[1])
+  if not is_symbol(unknown) or not isinstance(node, Group):
+    return None
+  return node if node.symbol == regions.name(unknown) else None
+
+
+def _matrix(given: Tokens, read: Reader) -> Node | None:
+  """A matrix, or a number times a matrix."""
+  start = next(
+    (i for i, t in enumerate(given) if t.kind == "environment"), len(given)
+  )
+  factor, matrix = given[:start], given[start:]
+  name = matrix[0].value.removeprefix(r"\begin{")[:-1] if matrix else ""
+  if name not in _MATRICES or matching(matrix) != len(matrix) - 1:
+    return None
+  if sum(map(nesting, factor)):
     return None
   rows = [
     split(row, lambda t: t.value == "&")
-    for row in split(given[1:-1], lambda t: t.value == r"\\")
+    for row in split(matrix[1:-1], lambda t: t.value == r"\\")
     if row
   ]
   if len({len(row) for row in rows}) != 1:
     raise UnreadableError("a matrix with rows of different lengths")
-  cells = [cell for row in rows for cell in row]
-  return _group(f"{len(rows)}x{len(rows[0])}", cells, depth)
+  cells = [_scaled(factor, cell) for row in rows for cell in row]
+  return group(f"{len(rows)}x{len(rows[0])}", cells, read)
 
 
-_RULES: tuple[Callable[[Tokens, int], Node | None], ...] = (
-  _list, _plus_minus, _relation, _membership, _equation, _union, _bracketed,
-  _matrix,
+def _scaled(factor: Tokens, cell: Tokens) -> Tokens:
+  """A cell of a matrix times the factor in front of the matrix."""
+  if not factor or not cell:
+    return cell
+  if factor[-1].value in ("cdot", "times"):
+    factor = factor[:-1]
+  if factor == (_MINUS,):
+    factor = (_MINUS, Token("number", "1"))
+  scale, value = literal(factor), literal(cell)
+  if scale and value:
+    return written(scale.value * value.value)
+  opening, closing = Token("mark", "("), Token("mark", ")")
+  return (opening, *factor, closing, opening, *cell, closing)
+
+
+_RULES: tuple[Callable[[Tokens, Reader], Node | None], ...] = (
+  _congruence, _list, _plus_minus, regions.relation, regions.exclusion,
+  regions.membership, _equation, _approximation, regions.union,
+  regions.difference, _bracketed, _matrix, regions.reals, regions.empty,
 )  # fmt: skip
 
 
-def _group(kind: str, parts: Iterable[Tokens], depth: int) -> Group:
-  nodes = [_node(part, depth) for part in parts]
-  if kind in ("list", "set"):
-    nodes = [each for node in nodes for each in _members(node)]
-  return Group(kind, tuple(nodes))
-
-
-def _members(node: Node) -> Iterable[Node]:
-  """The two of `\\pm 1` in a list or set, else the node itself."""
-  if isinstance(node, Group) and node.kind == "list":
-    return node.parts
-  return (node,)
-
-
-def split(given: Tokens, separates: Callable[[Token], bool]) -> list[Tokens]:
-  """The parts between separators that no bracket encloses."""
-  parts: list[list[Token]] = [[]]
-  depth = 0
-  for token in given:
-    depth += _nesting(token)
-    if depth == 0 and separates(token):
-      parts.append([])
-    else:
-      parts[-1].append(token)
-  return [tuple(part) for part in parts]
-
-
-def matching(given: Tokens) -> int:
-  """Index of the bracket that closes the first token's; -1 if none does."""
-  depth = 0
-  for index, token in enumerate(given):
-    depth += _nesting(token)
-    if depth == 0:
-      return index
-  return -1
-
-
-def _nesting(token: Token) -> int:
-  if token.kind == "environment":
-    return 1 if token.value.startswith(r"\begin") else -1
-  return (token.value in _OPENING) - (token.value in _CLOSING)
-
-
 def _bare(given: Tokens) -> Tokens:
-  """Without braces around all of it, or a plus sign in front."""
+  """Without braces around all of it, a plus sign or `option` in front."""
   for _ in range(MAX_DEPTH):
-    if given and given[0].value == "+":
+    if given and (
+      given[0].value == "+"
+      or (len(given) > 1 and _is_word(given[0], _INTRODUCTIONS))
+    ):
       given = given[1:]
-    elif _is_braced(given):
+    elif is_enclosed(given, "{"):
       given = given[1:-1]
+    elif len(given) > 1 and _is_word(given[0], _NEGATIVE):
+      return (_MINUS, *given[1:])
     else:
       return given
   raise UnreadableError("nested too deeply")
 
 
-def _is_braced(given: Tokens) -> bool:
-  return (
-    bool(given) and given[0].value == "{" and matching(given) == len(given) - 1
-  )
-
-
 def _is_word(token: Token, words: frozenset[str]) -> bool:
   return token.is_word and token.value.lower() in words
-
-
-def is_symbol(given: Tokens) -> bool:
-  """Whether this is the name of one unknown: `x`, `x_1`, `\\theta`."""
-  if not given:
-    return False
-  first, subscript = given[0], given[1:]
-  if first.kind != "symbol" and first.value not in _UNKNOWNS:
-    return False
-  return not subscript or (
-    subscript[0].value == "_" and _is_subscript(subscript[1:])
-  )
-
-
-def _is_subscript(given: Tokens) -> bool:
-  inner = given[1:-1] if _is_braced(given) else given[:1]
-  return (
-    bool(inner)
-    and (_is_braced(given) or len(given) == 1)
-    and all(
-      token.kind in ("number", "symbol", "word", "prose") for token in inner
-    )
-  )

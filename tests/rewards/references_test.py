@@ -1,0 +1,53 @@
+"""References that no answer can equal."""
+
+import time
+
+import pytest
+
+from jaxrl_entropy.rewards import verify
+from jaxrl_entropy.rewards.references import gradable
+
+WORKING = "Ann has 3 <<3=3>> and Bob 4.\nTogether <<3+4=7>>7\n#### 7"
+
+
+@pytest.mark.parametrize("reference", [
+  "7", r"\frac{1}{2}", r"\(7\)", r"\[7\]", "**7**", "Answer: 7", "7 apples",
+  "1e-05", "1e+16", r"\text{Monday}", "x^2 + 1", r"(-\infty, 3]", "A",
+  r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", r"\triangle ABC", "101_2",
+  r"\boxed{7}", r"\text{no real solutions}",
+])  # fmt: skip
+def test_answers_are_gradable(reference):
+  assert gradable("math", reference) is None
+  assert gradable("math_equal", reference) is None
+
+
+@pytest.mark.parametrize(
+  ("reference", "reason"),
+  [
+    ("", "empty"),
+    (WORKING, "no mathematical notation"),
+    ('["204"]', "no mathematical notation"),
+    ('{"inputs": [], "outputs": []}', "no mathematical notation"),
+    ("We prove the claim by induction on the number of vertices", "7 words"),
+    ("x" * 3000, "too long"),
+  ],
+)
+def test_what_only_its_own_text_equals_is_told(reference, reason):
+  assert reason in gradable("math", reference)
+
+
+def test_verifiers_without_references_grade_anything():
+  assert gradable("code", "") is None
+  assert gradable("my_lab.rewards:mine", "") is None
+
+
+def test_many_references_are_checked_in_seconds():
+  start = time.perf_counter()
+  for _ in range(1000):
+    gradable("math", r"\left(\frac{1}{2}, 3\sqrt{5} + 12 \pi\right)")
+  assert time.perf_counter() - start < 2
+
+
+def test_every_mathematical_verifier_is_registered():
+  names = {"math", "math_equal", "math_verify"}
+  assert names <= verify.SANDBOXED.keys()
