@@ -5,6 +5,7 @@ import re
 from jaxrl_entropy.data.boxed import last_boxed
 from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.rewards.maths import compare
+from jaxrl_entropy.rewards.maths.leaves import Rules, Symbolic
 from jaxrl_entropy.rewards.maths.lexer import Tokens, UnreadableError
 from jaxrl_entropy.rewards.maths.tree import count_words, parse
 
@@ -47,8 +48,8 @@ def _undecided(gold: Tokens, answer: Tokens) -> bool:
 def reward(
   problem: Problem,
   response: str,
-  symbolic: compare.Symbolic,
-  proportional: compare.Symbolic,
+  symbolic: Symbolic,
+  proportional: Symbolic,
 ) -> float:
   """Returns 1.0 if the last complete box has the worked-out answer, else 0.0.
 
@@ -64,22 +65,20 @@ def reward(
     formula = _squeeze(" ".join(map(str, given)))
     return not formula.isdigit() and _contains(asked, formula)
 
-  return _compare(
-    problem, response, compare.Rules(symbolic, proportional, restates)
-  )
+  return _compare(problem, response, Rules(symbolic, proportional, restates))
 
 
 def reward_equal(
   problem: Problem,
   response: str,
-  symbolic: compare.Symbolic,
-  proportional: compare.Symbolic,
+  symbolic: Symbolic,
+  proportional: Symbolic,
 ) -> float:
   """Returns 1.0 if the last complete box has an equal answer, else 0.0.
 
   An answer that is not worked out counts as well. Arguments as for `reward`.
   """
-  rules = compare.Rules(symbolic, proportional, strict=False)
+  rules = Rules(symbolic, proportional, strict=False)
   return _compare(problem, response, rules)
 
 
@@ -100,7 +99,7 @@ def gradable(reference: str) -> str | None:
   return None
 
 
-def _compare(problem: Problem, response: str, rules: compare.Rules) -> float:
+def _compare(problem: Problem, response: str, rules: Rules) -> float:
   boxed = last_boxed(response)
   if boxed is None:
     return 0.0

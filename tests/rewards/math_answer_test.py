@@ -10,12 +10,13 @@ import pytest
 from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.rewards import math_answer
 from jaxrl_entropy.rewards.maths import compare, symbolic
+from jaxrl_entropy.rewards.maths.leaves import Rules
 
 FILES = Path(__file__).parents[1] / "files"
 TABLE = FILES / "answers.txt"
 EQUAL, UNFINISHED, UNEQUAL, MISSED = "=+!~"
-STRICT = compare.Rules(symbolic.is_worked_out, symbolic.is_multiple)
-LENIENT = compare.Rules(symbolic.is_equal, symbolic.is_multiple, strict=False)
+STRICT = Rules(symbolic.is_worked_out, symbolic.is_multiple)
+LENIENT = Rules(symbolic.is_equal, symbolic.is_multiple, strict=False)
 
 
 def rows(path=TABLE):

@@ -61,11 +61,11 @@ def _is_distance(given: Tokens) -> bool:
   )
 
 
-def is_constant(given: Tokens) -> bool:
-  """Returns whether an expression has no unknown."""
-  return all(
+def is_constant(node: Node) -> bool:
+  """Returns whether this is an expression without an unknown."""
+  return isinstance(node, Leaf) and all(
     token.kind in ("number", "mark") or token.value in _CONSTANTS
-    for token in given
+    for token in node.tokens
   )
 
 

@@ -19,8 +19,7 @@ class Group:
 
   Attributes:
     kind: "list", "set" or "union", which have no order; for what has one, its
-      brackets or shape, "chain" for `a = b = c`, or "mod" for a residue and
-      its modulus.
+      brackets or shape, or "mod" for a residue and its modulus.
     parts: the members.
     symbol: the unknown of an inequality or a membership; empty for others.
     inequality: whether it is written as one.
@@ -45,6 +44,13 @@ class Equation:
 
 
 @dataclass(frozen=True)
+class Chain:
+  """`a = b = c`, of which no side names an unknown."""
+
+  sides: tuple["Node", ...]
+
+
+@dataclass(frozen=True)
 class Approximation:
   """`exact \\approx rounded`; `exact` is None where only a name precedes it."""
 
@@ -52,7 +58,7 @@ class Approximation:
   rounded: "Node"
 
 
-Node = Leaf | Group | Equation | Approximation
+Node = Leaf | Group | Equation | Chain | Approximation
 
 Reader = Callable[[Tokens], Node]
 """Parses a part of an answer."""

@@ -22,13 +22,12 @@ MULTIPLIERS = {
   "trillion": Fraction(10**12),
 }  # fmt: skip
 NUMBER_WORDS = {
-  word: str(value)
-  for value, word in enumerate(
-    "zero one two three four five six seven eight nine ten eleven twelve "
-    "thirteen fourteen fifteen sixteen seventeen eighteen nineteen "
-    "twenty".split()
-  )
-}
+  "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5",
+  "six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10",
+  "eleven": "11", "twelve": "12", "thirteen": "13", "fourteen": "14",
+  "fifteen": "15", "sixteen": "16", "seventeen": "17", "eighteen": "18",
+  "nineteen": "19", "twenty": "20",
+}  # fmt: skip
 
 _N = r"(\d+(?:\.\d+)?|\.\d+)"
 _NUMBER = re.compile(_N)

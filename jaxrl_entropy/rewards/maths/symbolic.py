@@ -16,6 +16,7 @@ from jaxrl_entropy.rewards.maths.finished import (
   is_finished,
   is_numeric_power,
 )
+from jaxrl_entropy.rewards.maths.leaves import Rules
 from jaxrl_entropy.rewards.maths.lexer import Tokens
 
 # What may stand in any finished answer; all else, only where the reference has
@@ -50,7 +51,7 @@ def verify_equal(problem: Problem, response: str) -> float:
 
 def warm_up() -> None:
   """Fills the parser's tables, once for all the processes forked later."""
-  rules = compare.Rules(is_worked_out, is_multiple)
+  rules = Rules(is_worked_out, is_multiple)
   for gold, answer in (
     (r"\frac{\sqrt{3}x^2}{2} + 1", r"1 + \frac{1}{2}\sqrt{3} \cdot x^{2}"),
     (r"\pi (n+1)^2 - e^{3}", r"\pi (n^2 + 2n + 1) - e^3"),

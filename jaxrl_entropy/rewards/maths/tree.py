@@ -26,6 +26,7 @@ from jaxrl_entropy.rewards.maths.lexer import (
 from jaxrl_entropy.rewards.maths.nodes import (
   REALS,
   Approximation,
+  Chain,
   Equation,
   Group,
   Leaf,
@@ -81,6 +82,8 @@ def count_words(node: Node) -> int:
     return sum(map(count_words, node.parts))
   if isinstance(node, Equation):
     return count_words(node.left) + count_words(node.right)
+  if isinstance(node, Chain):
+    return sum(map(count_words, node.sides))
   exact = count_words(node.exact) if node.exact else 0
   return exact + count_words(node.rounded)
 
@@ -169,8 +172,8 @@ def _equation(given: Tokens, read: Reader) -> Node | None:
   if len(others) == 1:
     return Equation(Leaf(left), read(others[0]))
   if is_symbol(left):
-    return Equation(Leaf(left), group("chain", others, read))
-  return group("chain", (left, *others), read)
+    return Equation(Leaf(left), Chain(tuple(map(read, others))))
+  return Chain(tuple(map(read, (left, *others))))
 
 
 def _approximation(given: Tokens, read: Reader) -> Node | None:
