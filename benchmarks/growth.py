@@ -25,7 +25,7 @@ import optax
 
 from benchmarks import common
 from benchmarks.common import Result, seconds
-from jaxrl_entropy import losses, sharding
+from jaxrl_entropy import sharding
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import TransformerConfig, preset
 from jaxrl_entropy.sampling.sampler import Request, Sampler
@@ -98,7 +98,7 @@ class Updates:
       params = transformer.init(size.model, jax.random.key(0))
       self._state = init_state(params, OPTIMIZER, 0, size.mesh)
     self._update = make_update(
-      lambda _: losses.resolve("grpo"),
+      lambda _: objectives.resolve("grpo"),
       OPTIMIZER,
       Forward(size.model),
       sharding.param_shardings(self._state, size.mesh),

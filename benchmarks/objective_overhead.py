@@ -19,7 +19,6 @@ import jax
 from benchmarks import common
 from benchmarks.common import Result, seconds
 from benchmarks.train_step import LENGTH, MODEL, OPTIMIZER, Setup
-from jaxrl_entropy import losses
 from jaxrl_entropy.training.step import (
   Forward,
   Rows,
@@ -33,7 +32,7 @@ FORWARD_LIMIT, OBJECTIVE_LIMIT = 0.30, 0.01
 
 def objective_phase(setup: Setup) -> Callable[[Any, Rows], Any]:
   """Value and cotangents of the objective, from the statistics of a forward."""
-  objective = losses.resolve("kl_cov")
+  objective = objectives.resolve("kl_cov")
 
   def evaluate(stats: Any, rows: Rows) -> Any:
     batch = token_batch(
@@ -56,7 +55,7 @@ class Phases:
     )
     self._stats = self._forward(self._state.params, self._rows)
     self._update = make_update(
-      lambda _: losses.resolve("kl_cov"),
+      lambda _: objectives.resolve("kl_cov"),
       OPTIMIZER,
       forward,
       None,

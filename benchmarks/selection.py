@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks import common
 from benchmarks.common import Result, seconds
 from jaxrl_entropy import losses
-from jaxrl_entropy.types import TokenBatch, token_batch_from_rows
+from jaxrl_entropy.types import TokenBatch, token_batch
 
 LENGTH = 1000
 TOP, DRAW, LOW, HIGH = 2e-3, 2e-4, 1.0, 5.0
@@ -36,7 +36,7 @@ def batch_of(tokens: int) -> TokenBatch:
   shape = (tokens // LENGTH, LENGTH)
   logp = -rng.exponential(0.6, shape).astype(np.float32)
   advantages = rng.normal(size=(shape[0], 1)).astype(np.float32)
-  return token_batch_from_rows(
+  return token_batch(
     jnp.asarray(logp),
     jnp.asarray(logp),
     jnp.asarray(np.broadcast_to(advantages, shape)),

@@ -22,7 +22,7 @@ import optax
 
 from benchmarks import common
 from benchmarks.common import Result, seconds
-from jaxrl_entropy import losses, sharding
+from jaxrl_entropy import sharding
 from jaxrl_entropy.data import packing
 from jaxrl_entropy.models import convert, transformer
 from jaxrl_entropy.models.config import TransformerConfig, preset
@@ -107,7 +107,7 @@ class Setup:
   def update(self, forward: Forward) -> Any:
     """The jitted update."""
     return make_update(
-      lambda _: losses.resolve("grpo"),
+      lambda _: objectives.resolve("grpo"),
       OPTIMIZER,
       forward,
       None,

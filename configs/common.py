@@ -11,9 +11,9 @@ from jaxrl_entropy import defaults
 
 # The ratio is clipped as the scripts do; Clip-Cov's own bounds are 1 and 1.
 METHODS = {
-  "grpo": {"low": 0.2, "high": 0.2},
-  "clip_higher": {"low": 0.2, "high": 0.28},
-  "clip_cov": {"fraction": 2e-4, "low": 1.0, "high": 5.0},
+  "grpo": {"clip_low": 0.2, "clip_high": 0.2},
+  "clip_higher": {"clip_low": 0.2, "clip_high": 0.28},
+  "clip_cov": {"fraction": 2e-4, "cov_low": 1.0, "cov_high": 5.0},
   "kl_cov": {"fraction": 2e-3, "coefficient": 1.0},
 }
 

@@ -17,7 +17,7 @@ from jaxrl_entropy.errors import UserError, nearest
 # about a million tokens, these about nine hundred.
 METHODS = {
   "grpo": {},
-  "clip_cov": {"fraction": 0.1, "low": 1.0, "high": 5.0},
+  "clip_cov": {"fraction": 0.1, "cov_low": 1.0, "cov_high": 5.0},
   "kl_cov": {"fraction": 0.1, "coefficient": 1.5},
 }
 

@@ -1,4 +1,4 @@
-"""Array containers and aliases shared by every layer."""
+"""Array containers and type aliases that every layer uses."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,16 +9,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 Params = Mapping[str, Any]
-"""A pytree of arrays: the parameters of one model."""
+"""Parameters of one model: a pytree of arrays."""
 
 Metrics = dict[str, "Mean"]
 
 
 @struct.dataclass
 class Mean:
-  """A ratio of two sums, added before it is divided.
+  """A ratio of two sums that are added before they are divided.
 
-  Keeping the sums apart makes a metric exact under any split of its tokens into
+  Separate sums make a metric exact under any split of its tokens into
   micro-batches or devices: `(a + b).compute()` is the mean over both parts.
 
   Attributes:
@@ -33,7 +33,7 @@ class Mean:
     return Mean(self.total + other.total, self.count + other.count)
 
   def compute(self) -> Float[Array, ""]:
-    """The mean; 0 where nothing was counted."""
+    """Returns the mean; 0 where the count is 0."""
     empty = self.count == 0
     return jnp.where(empty, 0.0, self.total / jnp.where(empty, 1.0, self.count))
 
@@ -41,8 +41,8 @@ class Mean:
 class TokenBatch(struct.PyTreeNode):
   """The tokens of one optimiser mini-batch, as the objective sees them.
 
-  Rows are storage, not meaning: a row may hold several packed responses, and a
-  response is recognised by `response` alone. Column `t` describes the token at
+  A row may hold several packed responses: `response` alone tells which response
+  a token belongs to. Column `t` describes the token at
   column `t` of the model's input (its log-prob comes from the hidden state at
   `t - 1`). Values at masked positions are arbitrary, NaN included.
 
@@ -86,29 +86,54 @@ class TokenBatch(struct.PyTreeNode):
   max_length: int = struct.field(pytree_node=False, default=1)
 
 
-def token_batch_from_rows(
+def token_batch(
   logp: Float[Array, "B T"],
   old_logp: Float[Array, "B T"],
-  advantages: Float[Array, "B T"],
+  advantages: Float[Array, "B #T"],
   mask: Bool[Array, "B T"],
-  **optional: Float[Array, "B T"],
+  **optional: Float[Array, "B #T"],
 ) -> TokenBatch:
-  """A batch with one response a row, in row order (the peers' layout)."""
+  """Returns a batch with one response per row, in row order.
+
+  Args:
+    logp: log-prob of each token under the current policy, nats.
+    old_logp: log-prob under the policy that opened the round of updates.
+    advantages: of each token, or of each response as [B, 1].
+    mask: True at response tokens.
+    **optional: other fields of a `TokenBatch`, by name.
+
+  Raises:
+    ValueError: for an array that is not [B, T], or not [B, 1] where a number
+      per response is allowed.
+  """
   rows, length = mask.shape
-  grid = jnp.broadcast_to
+
+  def spread(name: str, x: Array) -> Array:
+    if x.ndim == 1:
+      raise ValueError(
+        f"token_batch: {name} has shape {x.shape}; give {name}[:, None] for "
+        f"one value per response, or an array of shape {mask.shape}"
+      )
+    if x.ndim != 2 or x.shape[0] != rows or x.shape[1] not in (1, length):
+      raise ValueError(
+        f"token_batch: {name} has shape {x.shape}; the mask has {mask.shape}"
+      )
+    return jnp.broadcast_to(x, mask.shape)
+
+  index = jnp.indices(mask.shape, dtype=jnp.int32)
   return TokenBatch(
-    logp,
-    old_logp,
-    advantages,
-    mask.astype(bool),
-    response=grid(jnp.arange(rows, dtype=jnp.int32)[:, None], (rows, length)),
-    position=grid(jnp.arange(length, dtype=jnp.int32), (rows, length)),
+    logp=spread("logp", logp),
+    old_logp=spread("old_logp", old_logp),
+    advantages=spread("advantages", advantages),
+    mask=mask.astype(bool),
+    response=index[0],
+    position=index[1],
     num_responses=rows,
     max_length=length,
-    **optional,
+    **{name: spread(name, x) for name, x in optional.items()},
   )
 
 
 def tree_bytes(tree: Any) -> int:
-  """Bytes that the arrays (or shapes) of a tree hold in all."""
+  """Returns the total size of the arrays (or shapes) of a tree, in bytes."""
   return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

@@ -8,9 +8,7 @@ import types
 import jax
 import pytest
 
-from jaxrl_entropy import defaults
-from jaxrl_entropy.losses import alias
-from jaxrl_entropy.ops import advantages
+from jaxrl_entropy import advantages, defaults, objectives
 from jaxrl_entropy.training import controllers, filters, method
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -57,7 +55,7 @@ def test_a_transform_takes_ten_lines():
 @pytest.mark.parametrize(
   ("heading", "known"),
   [
-    ("Losses", alias.METHODS),
+    ("Losses", objectives.OBJECTIVES),
     ("Advantages", advantages.ESTIMATORS),
     ("What is learned from", filters.FILTERS),
     ("Coefficients that change", controllers.CONTROLS),

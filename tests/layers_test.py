@@ -13,7 +13,9 @@ PACKAGE = ROOT / "jaxrl_entropy"
 # Each layer, and what it may import besides itself and the leaves.
 LAYERS = {
   "ops": (),
-  "losses": ("ops",),
+  "advantages": ("ops",),
+  "losses": ("advantages", "ops"),
+  "objectives": ("losses",),
   "models": ("ops",),
   "data": (),
   "rewards": ("data",),
@@ -22,13 +24,14 @@ LAYERS = {
   "analysis": (),
   "report": ("analysis",),
   "training": (
-    *("evaluation", "sampling", "data", "rewards", "models", "losses", "ops"),
+    *("evaluation", "sampling", "data", "rewards", "models", "ops"),
+    *("objectives", "losses", "advantages"),
   ),
 }
 # Anyone may import a leaf; a leaf imports other leaves only.
 LEAVES = {
   *("types", "sharding", "gguf", "text", "defaults", "distributed"),
-  *("errors", "named", "config", "run_files"),
+  *("arguments", "errors", "named", "config", "run_files"),
 }
 
 

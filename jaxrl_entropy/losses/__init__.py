@@ -1,60 +1,101 @@
-"""Losses as chains of transforms: `from jaxrl_entropy import losses`."""
+"""The parts of losses: transforms, selectors, aggregates, and their chain.
 
-from jaxrl_entropy.losses.aggregation import (
+    from jaxrl_entropy import losses
+
+    loss = losses.objective(
+      losses.ppo_clip(0.2, 0.28),
+      losses.masked(losses.add_kl(1.0), losses.top_covariance(2e-3)),
+      aggregate=losses.token_mean(),
+    )
+
+Complete losses by name are in `jaxrl_entropy.objectives`.
+"""
+
+from typing import NoReturn
+
+from jaxrl_entropy.losses.aggregates import (
+  aggregate_by,
   seq_mean_token_mean,
   seq_mean_token_sum,
   seq_mean_token_sum_norm,
   token_mean,
   token_sum,
 )
-from jaxrl_entropy.losses.alias import resolve
 from jaxrl_entropy.losses.base import (
   Aggregate,
   LossTransform,
+  PRNGKey,
+  Scalar,
   Selection,
   Selector,
   TokenLoss,
+  count_metric,
+  response_mean,
+  response_sum,
+  share_metric,
+  token_metric,
+)
+from jaxrl_entropy.losses.chains import (
+  Objective,
   chain,
   masked,
+  objective,
+  select,
   set_to_zero,
   shadow,
 )
-from jaxrl_entropy.losses.likelihood import cispo, dppo, dro, reinforce, vespo
-from jaxrl_entropy.losses.objective import Objective, objective
+from jaxrl_entropy.losses.likelihood import (
+  clipped_likelihood,
+  divergence_likelihood,
+  log_likelihood,
+  response_likelihood,
+)
+from jaxrl_entropy.losses.parts import part
 from jaxrl_entropy.losses.penalties import (
+  add_entropy,
   add_kl,
-  entropy_bonus,
-  reference_kl,
-  value_loss,
+  add_reference_kl,
+  add_value_loss,
 )
 from jaxrl_entropy.losses.ratio import (
-  importance_weight,
+  log_ratio,
   sequence_ratio,
   sequence_token_ratio,
   token_ratio,
 )
-from jaxrl_entropy.losses.selection import (
+from jaxrl_entropy.losses.selectors import (
   complement,
   covariance_score,
   drifted_responses,
   entropy_score,
   random_band,
   random_covariance,
+  rising_tokens,
   top_covariance,
   top_entropy,
   top_fraction,
   top_quantile,
 )
 from jaxrl_entropy.losses.surrogate import (
+  clip_metrics,
   dual_clip,
   geo_mean,
   policy_gradient,
   ppo_clip,
-  sapo,
+  soft_clip,
 )
 from jaxrl_entropy.losses.weighting import (
   balance_entropy_flow,
   covariance_kernel,
   entropy_polarity,
+  importance_weight,
   polarity_weight,
+  weigh,
 )
+
+
+def __getattr__(name: str) -> NoReturn:
+  raise AttributeError(
+    f"jaxrl_entropy.losses has no part {name!r}; complete losses are elsewhere:"
+    f" see objectives.{name}"
+  )

@@ -1,32 +1,41 @@
-"""Terms added to the loss: KL penalties, entropy bonus, value regression."""
+"""Penalties: terms added to the loss that a surrogate has set."""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
+from jaxrl_entropy import arguments
 from jaxrl_entropy.losses.base import (
   LossTransform,
   PRNGKey,
+  Scalar,
   TokenLoss,
   token_metric,
 )
-from jaxrl_entropy.ops.kl import kl
+from jaxrl_entropy.losses.parts import part
+from jaxrl_entropy.ops.kl import check_kind, kl
 from jaxrl_entropy.types import TokenBatch
 
-Coefficient = float | Float[Array, ""]
 
-
-def add_kl(coefficient: Coefficient, kind: str = "abs") -> LossTransform:
+@part("penalty")
+def add_kl(coefficient: Scalar, kind: str = "abs") -> LossTransform:
   """Adds `coefficient * KL` to the policy that opened the round of updates.
 
-  KL-Cov's penalty (arXiv 2505.22617, eq. 13): its listing takes |log-ratio|.
-  On the first update after a rollout every log-ratio is 0, and so are the
-  value and the gradient of this term.
+  KL-Cov's penalty; the paper's listing takes |log-ratio|. On the first update
+  after a rollout every log-ratio is 0, and so are the value and the gradient of
+  this term.
 
   Args:
-    coefficient: beta of the paper; may be traced.
+    coefficient: beta of the paper, at least 0; may be traced.
     kind: see `ops.kl.kl`.
+
+  Raises:
+    ValueError: for an unknown kind or a negative coefficient.
+
+  References:
+    arXiv 2505.22617, equation 13.
   """
+  arguments.within("add_kl", 0.0, coefficient=coefficient)
+  check_kind(kind)
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     del key
@@ -36,19 +45,28 @@ def add_kl(coefficient: Coefficient, kind: str = "abs") -> LossTransform:
   return update
 
 
-def reference_kl(
-  coefficient: Coefficient, kind: str = "k3", weighted: bool = False
+@part("penalty")
+def add_reference_kl(
+  coefficient: Scalar, kind: str = "k3", weighted: bool = False
 ) -> LossTransform:
-  """Adds `coefficient * KL` to the reference policy (GRPO, arXiv 2402.03300).
+  """Adds `coefficient * KL` to the reference policy.
 
-  Metric: `kl/reference`, the estimate itself, nats a token.
+  Metric: `kl/reference`, the estimate itself, nats per token.
 
   Args:
-    coefficient: may be traced.
+    coefficient: at least 0; may be traced.
     kind: see `ops.kl.kl`.
     weighted: whether the ratio weighs the estimate, which makes it unbiased for
-      tokens of an older policy (DeepSeek-V3.2, arXiv 2512.02556).
+      tokens of an older policy.
+
+  Raises:
+    ValueError: for an unknown kind or a negative coefficient.
+
+  References:
+    GRPO, arXiv 2402.03300; weighted: DeepSeek-V3.2, 2512.02556.
   """
+  arguments.within("add_reference_kl", 0.0, coefficient=coefficient)
+  check_kind(kind)
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     del key
@@ -63,13 +81,15 @@ def reference_kl(
   return update
 
 
-def entropy_bonus(coefficient: Coefficient) -> LossTransform:
-  """Subtracts `coefficient * H`, H the full-vocabulary entropy in nats.
+@part("penalty")
+def add_entropy(coefficient: Scalar) -> LossTransform:
+  """Adds `-coefficient * H`, H the full-vocabulary entropy in nats.
 
-  Metric: `entropy/bonus`, the mean of what is subtracted.
+  Metric: `entropy/bonus`, the mean of `coefficient * H`.
 
   Args:
-    coefficient: may be traced; an adaptive one comes from a controller.
+    coefficient: may be traced, as an adaptive one is; below 0 it lowers the
+      entropy.
   """
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
@@ -81,16 +101,26 @@ def entropy_bonus(coefficient: Coefficient) -> LossTransform:
   return update
 
 
-def value_loss(clip: float | None = 0.2) -> LossTransform:
-  """Adds the value head's squared error, clipped as in PPO (arXiv 1707.06347).
+@part("penalty")
+def add_value_loss(clip: float | None = 0.2) -> LossTransform:
+  """Adds the value head's squared error, clipped as in PPO.
 
   `0.5 max((v - R)^2, (clip(v, V - clip, V + clip) - R)^2)` with V the values
   when the round opened. Metrics: `value/clip_share`, `value/error` (mean
   squared error).
 
   Args:
-    clip: half-width of the trust region around V; None: no clipping.
+    clip: half-width of the trust region around V, at least 0; None: no
+      clipping.
+
+  Raises:
+    ValueError: for a negative width.
+
+  References:
+    PPO, arXiv 1707.06347.
   """
+  if clip is not None:
+    arguments.within("add_value_loss", 0.0, clip=clip)
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     del key

@@ -1,44 +1,38 @@
-"""Importance ratios and weights: what surrogates weigh a token by.
+"""Importance ratios, which surrogates weigh a token by.
 
-A ratio transform stands before the surrogate of a chain. Without one, the ratio
-is the token's own.
+A ratio transform sets the ratio and stands before the surrogate. Without one,
+the ratio is the token's own.
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxrl_entropy import arguments
 from jaxrl_entropy.losses.base import (
   LossTransform,
   PRNGKey,
   TokenLoss,
+  response_mean,
   token_metric,
 )
-from jaxrl_entropy.ops import masked
+from jaxrl_entropy.losses.parts import part
 from jaxrl_entropy.types import TokenBatch
+
+MAX_LOG_RATIO = 20.0
+"""Largest logarithm of a ratio, nats: exp overflows in float32 from 88 on."""
 
 
 def log_ratio(batch: TokenBatch) -> Float[Array, "B T"]:
-  """`logp - old_logp` of each token."""
+  """Returns `logp - old_logp` of each token, nats."""
   return batch.logp - jax.lax.stop_gradient(batch.old_logp)
 
 
-def response_sum(
-  x: Float[Array, "B T"], batch: TokenBatch
+def hold(
+  log_ratio: Float[Array, "B T"], limit: float | None
 ) -> Float[Array, "B T"]:
-  """For each token, the sum of `x` over its response."""
-  sums = masked.segment_sum(
-    masked.guard(x, batch.mask), batch.response, batch.num_responses
-  )
-  return sums.at[batch.response].get(mode="clip")
-
-
-def response_mean(
-  x: Float[Array, "B T"], batch: TokenBatch
-) -> Float[Array, "B T"]:
-  """For each token, the mean of `x` over its response."""
-  length = response_sum(batch.mask.astype(x.dtype), batch)
-  return response_sum(x, batch) / jnp.maximum(length, 1.0)
+  """Returns a log-ratio held in [-limit, limit], with gradient 0 outside."""
+  return log_ratio if limit is None else jnp.clip(log_ratio, -limit, limit)
 
 
 def _with_ratio(
@@ -54,43 +48,62 @@ def _with_ratio(
   return loss.replace(ratio=ratio, metrics=loss.metrics | metrics)
 
 
-def token_ratio(limit: float | None = 20.0) -> LossTransform:
-  """`exp(d)` with d = logp - old_logp, held in [-limit, limit] (gradient 0).
+@part("ratio")
+def token_ratio(limit: float | None = MAX_LOG_RATIO) -> LossTransform:
+  """Sets the ratio to `exp(d)`, d = logp - old_logp.
 
   Args:
-    limit: None leaves d free, as the peers' covariance losses do; the loss may
-      then overflow for d above 88.
+    limit: d is held in [-limit, limit], with gradient 0 outside; None leaves it
+      free, and the loss may overflow for d above 88.
   """
+  if limit is not None:
+    arguments.above("token_ratio", 0.0, limit=limit)
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     del key
-    d = log_ratio(batch)
-    if limit is not None:
-      d = jnp.clip(d, -limit, limit)
+    d = hold(log_ratio(batch), limit)
     return _with_ratio(loss, batch, jnp.exp(d), d)
 
   return update
 
 
-def sequence_ratio() -> LossTransform:
-  """`exp(mean d)`, one for each response (GSPO, arXiv 2507.18071, eq. 7)."""
+@part("ratio")
+def sequence_ratio(limit: float | None = MAX_LOG_RATIO) -> LossTransform:
+  """Sets the ratio to `exp(mean d)`, one for each response.
+
+  Args:
+    limit: the mean is held in [-limit, limit], with gradient 0 outside; None
+      leaves it free.
+
+  References:
+    GSPO, arXiv 2507.18071, equation 7.
+  """
+  if limit is not None:
+    arguments.above("sequence_ratio", 0.0, limit=limit)
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     del key
     d = log_ratio(batch)
-    return _with_ratio(loss, batch, jnp.exp(response_mean(d, batch)), d)
+    ratio = jnp.exp(hold(response_mean(d, batch), limit))
+    return _with_ratio(loss, batch, ratio, d)
 
   return update
 
 
+@part("ratio")
 def sequence_token_ratio(limit: float | None = 10.0) -> LossTransform:
-  """The response's ratio in value, the token's own in gradient (GSPO-token).
+  """Sets the ratio to `sg(exp(mean d)) pi / sg(pi)`.
 
-  arXiv 2507.18071, section 4.3: `sg(exp(mean d)) pi / sg(pi)`.
+  Its value is that of the response, its gradient the token's own.
 
   Args:
     limit: cap of the logarithm, with gradient 0 above it (verl); None: none.
+
+  References:
+    GSPO-token, arXiv 2507.18071, section 4.3.
   """
+  if limit is not None:
+    arguments.above("sequence_token_ratio", 0.0, limit=limit)
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     del key
@@ -100,39 +113,5 @@ def sequence_token_ratio(limit: float | None = 10.0) -> LossTransform:
     if limit is not None:
       value = jnp.minimum(value, limit)
     return _with_ratio(loss, batch, jnp.exp(value), d)
-
-  return update
-
-
-def importance_weight(
-  cap: float | None = 2.0, level: str = "token"
-) -> LossTransform:
-  """Weighs the loss by min(pi_old / pi_sampler, cap), a constant.
-
-  Truncated importance sampling for a sampler whose probabilities differ from
-  the trainer's (Yao et al., "Your efficient RL framework secretly brings you
-  off-policy RL training", 2025). It acts on the terms before it in the chain.
-  Metric: `sampler/weight`.
-
-  Args:
-    cap: largest weight; None: no cap.
-    level: `"token"`, or `"response"`: the geometric mean over the response.
-
-  Raises:
-    ValueError: for an unknown level.
-  """
-  if level not in ("token", "response"):
-    raise ValueError(f"level must be 'token' or 'response', not {level!r}")
-
-  def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
-    del key
-    log_weight = batch.old_logp - batch.sampler_logp
-    if level == "response":
-      log_weight = response_mean(log_weight, batch)
-    weight = jnp.exp(jax.lax.stop_gradient(log_weight))
-    if cap is not None:
-      weight = jnp.minimum(weight, cap)
-    metrics = {"sampler/weight": token_metric(weight, batch.mask)}
-    return loss.replace(loss=weight * loss.loss, metrics=loss.metrics | metrics)
 
   return update

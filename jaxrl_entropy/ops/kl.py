@@ -48,12 +48,26 @@ _KINDS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
+def check_kind(kind: str) -> None:
+  """Raises unless `kind` names an estimator of `kl`.
+
+  Raises:
+    ValueError: for an unknown kind.
+  """
+  if not isinstance(kind, str) or kind.removesuffix("+") not in _KINDS:
+    names = ", ".join(_KINDS)
+    raise ValueError(
+      f"unknown KL kind {kind!r}; choose one of {names}, or one of these "
+      "followed by '+' for the gradient of k2"
+    )
+
+
 def kl(
   logp: Float[Array, "*shape"],
   ref_logp: Float[Array, "*shape"],
   kind: str = "k1",
 ) -> Float[Array, "*shape"]:
-  """The KL estimate of each token, nats, float32.
+  """Returns the KL estimate of each token, nats, float32.
 
   Args:
     logp: log-prob under the policy. Carries the gradient.
@@ -65,13 +79,8 @@ def kl(
   Raises:
     ValueError: for an unknown kind.
   """
-  estimator = _KINDS.get(kind.removesuffix("+"))
-  if estimator is None:
-    names = ", ".join(_KINDS)
-    raise ValueError(
-      f"unknown KL kind {kind!r}; choose one of {names}, or one of these "
-      "followed by '+' for the gradient of k2"
-    )
+  check_kind(kind)
+  estimator = _KINDS[kind.removesuffix("+")]
   ref_logp = jax.lax.stop_gradient(ref_logp.astype(jnp.float32))
   d = logp.astype(jnp.float32) - ref_logp
   value = estimator(d)

@@ -12,7 +12,7 @@ from jax import lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from jaxrl_entropy.ops import radix
+from jaxrl_entropy.ops.selection import radix
 
 _LIMB_BITS = 8
 _LIMBS = 3

@@ -72,7 +72,7 @@ def critic(config: ConfigDict, forward: Forward) -> Role:
     name="critic",
     forward=ValueForward(forward),
     objective=losses.objective(
-      losses.value_loss(config.critic.clip), aggregate=losses.token_mean()
+      losses.add_value_loss(config.critic.clip), aggregate=losses.token_mean()
     ),
     optimizer=state_lib.make_optimizer(
       config.optimizer, optax.constant_schedule(config.critic.learning_rate)

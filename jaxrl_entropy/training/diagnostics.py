@@ -1,7 +1,10 @@
 """The metrics of a rollout, over its tokens before the first update."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from jaxrl_entropy.ops import covariance as ops
 from jaxrl_entropy.training import implicit_reward
 from jaxrl_entropy.training.rollout import Rollout
 
@@ -10,10 +13,20 @@ TOP_PERCENT = (0.02, 0.2, 2, 20, 50)
 
 
 def token_covariance(rollout: Rollout) -> np.ndarray:
-  """(log pi - mean)(A - mean) of each valid token, float64 [tokens]."""
-  logp = rollout.signals["old_logp"][rollout.mask].astype(np.float64)
-  advantage = rollout.signals["advantages"][rollout.mask].astype(np.float64)
-  return (logp - logp.mean()) * (advantage - advantage.mean())
+  """Returns (log pi - mean)(A - mean) of each valid token, [tokens]."""
+  tokens = rollout.tokens
+  # Padded to a power of two, so that few sizes are compiled.
+  capacity = 1 << max(tokens - 1, 0).bit_length()
+
+  def flat(values: np.ndarray) -> jax.Array:
+    padding = (0, capacity - tokens)
+    return jnp.asarray(np.pad(values[rollout.mask], padding)[None], jnp.float32)
+
+  logp, advantages = map(
+    flat, (rollout.signals["old_logp"], rollout.signals["advantages"])
+  )
+  valid = jnp.arange(capacity)[None] < tokens
+  return np.asarray(ops.token_covariance(logp, advantages, valid))[0, :tokens]
 
 
 def covariance_metrics(covariance: np.ndarray) -> dict[str, float]:

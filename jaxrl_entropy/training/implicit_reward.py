@@ -15,7 +15,8 @@ from ml_collections import ConfigDict
 import numpy as np
 import optax
 
-from jaxrl_entropy.ops import implicit_reward as ops, masked
+from jaxrl_entropy.advantages import implicit_reward as ops
+from jaxrl_entropy.ops import masked
 from jaxrl_entropy.training import state as state_lib
 from jaxrl_entropy.training.roles import Role, copied
 from jaxrl_entropy.training.rollout import Rollout

@@ -7,11 +7,9 @@ from typing import Any
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from jaxrl_entropy import losses
+from jaxrl_entropy import advantages, losses, objectives
+from jaxrl_entropy.advantages import Estimator
 from jaxrl_entropy.errors import UserError
-from jaxrl_entropy.losses import alias
-from jaxrl_entropy.ops import advantages
-from jaxrl_entropy.ops.advantages import Estimator
 from jaxrl_entropy.training import controllers as controllers_lib
 from jaxrl_entropy.training.controllers import Controllers
 from jaxrl_entropy.training.state import TrainState
@@ -49,7 +47,7 @@ class Method:
 
   def build(self, driven: Mapping[str, Any]) -> losses.Objective:
     """The objective with the controlled arguments given."""
-    plain = alias.resolve(self.loss.name, {**self.loss.args, **driven})
+    plain = objectives.resolve(self.loss.name, {**self.loss.args, **driven})
     if self.importance_cap is None:
       return plain
     correction = losses.importance_weight(self.importance_cap)

@@ -90,7 +90,7 @@ def _imitate(
   found = checkpoints.restore(state)
   done, state = (found.step, found.state) if found else (0, state)
   objective = losses.objective(
-    losses.reinforce(), aggregate=losses.token_mean()
+    losses.log_likelihood(), aggregate=losses.token_mean()
   )
   update = make_update(
     lambda _: objective,

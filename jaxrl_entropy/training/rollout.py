@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxrl_entropy.data.problems import Problem
-from jaxrl_entropy.data.tokenizers import Tokenizer
-from jaxrl_entropy.ops.advantages import (
+from jaxrl_entropy.advantages import (
   AdvantageInputs,
   Advantages,
   Estimator,
 )
+from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.data.tokenizers import Tokenizer
 from jaxrl_entropy.ops.kl import kl
 from jaxrl_entropy.rewards.verify import Verdict
 from jaxrl_entropy.sampling.request import Completion, Request

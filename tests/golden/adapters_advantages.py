@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl_entropy.ops import advantages
+from jaxrl_entropy import advantages
 from tests.golden.harness import Adapter
 
 Config = dict[str, Any]

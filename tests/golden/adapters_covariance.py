@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_entropy import losses
-from jaxrl_entropy.ops import quota
+from jaxrl_entropy.ops.selection import quota
 from jaxrl_entropy.types import TokenBatch
 from tests.golden.adapters_verl import (
   PAPER,
@@ -83,7 +83,7 @@ def clip_cov_run(
   before = (losses.token_ratio(None), losses.ppo_clip(*clip(config)))
   band = (config.get("clip_cov_lb", 1.0), config.get("clip_cov_ub", 5.0))
   ratio = usable(config.get("clip_cov_ratio", 2e-4), np.inf)
-  selector = losses.random_covariance(ratio, *band, min_tokens=1)
+  selector = losses.random_covariance(min(ratio, 1.0), *band, min_tokens=1)
   valid = jnp.sum(batch.mask, dtype=jnp.uint32)
   count = max(int(quota.floor_share(ratio, valid)), 1)
   candidates = picked_by(losses.random_covariance(1.0, *band), before, batch)

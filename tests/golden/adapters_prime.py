@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl_entropy.ops import advantages, implicit_reward
+from jaxrl_entropy import advantages
+from jaxrl_entropy.advantages import implicit_reward
 from tests.golden.harness import Adapter, NotImplementedCase
 
 Config = dict[str, Any]

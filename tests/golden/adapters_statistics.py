@@ -28,13 +28,13 @@ def aggregation(config: Config) -> losses.Aggregate:
 def value_loss(config: Config, inputs: Arrays) -> dict[str, Any]:
   mask = inputs["response_mask"].astype(bool)
   objective = losses.objective(
-    losses.value_loss(config.get("cliprange_value", 0.5)),
+    losses.add_value_loss(config.get("cliprange_value", 0.5)),
     aggregate=aggregation(config),
   )
   zeros = np.zeros(mask.shape, np.float32)
 
   def loss(values: jax.Array) -> Any:
-    batch = types.token_batch_from_rows(
+    batch = types.token_batch(
       *map(jnp.asarray, (zeros, zeros, zeros, mask)),
       values=values,
       old_values=jnp.asarray(inputs["values"]),
@@ -117,11 +117,9 @@ def entropy_loss(config: Config, inputs: Arrays) -> dict[str, Any]:
   mask = jnp.asarray(inputs["response_mask"].astype(bool))
   zeros = jnp.zeros(mask.shape)
   stats = token_statistics(logits, zeros.astype(jnp.int32))
-  batch = types.token_batch_from_rows(
-    zeros, zeros, zeros, mask, entropy=stats.entropy
-  )
+  batch = types.token_batch(zeros, zeros, zeros, mask, entropy=stats.entropy)
   objective = losses.objective(
-    losses.entropy_bonus(1.0), aggregate=aggregation(config)
+    losses.add_entropy(1.0), aggregate=aggregation(config)
   )
   return {"loss": -objective(batch, jax.random.key(0))[0]}
 

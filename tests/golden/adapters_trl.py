@@ -46,7 +46,7 @@ def ratio(config: Config) -> losses.LossTransform:
   level = config.get("importance_sampling_level", "token")
   return {
     "token": losses.token_ratio(None),
-    "sequence": losses.sequence_ratio(),
+    "sequence": losses.sequence_ratio(None),
     "sequence_token": losses.sequence_token_ratio(None),
   }[level]
 
@@ -56,9 +56,9 @@ def surrogate(config: Config, weigh: bool) -> losses.LossTransform:
   high = config.get("epsilon_high", low)
   kind = config["loss_type"]
   if kind == "cispo":
-    return losses.cispo(None, high - 1.0)
+    return losses.clipped_likelihood(None, high - 1.0)
   if kind == "sapo":
-    return losses.sapo(
+    return losses.soft_clip(
       config.get("sapo_temperature_pos", 1.0),
       config.get("sapo_temperature_neg", 1.05),
     )
@@ -67,7 +67,7 @@ def surrogate(config: Config, weigh: bool) -> losses.LossTransform:
       (config.get(f"vespo_k_{s}", k), config.get(f"vespo_lambda_{s}", rate))
       for s, k, rate in (("pos", 2.0, 3.0), ("neg", 3.0, 2.0))
     ]
-    return losses.vespo(*pairs, sampler=weigh)
+    return losses.response_likelihood(*pairs, sampler=weigh)
   return losses.ppo_clip(low, high, config.get("delta"))
 
 
@@ -87,7 +87,9 @@ def transforms(config: Config, weigh: bool) -> list[losses.LossTransform]:
   if config.get("beta"):
     corrected = config.get("use_bias_correction_kl", False)
     parts.append(
-      losses.reference_kl(config["beta"], "k3_unclamped", weighted=corrected)
+      losses.add_reference_kl(
+        config["beta"], "k3_unclamped", weighted=corrected
+      )
     )
   return parts
 
@@ -142,7 +144,7 @@ def with_entropy(
   by_items = config["loss_type"] in BY_ITEMS
   coefficient = config.get("entropy_coef", 0.0)
   bonus = losses.objective(
-    losses.entropy_bonus(coefficient),
+    losses.add_entropy(coefficient),
     aggregate=aggregate(
       config | {"loss_type": "dapo" if by_items else "bnpo"}, batch
     ),

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl_entropy import losses
-from jaxrl_entropy.losses.aggregation import aggregate_by
+from jaxrl_entropy import arguments, losses
+from jaxrl_entropy.losses.aggregates import aggregate_by
 from jaxrl_entropy.types import TokenBatch
 from tests.golden.harness import Adapter, NotImplementedCase
 from tests.golden.objectives import batch_from_rows, evaluate
@@ -116,7 +116,7 @@ def gspo(config: Config, by: losses.Aggregate, weigh: bool) -> Any:
 
 
 def sapo(config: Config, by: losses.Aggregate, weigh: bool) -> Any:
-  surrogate = losses.sapo(
+  surrogate = losses.soft_clip(
     config.get("tau_pos", 1.0), config.get("tau_neg", 1.05)
   )
   return losses.objective(*chain(surrogate, weigh=weigh), aggregate=by)
@@ -127,19 +127,19 @@ def geo_mean(config: Config, by: losses.Aggregate, weigh: bool) -> Any:
   level = "response" if weigh else False
   return losses.objective(
     losses.token_ratio(None),
-    *chain(losses.geo_mean(*clip(config)), weigh=level),
+    *chain(losses.geo_mean(*clip(config), limit=None), weigh=level),
     aggregate=losses.seq_mean_token_mean("all"),
   )
 
 
 def cispo(config: Config, by: losses.Aggregate, weigh: bool) -> Any:
-  surrogate = losses.cispo(*clip(config))
+  surrogate = losses.clipped_likelihood(*clip(config))
   return losses.objective(*chain(surrogate, weigh=weigh), aggregate=by)
 
 
 def dppo(kind: str) -> Build:
   def build(config: Config, by: losses.Aggregate, weigh: bool) -> Any:
-    surrogate = losses.dppo(
+    surrogate = losses.divergence_likelihood(
       kind, *clip(config), config.get("clip_ratio_c", 3.0)
     )
     return losses.objective(*chain(surrogate, weigh=weigh), aggregate=by)
@@ -151,15 +151,18 @@ def reinforce(config: Config, by: losses.Aggregate, weigh: bool) -> Any:
   del config
   return losses.objective(
     losses.token_ratio(None),
-    *chain(losses.reinforce(), weigh=weigh),
+    *chain(losses.log_likelihood(), weigh=weigh),
     aggregate=by,
   )
 
 
 def dro(config: Config, by: losses.Aggregate, weigh: bool) -> Any:
+  beta = config.get("dro_beta")
+  arguments.above("dro", 0.0, beta=beta)
   return losses.objective(
     losses.token_ratio(None),
-    *chain(losses.dro(config.get("dro_beta")), weigh=weigh),
+    losses.log_likelihood(),
+    *chain(losses.add_kl(beta, "k2"), weigh=weigh),
     aggregate=by,
   )
 

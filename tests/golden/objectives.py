@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_entropy import losses
-from jaxrl_entropy.types import TokenBatch, token_batch_from_rows
+from jaxrl_entropy.types import TokenBatch, token_batch
 
 KEY = jax.random.key(0)
 
@@ -26,7 +26,7 @@ def batch_from_rows(
       log_weights = np.log(np.broadcast_to(weights, logp.shape))
     optional["sampler_logp"] = old_logp - log_weights
   given = {k: jnp.asarray(v) for k, v in optional.items() if v is not None}
-  return token_batch_from_rows(
+  return token_batch(
     jnp.asarray(logp),
     jnp.asarray(old_logp),
     jnp.asarray(np.broadcast_to(advantages, logp.shape)),

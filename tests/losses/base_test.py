@@ -76,7 +76,9 @@ def test_selection_carries_no_gradient():
 
   def value(logp):
     batch = batches.make().replace(logp=logp)
-    return run(losses.masked(losses.set_to_zero(), soft), batch=batch)[0]
+    return run(
+      add(1.0), losses.masked(losses.set_to_zero(), soft), batch=batch
+    )[0]
 
   assert (jax.grad(value)(jnp.asarray(batches.make().logp)) == 0).all()
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_entropy import losses
+from jaxrl_entropy import losses, objectives
 from jaxrl_entropy.planning import hlo
 from jaxrl_entropy.sharding import make_mesh, row_sharding
 from jaxrl_entropy.types import TokenBatch
@@ -17,7 +17,12 @@ from tests import devices
 from tests.losses import batches
 
 METHODS = {
-  "clip_cov": {"fraction": 0.1, "low": 0.05, "high": 2.0, "min_tokens": 1},
+  "clip_cov": {
+    "fraction": 0.1,
+    "cov_low": 0.05,
+    "cov_high": 2.0,
+    "min_tokens": 1,
+  },
   "kl_cov": {"fraction": 0.1, "min_tokens": 1},
 }
 RULES = {
@@ -34,7 +39,7 @@ def unclipped(batch):
 def outcome(name, batch, seed):
   """Chosen tokens of a rule; loss, gradient and its norm of its method."""
   key = jax.random.key(seed)
-  objective = losses.resolve(name, METHODS[name])
+  objective = objectives.resolve(name, METHODS[name])
 
   def loss(logp):
     return objective(batch.replace(logp=logp), key)[0]

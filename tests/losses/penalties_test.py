@@ -12,11 +12,11 @@ from tests.losses.gradients import objective, random_batch, value_and_grad
 TERMS = {
   "add_kl": (losses.add_kl(0.7), "logp"),
   "add_kl k2": (losses.add_kl(0.7, "k2"), "logp"),
-  "reference_kl": (losses.reference_kl(0.4), "logp"),
-  "reference_kl k1": (losses.reference_kl(0.4, "k1"), "logp"),
-  "entropy_bonus": (losses.entropy_bonus(0.3), "entropy"),
-  "value_loss": (losses.value_loss(0.25), "values"),
-  "value_loss unclipped": (losses.value_loss(None), "values"),
+  "reference_kl": (losses.add_reference_kl(0.4), "logp"),
+  "reference_kl k1": (losses.add_reference_kl(0.4, "k1"), "logp"),
+  "entropy_bonus": (losses.add_entropy(0.3), "entropy"),
+  "value_loss": (losses.add_value_loss(0.25), "values"),
+  "value_loss unclipped": (losses.add_value_loss(None), "values"),
 }
 
 
@@ -43,7 +43,7 @@ def test_kl_cov_penalty_is_idle_on_policy():
 
 def test_entropy_bonus_lowers_the_loss_by_the_mean_entropy():
   batch = random_batch()
-  loss, metrics = objective(losses.entropy_bonus(0.5))(batch, gradients.KEY)
+  loss, metrics = objective(losses.add_entropy(0.5))(batch, gradients.KEY)
   mean = np.nanmean(np.where(batch.mask, batch.entropy, np.nan))
   np.testing.assert_allclose(loss, -0.5 * mean, rtol=1e-5)
   np.testing.assert_allclose(
@@ -54,7 +54,7 @@ def test_entropy_bonus_lowers_the_loss_by_the_mean_entropy():
 def test_reference_kl_reports_the_estimate_whatever_its_weight():
   batch = random_batch()
   values = [
-    objective(losses.reference_kl(beta))(batch, gradients.KEY)[1][
+    objective(losses.add_reference_kl(beta))(batch, gradients.KEY)[1][
       "kl/reference"
     ].compute()
     for beta in (0.0, 2.0)
@@ -68,7 +68,7 @@ def test_value_loss_holds_a_value_that_ran_away():
   one = jnp.ones((1, 1))
   batch = batch.replace(values=0.9 * one, old_values=0.0 * one, returns=one)
   loss, gradient = value_and_grad(
-    objective(losses.value_loss(0.2)), batch, "values"
+    objective(losses.add_value_loss(0.2)), batch, "values"
   )
   np.testing.assert_allclose(loss, 0.5 * (1 - 0.2) ** 2, rtol=1e-6)
   np.testing.assert_array_equal(gradient, 0 * one)
@@ -79,7 +79,7 @@ def test_coefficients_may_be_traced():
 
   @jax.jit
   def value(beta):
-    terms = (losses.reference_kl(beta), losses.entropy_bonus(beta))
+    terms = (losses.add_reference_kl(beta), losses.add_entropy(beta))
     return objective(*terms)(batch, gradients.KEY)[0]
 
   np.testing.assert_allclose(value(2.0), 2 * value(1.0), rtol=1e-5)
@@ -88,4 +88,4 @@ def test_coefficients_may_be_traced():
 def test_a_missing_reference_is_named():
   batch = random_batch().replace(ref_logp=None)
   with pytest.raises(ValueError, match=r"reference_kl\(\) reads `ref_logp`"):
-    objective(losses.reference_kl(1.0))(batch, gradients.KEY)
+    objective(losses.add_reference_kl(1.0))(batch, gradients.KEY)

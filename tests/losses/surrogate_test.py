@@ -17,10 +17,10 @@ SMOOTH = {
   "ppo_clip": (losses.ppo_clip(0.2, 0.28),),
   "ppo_clip_two_sided": (losses.ppo_clip(0.2, 0.28, cap=1.4),),
   "dual_clip": (losses.ppo_clip(), losses.dual_clip(1.3)),
-  "sapo": (losses.sapo(),),
+  "sapo": (losses.soft_clip(),),
   "geo_mean": (losses.geo_mean(0.2, 0.3),),
-  "reinforce": (losses.reinforce(),),
-  "dro": (losses.dro(0.5),),
+  "reinforce": (losses.log_likelihood(),),
+  "dro": (losses.log_likelihood(), losses.add_kl(0.5, "k2")),
   "sequence_ratio": (losses.sequence_ratio(), losses.ppo_clip(0.1, 0.1)),
   "importance_weight": (
     losses.policy_gradient(),
@@ -29,7 +29,7 @@ SMOOTH = {
   "add_kl": (losses.policy_gradient(), losses.add_kl(0.7)),
   "reference_kl": (
     losses.policy_gradient(),
-    losses.reference_kl(0.7, weighted=True),
+    losses.add_reference_kl(0.7, weighted=True),
   ),
   "kl_cov": (
     losses.policy_gradient(),
@@ -88,10 +88,10 @@ def weight_dppo_kl(d, a, p, q):
 @pytest.mark.parametrize(
   ("transform", "weight"),
   [
-    (losses.reinforce(), lambda d, a, p, q: 1.0),
-    (losses.cispo(0.2, 0.28), weight_cispo),
-    (losses.dppo("tv", 0.03, 0.05), weight_dppo_tv),
-    (losses.dppo("kl", 0.01, 0.02), weight_dppo_kl),
+    (losses.log_likelihood(), lambda d, a, p, q: 1.0),
+    (losses.clipped_likelihood(0.2, 0.28), weight_cispo),
+    (losses.divergence_likelihood("tv", 0.03, 0.05), weight_dppo_tv),
+    (losses.divergence_likelihood("kl", 0.01, 0.02), weight_dppo_kl),
   ],
 )
 def test_a_weighted_likelihood_has_a_constant_weight(transform, weight):
@@ -108,7 +108,7 @@ def test_a_weighted_likelihood_has_a_constant_weight(transform, weight):
 
 def test_vespo_weighs_a_response_by_its_own_ratio():
   batch = batches.make(4, drift=0.1)
-  value, logp = value_of((losses.vespo(),), batch)
+  value, logp = value_of((losses.response_likelihood(),), batch)
   gradient = np.asarray(jax.grad(value)(logp))
   d = np.where(batch.mask, batch.logp - batch.old_logp, 0).sum(1)
   up = batch.advantages[:, 0] >= 0
@@ -209,13 +209,26 @@ def test_far_log_ratios_stay_finite():
 @pytest.mark.parametrize(
   ("make", "message"),
   [
-    (lambda: losses.dual_clip(1.0), "above 1"),
-    (lambda: losses.dro(0.0), "above 0"),
-    (lambda: losses.dppo("js"), "'tv' or 'kl'"),
+    (lambda: losses.dual_clip(1.0), "limit is 1.0; .* above 1"),
+    (lambda: losses.divergence_likelihood("js"), "'tv' or 'kl'"),
+    (lambda: losses.ppo_clip(-0.2), r"clip_low is -0.2; .* in \[0.0, 1.0\]"),
+    (lambda: losses.ppo_clip(0.2, "b"), "clip_high is 'b'; .* at least 0"),
+    (lambda: losses.ppo_clip(cap=1.0), "cap is 1.0; .* above 1"),
+    (
+      lambda: losses.top_covariance(2.0),
+      r"fraction is 2.0; .* in \[0.0, 1.0\]",
+    ),
+    (
+      lambda: losses.random_covariance(0.1, 0.2, 0.2),
+      "cov_low=0.2 .*not below",
+    ),
+    (lambda: losses.add_kl(-1.0), "coefficient is -1.0; .* at least 0"),
+    (lambda: losses.add_kl(1.0, "k4"), "unknown KL kind 'k4'"),
+    (lambda: losses.add_reference_kl(1.0, "k4"), "unknown KL kind 'k4'"),
     (lambda: losses.importance_weight(level="row"), "'token' or 'response'"),
     (lambda: losses.drifted_responses(0.1, "new"), "'old' or 'sampler'"),
     (lambda: losses.covariance_score("new"), "'current' or 'old'"),
-    (lambda: losses.covariance_score(theorem=3), "1 or 2"),
+    (lambda: losses.covariance_score(centering="pi"), "'pi_advantage'"),
   ],
 )
 def test_bad_settings_are_refused_when_the_loss_is_built(make, message):

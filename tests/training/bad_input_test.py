@@ -37,7 +37,7 @@ def train(capsys, monkeypatch, workdir, *flags, config=CONFIG):
     ("--config.rollout.top_p=1.5", "top_p=1.5 must be in (0, 1]"),
     ("--config.rollout.kv_tokens=16", "raise kv_tokens to at least"),
     ("--config.loss.name=grop", "did you mean 'grpo'"),
-    ("--config.loss.args.low=abc", "low"),
+    ("--config.loss.args.clip_low=abc", "clip_low"),
     ("--config.loss.controllers.low=3", "loss.controllers.low is 3"),
     ("--config.rollout.max_prompt_length=3", "max_prompt_length is 3"),
     ("--config.rollout.max_response_length=600", "made for 512"),

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_entropy import sharding
-from jaxrl_entropy.losses import alias
+from jaxrl_entropy import objectives, sharding
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import preset
 from jaxrl_entropy.training.layout import Layout, score_of
@@ -77,8 +76,8 @@ def test_a_prompt_stands_once_in_a_row_for_all_of_its_group():
 
 @pytest.mark.parametrize("layout", [PACKED, SHARED], ids=["packed", "shared"])
 def test_packing_does_not_show_in_loss_and_gradient(params, layout):
-  objective = alias.resolve(
-    "clip_cov", {"fraction": 0.3, "low": 0.0, "high": 9.0}
+  objective = objectives.resolve(
+    "clip_cov", {"fraction": 0.3, "cov_low": 0.0, "cov_high": 9.0}
   )
   results = []
   for each in (PLAIN, layout):

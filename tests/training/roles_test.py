@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from jaxrl_entropy import sharding
+from jaxrl_entropy.advantages import implicit_reward as ops
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import preset
-from jaxrl_entropy.ops import implicit_reward as ops
 from jaxrl_entropy.training import critic, implicit_reward, loop, rows
 from jaxrl_entropy.training.step import Forward
-from jaxrl_entropy.types import token_batch_from_rows
+from jaxrl_entropy.types import token_batch
 from tests import devices
 from tests.training import rollouts, tiny_config
 
@@ -150,7 +150,7 @@ def test_cross_entropy_of_a_batch_is_that_of_its_responses():
   label = np.array([1.0, 0.0, 0.5, 1.0], np.float32)
   weight = np.array([1.0, 2.0, 0.5, 1.0], np.float32)
   nothing = jnp.zeros((4, 5))
-  batch = token_batch_from_rows(
+  batch = token_batch(
     jnp.where(mask, q, jnp.nan),
     nothing,
     jnp.broadcast_to(weight[:, None], (4, 5)),

@@ -9,8 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxrl_entropy import losses, sharding
-from jaxrl_entropy.losses import alias, penalties
+from jaxrl_entropy import losses, objectives, sharding
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import preset
 from jaxrl_entropy.training import rows as rows_lib, state as state_lib
@@ -29,14 +28,14 @@ FORWARD = Forward(MODEL, temperature=0.8, chunk=32)
 RESPONSES, LENGTH = 16, 12
 CAPACITY = {"num_responses": RESPONSES, "max_length": 8}
 OBJECTIVES = {
-  "grpo": alias.resolve("grpo"),
-  "clip_cov": alias.resolve(
-    "clip_cov", {"fraction": 0.2, "low": 0.0, "high": 9.0}
+  "grpo": objectives.resolve("grpo"),
+  "clip_cov": objectives.resolve(
+    "clip_cov", {"fraction": 0.2, "cov_low": 0.0, "cov_high": 9.0}
   ),
-  "kl_cov": alias.resolve("kl_cov", {"fraction": 0.2}),
+  "kl_cov": objectives.resolve("kl_cov", {"fraction": 0.2}),
   "entropy_bonus": losses.objective(
     losses.policy_gradient(),
-    penalties.entropy_bonus(0.1),
+    losses.add_entropy(0.1),
     aggregate=losses.token_mean(),
   ),
 }

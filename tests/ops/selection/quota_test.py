@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_entropy.ops import quota
+from jaxrl_entropy.ops.selection import quota
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxrl_entropy.losses.base import Aggregate
+from jaxrl_entropy.losses.parts import part
 from jaxrl_entropy.ops import masked
 from jaxrl_entropy.types import Mean, TokenBatch
 
@@ -36,6 +37,7 @@ def _responses(responses: Count | str | None, batch: TokenBatch) -> Array:
   return jnp.asarray(responses, jnp.float32)
 
 
+@part("aggregate")
 def token_mean(tokens: Count | None = None) -> Aggregate:
   """Mean over the valid tokens of the mini-batch (DAPO, arXiv 2503.14476).
 
@@ -50,6 +52,7 @@ def token_mean(tokens: Count | None = None) -> Aggregate:
   return aggregate
 
 
+@part("aggregate")
 def token_sum() -> Aggregate:
   """Sum over the valid tokens."""
 
@@ -59,6 +62,7 @@ def token_sum() -> Aggregate:
   return aggregate
 
 
+@part("aggregate")
 def seq_mean_token_sum(responses: Count | str | None = None) -> Aggregate:
   """Mean over responses of the sum over their tokens.
 
@@ -74,6 +78,7 @@ def seq_mean_token_sum(responses: Count | str | None = None) -> Aggregate:
   return aggregate
 
 
+@part("aggregate")
 def seq_mean_token_sum_norm(
   responses: Count | str | None = None, length: Count | None = None
 ) -> Aggregate:
@@ -94,6 +99,7 @@ def seq_mean_token_sum_norm(
   return aggregate
 
 
+@part("aggregate")
 def seq_mean_token_mean(responses: Count | str | None = None) -> Aggregate:
   """Mean over responses of the mean over their tokens (GRPO, arXiv 2402.03300).
 

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxrl_entropy.advantages.base import last_token
+from jaxrl_entropy.advantages.tokenwise import reward_to_go
 from jaxrl_entropy.ops import masked
-from jaxrl_entropy.ops.advantages.base import last_token
-from jaxrl_entropy.ops.advantages.tokenwise import reward_to_go
 
 
 def implicit_rewards(

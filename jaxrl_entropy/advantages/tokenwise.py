@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxrl_entropy.ops import masked
-from jaxrl_entropy.ops.advantages.base import (
+from jaxrl_entropy.advantages.base import (
   AdvantageInputs,
   Advantages,
   Estimator,
@@ -14,6 +13,7 @@ from jaxrl_entropy.ops.advantages.base import (
   group_sum,
   whiten,
 )
+from jaxrl_entropy.ops import masked
 
 
 def reward_to_go(

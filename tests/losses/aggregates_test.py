@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxrl_entropy import losses
-from jaxrl_entropy.losses import aggregation
+from jaxrl_entropy.losses import aggregates
 from tests.losses import batches
 
 
@@ -29,29 +29,29 @@ def ragged():
   return batch.replace(mask=mask)
 
 
-@pytest.mark.parametrize("name", aggregation.AGGREGATES)
+@pytest.mark.parametrize("name", aggregates.AGGREGATES)
 def test_agrees_with_rows_taken_one_by_one(name):
   batch = ragged()
-  ours = aggregation.AGGREGATES[name]()(jnp.asarray(batch.logp), batch)
+  ours = aggregates.AGGREGATES[name]()(jnp.asarray(batch.logp), batch)
   theirs = reference(name, batch.logp, batch.mask)
   np.testing.assert_allclose(ours.compute(), theirs, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", aggregation.AGGREGATES)
+@pytest.mark.parametrize("name", aggregates.AGGREGATES)
 def test_packing_does_not_show(name):
   batch = ragged()
   places = np.random.default_rng(0).permutation(5 * 20)[: batch.mask.size]
   packed = batches.laid_out(batch, 5, 20, places, np.nan)
-  aggregate = aggregation.AGGREGATES[name]()
+  aggregate = aggregates.AGGREGATES[name]()
   ours = aggregate(jnp.asarray(packed.logp), packed).compute()
   theirs = aggregate(jnp.asarray(batch.logp), batch).compute()
   np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", aggregation.AGGREGATES)
+@pytest.mark.parametrize("name", aggregates.AGGREGATES)
 def test_padding_gets_no_gradient(name):
   batch = batches.with_padding(ragged(), np.nan)
-  aggregate = aggregation.AGGREGATES[name]()
+  aggregate = aggregates.AGGREGATES[name]()
   gradient = np.asarray(
     jax.grad(lambda x: aggregate(x, batch).compute())(jnp.asarray(batch.logp))
   )
@@ -76,8 +76,8 @@ def test_counts_of_a_larger_whole_make_partial_sums_add_up():
 
 
 def test_names_are_verls_too_and_unknown_ones_are_refused():
-  assert aggregation.aggregate_by("seq-mean-token-mean") is not None
+  assert aggregates.aggregate_by("seq-mean-token-mean") is not None
   with pytest.raises(ValueError, match="unknown aggregation 'mean'"):
-    aggregation.aggregate_by("mean")
+    aggregates.aggregate_by("mean")
   with pytest.raises(ValueError, match="'all'"):
     losses.seq_mean_token_sum("every")(jnp.ones((8, 12)), batches.make())

@@ -3,8 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxrl_entropy.ops import masked
-from jaxrl_entropy.ops.advantages.base import (
+from jaxrl_entropy.advantages.base import (
   AdvantageInputs,
   Advantages,
   Estimator,
@@ -12,7 +11,8 @@ from jaxrl_entropy.ops.advantages.base import (
   last_token,
   whiten,
 )
-from jaxrl_entropy.ops.advantages.tokenwise import reward_to_go
+from jaxrl_entropy.advantages.tokenwise import reward_to_go
+from jaxrl_entropy.ops import masked
 
 
 def prime(process: float = 5.0, outcome: float = 5.0) -> Estimator:

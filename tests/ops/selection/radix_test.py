@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_entropy.ops import radix
+from jaxrl_entropy.ops.selection import radix
 
 SIZE = 64
 MANY_TIES = np.float32([-np.inf, -1.5, -0.0, 0.0, 1e-40, 1.5, np.inf, np.nan])

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_entropy.ops import advantages
-from jaxrl_entropy.ops.advantages import AdvantageInputs
+from jaxrl_entropy import advantages
+from jaxrl_entropy.advantages import AdvantageInputs
 
 NAMES = sorted(advantages.ESTIMATORS)
 default = functools.cache(advantages.resolve)
@@ -306,7 +306,7 @@ def test_unknown_names_and_arguments():
 
 
 def test_import_path():
-  path = "jaxrl_entropy.ops.advantages.outcome:rloo"
+  path = "jaxrl_entropy.advantages.outcome:rloo"
   rollout = simple([1, 0], [0, 0])
   got = row_values(advantages.resolve(path)(rollout), rollout.mask)
   np.testing.assert_allclose(got, [1, -1])

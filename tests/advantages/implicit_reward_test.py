@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl_entropy.ops import implicit_reward
+from jaxrl_entropy.advantages import implicit_reward
 
 MASK = jnp.asarray(np.arange(5) < np.array([5, 3, 1, 0])[:, None])
 

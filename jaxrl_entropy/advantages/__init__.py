@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxrl_entropy import named
-from jaxrl_entropy.ops.advantages.base import (
+from jaxrl_entropy.advantages.base import (
   AdvantageInputs,
   Advantages,
   Estimator,
@@ -17,7 +17,7 @@ from jaxrl_entropy.ops.advantages.base import (
   group_statistics,
   whiten,
 )
-from jaxrl_entropy.ops.advantages.outcome import (
+from jaxrl_entropy.advantages.outcome import (
   dr_grpo,
   gdpo,
   gpg,
@@ -27,8 +27,8 @@ from jaxrl_entropy.ops.advantages.outcome import (
   reinforce_plus_plus_baseline,
   rloo,
 )
-from jaxrl_entropy.ops.advantages.process import prime
-from jaxrl_entropy.ops.advantages.tokenwise import (
+from jaxrl_entropy.advantages.process import prime
+from jaxrl_entropy.advantages.tokenwise import (
   gae,
   optimal_token_baseline,
   reinforce_plus_plus,

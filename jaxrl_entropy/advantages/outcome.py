@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxrl_entropy.ops import masked
-from jaxrl_entropy.ops.advantages.base import (
+from jaxrl_entropy.advantages.base import (
   AdvantageInputs,
   Advantages,
   Estimator,
@@ -23,6 +22,7 @@ from jaxrl_entropy.ops.advantages.base import (
   spread,
   whiten,
 )
+from jaxrl_entropy.ops import masked
 
 
 def grpo(scale: str = "group", eps: float = 1e-6) -> Estimator:
