@@ -65,5 +65,7 @@ setuptools.setup(
   packages=setuptools.find_packages(include=["jaxrl_entropy*"]),
   install_requires=CORE,
   extras_require=EXTRAS,
-  entry_points={"console_scripts": ["jaxrl-entropy=jaxrl_entropy.cli:main"]},
+  entry_points={
+    "console_scripts": ["jaxrl-entropy=jaxrl_entropy.cli.main:main"]
+  },
 )

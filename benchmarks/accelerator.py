@@ -25,7 +25,7 @@ from benchmarks.sampler import Machine
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import TransformerConfig, preset
 from jaxrl_entropy.ops import attention
-from jaxrl_entropy.training.step import Forward
+from jaxrl_entropy.training.forward import Forward
 
 NEW = 192  # tokens of a response in lockstep
 GROUPS, LONGEST = 32, 256  # of the RL-shaped responses

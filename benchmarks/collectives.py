@@ -77,8 +77,8 @@ def measure(low_effort: bool) -> list[Result]:
   slice_ = topology.parse(SLICE)
   mesh = sharding.axis_sizes(slice_.devices, **config.mesh)
   slices = config.optimizer.micro_batches
-  responses = config.rollout.groups * config.rollout.responses
-  rows = responses // config.optimizer.updates // slices // mesh["fsdp"]
+  responses = config.rollout.train_groups * config.rollout.group_size
+  rows = responses // config.rollout.num_minibatches // slices // mesh["fsdp"]
   length = config.rollout.max_prompt_length + config.rollout.max_response_length
   minimum = least(preset(config.model.preset), mesh, rows, length, slices)
 

@@ -25,13 +25,15 @@ import optax
 
 from benchmarks import common
 from benchmarks.common import Result, seconds
-from jaxrl_entropy import sharding
+from jaxrl_entropy import objectives, sharding
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import TransformerConfig, preset
 from jaxrl_entropy.sampling.sampler import Request, Sampler
-from jaxrl_entropy.training import rows as rows_lib
+from jaxrl_entropy.training import packed_batch
+from jaxrl_entropy.training.forward import Forward
+from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.training.state import init_state
-from jaxrl_entropy.training.step import Forward, Rows, make_update
+from jaxrl_entropy.training.update import make_update
 
 PROMPT = 16
 OPTIMIZER = optax.adamw(1e-6)
@@ -75,10 +77,10 @@ class Size:
     """One mini-batch on the mesh."""
     rng = np.random.default_rng(1)
     responses = rng.integers(4096, size=(self.rows, self.length - PROMPT))
-    rows = rows_lib.fill_rows(
+    rows = packed_batch.fill_rows(
       self.prompts(),
       list(responses),
-      rows_lib.one_per_row(self.rows),
+      packed_batch.one_per_row(self.rows),
       rows=self.rows,
       length=self.length,
     )
@@ -86,7 +88,9 @@ class Size:
       "advantages": rng.normal(size=responses.shape),
       "old_logp": np.full(responses.shape, -8.3),
     }
-    return rows_lib.put(rows_lib.with_signals(rows, signals), 1, self.mesh)
+    return packed_batch.put(
+      packed_batch.with_signals(rows, signals), 1, self.mesh
+    )
 
 
 class Updates:

@@ -23,7 +23,8 @@ from benchmarks.common import Result, seconds
 from benchmarks.train_step import LENGTH, Ours, Setup, Torch
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.ops.logprobs import TokenStats
-from jaxrl_entropy.training.step import Forward, Rows
+from jaxrl_entropy.training.forward import Forward
+from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.types import Params
 
 SETUP = Setup(rows=32, micro_batches=1)

@@ -19,13 +19,10 @@ import jax
 from benchmarks import common
 from benchmarks.common import Result, seconds
 from benchmarks.train_step import LENGTH, MODEL, OPTIMIZER, Setup
-from jaxrl_entropy.training.step import (
-  Forward,
-  Rows,
-  forward_slices,
-  make_update,
-  token_batch,
-)
+from jaxrl_entropy import objectives
+from jaxrl_entropy.training.forward import Forward, forward_slices
+from jaxrl_entropy.training.packed_batch import Rows
+from jaxrl_entropy.training.update import make_update, token_batch
 
 FORWARD_LIMIT, OBJECTIVE_LIMIT = 0.30, 0.01
 

@@ -18,9 +18,9 @@ import sys
 
 from benchmarks import common
 from benchmarks.common import Result, seconds
-from jaxrl_entropy.data.problems import Problem
-from jaxrl_entropy.rewards import sandbox
-from jaxrl_entropy.rewards.verify import Item, RewardPool
+from jaxrl_entropy.data.task import Problem
+from jaxrl_entropy.rewards.pool import Item, RewardPool
+from jaxrl_entropy.rewards.sandbox import launch
 
 WORKERS = 2
 TARGETS = {"mathematics": 100.0, "programs": 20.0}
@@ -102,7 +102,7 @@ def measure(
 
 def main() -> None:
   args = common.arguments(__doc__)
-  level = sandbox.choose("auto")
+  level = launch.choose("auto")
   print(f"sandbox: {level}")
   many, few = (200, 20) if args.quick else (1000, 100)
   with RewardPool(WORKERS, timeout=10.0, sandbox=level) as pool:

@@ -30,8 +30,8 @@ import numpy as np
 from benchmarks import common
 from benchmarks.common import Result
 from configs import smollm2
-from jaxrl_entropy.data import problems
-from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.data import task as task_lib
+from jaxrl_entropy.data.task import Problem
 
 INSTALL = "pip install trl datasets torch transformers"
 LEARNING_RATE = 1e-6
@@ -93,10 +93,10 @@ class Load:
 
   def stream(self) -> Iterator[Problem]:
     """The problems, in the order of our run."""
-    from jaxrl_entropy.data.sources import PromptStream
+    from jaxrl_entropy.data.stream import PromptStream
 
     config = self.config()
-    task = problems.resolve(config.task.name, config.task.args)
+    task = task_lib.resolve(config.task.name, config.task.args)
     stream = PromptStream(task, config.seed)
     while True:
       yield from stream.take(1)
@@ -142,8 +142,12 @@ def serve_ours(pipe: Connection, load: Load) -> None:
   """Runs a step of this package for each message."""
   import jax
 
-  from jaxrl_entropy.rewards.verify import RewardPool
-  from jaxrl_entropy.training import build, diagnostics, method as method_lib
+  from jaxrl_entropy.rewards.pool import RewardPool
+  from jaxrl_entropy.training import (
+    algorithm as algorithm_lib,
+    build,
+    rollout_metrics,
+  )
   from jaxrl_entropy.training.collector import Collector
   from jaxrl_entropy.training.layout import make_layout
   from jaxrl_entropy.training.learner import Learner
@@ -154,7 +158,7 @@ def serve_ours(pipe: Connection, load: Load) -> None:
     jax.config.update("jax_compilation_cache_dir", str(cache))
   config = load.config()
   policy = build.build_policy(config)
-  method = method_lib.resolve(config)
+  method = algorithm_lib.resolve(config)
   forward = build.build_forward(config, policy.model)
   layout = make_layout(config, policy.mesh)
   sampler = Forced(
@@ -172,7 +176,7 @@ def serve_ours(pipe: Connection, load: Load) -> None:
       sampled = collector.sample(state, step)
       middle = time.perf_counter()
       rollout, kept, informative = collector.prepare(state, sampled, step)
-      diagnostics.rollout_metrics(rollout, kept, informative)
+      rollout_metrics.rollout_metrics(rollout, kept, informative)
       state, _ = learner.learn(state, kept, step)
       update = time.perf_counter() - middle
       prompts = sum(map(len, rollout.prompts))
@@ -212,9 +216,8 @@ def serve_trl(pipe: Connection, load: Load) -> None:
   )
   from trl import GRPOConfig, GRPOTrainer
 
-  from jaxrl_entropy import gguf
-  from jaxrl_entropy.models import convert
-  from jaxrl_entropy.rewards import integer
+  from jaxrl_entropy.models.io import checkpoints, gguf_file
+  from jaxrl_entropy.rewards.verifiers import integer
 
   seen: dict[str, float] = {}
   steps = 64
@@ -247,7 +250,7 @@ def serve_trl(pipe: Connection, load: Load) -> None:
       for text, answer in zip(completions, problem, strict=True)
     ]
 
-  path = gguf.smollm2_path()
+  path = gguf_file.smollm2_path()
   tokenizer = AutoTokenizer.from_pretrained(
     str(path.parent), gguf_file=path.name, local_files_only=True
   )
@@ -263,7 +266,7 @@ def serve_trl(pipe: Connection, load: Load) -> None:
   )
   with tempfile.TemporaryDirectory() as folder:
     # `transformers` does not train what it read from a quantised file.
-    convert.save(folder, *convert.load(path))
+    checkpoints.save(folder, *checkpoints.load(path))
     trainer = Counting(
       model=AutoModelForCausalLM.from_pretrained(folder, dtype="float32"),
       processing_class=tokenizer,

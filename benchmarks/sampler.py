@@ -28,9 +28,9 @@ import numpy as np
 from benchmarks import common
 from benchmarks.common import Result, seconds
 from benchmarks.peers import sampling as peers
-from jaxrl_entropy import gguf, sharding
-from jaxrl_entropy.models import convert
+from jaxrl_entropy import sharding
 from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.models.io import checkpoints, gguf_file
 from jaxrl_entropy.sampling import tuning
 from jaxrl_entropy.sampling.sampler import Request, Sampler
 from jaxrl_entropy.types import Params
@@ -283,7 +283,7 @@ def bound(
 def main() -> None:
   args = common.arguments(__doc__)
   groups, longest, new = (4, 48, 24) if args.quick else (8, 256, 48)
-  config, params = convert.load(gguf.smollm2_path())
+  config, params = checkpoints.load(gguf_file.smollm2_path())
   machine = Machine.measure()
   ours = {"ours": Continuous(config, params, longest)}
   # All but transformers take part in lockstep alone: their caches have just

@@ -24,7 +24,7 @@ BOUNDS = {"cold": 60.0, "warm": 15.0}  # seconds
 _TRAIN = (
   *(sys.executable, "-m", "jaxrl_entropy", "train"),
   "--config=configs/quickstart.py",
-  "--config.pretrain.steps=0",
+  "--config.sft.steps=0",
   "--config.steps=1",
   "--config.eval.every=0",
   # Random weights answer nothing right: no group would be learned from.

@@ -22,13 +22,16 @@ import optax
 
 from benchmarks import common
 from benchmarks.common import Result, seconds
-from jaxrl_entropy import sharding
+from jaxrl_entropy import objectives, sharding
 from jaxrl_entropy.data import packing
-from jaxrl_entropy.models import convert, transformer
+from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import TransformerConfig, preset
-from jaxrl_entropy.training import rows as rows_lib
+from jaxrl_entropy.models.io import checkpoints
+from jaxrl_entropy.training import packed_batch
+from jaxrl_entropy.training.forward import Forward
+from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.training.state import TrainState, init_state
-from jaxrl_entropy.training.step import Forward, Rows, make_update
+from jaxrl_entropy.training.update import make_update
 
 LENGTH, PROMPT = 192, 16
 # Near the log-prob of a random token, so that some ratios are clipped.
@@ -73,11 +76,11 @@ class Setup:
   def layout(self) -> Rows:
     """[rows, LENGTH] on the host."""
     sequences = self.sequences()
-    place = rows_lib.one_per_row(self.rows)
+    place = packed_batch.one_per_row(self.rows)
     if self.packed:
       place = packing.first_fit([len(s) for s in sequences], self.length)
     needed = 1 + max(row for row, _ in place)
-    rows = rows_lib.fill_rows(
+    rows = packed_batch.fill_rows(
       [s[:PROMPT] for s in sequences],
       [s[PROMPT:] for s in sequences],
       place,
@@ -88,7 +91,7 @@ class Setup:
     constant = np.full(shape, OLD_LOGP, np.float32)
     spread = np.broadcast_to(self.advantages()[:, None], shape)
     signals = {"advantages": spread, "old_logp": constant}
-    return rows_lib.with_signals(rows, signals)
+    return packed_batch.with_signals(rows, signals)
 
   def arrays(self) -> tuple[TrainState, Rows]:
     """Random weights and the load, on the device."""
@@ -138,7 +141,7 @@ class Torch:
 
     params = setup.arrays()[0].params
     with tempfile.TemporaryDirectory() as folder:
-      convert.save(folder, setup.model, params)
+      checkpoints.save(folder, setup.model, params)
       self._model = AutoModelForCausalLM.from_pretrained(folder)
     self._torch, device = torch, common.torch_device()
     self._model.to(device)

@@ -7,7 +7,7 @@ Weights and data are yours to bring:
     --config.task.args.test_path=FILE   problems to evaluate on
 """
 
-from jaxrl_entropy import defaults
+from jaxrl_entropy.config import defaults
 
 # The ratio is clipped as the scripts do; Clip-Cov's own bounds are 1 and 1.
 METHODS = {
@@ -35,14 +35,14 @@ def paper(method: str, **args: float):
   config.task.args.update(path="data/dapo-math-17k.jsonl")
   config.reward.workers = 16
 
-  config.rollout.prompts = 256
-  config.rollout.groups = 256
-  config.rollout.responses = 8
-  config.rollout.max_batches = 10
+  config.rollout.prompts_per_step = 256
+  config.rollout.train_groups = 256
+  config.rollout.group_size = 8
+  config.rollout.max_generation_rounds = 10
   config.rollout.max_prompt_length = 2048
   config.rollout.max_response_length = 8192
 
-  config.optimizer.updates = 8  # mini-batches of 32 prompts
+  config.rollout.num_minibatches = 8  # mini-batches of 32 prompts
   config.optimizer.grad_clip = 1.0
   config.optimizer.weight_decay = 0.0
 

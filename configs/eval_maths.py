@@ -10,7 +10,7 @@ lines or Parquet (docs/data.md has the columns). AIME and AMC are sampled 32
 times at temperature 0.6, the others answered greedily.
 """
 
-from jaxrl_entropy import defaults
+from jaxrl_entropy.config import defaults
 
 # Each set's samples a problem, and their temperature.
 SETS = {

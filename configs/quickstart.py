@@ -10,7 +10,7 @@ A small decoder learns the form of countdown answers from demonstrations, some
 of them wrong, and then reinforcement learning from the same start and seed.
 """
 
-from jaxrl_entropy import defaults
+from jaxrl_entropy.config import defaults
 from jaxrl_entropy.errors import UserError, nearest
 
 # Fractions are larger than the paper's 2e-4 and 2e-3: its mini-batches have
@@ -31,9 +31,9 @@ def get_config(method: str = "grpo"):
   config.loss.args.update(METHODS[method])
   config.steps = 64
   config.model.preset = "nano"
-  config.pretrain.steps = 1200
-  config.rollout.prompts = 144
-  config.rollout.groups = 96
+  config.sft.steps = 1200
+  config.rollout.prompts_per_step = 144
+  config.rollout.train_groups = 96
   config.eval.every = 4
   config.probe.states = 2048
   # Three numbers, a target and "="; two steps of four symbols and an end.

@@ -9,7 +9,7 @@
 The last integer of a response counts: the model puts none in a box.
 """
 
-from jaxrl_entropy import defaults
+from jaxrl_entropy.config import defaults
 
 
 def get_config():
@@ -24,15 +24,15 @@ def get_config():
   config.task.args.terms = 2
   config.task.args.instruction = ""
   config.task.args.verifier = "last_integer"
-  config.rollout.prompts = 8
-  config.rollout.groups = 8
-  config.rollout.responses = 8
+  config.rollout.prompts_per_step = 8
+  config.rollout.train_groups = 8
+  config.rollout.group_size = 8
   config.rollout.max_prompt_length = 64
   config.rollout.max_response_length = 32
   config.rollout.pack = True
   # Ten times what is usual for long runs: thirty steps are to show something.
   config.optimizer.learning_rate = 1e-5
-  config.optimizer.updates = 2
+  config.rollout.num_minibatches = 2
   config.optimizer.micro_batches = 2
   config.eval.every = 10
   config.eval.problems = 32

@@ -2,7 +2,7 @@
 
 import sys
 
-from jaxrl_entropy.cli import main
+from jaxrl_entropy.cli.main import main
 
 if __name__ == "__main__":
   sys.exit(main())

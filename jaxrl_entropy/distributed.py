@@ -1,12 +1,26 @@
-"""Joins the processes of one job: a TPU pod, SLURM, or told explicitly."""
+"""The processes of one job: how they join, and how they exchange host data.
 
-from collections.abc import Mapping
+With one process nothing is sent. Every collective function must be called by
+all processes at the same point.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 import os
+import pickle
 import signal
+import threading
+from types import FrameType
+from typing import Any, TypeVar
 
 import jax
+from jax.experimental import multihost_utils
+from jax.sharding import Sharding
+import numpy as np
 
 from jaxrl_entropy.errors import UserError
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 COORDINATOR = "JAX_COORDINATOR_ADDRESS"
 PROCESSES = "JAX_NUM_PROCESSES"
@@ -63,3 +77,141 @@ def _explicit(environment: Mapping[str, str]) -> dict:
       f"{COORDINATOR} is set, so {PROCESSES} and {PROCESS} must be numbers "
       f"({error}); set them, or unset {COORDINATOR} to run one process"
     ) from None
+
+
+def is_writer() -> bool:
+  """Whether this is the one process that writes metrics and messages."""
+  return jax.process_index() == 0
+
+
+def host_slice(total: int) -> slice:
+  """This process's part of `total` items, which the processes take in order.
+
+  Raises:
+    UserError: if they do not divide evenly.
+  """
+  processes = jax.process_count()
+  if total % processes:
+    raise UserError(
+      f"rollout.prompts_per_step is {total}, which is no multiple of the "
+      f"{processes} processes: make it one"
+    )
+  size = total // processes
+  first = jax.process_index() * size
+  return slice(first, first + size)
+
+
+def all_gather(item: Item) -> list[Item]:
+  """Every process's `item`, in the order of the processes."""
+  if jax.process_count() == 1:
+    return [item]
+  data = np.frombuffer(pickle.dumps(item), np.uint8)
+  sizes = multihost_utils.process_allgather(np.array([data.size], np.int32))
+  sizes = np.asarray(sizes).reshape(-1)
+  padded = np.zeros(int(sizes.max()), np.uint8)
+  padded[: data.size] = data
+  everyone = np.asarray(multihost_utils.process_allgather(padded))
+  # Written by this same program a moment ago, so unpickling it is safe.
+  return [
+    pickle.loads(part[:size].tobytes())
+    for part, size in zip(everyone, sizes, strict=True)
+  ]
+
+
+def on_writer(action: Callable[[], object]) -> None:
+  """Runs `action` at the process that writes; its errors stop all processes.
+
+  Raises:
+    UserError: the one that `action` raised, at every process.
+  """
+  refused = None
+  if is_writer():
+    try:
+      action()
+    except UserError as error:
+      refused = str(error), error.status
+  raise_together(refused)
+
+
+def raise_together(refused: tuple[str, int] | None) -> None:
+  """Raises a UserError at every process if any of them has a reason.
+
+  Args:
+    refused: this process's message and exit status, None if all is well.
+
+  Raises:
+    UserError: the first process's that has one.
+  """
+  for reason in all_gather(refused):
+    if reason is not None:
+      raise UserError(*reason)
+
+
+def shard_over_hosts(
+  work: Callable[..., Sequence[Answer]],
+) -> Callable[..., list[Answer]]:
+  """Returns `work` as a function whose items are shared among the processes.
+
+  All processes call it with the same items and get all answers, in order.
+  """
+
+  def together(items: Sequence[Any], *rest: Any) -> list[Answer]:
+    first, count = jax.process_index(), jax.process_count()
+    answers: list[Any] = [None] * len(items)
+    for index, part in enumerate(
+      all_gather(list(work(items[first::count], *rest)))
+    ):
+      answers[index::count] = part
+    return answers
+
+  return together
+
+
+def sum_over_hosts(values: Mapping[str, float]) -> dict[str, float]:
+  """The sums over the processes."""
+  parts = all_gather(dict(values))
+  return {name: sum(part[name] for part in parts) for name in values}
+
+
+def put_global(x: np.ndarray, where: Sharding) -> jax.Array:
+  """A global array from a host array that all processes have in full."""
+  return jax.make_array_from_callback(x.shape, where, lambda index: x[index])
+
+
+def fetch(x: jax.Array) -> np.ndarray:
+  """The whole of a global array, on every process."""
+  if x.is_fully_addressable or x.is_fully_replicated:
+    return np.asarray(x)
+  return np.asarray(multihost_utils.process_allgather(x, tiled=True))
+
+
+class Preemption:
+  """A wish to stop: SIGTERM (or SIGINT) to any process, heard by all.
+
+  A context manager; a second signal ends the process at once.
+  """
+
+  SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+  def __init__(self) -> None:
+    self._asked = False
+    self._before: dict[int, Any] = {}
+
+  def __enter__(self) -> "Preemption":
+    if threading.current_thread() is threading.main_thread():
+      handler: Callable[[int, FrameType | None], None] = self._hear
+      self._before = {s: signal.signal(s, handler) for s in self.SIGNALS}
+    return self
+
+  def __exit__(self, *exception: object) -> None:
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+
+  def requested(self) -> bool:
+    """Whether any process was asked to stop."""
+    return any(all_gather(self._asked))
+
+  def _hear(self, number: int, frame: FrameType | None) -> None:
+    del frame
+    self._asked = True
+    signal.signal(number, self._before[number])

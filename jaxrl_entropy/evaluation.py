@@ -13,9 +13,9 @@ import zlib
 
 import numpy as np
 
-from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.data.tokenizers import Tokenizer
-from jaxrl_entropy.rewards.verify import Verdict
+from jaxrl_entropy.rewards.pool import Verdict
 from jaxrl_entropy.sampling.request import Completion, Request
 from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.types import Params

@@ -13,7 +13,7 @@ method as well.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxrl_entropy import arguments, losses, named
+from jaxrl_entropy import arguments, losses, registry
 from jaxrl_entropy.losses import Aggregate, Objective, Scalar
 
 Aggregation = str | Aggregate
@@ -417,4 +417,4 @@ def resolve(name: str, args: Mapping[str, Any] | None = None) -> Objective:
   Raises:
     UserError: for an unknown name, or arguments that it does not take.
   """
-  return named.call("loss", name, args, OBJECTIVES)
+  return registry.call("loss", name, args, OBJECTIVES)

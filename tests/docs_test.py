@@ -8,8 +8,8 @@ import re
 import jax
 import pytest
 
-from jaxrl_entropy import defaults
 from jaxrl_entropy.analysis import studies
+from jaxrl_entropy.config import defaults
 from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.report import claims, writer
 from tests.analysis import synthetic

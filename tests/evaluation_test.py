@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jaxrl_entropy import evaluate as command
-from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.cli import evaluate as command
+from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.data.tokenizers import SymbolTokenizer
 from jaxrl_entropy.evaluation import evaluate, pass_at_k
-from jaxrl_entropy.rewards.verify import Verdict
+from jaxrl_entropy.rewards.pool import Verdict
 
 TOKENIZER = SymbolTokenizer(("?", "right", "wrong"))
 

@@ -8,8 +8,9 @@ import types
 import jax
 import pytest
 
-from jaxrl_entropy import advantages, defaults, objectives
-from jaxrl_entropy.training import controllers, filters, method
+from jaxrl_entropy import advantages, objectives
+from jaxrl_entropy.config import defaults
+from jaxrl_entropy.training import algorithm, controllers, filters
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
@@ -41,7 +42,7 @@ def my_lab(monkeypatch):
 
 
 def test_the_code_of_the_page_runs_and_resolves(my_lab):
-  resolved = method.resolve(my_lab.config)
+  resolved = algorithm.resolve(my_lab.config)
   assert set(resolved.controllers.controls) == {"power"}
   accept = filters.resolve(my_lab.config.rollout.accept.name)
   assert accept(my_lab.jnp.array([0.1, -0.9]), 0.0, 0.0).tolist() == [0, 1]
@@ -75,4 +76,4 @@ def test_every_config_line_resolves(section):
       config[section].name = name
       line = row[-1].strip("`").removeprefix("config.")
       exec(f"config.{line}", {"config": config})
-      method.resolve(config)
+      algorithm.resolve(config)

@@ -720,7 +720,7 @@ def test_scripts_are_clean_and_executable():
 
 @pytest.mark.slow
 def test_quickstart_reports_and_says_what_is_there(tmp_path):
-  short = ("steps=2", "pretrain.steps=20", "eval.problems=16")
+  short = ("steps=2", "sft.steps=20", "eval.problems=16")
   flags = [f"--config.{setting}" for setting in short]
 
   def quickstart():

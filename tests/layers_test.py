@@ -17,7 +17,7 @@ LAYERS = {
   "losses": ("advantages", "ops"),
   "objectives": ("losses",),
   "models": ("ops",),
-  "data": (),
+  "data": ("models",),
   "rewards": ("data",),
   "sampling": ("models", "ops"),
   "evaluation": ("sampling", "data", "rewards", "models", "ops"),
@@ -30,8 +30,8 @@ LAYERS = {
 }
 # Anyone may import a leaf; a leaf imports other leaves only.
 LEAVES = {
-  *("types", "sharding", "gguf", "text", "defaults", "distributed"),
-  *("arguments", "errors", "named", "config", "run_files"),
+  *("types", "sharding", "text", "distributed", "errors", "registry"),
+  *("arguments", "config", "run_files"),
 }
 
 

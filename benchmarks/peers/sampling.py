@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import common
-from jaxrl_entropy import gguf
-from jaxrl_entropy.models import convert, transformer
+from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.models.io import checkpoints, gguf_file
 from jaxrl_entropy.sampling.request import Request
 from jaxrl_entropy.types import Params
 
@@ -47,7 +47,7 @@ class Transformers:
     self._torch = torch
     self._device = common.torch_device()
     with tempfile.TemporaryDirectory() as folder:
-      convert.save(folder, config, params)
+      checkpoints.save(folder, config, params)
       model = AutoModelForCausalLM.from_pretrained(folder, dtype=config.dtype)
     self._model = model.to(self._device).eval()
     self._model.generation_config.eos_token_id = None
@@ -168,7 +168,7 @@ class LlamaCpp:
       wanted = llama_cpp.llama_model_quantize_default_params()
       wanted.ftype = llama_cpp.LLAMA_FTYPE_ALL_F32
       wanted.allow_requantize = True
-      source = str(gguf.smollm2_path()).encode()
+      source = str(gguf_file.smollm2_path()).encode()
       target = file.name.encode()
       if llama_cpp.llama_model_quantize(source, target, wanted):
         raise RuntimeError(f"llama.cpp did not write {file.name} in float32")

@@ -60,7 +60,7 @@ def hard() -> Iterator[Cell]:
   # A fourth number takes one more symbol of the prompt, and one more step.
   four = {
     "task.args.numbers": 4,
-    "pretrain.steps": 1000,
+    "sft.steps": 1000,
     "rollout.max_prompt_length": 6,
     "rollout.max_response_length": 13,
   }
@@ -129,7 +129,7 @@ def gentle() -> Iterator[Cell]:
 
 def theory() -> Iterator[Cell]:
   """On-policy, all groups kept: the setting of Theorems 1 and 2."""
-  on_policy = {"optimizer.updates": 1, "rollout.filter_groups": False}
+  on_policy = {"rollout.num_minibatches": 1, "rollout.filter_groups": False}
   for optimizer, rates in (("sgd", (0.1, 0.3)), ("adamw", (3e-4, 1e-3))):
     for rate in rates:
       yield (

@@ -8,7 +8,7 @@ not.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxrl_entropy import named
+from jaxrl_entropy import registry
 from jaxrl_entropy.advantages.base import (
   AdvantageInputs,
   Advantages,
@@ -68,7 +68,7 @@ def resolve(name: str, args: Mapping[str, Any] | None = None) -> Estimator:
   Raises:
     UserError: for an unknown name or an argument the factory does not have.
   """
-  return named.call("advantage", name, args, ESTIMATORS)
+  return registry.call("advantage", name, args, ESTIMATORS)
 
 
 __all__ = [

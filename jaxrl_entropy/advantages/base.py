@@ -105,7 +105,7 @@ class Estimator:
       raise ValueError(
         f"this advantage estimator needs {self.smallest_group} responses a "
         f"prompt, and one prompt has {sizes.min()}: raise "
-        "config.rollout.responses"
+        "config.rollout.group_size"
       )
 
 

@@ -1,6 +1,6 @@
 """Test cases of programming problems, in the layouts of published sets.
 
-All are turned into the three forms of `rewards.code`: what a program prints,
+All are turned into the three forms of `verifiers.code`: what a program prints,
 what a function returns, and assertions about a function.
 """
 
@@ -35,7 +35,7 @@ class Cases:
   """The tests of a problem.
 
   Attributes:
-    tests: in the forms of `rewards.code`.
+    tests: in the forms of `rewards.verifiers.code`.
     prelude: code put before the program and before the assertions.
   """
 

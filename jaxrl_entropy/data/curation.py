@@ -8,9 +8,9 @@ import re
 from typing import Any
 
 from jaxrl_entropy.data import reading
-from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.data.prompts import CODE
 from jaxrl_entropy.data.table import question_hash
+from jaxrl_entropy.data.task import Problem
 
 MIN_WORDS = 3  # of an evaluation question that is looked for
 MAX_SHARED = 2  # evaluation questions; an n-gram of more is a common phrase

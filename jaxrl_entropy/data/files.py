@@ -8,7 +8,6 @@ import warnings
 
 from jaxrl_entropy.data import (
   answers,
-  boxed,
   cases,
   formats,
   prompts,
@@ -16,9 +15,10 @@ from jaxrl_entropy.data import (
   rows,
   table,
 )
-from jaxrl_entropy.data.listed import Listed, OnUse, hold_out
-from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.data.table import Candidate, Table
+from jaxrl_entropy.data.task import Problem
+from jaxrl_entropy.data.tasks import boxed
+from jaxrl_entropy.data.tasks.listed import Listed, OnUse, hold_out
 
 CACHED_BYTES = 16 << 20
 """Files that are larger together are read once and cached."""

@@ -14,7 +14,7 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from jaxrl_entropy.gguf import open_gguf
+from jaxrl_entropy.models.io.gguf_file import open_gguf
 
 _CONTROL = 3  # token type: never part of a text
 _USER_DEFINED = 4

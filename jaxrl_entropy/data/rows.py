@@ -6,11 +6,11 @@ from typing import Any
 
 from jaxrl_entropy.data import cases
 from jaxrl_entropy.data.answers import RowError, answer_text
-from jaxrl_entropy.data.boxed import last_boxed
 from jaxrl_entropy.data.cases import Cases, Row
 from jaxrl_entropy.data.formats import Format, format_named
-from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.data.prompts import CODE, bare_question, instruct, program
+from jaxrl_entropy.data.task import Problem
+from jaxrl_entropy.data.tasks.boxed import last_boxed
 
 _SOURCE = ("data_source", "source")
 _DIFFICULTY = ("difficulty", "level")

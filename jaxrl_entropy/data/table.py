@@ -13,7 +13,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.data.task import Problem
 
 _RECORDS, _INDEX, _SUMMARY = "records.jsonl", "index.npz", "summary.json"
 SHOWN = 5  # bad rows

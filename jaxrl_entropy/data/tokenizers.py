@@ -155,7 +155,7 @@ def stop_ids(path: Path) -> tuple[int, ...]:
   end-of-message ids of a GGUF file.
   """
   if path.suffix == ".gguf":
-    from jaxrl_entropy.gguf import open_gguf
+    from jaxrl_entropy.models.io.gguf_file import open_gguf
 
     metadata = open_gguf(path).metadata
     named = (

@@ -79,8 +79,8 @@ def _micro_batches(
   plan: Plan, config: ConfigDict, place: Overrides
 ) -> Iterator[int]:
   """Their numbers: twice as many each time; on another mesh the most alone."""
-  responses = config.rollout.groups * config.rollout.responses
-  responses //= config.optimizer.updates
+  responses = config.rollout.train_groups * config.rollout.group_size
+  responses //= config.rollout.num_minibatches
   most = max(responses // _parts(plan, place), 1)
   micro = most if place else config.optimizer.micro_batches
   yield micro
@@ -128,7 +128,7 @@ def _budgets(
   if not cache:
     return
   length = rollout.max_prompt_length + rollout.max_response_length
-  slots = rollout.slots or rollout.prompts * rollout.responses
+  slots = rollout.slots or rollout.prompts_per_step * rollout.group_size
   own = rollout.kv_tokens or slots * length
   taken = report.resident(train) + decode.roles["sampler copy"]
   room = report.TIGHT_FROM * plan.topology.generation.hbm - taken

@@ -14,13 +14,17 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 from ml_collections import ConfigDict
 
 from jaxrl_entropy import sharding
-from jaxrl_entropy.data import problems
+from jaxrl_entropy.data import task as task_lib
 from jaxrl_entropy.models import lora, transformer
 from jaxrl_entropy.models.config import TransformerConfig
-from jaxrl_entropy.training import build, method as method_lib, rows as rows_lib
+from jaxrl_entropy.training import (
+  algorithm as algorithm_lib,
+  build,
+  packed_batch,
+)
 from jaxrl_entropy.training.layout import Layout, make_layout
 from jaxrl_entropy.training.learner import Learner
-from jaxrl_entropy.training.step import Rows
+from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.types import Params
 
 
@@ -62,11 +66,11 @@ def device_bytes(tree: Any) -> int:
 def train(config: ConfigDict, mesh: Mesh) -> Program:
   """One optimiser update of one mini-batch."""
   model = planned_model(config)
-  method = method_lib.resolve(config)
-  forward = build.build_forward(config, model, method.moments)
+  algorithm = algorithm_lib.resolve(config)
+  forward = build.build_forward(config, model, algorithm.moments)
   layout = make_layout(config, mesh)
-  roles = build.build_roles(config, forward, method.needs)
-  learner = Learner(config, method, roles, forward, layout)
+  roles = build.build_roles(config, forward, algorithm.needs)
+  learner = Learner(config, algorithm, roles, forward, layout)
   params = abstract_params(config, model, mesh)
   state = _placed(jax.eval_shape(learner.init, params), mesh)
   rows = _abstract_rows(layout, learner)
@@ -114,7 +118,7 @@ def planned_model(config: ConfigDict) -> TransformerConfig:
   """The decoder that `config` names; no weights and no data are read."""
   if config.model.tokenizer != "symbols":
     return build.preset_model(config, None)
-  task = problems.resolve(config.task.name, config.task.args)
+  task = task_lib.resolve(config.task.name, config.task.args)
   return build.preset_model(config, task.tokenizer)
 
 
@@ -149,7 +153,7 @@ def _placed(tree: Any, mesh: Mesh) -> Any:
 def _abstract_rows(layout: Layout, learner: Learner) -> Rows:
   """A mini-batch of full rows, [micro-batches, rows, tokens]."""
   micro, mesh = layout.micro_batches, layout.mesh
-  count = rows_lib.row_capacity(learner.responses, micro, mesh)
+  count = packed_batch.row_capacity(learner.responses, micro, mesh)
   shape = (micro, count // micro, layout.row_length)
   where = NamedSharding(mesh, P(None, sharding.ROWS, "context"))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from jaxrl_entropy.rewards import exact, integer, math_answer
+from jaxrl_entropy.rewards.verifiers import exact, integer, math_answer
 
 _GRADABLE: dict[str, Callable[[str], str | None]] = {
   "math": math_answer.gradable,

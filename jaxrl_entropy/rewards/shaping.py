@@ -3,8 +3,8 @@
 from collections.abc import Callable
 import re
 
-from jaxrl_entropy.data.boxed import last_boxed
-from jaxrl_entropy.rewards.extract import last_code_block, last_tagged
+from jaxrl_entropy.data.tasks.boxed import last_boxed
+from jaxrl_entropy.rewards.verifiers.extract import last_code_block, last_tagged
 
 _THINKING = re.compile(r"\s*<think>(?:(?!</?think>).)*</think>\s*\S", re.DOTALL)
 

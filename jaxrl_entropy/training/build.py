@@ -10,20 +10,22 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from jaxrl_entropy import gguf, sharding
-from jaxrl_entropy.data import listed, problems, tokenizers
-from jaxrl_entropy.data.problems import Problem, Task
+from jaxrl_entropy import sharding
+from jaxrl_entropy.data import task as task_lib, tokenizers
+from jaxrl_entropy.data.task import Problem, Task
+from jaxrl_entropy.data.tasks import listed
 from jaxrl_entropy.data.tokenizers import Tokenizer
 from jaxrl_entropy.errors import UserError, nearest
 from jaxrl_entropy.models import lora, transformer
 from jaxrl_entropy.models.config import TransformerConfig, preset
 from jaxrl_entropy.models.decoding import WEIGHT_DTYPES
+from jaxrl_entropy.models.io import gguf_file
 from jaxrl_entropy.sampling.request import Request
 from jaxrl_entropy.sampling.sampler import Sampler
-from jaxrl_entropy.training import critic, implicit_reward
+from jaxrl_entropy.training.auxiliary import critic, implicit_reward
+from jaxrl_entropy.training.auxiliary.base import Role
 from jaxrl_entropy.training.checkpoint import restore_params
-from jaxrl_entropy.training.roles import Role
-from jaxrl_entropy.training.step import Forward
+from jaxrl_entropy.training.forward import Forward
 from jaxrl_entropy.types import Params
 
 CHECKPOINTS = "checkpoints"
@@ -62,13 +64,13 @@ def check_fields(config: ConfigDict) -> None:
   model, rollout, optimizer = config.model, config.rollout, config.optimizer
   counts = {
     "steps": config.steps,
-    "rollout.prompts": rollout.prompts,
-    "rollout.groups": rollout.groups,
-    "rollout.responses": rollout.responses,
-    "rollout.max_batches": rollout.max_batches,
+    "rollout.prompts_per_step": rollout.prompts_per_step,
+    "rollout.train_groups": rollout.train_groups,
+    "rollout.group_size": rollout.group_size,
+    "rollout.max_generation_rounds": rollout.max_generation_rounds,
     "rollout.max_prompt_length": rollout.max_prompt_length,
     "rollout.max_response_length": rollout.max_response_length,
-    "optimizer.updates": optimizer.updates,
+    "rollout.num_minibatches": rollout.num_minibatches,
     "optimizer.micro_batches": optimizer.micro_batches,
     "optimizer.logits_chunk": optimizer.logits_chunk,
     "eval.problems": config.eval.problems,
@@ -86,7 +88,6 @@ def check_fields(config: ConfigDict) -> None:
     "model.param_dtype": (model.param_dtype, FLOATS),
     "model.compute_dtype": (model.compute_dtype, FLOATS),
     "rollout.weight_dtype": (rollout.weight_dtype, WEIGHT_DTYPES),
-    "rollout.old_logp": (rollout.old_logp, ("trainer", "sampler")),
   }
   for field, (name, valid) in names.items():
     if name not in valid:
@@ -102,12 +103,12 @@ def _check_sampling(rollout: ConfigDict) -> None:
         f"config.rollout.{field} is {rollout[field]}: it must be at least 1, "
         "or 0 for the default"
       )
-  if rollout.async_rollouts not in (0, 1):
+  if rollout.max_staleness not in (0, 1):
     raise UserError(
-      f"config.rollout.async_rollouts is {rollout.async_rollouts}: rollouts "
+      f"config.rollout.max_staleness is {rollout.max_staleness}: rollouts "
       "run 1 step ahead of training, or 0"
     )
-  for field in ("temperature", "importance_cap"):
+  for field in ("temperature", "tis_cap"):
     if not rollout[field] > 0:
       raise UserError(
         f"config.rollout.{field} is {rollout[field]}: it must be above 0"
@@ -126,7 +127,7 @@ def build_policy(config: ConfigDict) -> Policy:
     ValueError: if a name or a size in `config` is not valid.
   """
   mesh = sharding.make_mesh(**config.mesh)
-  task = problems.resolve(config.task.name, config.task.args)
+  task = task_lib.resolve(config.task.name, config.task.args)
   tokenizer = build_tokenizer(config.model, task)
   task = listed.fit(
     task,
@@ -189,7 +190,7 @@ def build_tokenizer(config: ConfigDict, task: Task) -> Tokenizer:
 
 def weights_path(weights: str) -> Path:
   """Where `model.weights` is: a path, or the file a package holds."""
-  return gguf.smollm2_path() if weights == PACKAGED else Path(weights)
+  return gguf_file.smollm2_path() if weights == PACKAGED else Path(weights)
 
 
 def build_model(
@@ -197,9 +198,9 @@ def build_model(
 ) -> tuple[TransformerConfig, Params]:
   """The decoder and its parameters, loaded or random, laid out on `mesh`."""
   if config.model.weights:
-    from jaxrl_entropy.models import convert
+    from jaxrl_entropy.models.io import checkpoints
 
-    model, params = convert.load(
+    model, params = checkpoints.load(
       weights_path(config.model.weights), mesh, config.model.param_dtype
     )
     model = dataclasses.replace(model, dtype=config.model.compute_dtype)
@@ -325,7 +326,7 @@ def build_sampler(
   sampler = Sampler(
     model,
     mesh,
-    slots=rollout.slots or rollout.prompts * rollout.responses,
+    slots=rollout.slots or rollout.prompts_per_step * rollout.group_size,
     max_prompt_length=rollout.max_prompt_length,
     max_length=row_length(config),
     kv_tokens=rollout.kv_tokens,
@@ -367,7 +368,7 @@ def make_requests(
 def _request_settings(rollout: ConfigDict) -> dict[str, Any]:
   """What all requests of `config.rollout` have in common."""
   return {
-    "n": rollout.responses,
+    "n": rollout.group_size,
     "max_tokens": rollout.max_response_length,
     "temperature": rollout.temperature,
     "top_k": rollout.top_k,

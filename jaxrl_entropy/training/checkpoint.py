@@ -16,8 +16,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jaxrl_entropy import distributed
 from jaxrl_entropy.errors import UserError, write_failed
-from jaxrl_entropy.training import multihost
 from jaxrl_entropy.training.state import TrainState
 from jaxrl_entropy.types import Params
 
@@ -182,7 +182,7 @@ class BestPolicies:
 
 def _drop_damaged(folder: Path) -> None:
   """Removes policies whose score cannot be read; Orbax would not open them."""
-  if multihost.is_writer():
+  if distributed.is_writer():
     for file in folder.glob("*/metrics/metrics"):
       try:
         json.loads(file.read_bytes())
@@ -191,7 +191,7 @@ def _drop_damaged(folder: Path) -> None:
           f"{file} cannot be read: that policy is removed", stacklevel=3
         )
         shutil.rmtree(file.parents[1])
-  multihost.share(None)
+  distributed.all_gather(None)
 
 
 def restore_params(folder: Path, like: Params) -> tuple[int, Params] | None:
@@ -292,7 +292,7 @@ class _Store:
     reasons: dict[int, str] = {}
     for step in steps:
       found, reason = _attempt(read, step)
-      damaged = [r for r in multihost.share(reason) if r is not None]
+      damaged = [r for r in distributed.all_gather(reason) if r is not None]
       if not damaged:
         self._warn(reasons, step)
         return found, list(reasons)

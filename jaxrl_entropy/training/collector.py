@@ -9,23 +9,23 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from jaxrl_entropy.data.sources import PromptStream
-from jaxrl_entropy.rewards.verify import RewardPool
+from jaxrl_entropy import distributed
+from jaxrl_entropy.data.stream import PromptStream
+from jaxrl_entropy.rewards.pool import RewardPool
 from jaxrl_entropy.sampling.request import Completion, Request
 from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training import (
   build,
   filters,
-  multihost,
   rollout as rollout_lib,
 )
+from jaxrl_entropy.training.algorithm import Algorithm
+from jaxrl_entropy.training.auxiliary.base import Role
 from jaxrl_entropy.training.build import Policy
+from jaxrl_entropy.training.forward import ForwardPass
 from jaxrl_entropy.training.layout import Layout, score_of
-from jaxrl_entropy.training.method import Method
-from jaxrl_entropy.training.roles import Role
-from jaxrl_entropy.training.rollout import Held, Rollout
+from jaxrl_entropy.training.rollout import PartialGroup, Rollout
 from jaxrl_entropy.training.state import TrainState, host_seeds
-from jaxrl_entropy.training.step import ForwardPass
 from jaxrl_entropy.types import Params
 
 
@@ -53,21 +53,21 @@ class Collector:
     self,
     config: ConfigDict,
     policy: Policy,
-    method: Method,
+    algorithm: Algorithm,
     roles: Sequence[Role],
     forward: ForwardPass,
     layout: Layout,
     sampler: Sampler,
     pool: RewardPool,
   ) -> None:
-    self._config, self._policy, self._method = config, policy, method
+    self._config, self._policy, self._algorithm = config, policy, algorithm
     self._roles, self._layout = roles, layout
     self._sampler, self._pool = sampler, pool
     self._score = score_of(forward)
     self._role_scores = {r.name: score_of(r.forward) for r in roles}
     accept = config.rollout.accept
     self._accept = filters.resolve(accept.name, accept.args)
-    self._held: list[Held] = []
+    self._held: list[PartialGroup] = []
     self.stream = PromptStream(
       policy.task,
       config.seed,
@@ -81,13 +81,14 @@ class Collector:
     parts: list[Rollout] = []
     found = 0
     while not parts or (
-      found < settings.groups and len(parts) < settings.max_batches
+      found < settings.train_groups
+      and len(parts) < settings.max_generation_rounds
     ):
       seeds = host_seeds(
-        state.key, "prompts", step, len(parts), count=settings.prompts
+        state.key, "prompts", step, len(parts), count=settings.prompts_per_step
       )
       mine = self._batch(state.params, seeds)
-      part = rollout_lib.concatenate(multihost.share(mine))
+      part = rollout_lib.concatenate(distributed.all_gather(mine))
       parts.append(part)
       found += len(rollout_lib.informative(part))
       if not settings.filter_groups:
@@ -101,7 +102,7 @@ class Collector:
 
     Returns:
       All sampled responses, those that the updates will see (the first
-      `rollout.groups` groups that pass the filter), and the number of
+      `rollout.train_groups` groups that pass the filter), and the number of
       informative groups.
     """
     reward = self._config.reward
@@ -110,18 +111,20 @@ class Collector:
       everything = role.summarize(everything)
     everything = rollout_lib.estimate_advantages(
       everything,
-      self._method.estimator,
+      self._algorithm.estimator,
       kl_coefficient=reward.kl_coefficient,
       kl_kind=reward.kl_kind,
     )
     found = len(rollout_lib.informative(everything))
     return everything, self._filtered(everything, step), found
 
-  def carried(self) -> list[Held]:
+  def carried(self) -> list[PartialGroup]:
     """The groups of all processes that are not complete, for a checkpoint."""
-    return [held for mine in multihost.share(self._held) for held in mine]
+    return [
+      held for mine in distributed.all_gather(self._held) for held in mine
+    ]
 
-  def carry_on(self, held: Sequence[Held]) -> None:
+  def resume_pending(self, held: Sequence[PartialGroup]) -> None:
     """Takes this process's part of the groups that `carried` gave."""
     self._held = list(held[jax.process_index() :: jax.process_count()])
 
@@ -132,7 +135,7 @@ class Collector:
       passing = rollout_lib.informative(everything)
     else:
       passing = np.unique(everything.groups)
-    kept = np.isin(everything.groups, passing[: settings.groups])
+    kept = np.isin(everything.groups, passing[: settings.train_groups])
     kept &= self._accept(
       everything.row_means("advantages"),
       everything.signals["entropy"][everything.mask].mean(),
@@ -142,15 +145,15 @@ class Collector:
 
   def _batch(self, params: Params, seeds: Sequence[int]) -> Rollout:
     """This process's share of one generation batch, complete groups alone."""
-    mine = seeds[multihost.share_of(len(seeds))]
-    fresh = len(mine) - max(multihost.share(len(self._held)))
+    mine = seeds[distributed.host_slice(len(seeds))]
+    fresh = len(mine) - max(distributed.all_gather(len(self._held)))
     problems = self.stream.take(fresh)
     groups = self._held + [
-      Held(problem, seed, ())
+      PartialGroup(problem, seed, ())
       for problem, seed in zip(problems, mine, strict=False)
     ]
-    complete: list[Held] = []
-    while not all(multihost.share(bool(complete))):
+    complete: list[PartialGroup] = []
+    while not all(distributed.all_gather(bool(complete))):
       grown = self._grow(params, groups)
       limit = self._layout.response_length
       self._held = [group for group in grown if group.unfinished(limit)]
@@ -158,7 +161,9 @@ class Collector:
       groups = self._held
     return self._scored(params, complete)
 
-  def _grow(self, params: Params, groups: Sequence[Held]) -> list[Held]:
+  def _grow(
+    self, params: Params, groups: Sequence[PartialGroup]
+  ) -> list[PartialGroup]:
     """The groups, with responses begun or continued."""
     answers = self._sampler.generate(params, self._requests(groups))
     return [
@@ -167,7 +172,7 @@ class Collector:
     ]
 
   def _requests(
-    self, groups: Sequence[Held], **overrides: Any
+    self, groups: Sequence[PartialGroup], **overrides: Any
   ) -> list[Request]:
     budget = self._config.rollout.partial_tokens
     limit = self._layout.response_length
@@ -181,7 +186,7 @@ class Collector:
     if not budget or overrides:
       return plain
 
-    def capped(request: Request, group: Held) -> Request:
+    def capped(request: Request, group: PartialGroup) -> Request:
       done = [len(c.tokens) for c in group.completions] or [0] * request.n
       return dataclasses.replace(
         request,
@@ -192,7 +197,7 @@ class Collector:
     pairs = zip(plain, groups, strict=True)
     return [capped(request, group) for request, group in pairs]
 
-  def _scored(self, params: Params, groups: Sequence[Held]) -> Rollout:
+  def _scored(self, params: Params, groups: Sequence[PartialGroup]) -> Rollout:
     """The rewards of complete groups, shaped by config."""
     reward = self._config.reward
     part = self._judge(groups, [group.completions for group in groups])
@@ -200,7 +205,7 @@ class Collector:
       part = rollout_lib.with_overlong_penalty(
         part, reward.overlong_buffer, reward.overlong_penalty
       )
-    if "baseline_rewards" in self._method.needs:
+    if "baseline_rewards" in self._algorithm.needs:
       requests = self._requests(groups, n=1, temperature=0.0)
       best = self._judge(groups, self._sampler.generate(params, requests))
       part.outcomes["baseline_rewards"] = best.rewards[part.groups]
@@ -208,7 +213,7 @@ class Collector:
 
   def _judge(
     self,
-    groups: Sequence[Held],
+    groups: Sequence[PartialGroup],
     completions: Sequence[Sequence[Completion]],
   ) -> Rollout:
     return rollout_lib.from_completions(
@@ -232,21 +237,21 @@ class Collector:
     signals = {
       name: np.concatenate([part[name] for part in parts]) for name in parts[0]
     }
-    if self._config.rollout.old_logp == "sampler":
-      signals["old_logp"] = rollout.signals["sampler_logp"]
-    else:
-      signals["old_logp"] = signals["logp"]
+    recompute = self._config.rollout.recompute_old_logp
+    signals["old_logp"] = (
+      signals["logp"] if recompute else rollout.signals["sampler_logp"]
+    )
     return rollout.with_signals(**signals)
 
   def _statistics(
     self, state: TrainState, part: Rollout
   ) -> dict[str, np.ndarray]:
-    """`logp`, `entropy`, and what else the method asks for, [N, T].
+    """`logp`, `entropy`, and what else the algorithm asks for, [N, T].
 
     The first two, and moments, are those of the policy before any update.
     """
     signals = self._layout.score(self._score, state.params, part)
-    if "ref_logp" in self._method.needs:
+    if "ref_logp" in self._algorithm.needs:
       frozen = state.roles["reference"]
       reference = self._layout.score(self._score, frozen, part)
       signals["ref_logp"] = reference["logp"]

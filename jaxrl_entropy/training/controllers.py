@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 import optax
 
-from jaxrl_entropy import named
+from jaxrl_entropy import registry
 from jaxrl_entropy.errors import UserError
 
 Scalar = Float[Array, ""]
@@ -301,4 +301,4 @@ def _resolve(argument: str, given: Any) -> Control:
     )
   spec = dict(given)
   what = f"loss.controllers.{argument}.name"
-  return named.call(what, spec.pop("name", ""), spec, CONTROLS)
+  return registry.call(what, spec.pop("name", ""), spec, CONTROLS)

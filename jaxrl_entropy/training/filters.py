@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrl_entropy import named
+from jaxrl_entropy import registry
 
 # (advantage of each response [N], entropy of the rollout in nats a token,
 # share of the run that is done) -> bool [N]
@@ -63,4 +63,4 @@ def resolve(name: str, args: Mapping[str, Any] | None = None) -> Acceptance:
   Raises:
     UserError: for an unknown name, or arguments that the filter lacks.
   """
-  return named.call("rollout.accept", name, args, FILTERS)
+  return registry.call("rollout.accept", name, args, FILTERS)

@@ -2,10 +2,10 @@
 
 from ml_collections import ConfigDict
 
+from jaxrl_entropy import distributed
 from jaxrl_entropy.evaluation import Evaluation, evaluate, generator
-from jaxrl_entropy.rewards.verify import RewardPool, check
+from jaxrl_entropy.rewards.pool import RewardPool, check
 from jaxrl_entropy.sampling.sampler import Sampler
-from jaxrl_entropy.training import multihost
 from jaxrl_entropy.training.build import Policy
 
 
@@ -30,10 +30,10 @@ def evaluate_policy(
     config.rollout.max_response_length,
   )
   return evaluate(
-    multihost.spread(generate),
+    distributed.shard_over_hosts(generate),
     policy.tokenizer,
     chosen,
-    multihost.spread(pool.score),
+    distributed.shard_over_hosts(pool.score),
     samples=settings.samples,
     temperature=settings.temperature,
     source_temperatures=settings.source_temperatures,

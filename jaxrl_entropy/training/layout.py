@@ -9,11 +9,12 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 import numpy as np
 
+from jaxrl_entropy import distributed
 from jaxrl_entropy.data.packing import first_fit, share_prompts
-from jaxrl_entropy.training import multihost, rows as rows_lib
+from jaxrl_entropy.training import packed_batch
+from jaxrl_entropy.training.forward import ForwardPass, forward_slices
+from jaxrl_entropy.training.packed_batch import Placement, Rows
 from jaxrl_entropy.training.rollout import Rollout
-from jaxrl_entropy.training.rows import Placement
-from jaxrl_entropy.training.step import ForwardPass, Rows, forward_slices
 from jaxrl_entropy.types import Params
 
 
@@ -52,10 +53,12 @@ class Layout:
       names: of the rollout's signals that go along.
       responses: capacity, static.
     """
-    capacity = rows_lib.row_capacity(responses, self.micro_batches, self.mesh)
+    capacity = packed_batch.row_capacity(
+      responses, self.micro_batches, self.mesh
+    )
     rows = self._fill(part, capacity)
-    rows = rows_lib.with_signals(rows, {n: part.signals[n] for n in names})
-    return rows_lib.put(rows, self.micro_batches, self.mesh)
+    rows = packed_batch.with_signals(rows, {n: part.signals[n] for n in names})
+    return packed_batch.put(rows, self.micro_batches, self.mesh)
 
   def score(
     self, forward: ForwardPass, params: Params, part: Rollout
@@ -66,12 +69,12 @@ class Layout:
     """
     count = len(part.responses)
     slices = self.updates * self.micro_batches
-    capacity = rows_lib.row_capacity(self.capacity, slices, self.mesh)
+    capacity = packed_batch.row_capacity(self.capacity, slices, self.mesh)
     rows = self._fill(part, capacity)
-    stats = forward(params, rows_lib.put(rows, slices, self.mesh))
+    stats = forward(params, packed_batch.put(rows, slices, self.mesh))
     return {
-      name: rows_lib.gather(
-        multihost.fetch(values), rows, count, self.response_length
+      name: packed_batch.gather(
+        distributed.fetch(values), rows, count, self.response_length
       )
       for name, values in vars(stats).items()
       if values is not None
@@ -79,7 +82,7 @@ class Layout:
 
   def _fill(self, part: Rollout, capacity: int) -> Rows:
     placement, starts = self._place(part)
-    return rows_lib.fill_rows(
+    return packed_batch.fill_rows(
       part.prompts,
       part.responses,
       placement,
@@ -102,7 +105,7 @@ class Layout:
     if self.pack:
       sizes = [p + r for p, r in zip(before, behind, strict=True)]
       return first_fit(sizes, self.row_length), None
-    return rows_lib.one_per_row(len(behind)), None
+    return packed_batch.one_per_row(len(behind)), None
 
 
 def make_layout(config: ConfigDict, mesh: Mesh) -> Layout:
@@ -112,9 +115,9 @@ def make_layout(config: ConfigDict, mesh: Mesh) -> Layout:
     mesh,
     row_length=rollout.max_prompt_length + rollout.max_response_length,
     response_length=rollout.max_response_length,
-    capacity=rollout.prompts * rollout.responses,
+    capacity=rollout.prompts_per_step * rollout.group_size,
     micro_batches=optimizer.micro_batches,
-    updates=optimizer.updates,
+    updates=rollout.num_minibatches,
     pack=rollout.pack,
     share=rollout.share_prompts,
   )

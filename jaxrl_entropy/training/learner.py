@@ -10,13 +10,15 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from jaxrl_entropy import sharding
-from jaxrl_entropy.training import minibatches, state as state_lib
+from jaxrl_entropy.training import rollout as rollout_lib, state as state_lib
+from jaxrl_entropy.training.algorithm import Algorithm
+from jaxrl_entropy.training.auxiliary.base import Role, copied
+from jaxrl_entropy.training.forward import ForwardPass
 from jaxrl_entropy.training.layout import Layout
-from jaxrl_entropy.training.method import Method
-from jaxrl_entropy.training.roles import Role, copied
+from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.state import TrainState, host_seeds
-from jaxrl_entropy.training.step import ForwardPass, Rows, make_update
+from jaxrl_entropy.training.update import make_update
 from jaxrl_entropy.types import Metrics, Params
 
 # Inputs of an objective that come with the rollout; the others are computed by
@@ -49,22 +51,24 @@ class Learner:
   def __init__(
     self,
     config: ConfigDict,
-    method: Method,
+    algorithm: Algorithm,
     roles: Sequence[Role],
     forward: ForwardPass,
     layout: Layout,
   ) -> None:
-    self._config, self._method, self._roles = config, method, roles
+    self._config, self._algorithm, self._roles = config, algorithm, roles
     self._forward, self._layout = forward, layout
-    updates = config.steps * config.optimizer.updates
+    updates = config.steps * config.rollout.num_minibatches
     self.schedule = state_lib.learning_rate(config.optimizer, updates)
     self._optimizer = state_lib.make_optimizer(config.optimizer, self.schedule)
-    groups = -(-config.rollout.groups // config.optimizer.updates)
-    self.responses = groups * config.rollout.responses
-    self.signals = ({"advantages", "old_logp"} | method.needs) & CARRIED
+    groups = -(-config.rollout.train_groups // config.rollout.num_minibatches)
+    self.responses = groups * config.rollout.group_size
+    self.signals = ({"advantages", "old_logp"} | algorithm.needs) & CARRIED
     # A rollout's only update sees the policy that scored it.
-    if config.optimizer.updates == 1 and config.optimizer.micro_batches > 1:
-      self.signals |= SCORED | (MOMENTS if method.moments else set())
+    if (
+      config.rollout.num_minibatches == 1 and config.optimizer.micro_batches > 1
+    ):
+      self.signals |= SCORED | (MOMENTS if algorithm.moments else set())
     self._updates: dict[str, Update] = {}
 
   def init(self, params: Params) -> TrainState:
@@ -73,7 +77,7 @@ class Learner:
     roles: dict[str, Any] = {
       role.name: role.init(params, seed, mesh) for role in self._roles
     }
-    if "ref_logp" in self._method.needs:
+    if "ref_logp" in self._algorithm.needs:
       roles["reference"] = copied(params)
     return state_lib.init_state(
       params,
@@ -81,7 +85,7 @@ class Learner:
       seed,
       mesh,
       roles=roles,
-      controller=self._method.controllers.init(),
+      controller=self._algorithm.controllers.init(),
     )
 
   def learn(
@@ -90,7 +94,9 @@ class Learner:
     """All optimiser updates of one rollout, and their metrics as one."""
     rng = np.random.default_rng(host_seeds(state.key, "minibatches", step))
     found: list[Metrics] = []
-    for part in minibatches.deal(kept, self._config.optimizer.updates, rng):
+    for part in rollout_lib.split_minibatches(
+      kept, self._config.rollout.num_minibatches, rng
+    ):
       rows = self._layout.minibatch(part, self.signals, self.responses)
       state, metrics = self.policy_update(state)(state, rows)
       state, taught = self._teach(state, part)
@@ -99,24 +105,24 @@ class Learner:
 
   def coefficients(self, state: TrainState) -> dict[str, float]:
     """`control/*`: what the controllers set at the next update."""
-    controllers = self._method.controllers
+    controllers = self._algorithm.controllers
     values = controllers.coefficients(state.controller, state.update)
     return {f"control/{name}": float(v) for name, v in values.items()}
 
   def steer(self, state: TrainState, record: Mapping[str, float]) -> TrainState:
     """Feeds a step's record to the controllers."""
-    moved = self._method.controllers.update(state.controller, record)
+    moved = self._algorithm.controllers.update(state.controller, record)
     return state.replace(controller=moved)
 
   def policy_update(self, state: TrainState) -> Update:
     """The jitted update of the policy; `state` may be shapes."""
     if "policy" not in self._updates:
       self._updates["policy"] = make_update(
-        self._method.objective,
+        self._algorithm.objective,
         self._optimizer,
         self._forward,
         sharding.param_shardings(state, self._layout.mesh),
-        scope=self._config.loss.scope,
+        statistics=self._config.loss.statistics,
         num_responses=self.responses,
         max_length=self._layout.response_length,
       )

@@ -21,8 +21,8 @@ import threading
 import time
 import uuid
 
+from jaxrl_entropy import distributed
 from jaxrl_entropy.errors import UserError, write_failed
-from jaxrl_entropy.training import multihost
 
 INTERVAL = 5.0
 """Seconds between two signs of life of an owner."""
@@ -90,9 +90,11 @@ def lease_for_job(folder: Path) -> Iterator[Callable[[], None]]:
   """
   with contextlib.ExitStack() as stack:
     lease = Lease(folder)
-    multihost.on_writer(lambda: stack.enter_context(lease))
-    multihost.raise_together(_unshared(folder, multihost.share(lease.key())[0]))
-    yield lease.check if multihost.is_writer() else lambda: None
+    distributed.on_writer(lambda: stack.enter_context(lease))
+    distributed.raise_together(
+      _unshared(folder, distributed.all_gather(lease.key())[0])
+    )
+    yield lease.check if distributed.is_writer() else lambda: None
 
 
 def _unshared(folder: Path, key: tuple[str, str]) -> tuple[str, int] | None:

@@ -12,20 +12,21 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from jaxrl_entropy import config as config_lib
+from jaxrl_entropy import config as config_lib, distributed
+from jaxrl_entropy.distributed import Preemption
 from jaxrl_entropy.errors import PREEMPTED
 from jaxrl_entropy.models import lora
+from jaxrl_entropy.rewards.pool import RewardPool, check
 from jaxrl_entropy.rewards.shaping import format_bonus
-from jaxrl_entropy.rewards.verify import RewardPool, check
 from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training import (
+  algorithm as algorithm_lib,
   build,
-  carry,
-  diagnostics,
-  method as method_lib,
-  multihost,
+  pending,
   probe as probe_lib,
+  rollout_metrics,
 )
+from jaxrl_entropy.training.algorithm import Algorithm
 from jaxrl_entropy.training.build import Policy
 from jaxrl_entropy.training.checkpoint import BestPolicies, Checkpoints
 from jaxrl_entropy.training.collector import Collector, Stopwatch
@@ -33,11 +34,9 @@ from jaxrl_entropy.training.held_out import evaluate_policy
 from jaxrl_entropy.training.layout import make_layout
 from jaxrl_entropy.training.learner import Learner
 from jaxrl_entropy.training.lease import lease_for_job
-from jaxrl_entropy.training.method import Method
-from jaxrl_entropy.training.metrics import METRICS, RunLog
-from jaxrl_entropy.training.multihost import Preemption
-from jaxrl_entropy.training.pretrain import warm_start
 from jaxrl_entropy.training.rollout import Rollout
+from jaxrl_entropy.training.run_log import METRICS, RunLog
+from jaxrl_entropy.training.sft import fine_tuned_params
 from jaxrl_entropy.training.state import TrainState
 from jaxrl_entropy.types import Params
 
@@ -61,7 +60,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   workdir = Path(workdir)
   warn_if_idle(config)
   build.check_fields(config)
-  method = method_lib.resolve(config)
+  algorithm = algorithm_lib.resolve(config)
   policy = build.build_policy(config)
   sampler = build.build_sampler(config, policy.model, policy.mesh)
   reward = config.reward
@@ -79,25 +78,25 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     ) as pool,
   ):
     # Only a config that can run gets here: a refused one leaves nothing behind.
-    multihost.on_writer(lambda: config_lib.save(config, workdir))
-    run = _Run(config, workdir, policy, method, sampler, pool, check_lease)
+    distributed.on_writer(lambda: config_lib.save(config, workdir))
+    run = _Run(config, workdir, policy, algorithm, sampler, pool, check_lease)
     step, state = run.resume()
     if step > config.steps:
       _say(f"{workdir}: all {config.steps} steps are done")
       return 0
-    if step == 0 and config.pretrain.steps:
-      start = warm_start(config, policy, workdir, preemption)
+    if step == 0 and config.sft.steps:
+      start = fine_tuned_params(config, policy, workdir, preemption)
       state = run.learner.init(start)
     return run.steps(state, step, preemption)
 
 
 def warn_if_idle(config: ConfigDict) -> None:
   """KL-Cov's penalty |log-ratio| is 0 at the first update after a rollout."""
-  if config.loss.name == "kl_cov" and config.optimizer.updates == 1:
+  if config.loss.name == "kl_cov" and config.rollout.num_minibatches == 1:
     warnings.warn(
-      "loss.name is 'kl_cov' with optimizer.updates=1: the policy has not "
-      "moved since the rollout, |log-ratio| is 0 and the penalty cannot act; "
-      "use 2 updates a rollout or more",
+      "loss.name is 'kl_cov' with rollout.num_minibatches=1: the policy has "
+      "not moved since the rollout, |log-ratio| is 0 and the penalty cannot "
+      "act; use 2 mini-batches per rollout or more",
       stacklevel=2,
     )
 
@@ -110,7 +109,7 @@ class _Run:
     config: ConfigDict,
     workdir: Path,
     policy: Policy,
-    method: Method,
+    algorithm: Algorithm,
     sampler: Sampler,
     pool: RewardPool,
     check_lease: Callable[[], None],
@@ -118,13 +117,13 @@ class _Run:
     self._config, self._workdir = config, workdir
     self._check_lease = check_lease
     self._policy, self._sampler, self._pool = policy, sampler, pool
-    forward = build.build_forward(config, policy.model, method.moments)
+    forward = build.build_forward(config, policy.model, algorithm.moments)
     layout = make_layout(config, policy.mesh)
-    roles = build.build_roles(config, forward, method.needs)
+    roles = build.build_roles(config, forward, algorithm.needs)
     self._collector = Collector(
-      config, policy, method, roles, forward, layout, sampler, pool
+      config, policy, algorithm, roles, forward, layout, sampler, pool
     )
-    self.learner = Learner(config, method, roles, forward, layout)
+    self.learner = Learner(config, algorithm, roles, forward, layout)
     self._probe = probe_lib.Probe(
       workdir / STATES,
       config.probe.states,
@@ -153,8 +152,8 @@ class _Run:
       return 0, state
     self._collector.stream.restore(found.host["stream"])
     self._offset = found.host["metrics_offset"]
-    self._ahead, held = carry.decode(found.carried)
-    self._collector.carry_on(held)
+    self._ahead, held = pending.decode(found.carried)
+    self._collector.resume_pending(held)
     if found.step <= self._config.steps:
       _say(f"{self._workdir}: going on at step {found.step}")
     return found.step, found.state
@@ -203,7 +202,7 @@ class _Run:
     watch.lap("rollout")
     rollout, kept, informative = self._collector.prepare(state, sampled, step)
     watch.lap("score")
-    record |= diagnostics.rollout_metrics(rollout, kept, informative)
+    record |= rollout_metrics.rollout_metrics(rollout, kept, informative)
     record["lr"] = float(self.learner.schedule(int(state.update)))
     if not last:
       probing = _due(step, config.probe.every)
@@ -220,18 +219,18 @@ class _Run:
     seconds = sum(watch.seconds.values())
     record |= {f"throughput/{k}_s": v for k, v in watch.seconds.items()}
     record["throughput/tokens_per_s"] = rollout.tokens / seconds
-    record |= multihost.add_up(self._pool.metrics())
+    record |= distributed.sum_over_hosts(self._pool.metrics())
     return state, record
 
   def _take_rollout(self, state: TrainState, step: int) -> tuple[Rollout, int]:
     """This step's rollout, and the updates since it was sampled.
 
-    With `rollout.async_rollouts` the next one is sampled before this one's
+    With `rollout.max_staleness` the next one is sampled before this one's
     updates; the last, which nothing learns from, is always fresh.
     """
     sample, update = self._collector.sample, int(state.update)
     rollout, sampled_at = self._ahead or (sample(state, step), update)
-    ahead = self._config.rollout.async_rollouts
+    ahead = self._config.rollout.max_staleness
     if ahead and step + 1 < self._config.steps:
       self._ahead = sample(state, step + 1), update
     else:
@@ -245,7 +244,7 @@ class _Run:
       "metrics_offset": log.offset(),
     }
     self._check_lease()
-    carried = carry.encode((self._ahead, self._collector.carried()))
+    carried = pending.encode((self._ahead, self._collector.carried()))
     self._checkpoints.save(records, state, host, carried)
 
   def _stop_if_broken(self, state: TrainState, step: int) -> None:
@@ -267,7 +266,7 @@ def _due(step: int, every: int) -> bool:
 
 
 def _say(message: str) -> None:
-  if multihost.is_writer():
+  if distributed.is_writer():
     print(message, flush=True)
 
 

@@ -20,19 +20,19 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 import numpy as np
 
-from jaxrl_entropy import sharding
+from jaxrl_entropy import distributed, sharding
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.ops.covariance import exact_covariance
-from jaxrl_entropy.training import multihost
-from jaxrl_entropy.training.rollout import Rollout
-from jaxrl_entropy.training.rows import (
+from jaxrl_entropy.training.forward import Forward
+from jaxrl_entropy.training.packed_batch import (
+  Rows,
   fill_rows,
   one_per_row,
   put,
   row_capacity,
 )
+from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.state import TrainState, host_seeds
-from jaxrl_entropy.training.step import Forward, Rows
 from jaxrl_entropy.types import Params
 
 Distribution = Float[Array, "S V"]
@@ -209,12 +209,12 @@ class Probe:
     return dynamics_of_chunks(before, self._observe(state.params))
 
   def _traces(self, state: TrainState, rollout: Rollout) -> list[Trace]:
-    if multihost.share(self._path.exists())[0]:
+    if distributed.all_gather(self._path.exists())[0]:
       return load_traces(self._path)
     rng = np.random.default_rng(host_seeds(state.key, "probe"))
     traces = choose_traces(
       rollout.prompts, rollout.responses, self._states, rng
     )
-    if multihost.is_writer():
+    if distributed.is_writer():
       save_traces(self._path, traces)
     return traces

@@ -1,6 +1,6 @@
 """Prompts -> samples -> rewards -> statistics -> advantages, for one step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 from typing import Any
 
@@ -11,10 +11,10 @@ from jaxrl_entropy.advantages import (
   Advantages,
   Estimator,
 )
-from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.data.tokenizers import Tokenizer
 from jaxrl_entropy.ops.kl import kl
-from jaxrl_entropy.rewards.verify import Verdict
+from jaxrl_entropy.rewards.pool import Verdict
 from jaxrl_entropy.sampling.request import Completion, Request
 
 Score = Callable[[Sequence[tuple[Problem, str]]], Sequence[Verdict]]
@@ -80,7 +80,7 @@ class Rollout:
 
 
 @dataclasses.dataclass(frozen=True)
-class Held:
+class PartialGroup:
   """A group with responses cut short, which go on in a later step.
 
   Attributes:
@@ -212,3 +212,18 @@ def with_overlong_penalty(
     rewards=rollout.rewards + added,
     components=rollout.components | {"overlong": added},
   )
+
+
+def split_minibatches(
+  rollout: Rollout, count: int, rng: np.random.Generator
+) -> Iterator[Rollout]:
+  """Splits a rollout into `count` random mini-batches of whole groups.
+
+  The mini-batches are equal in groups up to one.
+
+  A rollout of fewer than `count` groups yields one mini-batch a group.
+  """
+  groups = rng.permutation(np.unique(rollout.groups))
+  for part in np.array_split(groups, count):
+    if len(part):
+      yield rollout.select(np.flatnonzero(np.isin(rollout.groups, part)))

@@ -77,7 +77,7 @@ def test_rloo_is_the_reward_less_the_mean_of_the_others():
   rollout = inputs(rng, token_rewards=None)
   got = row_values(advantages.resolve("rloo")(rollout), rollout.mask)
   for i, group in enumerate(rollout.groups):
-    others = (rollout.groups == group) & (np.arange(len(got)) != i)
+    others = (rollout.train_groups == group) & (np.arange(len(got)) != i)
     expected = rollout.rewards[i] - rollout.rewards[others].mean()
     np.testing.assert_allclose(got[i], expected, rtol=1e-4, atol=1e-6)
 

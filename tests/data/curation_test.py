@@ -5,9 +5,9 @@ import json
 import pytest
 
 from jaxrl_entropy.data import curation
-from jaxrl_entropy.data.problems import Problem
 from jaxrl_entropy.data.prompts import CODE
 from jaxrl_entropy.data.table import question_hash
+from jaxrl_entropy.data.task import Problem
 
 
 def problem(prompt, system=""):

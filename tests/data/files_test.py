@@ -8,10 +8,15 @@ import pyarrow.parquet
 import pytest
 
 from configs import eval_maths
-from jaxrl_entropy.data import files, problems, prompts, table
-from jaxrl_entropy.data.listed import fit
+from jaxrl_entropy.data import (
+  files,
+  prompts,
+  table,
+  task as task_lib,
+)
+from jaxrl_entropy.data.tasks.listed import fit
 from jaxrl_entropy.data.tokenizers import SymbolTokenizer
-from jaxrl_entropy.rewards import math_answer
+from jaxrl_entropy.rewards.verifiers import math_answer
 from tests.data.layouts import MATHEMATICS, PROGRAMS
 
 
@@ -257,7 +262,7 @@ def test_too_long_prompts_are_left_out_and_counted(tmp_path):
 
 def test_demonstrations_are_refused(tmp_path):
   task = files.Files(write(tmp_path / "a.jsonl", good(3)))
-  with pytest.raises(ValueError, match=r"pretrain\.steps"):
+  with pytest.raises(ValueError, match=r"sft\.steps"):
     task.demonstrations(None, 1, 0.0)
 
 
@@ -298,7 +303,7 @@ def test_the_formats_of_the_evaluation_sets(name, tmp_path):
   config = eval_maths.get_config(name)
   path = write(tmp_path / f"{name}.jsonl", [json.dumps(SAMPLES[name]).encode()])
   config.task.args.test_path = path
-  task = problems.resolve(config.task.name, config.task.args)
+  task = task_lib.resolve(config.task.name, config.task.args)
   assert (task.size("train"), task.size("test")) == (0, 1)
   problem = task.problem("test", 0)
   assert problem.prompt == f"What is 2+2?\n\n{prompts.BOXED}"

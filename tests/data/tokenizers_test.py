@@ -13,8 +13,8 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from jaxrl_entropy import gguf
 from jaxrl_entropy.data.tokenizers import SymbolTokenizer, load_tokenizer
+from jaxrl_entropy.models.io import gguf_file
 
 TEMPLATE = (
   "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<answer>"
@@ -209,7 +209,7 @@ def test_a_missing_tokenizer_is_named(tmp_path):
 
 def test_the_tokenizer_of_a_gguf_file():
   try:
-    path = gguf.smollm2_path()
+    path = gguf_file.smollm2_path()
   except FileNotFoundError as error:
     pytest.skip(str(error))
   tokenizer = load_tokenizer(path)

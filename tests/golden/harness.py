@@ -33,7 +33,7 @@ MODULES = (
   "adapters_trl",
   "adapters_verl",
 )
-DEFAULT = Path(__file__).parents[1] / "data" / "golden"
+DEFAULT = Path(__file__).parents[1] / "fixtures" / "golden"
 UPCAST = "_upcast_f32"
 # Figures about the peer's own run, which are no result of the function.
 ABOUT_PEER = ("gap_k",)

@@ -1,7 +1,8 @@
 import jax
 import pytest
 
-from jaxrl_entropy.models import config, hf_config, layers, transformer
+from jaxrl_entropy.models import config, layers, transformer
+from jaxrl_entropy.models.io import hf_config
 
 # As published (total parameters, tied weights counted once).
 SIZES = {

@@ -3,10 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_entropy.models import convert, lora, transformer
+from jaxrl_entropy.models import lora, transformer
+from jaxrl_entropy.models.io import checkpoints
 from tests.models import peers
 
-CONFIG, BASE = convert.load(peers.FOLDER / "qwen2_tied")
+CONFIG, BASE = checkpoints.load(peers.FOLDER / "qwen2_tied")
 TOKENS = jnp.asarray(peers.tokens())
 logits = jax.jit(transformer.logits, static_argnums=1)
 

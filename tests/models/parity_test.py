@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_entropy.models import convert, hf_config, transformer
+from jaxrl_entropy.models import transformer
+from jaxrl_entropy.models.io import checkpoints, hf_config
 from tests.models import peers
 
 TOLERANCE = 2e-4
@@ -17,7 +18,7 @@ _logits = jax.jit(transformer.logits, static_argnums=1)
 
 
 def _our_logits(folder, ids):
-  config, params = convert.load(folder)
+  config, params = checkpoints.load(folder)
   return _logits(params, config, jnp.asarray(ids))
 
 
@@ -35,9 +36,9 @@ def test_committed_logits(name):
 
 @pytest.mark.parametrize("name", peers.CASES)
 def test_export_and_import_are_bit_identical(name, tmp_path):
-  config, params = convert.load(peers.FOLDER / name)
-  convert.save(tmp_path, config, params, shard_bytes=15_000)
-  again_config, again = convert.load(tmp_path)
+  config, params = checkpoints.load(peers.FOLDER / name)
+  checkpoints.save(tmp_path, config, params, shard_bytes=15_000)
+  again_config, again = checkpoints.load(tmp_path)
   assert again_config == config
   jax.tree.map(np.testing.assert_array_equal, again, params)
   weights = json.loads((tmp_path / "model.safetensors.index.json").read_text())[
@@ -51,8 +52,8 @@ def test_export_and_import_are_bit_identical(name, tmp_path):
 @pytest.mark.parametrize("name", peers.CASES)
 def test_transformers_reads_our_export(name, tmp_path):
   transformers = pytest.importorskip("transformers")
-  config, params = convert.load(peers.FOLDER / name)
-  convert.save(tmp_path, config, params, shard_bytes=15_000)
+  config, params = checkpoints.load(peers.FOLDER / name)
+  checkpoints.save(tmp_path, config, params, shard_bytes=15_000)
   model, report = transformers.AutoModelForCausalLM.from_pretrained(
     tmp_path, attn_implementation="eager", output_loading_info=True
   )
@@ -144,10 +145,10 @@ def test_random_settings_live(seed, tmp_path):
   want = peers.logits(model, ids)
   _assert_close(_our_logits(theirs, ids), want)
 
-  config, params = convert.load(theirs)
-  convert.save(ours, config, params)
-  assert convert.load(ours)[0] == config
-  jax.tree.map(np.testing.assert_array_equal, convert.load(ours)[1], params)
+  config, params = checkpoints.load(theirs)
+  checkpoints.save(ours, config, params)
+  assert checkpoints.load(ours)[0] == config
+  jax.tree.map(np.testing.assert_array_equal, checkpoints.load(ours)[1], params)
   again = transformers.AutoModelForCausalLM.from_pretrained(
     ours, attn_implementation="eager"
   )

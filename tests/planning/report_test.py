@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from jaxrl_entropy import defaults
+from jaxrl_entropy.config import defaults
 from jaxrl_entropy.planning import advice, report, topology
 from jaxrl_entropy.planning.compiling import Result
 from jaxrl_entropy.planning.report import Plan

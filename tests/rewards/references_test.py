@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from jaxrl_entropy.rewards import verify
+from jaxrl_entropy.rewards import pool as pool_lib
 from jaxrl_entropy.rewards.references import gradable
 
 WORKING = "Ann has 3 <<3=3>> and Bob 4.\nTogether <<3+4=7>>7\n#### 7"
@@ -50,4 +50,4 @@ def test_many_references_are_checked_in_seconds():
 
 def test_every_mathematical_verifier_is_registered():
   names = {"math", "math_equal", "math_verify"}
-  assert names <= verify.SANDBOXED.keys()
+  assert names <= pool_lib.SANDBOXED.keys()

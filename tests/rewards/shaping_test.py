@@ -2,9 +2,9 @@
 
 import pytest
 
-from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.data.task import Problem
+from jaxrl_entropy.rewards.pool import RewardPool
 from jaxrl_entropy.rewards.shaping import format_bonus
-from jaxrl_entropy.rewards.verify import RewardPool
 
 
 @pytest.mark.parametrize(

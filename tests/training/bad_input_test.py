@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxrl_entropy import cli
+from jaxrl_entropy.cli import main
 
 CONFIG = "tests/training/tiny_config.py:grpo"
 ROOT = Path(__file__).parents[2]
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 def train(capsys, monkeypatch, workdir, *flags, config=CONFIG):
   monkeypatch.chdir(ROOT)
-  status = cli.main(
+  status = main.main(
     ["train", f"--config={config}", f"--workdir={workdir}", *flags]
   )
   return status, capsys.readouterr().err
@@ -24,16 +24,16 @@ def train(capsys, monkeypatch, workdir, *flags, config=CONFIG):
     ("--config.loss.nam=grpo", "did you mean 'name'"),
     ("--config.steps=many", "expected int"),
     ("--config.steps=0", "config.steps is 0"),
-    ("--config.optimizer.updates=0", "optimizer.updates is 0"),
+    ("--config.rollout.num_minibatches=0", "rollout.num_minibatches is 0"),
     ("--config.optimizer.micro_batches=0", "micro_batches is 0"),
     ("--config.model.compute_dtype=bfloat", "did you mean 'bfloat16'"),
     ("--config.rollout.weight_dtype=int4", "did you mean 'int8'"),
-    ("--config.rollout.old_logp=samplr", "did you mean 'sampler'"),
+    ("--config.rollout.recompute_old_logp=samplr", "expected bool"),
     ("--config.rollout.slots=-1", "rollout.slots is -1"),
     ("--config.rollout.partial_tokens=-3", "rollout.partial_tokens is -3"),
-    ("--config.rollout.async_rollouts=2", "async_rollouts is 2"),
+    ("--config.rollout.max_staleness=2", "max_staleness is 2"),
     ("--config.rollout.temperature=0", "temperature is 0.0: it must be above"),
-    ("--config.rollout.importance_cap=0", "importance_cap is 0.0"),
+    ("--config.rollout.tis_cap=0", "tis_cap is 0.0"),
     ("--config.rollout.top_p=1.5", "top_p=1.5 must be in (0, 1]"),
     ("--config.rollout.kv_tokens=16", "raise kv_tokens to at least"),
     ("--config.loss.name=grop", "did you mean 'grpo'"),
@@ -63,7 +63,7 @@ def test_a_bad_setting_is_one_line(
     ("def get_config():\n  return None\n", "returned None"),
     ("x = y\n", "NameError"),
     (
-      "from jaxrl_entropy import defaults\n"
+      "from jaxrl_entropy.config import defaults\n"
       "def get_config():\n"
       "  config = defaults.get_config()\n"
       "  config.steps = 1.5\n"

@@ -9,7 +9,7 @@ from tests.training.runs import load
 
 
 def first_update(workdir, *overrides):
-  fields = (("steps", "1"), ("pretrain.steps", "0"), ("eval.every", "0"))
+  fields = (("steps", "1"), ("sft.steps", "0"), ("eval.every", "0"))
   off = (("probe.every", "0"), ("rollout.filter_groups", "false"))
   assert loop.train(load("grpo", *fields, *off, *overrides), workdir) == 0
   return json.loads((workdir / loop.METRICS).read_text().splitlines()[0])
@@ -21,7 +21,7 @@ def first_update(workdir, *overrides):
   ids=["packed", "shared"],
 )
 def test_the_layout_does_not_show_in_a_run(tmp_path, layout):
-  once = (("optimizer.updates", "1"), ("optimizer.micro_batches", "4"))
+  once = (("rollout.num_minibatches", "1"), ("optimizer.micro_batches", "4"))
   plain = first_update(tmp_path / "plain", *once)
   other = first_update(tmp_path / "other", *once, layout)
   for name in ("loss", "grad_norm", "entropy/token_mean", "tokens"):

@@ -16,7 +16,7 @@ PATIENCE = 3  # steps, or else all might be done before enough has been shot at
 # every other one is evaluated.
 FIELDS = (
   *(("steps", str(STEPS)), ("checkpoint.every", "2"), ("probe.every", "4")),
-  *(("rollout.partial_tokens", "6"), ("rollout.async_rollouts", "1")),
+  *(("rollout.partial_tokens", "6"), ("rollout.max_staleness", "1")),
 )
 MOMENTS = ("training", "saving", "evaluating")
 ENDS = {PREEMPTED, 0}

@@ -20,8 +20,10 @@ import pytest
 from jaxrl_entropy import losses, sharding
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import preset
-from jaxrl_entropy.training import rows as rows_lib
-from jaxrl_entropy.training.step import Forward, Rows, loss_and_gradient
+from jaxrl_entropy.training import packed_batch
+from jaxrl_entropy.training.forward import Forward
+from jaxrl_entropy.training.packed_batch import Rows
+from jaxrl_entropy.training.update import loss_and_gradient
 from jaxrl_entropy.types import Mean
 from tests import devices
 
@@ -139,7 +141,7 @@ def make_rows(seed: int, layout: Layout, slots: Sequence[int]) -> Rows:
   prompts, responses = (
     [rng.integers(2, 32, n) for n in lengths[:, i]] for i in range(2)
   )
-  rows = rows_lib.fill_rows(
+  rows = packed_batch.fill_rows(
     prompts,
     responses,
     [layout.placement[slot] for slot in slots],
@@ -151,7 +153,7 @@ def make_rows(seed: int, layout: Layout, slots: Sequence[int]) -> Rows:
     "advantages": np.repeat(rng.normal(size=(RESPONSES, 1)), RESPONSE, 1),
     "old_logp": rng.normal(size=shape) * 0.1 - 3.4,
   }
-  return rows_lib.with_signals(rows, signals)
+  return packed_batch.with_signals(rows, signals)
 
 
 @jax.jit
@@ -189,7 +191,7 @@ def outcome(seed: int, layout: Layout, slots: Sequence[int]) -> Any:
   mesh = sharding.make_mesh(*layout.mesh, devices=jax.devices()[:count])
   rows = make_rows(seed, layout, slots)
   with jax.set_mesh(mesh):
-    rows = rows_lib.put(rows, layout.micro, mesh)
+    rows = packed_batch.put(rows, layout.micro, mesh)
     results = [compute(placed(mesh), rows, x) for x in (1.0, 0.0)]
   return jax.device_get(dict(zip(METHODS, results, strict=True)))
 

@@ -8,8 +8,9 @@ import pytest
 from jaxrl_entropy import objectives, sharding
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import preset
+from jaxrl_entropy.training.forward import Forward
 from jaxrl_entropy.training.layout import Layout, score_of
-from jaxrl_entropy.training.step import Forward, loss_and_gradient
+from jaxrl_entropy.training.update import loss_and_gradient
 from tests.training.rollouts import make_rollout
 
 MODEL = preset("nano", vocab_size=32, num_layers=1)

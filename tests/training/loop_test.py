@@ -11,7 +11,7 @@ import pytest
 
 from jaxrl_entropy.errors import PREEMPTED, WRITE_FAILED, UserError
 from jaxrl_entropy.training import build, loop
-from jaxrl_entropy.training.metrics import METRICS
+from jaxrl_entropy.training.run_log import METRICS
 from tests.training import runs
 from tests.training.runs import (
   end,
@@ -147,7 +147,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(finished, tmp_path):
 @pytest.mark.slow
 def test_a_full_disk_ends_both_processes_and_loses_nothing(tmp_path):
   left_alone, job = tmp_path / "left_alone", tmp_path / "job"
-  fields = (("steps", "6"), ("checkpoint.every", "1"), ("pretrain.steps", "0"))
+  fields = (("steps", "6"), ("checkpoint.every", "1"), ("sft.steps", "0"))
   for process in start_job(left_alone, 2, 1, fields):
     end(process)
   first, second = start_job(job, 2, 1, fields)
@@ -168,15 +168,15 @@ def test_a_full_disk_ends_both_processes_and_loses_nothing(tmp_path):
 
 # Adam's first steps divide noise by noise, and KL-Cov's penalty has the sign of
 # a log-ratio near 0: in both the order of a sum would show.
-SGD = (("steps", "2"), ("optimizer.name", "sgd"), ("pretrain.steps", "0"))
+SGD = (("steps", "2"), ("optimizer.name", "sgd"), ("sft.steps", "0"))
 
 
 OFF_POLICY = (
   ("steps", "4"),
   ("checkpoint.every", "1"),
-  ("pretrain.steps", "0"),
+  ("sft.steps", "0"),
   ("rollout.partial_tokens", "6"),
-  ("rollout.async_rollouts", "1"),
+  ("rollout.max_staleness", "1"),
   ("eval.every", "0"),
   ("probe.every", "0"),
 )
@@ -227,7 +227,7 @@ def test_stale_and_partial_rollouts_go_to_another_number_of_processes(
 
 @pytest.mark.slow
 def test_four_processes_give_the_numbers_of_one(tmp_path):
-  fields = (*SGD, ("rollout.prompts", "8"))
+  fields = (*SGD, ("rollout.prompts_per_step", "8"))
   loop.train(load("grpo", *fields), tmp_path / "one")
   for process in start_job(tmp_path / "four", 4, 2, fields):
     end(process)
@@ -236,7 +236,7 @@ def test_four_processes_give_the_numbers_of_one(tmp_path):
 
 def test_kl_cov_with_one_update_a_rollout_warns():
   with pytest.warns(UserWarning, match=r"updates=1.*cannot act"):
-    loop.warn_if_idle(load("kl_cov", ("optimizer.updates", "1")))
+    loop.warn_if_idle(load("kl_cov", ("rollout.num_minibatches", "1")))
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_a_broken_loss_stops_the_run_with_a_diagnosis(tmp_path):
   overrides = (
     ("optimizer.learning_rate", "inf"),
     ("optimizer.max_skipped", "2"),
-    ("pretrain.steps", "0"),
+    ("sft.steps", "0"),
   )
   with pytest.raises(FloatingPointError, match="learning_rate"):
     loop.train(load("grpo", *overrides), tmp_path)
@@ -272,9 +272,9 @@ def test_a_broken_loss_stops_the_run_with_a_diagnosis(tmp_path):
 def test_groups_are_filled_from_more_batches(tmp_path):
   settings = {
     "steps": "1",
-    "rollout.groups": "12",
-    "rollout.max_batches": "4",
-    "pretrain.steps": "0",
+    "rollout.train_groups": "12",
+    "rollout.max_generation_rounds": "4",
+    "sft.steps": "0",
   }
   loop.train(load("grpo", *settings.items()), tmp_path)
   first = records(tmp_path)[0]
@@ -284,7 +284,7 @@ def test_groups_are_filled_from_more_batches(tmp_path):
 
 
 def test_reference_kl_and_controllers_reach_the_loss(tmp_path):
-  config = load("grpo", ("steps", "2"), ("pretrain.steps", "0"))
+  config = load("grpo", ("steps", "2"), ("sft.steps", "0"))
   with config.unlocked():
     config.reward.kl_coefficient = 0.1
     config.loss.name = "kl_cov"
@@ -300,7 +300,7 @@ def test_reference_kl_and_controllers_reach_the_loss(tmp_path):
 
 
 def test_adapters_learn_and_the_weights_below_stay(tmp_path):
-  config = load("grpo", ("steps", "1"), ("pretrain.steps", "0"))
+  config = load("grpo", ("steps", "1"), ("sft.steps", "0"))
   config.model.lora_rank = 2
   policy = build.build_policy(config)
   loop.train(config, tmp_path)
@@ -329,15 +329,15 @@ def test_stale_and_partial_rollouts_survive_a_stop(tmp_path):
 
 
 def test_old_log_probs_of_the_sampler_leave_the_mismatch_visible(tmp_path):
-  fields = (("steps", "1"), ("pretrain.steps", "0"), ("checkpoint.every", "0"))
-  config = load("grpo", *fields, ("rollout.old_logp", "sampler"))
+  fields = (("steps", "1"), ("sft.steps", "0"), ("checkpoint.every", "0"))
+  config = load("grpo", *fields, ("rollout.recompute_old_logp", "false"))
   loop.train(config, tmp_path)
   gaps = [r["sampler/mismatch_kl"] for r in records(tmp_path)]
   assert all(0 < abs(gap) < 1e-5 for gap in gaps)
 
 
 def test_a_metrics_file_that_lost_its_lines_is_refused(tmp_path):
-  fields = (("steps", "1"), ("pretrain.steps", "0"), ("checkpoint.every", "1"))
+  fields = (("steps", "1"), ("sft.steps", "0"), ("checkpoint.every", "1"))
   loop.train(load("grpo", *fields), tmp_path)
   shutil.rmtree(tmp_path / "checkpoints" / "2")
   (tmp_path / METRICS).write_text("")

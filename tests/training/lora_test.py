@@ -5,8 +5,9 @@ import json
 import jax
 import numpy as np
 
-from jaxrl_entropy import cli
-from jaxrl_entropy.models import convert, lora
+from jaxrl_entropy.cli import main
+from jaxrl_entropy.models import lora
+from jaxrl_entropy.models.io import checkpoints
 from jaxrl_entropy.training import build, loop
 from tests.training import tiny_config
 
@@ -15,7 +16,7 @@ def _config():
   """The policy, a frozen reference and a reward model, all with adapters."""
   config = tiny_config.get_config()
   config.steps = 2
-  config.pretrain.steps = 0
+  config.sft.steps = 0
   config.eval.every = 0
   config.probe.every = 0
   config.model.lora_rank = 2
@@ -48,9 +49,9 @@ def test_adapters_alone_are_trained_and_exported_merged(tmp_path):
   assert first["kl/reference"] < last["kl/reference"]
 
   flags = [f"--source={tmp_path / 'run'}", f"--target={tmp_path / 'out'}"]
-  assert cli.main(["convert", *flags]) == 0
+  assert main.main(["convert", *flags]) == 0
   jax.tree.map(
     np.testing.assert_array_equal,
-    convert.load(tmp_path / "out")[1],
+    checkpoints.load(tmp_path / "out")[1],
     lora.merged(trained),
   )

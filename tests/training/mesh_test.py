@@ -9,17 +9,13 @@ import numpy as np
 import optax
 import pytest
 
-from jaxrl_entropy import sharding
+from jaxrl_entropy import distributed, sharding
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.planning import hlo, traffic
-from jaxrl_entropy.training import (
-  multihost,
-  rows as rows_lib,
-  state as state_lib,
-)
-from jaxrl_entropy.training.step import loss_and_gradient, make_update
+from jaxrl_entropy.training import packed_batch, state as state_lib
+from jaxrl_entropy.training.update import loss_and_gradient, make_update
 from tests import devices
-from tests.training.step_test import (
+from tests.training.update_test import (
   CAPACITY,
   FORWARD,
   MODEL,
@@ -55,10 +51,10 @@ def train_step(name, sizes):
       sharding.param_shardings(state, mesh),
       **CAPACITY,
     )
-    state, metrics = update(state, rows_lib.put(make_rows(), 2, mesh))
+    state, metrics = update(state, packed_batch.put(make_rows(), 2, mesh))
     (gradient,) = optax.tree.get_all_with_path(state.opt_state, "trace")
     found = (metrics["loss"].compute(), gradient[1], state.params)
-    return jax.tree.map(multihost.fetch, found)
+    return jax.tree.map(distributed.fetch, found)
 
 
 def train_steps(cases):
@@ -118,7 +114,7 @@ def untied_gradient(sizes):
       forward=dataclasses.replace(FORWARD, model=model),
       **CAPACITY,
     )
-    rows = rows_lib.put(make_rows(), 4, mesh)
+    rows = packed_batch.put(make_rows(), 4, mesh)
     compiled = jax.jit(step).lower(tree, rows).compile()
     *_, gradient = compiled(tree, rows)
   widths = {model.vocab_size, model.vocab_size // mesh.shape["tensor"]}

@@ -1,11 +1,13 @@
 import numpy as np
 
-from jaxrl_entropy.training import minibatches, rollout as rollout_lib
+from jaxrl_entropy.training import rollout as rollout_lib
 from tests.training.rollouts import make_rollout
 
 
 def deal(rollout, count, seed=0):
-  return list(minibatches.deal(rollout, count, np.random.default_rng(seed)))
+  return list(
+    rollout_lib.split_minibatches(rollout, count, np.random.default_rng(seed))
+  )
 
 
 def test_whole_groups_are_dealt_once():

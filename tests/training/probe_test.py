@@ -6,7 +6,7 @@ from jaxrl_entropy import sharding
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import preset
 from jaxrl_entropy.training import probe
-from jaxrl_entropy.training.step import Forward
+from jaxrl_entropy.training.forward import Forward
 
 MODEL = preset("tiny", vocab_size=16, num_layers=1)
 

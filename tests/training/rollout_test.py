@@ -3,10 +3,10 @@
 import numpy as np
 
 from jaxrl_entropy import advantages
-from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.data.tokenizers import SymbolTokenizer
+from jaxrl_entropy.rewards.pool import RewardPool
 from jaxrl_entropy.rewards.shaping import format_bonus
-from jaxrl_entropy.rewards.verify import RewardPool
 from jaxrl_entropy.sampling.request import Completion, Request
 from jaxrl_entropy.training import rollout as rollout_lib
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxrl_entropy.data.problems import Problem
+from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.training.rollout import Rollout
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 
 from jaxrl_entropy import config as config_lib
-from jaxrl_entropy.training.metrics import METRICS
+from jaxrl_entropy.training.run_log import METRICS
 from tests import devices
 
 CONFIG = "tests/training/tiny_config.py"

@@ -2,11 +2,11 @@
 
 import zlib
 
-from jaxrl_entropy import defaults
-from jaxrl_entropy.data.countdown import Countdown
-from jaxrl_entropy.rewards import verify
+from jaxrl_entropy.config import defaults
+from jaxrl_entropy.data.tasks.countdown import Countdown
+from jaxrl_entropy.rewards import pool as pool_lib
 
-verify.INLINE["coin"] = "tests.training.tiny_config:flip"
+pool_lib.INLINE["coin"] = "tests.training.tiny_config:flip"
 
 
 class Coin(Countdown):
@@ -28,14 +28,14 @@ def get_config(method="grpo"):
   config.steps = 5
   config.model.preset = "nano"
   config.task.name = "tests.training.tiny_config:Coin"
-  config.pretrain.steps = 4
-  config.pretrain.batch_size = 16
-  config.rollout.prompts = 6
-  config.rollout.groups = 4
-  config.rollout.responses = 4
+  config.sft.steps = 4
+  config.sft.batch_size = 16
+  config.rollout.prompts_per_step = 6
+  config.rollout.train_groups = 4
+  config.rollout.group_size = 4
   config.rollout.max_prompt_length = 8
   config.rollout.max_response_length = 10
-  config.optimizer.updates = 2
+  config.rollout.num_minibatches = 2
   config.eval.every = 2
   config.eval.problems = 8
   config.eval.samples = 2

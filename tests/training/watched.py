@@ -7,7 +7,7 @@ from pathlib import Path
 import sys
 from typing import Any
 
-from jaxrl_entropy import cli
+from jaxrl_entropy.cli import main
 from jaxrl_entropy.training import loop
 from jaxrl_entropy.training.collector import Collector
 from jaxrl_entropy.training.learner import Learner
@@ -38,4 +38,4 @@ if __name__ == "__main__":
   for moment, (owner, name) in CALLS.items():
     watched = told(moment, getattr(owner, name), Path(os.environ[VARIABLE]))
     setattr(owner, name, watched)
-  sys.exit(cli.main())
+  sys.exit(main.main())

@@ -1,0 +1,1 @@
+"""Commands of `jaxrl-entropy`, one module each."""

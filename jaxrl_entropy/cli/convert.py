@@ -1,0 +1,85 @@
+"""`jaxrl-entropy convert`: weights as a folder that `transformers` loads."""
+
+from collections.abc import Sequence
+import json
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxrl_entropy import config as config_lib, distributed
+from jaxrl_entropy.cli import flags
+from jaxrl_entropy.data.gguf_tokenizer import from_gguf
+from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.models.io import checkpoints
+from jaxrl_entropy.training.build import load_policy, weights_path
+from jaxrl_entropy.types import Params
+
+_EXAMPLES = """\
+  jaxrl-entropy convert --source=runs/mine --target=mine-hf
+  jaxrl-entropy convert --source=model.gguf --target=model-hf --dtype=bfloat16
+
+Training reads Hugging Face folders and GGUF files as they are: set
+--config.model.weights.
+"""
+_TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+
+def main(argv: Sequence[str]) -> int:
+  command = flags.parser(
+    "convert",
+    "Writes config.json, tokenizer and sharded safetensors.",
+    _EXAMPLES,
+  )
+  add = command.add_argument
+  add("--source", required=True, help="a run, Hugging Face folder or .gguf")
+  add("--target", required=True, help="folder to make")
+  add("--dtype", choices=("float32", "bfloat16", "float16"), help="of weights")
+  add("--shard-gb", type=float, default=4.0, help="size of a file")
+  args = command.parse_args(argv)
+  distributed.start()
+  source, target = Path(args.source), Path(args.target)
+  if any(target.glob("*.safetensors")):
+    raise UserError(f"--target {target} already holds weights: choose another")
+  model, params, origin = _load(source)
+  checkpoints.save(
+    target,
+    model,
+    params,
+    token_ids=_copy_tokenizer(origin, target),
+    dtype=args.dtype,
+    shard_bytes=int(args.shard_gb * 1e9),
+  )
+  print(target)
+  return 0
+
+
+def _load(source: Path) -> tuple[TransformerConfig, Params, Path | None]:
+  """The model of a run or of files, and where its tokenizer is."""
+  if not source.exists():
+    raise UserError(f"--source {source}: no such file or folder")
+  if not _is_run(source):
+    return *checkpoints.load(source), source
+  config = ConfigDict(config_lib.read(source))
+  policy = load_policy(config, source)
+  weights = config.model.weights
+  return policy.model, policy.params, weights_path(weights) if weights else None
+
+
+def _is_run(source: Path) -> bool:
+  try:
+    return "config" in json.loads((source / config_lib.FILE).read_text())
+  except (OSError, ValueError):
+    return False
+
+
+def _copy_tokenizer(origin: Path | None, target: Path) -> dict[str, Any]:
+  """Puts the tokenizer beside the weights; returns its special ids."""
+  if origin is None:
+    return {}
+  if origin.suffix != ".gguf":
+    return checkpoints.copy_companions(origin, target)
+  tokenizer = from_gguf(origin)
+  tokenizer.save_pretrained(target)
+  return {name: getattr(tokenizer, name) for name in _TOKEN_IDS}

@@ -1,0 +1,80 @@
+"""`jaxrl-entropy doctor`: what this machine offers, and what to install."""
+
+from collections.abc import Sequence
+import importlib.util
+import platform
+
+from jaxrl_entropy.cli import flags
+from jaxrl_entropy.rewards.sandbox import confine, launch, seccomp
+
+_EXAMPLES = """\
+  jaxrl-entropy doctor
+"""
+# What each optional package is for, and the extra that brings it.
+_PACKAGES = {
+  "math_verify": ("answers in mathematics", "math"),
+  "reasoning_gym": ("the gym task", "gym"),
+  "gguf": ("quantised GGUF weights", "gguf"),
+  "pyseccomp": ("the sandbox", "sandbox"),
+  "pyarrow": ("Parquet files", "parquet"),
+  "tensorboardX": ("TensorBoard", "log"),
+  "matplotlib": ("plots of a report", "log"),
+}
+_REMEDIES = {
+  "bubblewrap": "apt-get install bubblewrap; pip install pyseccomp; in a "
+  "container, allow user namespaces",
+  "namespaces": "pip install pyseccomp; Linux 5.13 or later with Landlock; in "
+  "a container, allow user namespaces",
+  "rlimits": "Linux and Python 3.11 or later",
+}
+
+_WORKS = {
+  "rlimits": "works, but runs nothing unless config.reward.sandbox asks"
+}
+
+
+def main(argv: Sequence[str]) -> int:
+  """Exit status 1 where no safe sandbox works."""
+  flags.parser(
+    "doctor", "Says what this machine offers.", _EXAMPLES
+  ).parse_args(argv)
+  _print_machine()
+  _print_packages()
+  return _print_sandbox()
+
+
+def _print_machine() -> None:
+  import jax
+
+  print(f"Python {platform.python_version()}, {platform.platform()}")
+  devices = jax.devices()
+  print(f"JAX {jax.__version__}: {len(devices)} x {devices[0].device_kind}\n")
+
+
+def _print_packages() -> None:
+  for package, (purpose, extra) in _PACKAGES.items():
+    found = importlib.util.find_spec(package) is not None
+    remedy = "" if found else f": pip install 'jaxrl_entropy[{extra}]'"
+    print(f"  {_mark(found)} {package:<14} {purpose}{remedy}")
+
+
+def _print_sandbox() -> int:
+  print("\nSandbox for code that a model wrote, the strongest level first:")
+  failures = {level: launch.failure(level) for level in launch.LEVELS}
+  for level, reason in failures.items():
+    works = _WORKS.get(level, "works")
+    print(f"  {_mark(reason is None)} {level:<14} {reason or works}")
+    if reason:
+      print(f"    {'':<14} {_REMEDIES[level]}")
+  print(f"  seccomp: {_mark(seccomp.available())}, Landlock: version "
+        f"{confine.landlock_version()}")  # fmt: skip
+  try:
+    print(f"Programs and answers run at level {launch.choose()!r}.")
+  except launch.SandboxError as error:
+    print(f"{error}")
+    return 1
+  return 0
+
+
+def _mark(works: bool) -> str:
+  return "yes" if works else "no "

@@ -1,0 +1,26 @@
+"""`jaxrl-entropy sft`: supervised fine-tuning of a policy, alone."""
+
+from collections.abc import Sequence
+
+from jaxrl_entropy import config as config_lib, distributed
+from jaxrl_entropy.cli import flags
+from jaxrl_entropy.training import sft
+
+_EXAMPLES = """\
+  jaxrl-entropy sft --config=configs/quickstart.py --workdir=runs/start
+
+`train` runs this stage by itself where its checkpoint is missing.
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+  command = flags.parser(
+    "sft", "Fine-tunes a policy on demonstrations of its task.", _EXAMPLES
+  )
+  flags.add_config_flag(command)
+  command.add_argument("--workdir", required=True, help="folder of the run")
+  args, overrides = flags.parse_with_overrides(command, argv)
+  config = config_lib.load(args.config, overrides)
+  distributed.start()
+  sft.fine_tune(config, args.workdir)
+  return 0

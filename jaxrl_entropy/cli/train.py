@@ -1,0 +1,27 @@
+"""`jaxrl-entropy train`: one run of reinforcement learning."""
+
+from collections.abc import Sequence
+
+from jaxrl_entropy import config as config_lib, distributed
+from jaxrl_entropy.cli import flags
+from jaxrl_entropy.training import loop
+
+_EXAMPLES = """\
+  jaxrl-entropy train --config=configs/quickstart.py:kl_cov --workdir=runs/kl
+  jaxrl-entropy train --config=configs/quickstart.py:grpo --workdir=runs/a \\
+      --config.steps=40 --config.optimizer.learning_rate=1e-4
+
+The same command again continues from the last checkpoint.
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+  command = flags.parser(
+    "train", "Trains a policy by a config file.", _EXAMPLES
+  )
+  flags.add_config_flag(command)
+  command.add_argument("--workdir", required=True, help="folder of this run")
+  args, overrides = flags.parse_with_overrides(command, argv)
+  config = config_lib.load(args.config, overrides)
+  distributed.start()
+  return loop.train(config, args.workdir)

@@ -1,0 +1,18 @@
+"""Configuration: defaults, config files, validation, recipes and sweeps."""
+
+from jaxrl_entropy.config.defaults import get_config
+from jaxrl_entropy.config.files import (
+  FILE,
+  call,
+  check_same,
+  commit,
+  flatten,
+  load,
+  load_module,
+  of_run,
+  read,
+  save,
+  to_json,
+  versions,
+)
+from jaxrl_entropy.config.validate import override

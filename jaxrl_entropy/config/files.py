@@ -1,0 +1,227 @@
+"""Configuration files, typed overrides, and the saved config of a run.
+
+A config file is Python with `get_config(arg)`; it changes fields of
+`jaxrl_entropy.config.get_config()`. Sections that are not type-safe there
+(`args`: keyword arguments of a chosen method) take any key; every other field
+is known, and keeps the type of its default.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+import importlib.metadata
+import importlib.util
+import inspect
+import json
+import os
+from pathlib import Path
+import platform
+import subprocess
+import sys
+from types import ModuleType
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxrl_entropy.config import defaults, validate
+from jaxrl_entropy.errors import UserError
+
+FILE = "config.json"
+_PACKAGES = (
+  "jaxrl_entropy",
+  "jax",
+  "jaxlib",
+  "flax",
+  "optax",
+  "orbax-checkpoint",
+  "numpy",
+)
+
+
+def load(spec: str, overrides: Iterable[tuple[str, str]] = ()) -> ConfigDict:
+  """The config of `path.py` or `path.py:arg`, locked, overrides applied.
+
+  Args:
+    spec: a file with `get_config`, and after a colon its argument.
+    overrides: pairs of a dotted field (`loss.args.fraction`) and its new value
+      as text, read by the type of the field.
+
+  Raises:
+    UserError: for a missing file, an unknown field, a value of the wrong type.
+  """
+  path, _, arg = spec.partition(":")
+  get_config = getattr(load_module(path), "get_config", None)
+  if get_config is None:
+    raise UserError(f"config {path}: it has no function get_config(arg)")
+  config = call(get_config, arg=arg, path=path)
+  if not isinstance(config, ConfigDict):
+    raise UserError(
+      f"config {path}: get_config returned {config!r}; return the ConfigDict "
+      "of jaxrl_entropy.config.defaults.get_config(), changed"
+    )
+  validate.check_fields(config, path)
+  for field, text in overrides:
+    validate.override(config, field, text)
+  return config.lock()
+
+
+def load_module(path: str) -> ModuleType:
+  """The Python file at `path`, run as a module.
+
+  It can import from the current folder: `from configs import common`.
+
+  Raises:
+    UserError: if there is no such file, or it imports what is not there.
+  """
+  if not Path(path).is_file():
+    raise UserError(f"config {path}: no such file; try configs/quickstart.py")
+  spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+  if spec is None or spec.loader is None:
+    raise UserError(f"config {path}: not a Python file (.py)")
+  module = importlib.util.module_from_spec(spec)
+  if os.getcwd() not in sys.path:
+    sys.path.insert(0, os.getcwd())
+  try:
+    spec.loader.exec_module(module)
+  except ModuleNotFoundError as error:
+    raise UserError(
+      f"config {path}: {error}; run it from the folder that has it"
+    ) from error
+  except Exception as error:
+    raise _broken(path, error) from error
+  return module
+
+
+def call(function: Callable[..., Any], *args: Any, arg: str, path: str) -> Any:
+  """`function(*args)` of a config file, and `arg` after them if it is given.
+
+  Raises:
+    UserError: if the function has no parameter for `arg`.
+  """
+  if arg and len(inspect.signature(function).parameters) <= len(args):
+    raise UserError(
+      f"config {path}: {function.__name__} takes no argument, got {arg!r}"
+    )
+  try:
+    return function(*args, arg) if arg else function(*args)
+  except UserError:
+    raise
+  # The file is the user's own; a value of the wrong type is a TypeError.
+  except Exception as error:
+    raise _broken(path, error) from error
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """Dotted field -> value, for every leaf."""
+  flat: dict[str, Any] = {}
+  for name, value in config.items():
+    if isinstance(value, Mapping | ConfigDict):
+      flat |= flatten(value, f"{prefix}{name}.")
+    else:
+      flat[f"{prefix}{name}"] = value
+  return flat
+
+
+def to_json(config: ConfigDict) -> dict[str, Any]:
+  """The config as plain JSON types, references resolved."""
+  plain = config.copy_and_resolve_references().to_dict()
+  return json.loads(json.dumps(plain))
+
+
+def save(config: ConfigDict, workdir: str | Path) -> None:
+  """Writes `config.json`: the config, package versions, the git commit.
+
+  A workdir that already holds the same config is left as it is, so that a run
+  can be resumed.
+
+  Raises:
+    UserError: if the workdir cannot be written, or holds another config.
+  """
+  path = Path(workdir) / FILE
+  resolved = to_json(config)
+  if path.exists():
+    return check_same(config, workdir)
+  record = {"config": resolved, "versions": versions(), "commit": commit()}
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Renaming keeps a kill in mid-write from leaving half a config.
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(record, indent=2) + "\n")
+    partial.replace(path)
+  except OSError as error:
+    raise UserError(
+      f"workdir {workdir} cannot be written ({error.strerror}): choose another "
+      "--workdir"
+    ) from error
+
+
+def read(workdir: str | Path) -> dict[str, Any]:
+  """The config that `workdir` was started with, as `to_json` gave it.
+
+  Raises:
+    UserError: if there is none, or it cannot be read.
+  """
+  path = Path(workdir) / FILE
+  try:
+    return json.loads(path.read_text())["config"]
+  except FileNotFoundError:
+    raise UserError(f"{path}: no such file; is {workdir} a run?") from None
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    raise UserError(f"{path} is not the config of a run ({error})") from error
+
+
+def of_run(
+  workdir: str | Path, overrides: Iterable[tuple[str, str]] = ()
+) -> ConfigDict:
+  """The config that `workdir` was started with, locked, overrides applied.
+
+  Raises:
+    UserError: as `read` and `load` do.
+  """
+  config = defaults.get_config()
+  with config.unlocked():
+    config.update(read(workdir))
+  validate.check_fields(config, str(Path(workdir) / FILE))
+  for field, text in overrides:
+    validate.override(config, field, text)
+  return config.lock()
+
+
+def versions() -> dict[str, str]:
+  """The versions of Python and of the packages that decide the numbers."""
+  found = {name: importlib.metadata.version(name) for name in _PACKAGES}
+  return {"python": platform.python_version()} | found
+
+
+def commit() -> str | None:
+  """The git commit of this code, `-dirty` if changed; None outside git."""
+  root = Path(__file__).resolve().parents[2]
+  if not (root / ".git").exists():
+    return None
+  describe = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+  try:
+    done = subprocess.run(
+      ("git", "-C", str(root), *describe), capture_output=True, text=True
+    )
+  except OSError:
+    return None
+  return done.stdout.strip() or None
+
+
+def check_same(config: ConfigDict, workdir: str | Path) -> None:
+  """Checks that `workdir` was started with this config.
+
+  Raises:
+    UserError: naming the first field that differs.
+  """
+  flat_new, flat_old = flatten(to_json(config)), flatten(read(workdir))
+  for field in sorted(flat_new | flat_old):
+    was, now = flat_old.get(field), flat_new.get(field)
+    if was != now:
+      raise UserError(
+        f"workdir {workdir} holds another config: config.{field} is {was!r} "
+        f"there and {now!r} now; choose another --workdir"
+      )
+
+
+def _broken(path: str, error: Exception) -> UserError:
+  kind = type(error).__name__
+  return UserError(f"config {path}: {kind}: {error} (traceback: --debug)")

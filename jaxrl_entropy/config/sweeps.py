@@ -1,0 +1,128 @@
+"""A study: the runs that `sweep(add)` of a config file names; their state."""
+
+from collections.abc import Collection, Mapping, Sequence
+import dataclasses
+import json
+from pathlib import Path
+import re
+from typing import Any
+
+from jaxrl_entropy import config as config_lib
+from jaxrl_entropy.errors import UserError
+
+_FIGURES = {"entropy": "entropy/token_mean", "accuracy": "reward/accuracy"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One run of a study.
+
+  Attributes:
+    name: its folder in the study, made of what sets it apart.
+    config: `FILE.py` or `FILE.py:ARG`.
+    overrides: dotted field and its value as text.
+  """
+
+  name: str
+  config: str
+  overrides: tuple[tuple[str, str], ...]
+
+  def flags(self, study: Path) -> list[str]:
+    """The flags of `jaxrl-entropy train` for this run."""
+    fields = [f"--config.{field}={text}" for field, text in self.overrides]
+    workdir = study / self.name
+    return [f"--config={self.config}", f"--workdir={workdir}", *fields]
+
+  def sharing_start(self) -> "Run":
+    """Returns this run with an SFT folder shared by the runs of its study."""
+    shared = ("sft.folder", "../sft")
+    return dataclasses.replace(self, overrides=(*self.overrides, shared))
+
+  def check(self, study: Path) -> None:
+    """Checks that the run's folder, if there is one, is of this config.
+
+    Raises:
+      UserError: naming the field that differs.
+    """
+    if (study / self.name / config_lib.FILE).exists():
+      config = config_lib.load(self.config, self.overrides)
+      config_lib.check_same(config, study / self.name)
+
+
+def list_runs(
+  spec: str, overrides: Sequence[tuple[str, str]] = ()
+) -> list[Run]:
+  """The runs that `sweep(add)` of the config file adds, each config checked.
+
+  `FILE.py:PART` calls `sweep(add, PART)`, for a study of several parts.
+  `add(overrides, arg)` takes a mapping of dotted fields and the argument of
+  `get_config`; both may be left out. `overrides` apply to all runs.
+
+  Raises:
+    UserError: if the file has no `sweep`, two runs have the same name, or the
+      config of one is wrong.
+  """
+  path, _, part = spec.partition(":")
+  sweep = getattr(config_lib.load_module(path), "sweep", None)
+  if sweep is None:
+    raise UserError(f"config {path}: it has no function sweep(add)")
+  runs: dict[str, Run] = {}
+
+  def add(changes: Mapping[str, Any] | None = None, arg: str = "") -> None:
+    texts = [(field, str(value)) for field, value in (changes or {}).items()]
+    source = f"{path}:{arg}" if arg else path
+    run = Run(_name(arg, texts), source, (*texts, *overrides))
+    if run.name in runs:
+      raise UserError(f"config {path}: sweep adds {run.name!r} twice")
+    config_lib.load(run.config, run.overrides)
+    runs[run.name] = run
+
+  config_lib.call(sweep, add, arg=part, path=path)
+  return list(runs.values())
+
+
+def _name(arg: str, changes: Sequence[tuple[str, str]]) -> str:
+  """`clip_cov,seed=1`: safe as a folder and as an argument of a shell."""
+  parts = [arg] if arg else []
+  parts += [f"{field}={text}" for field, text in changes]
+  return re.sub(r"[^\w.=,+-]+", "-", ",".join(parts) or "run")
+
+
+def is_done(workdir: Path) -> bool:
+  """Whether the run in `workdir` took all of its steps."""
+  return _state(workdir)[0] == "done"
+
+
+def table(
+  runs: Sequence[Run], study: Path, failed: Collection[str] = ()
+) -> str:
+  """One line a run: its name, its state and its last figures."""
+  rows = [("run", "state", *_FIGURES)]
+  for run in runs:
+    state, last = _state(study / run.name)
+    figures = [last.get(key) for key in _FIGURES.values()]
+    shown = ["-" if x is None else f"{x:.3f}" for x in figures]
+    rows.append((run.name, "failed" if run.name in failed else state, *shown))
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+  return "\n".join(lines)
+
+
+def _state(workdir: Path) -> tuple[str, dict[str, Any]]:
+  """ "waiting", "40/160" or "done"; and the last record of the metrics."""
+  if not (workdir / config_lib.FILE).exists():
+    return "waiting", {}
+  total = config_lib.read(workdir)["steps"]
+  last = _last_record(workdir / "metrics.jsonl")
+  step = last.get("step", 0)
+  # The last record is written before the last checkpoint.
+  saved = (workdir / "checkpoints" / str(total + 1)).exists()
+  return "done" if step >= total and saved else f"{step}/{total}", last
+
+
+def _last_record(path: Path) -> dict[str, Any]:
+  """The last whole line of a metrics file; {} where there is none."""
+  if not path.exists():
+    return {}
+  lines = path.read_text().rpartition("\n")[0].splitlines()
+  return json.loads(lines[-1]) if lines else {}

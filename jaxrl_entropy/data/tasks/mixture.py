@@ -1,0 +1,106 @@
+"""Several tasks as one, in given proportions."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+import math
+from typing import Any
+
+import grain
+import numpy as np
+
+from jaxrl_entropy.data.stream import source
+from jaxrl_entropy.data.task import Demonstration, Problem, Task, resolve
+from jaxrl_entropy.data.tasks.listed import Render, fit
+
+
+def mixture(
+  parts: Sequence[Mapping[str, Any]], test: int = 256, seed: int = 0
+) -> "Mixture":
+  """Returns a mixture of tasks by their names.
+
+  Args:
+    parts: for each task `name`, `args` and `weight` (default 1).
+    test: test problems of each task, as far as it has them.
+    seed: of the order.
+
+  Raises:
+    ValueError: a part has no name, another field, or a weight that is not
+      above 0.
+  """
+  if not parts:
+    raise ValueError("a mixture needs parts")
+  weights = [_weight(part) for part in parts]
+  tasks = [resolve(part["name"], part.get("args")) for part in parts]
+  return Mixture(tasks, weights, test, seed)
+
+
+def _weight(part: Mapping[str, Any]) -> float:
+  """Returns the weight of a part whose fields are valid."""
+  if "name" not in part or not set(part) <= {"name", "args", "weight"}:
+    raise ValueError(
+      f"a part of a mixture has name, args and weight, not {sorted(part)}"
+    )
+  weight = part.get("weight", 1)
+  if not isinstance(weight, int | float) or not 0 < weight < math.inf:
+    raise ValueError(
+      f"the weight of {part['name']!r} is {weight!r}, not a number above 0"
+    )
+  return float(weight)
+
+
+class Mixture:
+  """Training problems of several tasks, by weight; test problems of each.
+
+  Every task is shuffled and repeated on its own, so that a small one does not
+  run out before a large one.
+  """
+
+  shuffled = True
+
+  def __init__(
+    self, tasks: Sequence[Task], weights: list[float], test: int, seed: int
+  ):
+    self.tokenizer = tasks[0].tokenizer
+    if len(tasks) > 1 and any(task.tokenizer for task in tasks):
+      raise ValueError("only tasks whose prompts are text can be mixed")
+    self._tasks, self._weights = tasks, weights
+    self._held_out, self._seed = test, seed
+
+  @cached_property
+  def _test(self) -> list[tuple[Task, int]]:
+    """Task and index of each test problem."""
+    return [
+      (task, i)
+      for task in self._tasks
+      for i in range(min(self._held_out, task.size("test")))
+    ]
+
+  @cached_property
+  def _train(self) -> grain.MapDataset:
+    return grain.MapDataset.mix(
+      [
+        source(task, "train").seed(self._seed + i).shuffle().repeat()
+        for i, task in enumerate(self._tasks)
+      ],
+      weights=self._weights,
+    )
+
+  def within(self, render: Render, limit: int) -> "Mixture":
+    """Returns the mixture of the tasks without their too long prompts."""
+    tasks = [fit(task, render, limit) for task in self._tasks]
+    return Mixture(tasks, self._weights, self._held_out, self._seed)
+
+  def size(self, split: str) -> int:
+    return len(self._test) if split == "test" else 2**31 - 1
+
+  def problem(self, split: str, index: int) -> Problem:
+    if split == "train":
+      return self._train[index]
+    task, own_index = self._test[index]
+    return task.problem("test", own_index)
+
+  def demonstrations(
+    self, rng: np.random.Generator, count: int, wrong_share: float
+  ) -> list[Demonstration]:
+    del rng, count, wrong_share
+    raise ValueError("a mixture has no demonstrations: set sft.steps to 0")

@@ -1,0 +1,368 @@
+"""Runs code that a model wrote, or that reads what a model wrote.
+
+Three levels, by what the machine has:
+
+- `bubblewrap`: own namespaces and a file system of the interpreter's files
+  and an empty /tmp, by the `bwrap` program;
+- `namespaces`: own namespaces by the `unshare` program, an empty working
+  folder in memory, all other files shut off by the kernel's Landlock;
+- `rlimits`: no namespaces, a working folder on disk; Landlock and seccomp
+  where there are any. It is never chosen unless it is asked for.
+
+Every level limits time, memory, output and file size, scrubs the environment,
+and kills whatever is left. The first two need seccomp (see `seccomp.py`): no
+new processes, signals or sockets.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+import marshal
+import math
+import os
+from pathlib import Path
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.rewards.sandbox import confine, seccomp
+
+LEVELS = ("bubblewrap", "namespaces", "rlimits")
+FOLDER = 4  # size of the working folder, in largest files
+TIMEOUT = "timeout"  # the error of whatever took too long
+
+Import = tuple[str, str]
+"""A folder to import from, and the file or folder there that may be read."""
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache")
+_ENVIRONMENT = {
+  "LANG": "C.UTF-8",
+  # Each thread of numpy's would reserve memory, on every core of the machine.
+  "OPENBLAS_NUM_THREADS": "1",
+  "PYTHONHASHSEED": "0",
+  "PYTHONUTF8": "1",
+}
+_NOBODY = "65534"
+
+
+class SandboxError(UserError):
+  """This machine cannot give the sandbox that was asked for."""
+
+
+@dataclass(frozen=True)
+class Limits:
+  """What one run may use.
+
+  Attributes:
+    wall: seconds of time.
+    cpu: seconds of CPU time, rounded up.
+    memory: bytes of address space.
+    output: bytes of standard output, of standard error and of a file.
+  """
+
+  wall: float = 5.0
+  cpu: float = 5.0
+  memory: int = 1 << 29
+  output: int = 1 << 22
+
+
+@dataclass(frozen=True)
+class Outcome:
+  """What a run left.
+
+  Attributes:
+    status: exit status; negative or above 128 after a signal.
+    stdout: what it printed, at most `Limits.output` bytes.
+    stderr: the same of standard error.
+    results: what it wrote to its results file.
+    timed_out: whether the wall limit ended it.
+    seconds: wall time.
+  """
+
+  status: int
+  stdout: str
+  stderr: str
+  results: bytes
+  timed_out: bool
+  seconds: float
+
+
+def choose(level: str = "auto") -> str:
+  """The level to use: the strongest here for "auto", else the one asked for.
+
+  Raises:
+    SandboxError: the level is unknown or does not work here, or "auto" found
+      nothing stronger than rlimits.
+  """
+  if level == "auto":
+    for strong in LEVELS[:2]:
+      if failure(strong) is None:
+        return strong
+    raise SandboxError(
+      "no safe sandbox on this machine for code that a model wrote: install "
+      "bubblewrap and pyseccomp (jaxrl-entropy doctor says what is missing), "
+      "or accept the risk with sandbox 'rlimits'"
+    )
+  if level not in LEVELS:
+    raise SandboxError(f"sandbox {level!r}: choose auto, {', '.join(LEVELS)}")
+  reason = failure(level)
+  if reason:
+    raise SandboxError(f"sandbox {level!r} does not work here: {reason}")
+  return level
+
+
+@cache
+def failure(level: str) -> str | None:
+  """Why a level does not work on this machine; None where it does."""
+  if level != "rlimits" and not seccomp.available():
+    return "seccomp is missing: install pyseccomp and libseccomp2"
+  if level == "namespaces" and not confine.landlock_version():
+    return "the kernel has no Landlock (Linux 5.13 or later has)"
+  program = {"bubblewrap": "bwrap", "namespaces": "unshare"}.get(level)
+  if program and shutil.which(program) is None:
+    return f"there is no program {program!r}"
+  request = {"prelude": "", "source": "print(6 * 7)"}
+  try:
+    outcome = run(
+      level, "verifiers.code_script", request, limits=Limits(wall=20)
+    )
+  except OSError as error:
+    return str(error)
+  if outcome.stdout == "42\n":
+    return None
+  return _last_line(outcome.stderr) or "it ran nothing"
+
+
+def run(
+  level: str,
+  module: str,
+  request: Mapping[str, Any],
+  *,
+  stdin: str = "",
+  limits: Limits = Limits(),
+  imports: Iterable[Import] = (),
+) -> Outcome:
+  """Runs `main` of a module of this package in a fresh sandbox, to its end.
+
+  Args:
+    level: one of `LEVELS`, known to work.
+    module: of `jaxrl_entropy.rewards`.
+    request: what `main` gets, of plain types.
+    stdin: text of standard input.
+    limits: for the run.
+    imports: what it may import besides the standard library.
+
+  Raises:
+    OSError: the sandbox did not start, so nothing ran.
+  """
+  start = time.perf_counter()
+  with (
+    memory_file(stdin.encode(errors="replace")) as given,
+    memory_file() as printed,
+    memory_file() as errors,
+    memory_file() as results,
+  ):
+    request = {**request, "results": results}
+    try:
+      with launch(
+        level,
+        module,
+        request,
+        limits=limits,
+        streams=(given, printed, errors),
+        pass_fds=(results,),
+        imports=imports,
+      ) as process:
+        timed_out = not wait(process, limits.wall)
+    except OSError as error:
+      said = _last_line(
+        _content(errors, limits.output).decode(errors="replace")
+      )
+      raise OSError(said or str(error)) from error
+    return Outcome(
+      status=process.returncode,
+      stdout=_content(printed, limits.output).decode(errors="replace"),
+      stderr=_content(errors, limits.output).decode(errors="replace"),
+      results=_content(results, limits.output),
+      timed_out=timed_out,
+      seconds=time.perf_counter() - start,
+    )
+
+
+@contextmanager
+def launch(
+  level: str,
+  module: str,
+  request: Mapping[str, Any],
+  *,
+  limits: Limits,
+  streams: tuple[int, int, int],
+  pass_fds: tuple[int, ...] = (),
+  imports: Iterable[Import] = (),
+) -> Iterator[subprocess.Popen]:
+  """A sandboxed process; it and all it started are gone when the block ends.
+
+  Args:
+    level: one of `LEVELS`, known to work.
+    module: of `jaxrl_entropy.rewards`; its `main(request)` is called.
+    request: of plain types; with it, `confine.confine` gives up all rights.
+    limits: that `confine` sets.
+    streams: standard input, output and error, as `subprocess` takes them.
+    pass_fds: other descriptors that it inherits, with the same numbers.
+    imports: what it may import besides the standard library.
+
+  Raises:
+    OSError: at the end of the block, it had not started.
+  """
+  home, imports = str(_PACKAGE.parent), list(imports)
+  shared = home in (folder for folder, _ in imports)
+  imports = [(home, str(_PACKAGE)), *imports]
+  readable = [*_SYSTEM, sys.base_prefix, *(code for _, code in imports)]
+  full = {
+    **request,
+    "module": f"jaxrl_entropy.rewards.{module}",
+    "path": list(dict.fromkeys(folder for folder, _ in imports)),
+    # Programs import from the folders of `imports` alone.
+    "hidden_folder": "" if shared else home,
+    **_restrictions(level, readable, limits),
+  }
+  interpreter = os.path.realpath(sys.executable), "-P", "-s", "-S", "-B"
+  with (
+    _folder() as folder,
+    memory_file(marshal.dumps(full)) as handed,
+    subprocess.Popen(
+      [
+        *_prefix(level, readable, FOLDER * limits.output),
+        *interpreter,
+        confine.__file__,
+        str(handed),
+      ],
+      bufsize=0,
+      stdin=streams[0],
+      stdout=streams[1],
+      stderr=streams[2],
+      pass_fds=(handed, *pass_fds),
+      cwd=folder,
+      env=_ENVIRONMENT,
+      start_new_session=True,
+    ) as process,
+  ):
+    try:
+      yield process
+    finally:
+      # Not reaped yet, so the group's id cannot be another's by now.
+      with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    if os.fstat(handed).st_size:
+      raise OSError("the sandbox did not start")
+
+
+def wait(process: subprocess.Popen, timeout: float) -> bool:
+  """Waits without reaping; whether the process ended in time."""
+  descriptor = os.pidfd_open(process.pid)
+  try:
+    return is_ready(descriptor, timeout)
+  finally:
+    os.close(descriptor)
+
+
+def is_ready(
+  descriptor: int, timeout: float, event: int = select.POLLIN
+) -> bool:
+  """Whether a descriptor can be read, or the like, within so many seconds."""
+  poll = select.poll()  # select() has a limit of 1024 descriptors
+  poll.register(descriptor, event)
+  return bool(poll.poll(1000 * timeout))
+
+
+def _restrictions(
+  level: str, readable: list[str], limits: Limits
+) -> dict[str, Any]:
+  """What `confine` is to give up."""
+  private = level == "namespaces"
+  return {
+    "readable": readable,
+    "private_folder": FOLDER * limits.output if private else 0,
+    "landlock": level != "bubblewrap" and confine.landlock_version() > 0,
+    "seccomp": seccomp.program() if seccomp.available() else b"",
+    "limits": {
+      "cpu": math.ceil(limits.cpu),
+      "memory": limits.memory,
+      "file_size": limits.output,
+    },
+  }
+
+
+def _prefix(level: str, readable: list[str], size: int) -> list[str]:
+  """The command that starts another command at a level."""
+  if level == "rlimits":
+    return []
+  if level == "namespaces":
+    namespaces = ("--user", "--mount", "--net", "--pid", "--ipc", "--uts")
+    flags = ("--map-root-user", "--fork", "--kill-child")
+    return [_program("unshare"), *namespaces, *flags, "--"]
+  command = [_program("bwrap"), "--unshare-all", "--die-with-parent"]
+  command += [
+    "--cap-drop",
+    "ALL",
+    "--uid",
+    _NOBODY,
+    "--gid",
+    _NOBODY,
+    "--dev",
+    "/dev",
+  ]
+  # First the empty folder, for what is readable may lie in /tmp as well.
+  command += ["--size", str(size), "--tmpfs", "/tmp"]
+  for path in readable:
+    command += ["--ro-bind-try", path, path]
+  command += ["--chdir", "/tmp"]
+  return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--"]
+
+
+def _program(name: str) -> str:
+  """Its full path: the sandbox's environment has no PATH to search."""
+  return shutil.which(name) or name
+
+
+@contextmanager
+def _folder() -> Iterator[str]:
+  """A folder for one run."""
+  folder = tempfile.mkdtemp(prefix="jaxrl_entropy_")
+  try:
+    yield folder
+  finally:
+    try:
+      os.rmdir(folder)
+    except OSError:
+      # What is in it may be nested deeper than Python's own removal can go,
+      # or shut off by its mode.
+      subprocess.run(("chmod", "-R", "u+rwx", "--", folder), check=False)
+      subprocess.run(("rm", "-rf", "--", folder), check=False)
+
+
+@contextmanager
+def memory_file(content: bytes = b"") -> Iterator[int]:
+  """A descriptor of an anonymous file in memory."""
+  descriptor = os.memfd_create("sandbox")
+  try:
+    os.pwrite(descriptor, content, 0)
+    yield descriptor
+  finally:
+    os.close(descriptor)
+
+
+def _last_line(text: str) -> str:
+  return (text.strip().splitlines() or [""])[-1]
+
+
+def _content(descriptor: int, limit: int) -> bytes:
+  return os.pread(descriptor, limit, 0)

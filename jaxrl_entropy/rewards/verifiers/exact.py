@@ -1,0 +1,26 @@
+"""Exact match of an answer as text."""
+
+from jaxrl_entropy.data.task import Problem
+from jaxrl_entropy.data.tasks.boxed import last_boxed
+from jaxrl_entropy.rewards.verifiers.extract import last_tagged
+
+
+def verify(problem: Problem, response: str) -> float:
+  """Returns 1.0 if the last complete box holds the answer, spaces aside."""
+  boxed = last_boxed(response)
+  if boxed is None:
+    return 0.0
+  return float(boxed.split() == problem.answer.split())
+
+
+def verify_tagged(problem: Problem, response: str) -> float:
+  """Returns 1.0 if the last `<answer>` holds the answer.
+
+  Space around it does not count.
+  """
+  return float(last_tagged(response) == problem.answer.strip())
+
+
+def gradable(reference: str) -> str | None:
+  """Returns why no answer can equal a reference; None where one can."""
+  return None if reference.strip() else "it is empty"

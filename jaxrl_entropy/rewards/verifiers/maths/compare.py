@@ -1,0 +1,236 @@
+"""Compares two answers by the conventions of docs/rewards.md."""
+
+from fractions import Fraction
+
+from jaxrl_entropy.rewards.verifiers.maths import names
+from jaxrl_entropy.rewards.verifiers.maths.leaves import (
+  Rules,
+  has_text,
+  leaves_equal,
+)
+from jaxrl_entropy.rewards.verifiers.maths.lexer import (
+  Token,
+  Tokens,
+  UnreadableError,
+)
+from jaxrl_entropy.rewards.verifiers.maths.nodes import (
+  EMPTY,
+  Approximation,
+  Chain,
+  Equation,
+  Group,
+  Leaf,
+  Node,
+)
+from jaxrl_entropy.rewards.verifiers.maths.numbers import Literal, literal
+from jaxrl_entropy.rewards.verifiers.maths.regions import says_no_solution
+from jaxrl_entropy.rewards.verifiers.maths.tree import parse
+from jaxrl_entropy.rewards.verifiers.maths.units import split_unit
+
+
+def equal(gold: str, answer: str, rules: Rules) -> bool:
+  """Returns whether `answer` equals the reference `gold`.
+
+  This is not symmetric under strict rules: the answer must be worked out as
+  far as the reference is.
+  """
+  if gold.strip() == answer.strip():
+    return True
+  try:
+    wanted, given = parse(gold), parse(answer)
+    if _is_list(wanted) != _is_list(given):
+      # `101,110` is a list where the other side is one.
+      ungrouped = [_ungrouped(gold, wanted), _ungrouped(answer, given)]
+      if all(map(_is_list, ungrouped)):
+        wanted, given = ungrouped
+    if not rules.strict:
+      wanted, given = _sole_members(wanted, given)
+    return _nodes(wanted, given, rules)
+  except UnreadableError:
+    return False
+
+
+def _is_list(node: Node) -> bool:
+  node = node.right if isinstance(node, Equation) else node
+  return isinstance(node, Group) and node.kind in ("list", "set")
+
+
+def _ungrouped(text: str, node: Node) -> Node:
+  return node if _is_list(node) or "," not in text else parse(text, False)
+
+
+def _nodes(gold: Node, answer: Node, rules: Rules) -> bool:
+  if isinstance(gold, Equation) and isinstance(answer, Equation):
+    return _equations(gold, answer, rules)
+  gold, answer = _value(gold), _value(answer)
+  if isinstance(answer, Approximation) or isinstance(gold, Approximation):
+    return _approximations(gold, answer, rules)
+  if isinstance(gold, Chain):
+    return _nodes(gold.sides[-1], answer, rules)
+  if isinstance(answer, Chain):
+    return _chain(gold, answer, rules)
+  if EMPTY in (gold, answer) and any(map(says_no_solution, (gold, answer))):
+    return True
+  if names.is_point(gold) != names.is_point(answer):
+    gold, answer = names.point(gold), names.point(answer)
+  if isinstance(gold, Group) and isinstance(answer, Group):
+    return _groups(gold, answer, rules)
+  if isinstance(gold, Leaf) and isinstance(answer, Leaf):
+    return leaves_equal(gold, answer, rules)
+  return False
+
+
+def _equations(gold: Equation, answer: Equation, rules: Rules) -> bool:
+  if names.is_constant(gold.left):
+    return _nodes(gold.right, answer, rules)
+  alike = leaves_equal(gold.left, answer.left, rules) and _nodes(
+    gold.right, answer.right, rules
+  )
+  return alike or _scaled(gold, answer, rules)
+
+
+def _value(node: Node) -> Node:
+  """Returns the right side of `x = 3`, `f(x) = 3` or `(x, y) = (2, 3)`.
+
+  A chain stands for `3 \\times 5 = 15`, whose sides must all be equal.
+  """
+  if not isinstance(node, Equation):
+    return node
+  left, right = node.left.tokens, node.right
+  if names.is_name(left) or names.names_members(left, right):
+    return right
+  if isinstance(right, Leaf) and names.is_name(right.tokens):
+    return node.left if literal(left) else node
+  if names.is_constant(node.left):
+    return Chain((node.left, right))
+  return node
+
+
+def _chain(gold: Node, answer: Chain, rules: Rules) -> bool:
+  """Whether all sides of `a = b = c` are the reference, and no two alike."""
+  sides = [side.tokens for side in answer.sides if isinstance(side, Leaf)]
+  if len(sides) < len(answer.sides) or len(set(sides)) < len(sides):
+    return False
+  if rules.strict and not all(map(literal, sides)):
+    return False
+  return all(_nodes(gold, side, rules) for side in answer.sides)
+
+
+def _approximations(gold: Node, answer: Node, rules: Rules) -> bool:
+  """`2\\sqrt{2} \\approx 2.83` for `2\\sqrt{2}`; `\\approx 2.83` for `2.83`."""
+  if isinstance(gold, Approximation):
+    wanted = [node for node in (gold.exact, gold.rounded) if node]
+    if isinstance(answer, Approximation):
+      answer = answer.exact or answer.rounded
+    return any(_nodes(node, answer, rules) for node in wanted)
+  if not isinstance(answer, Approximation):
+    return False
+  value = _literal(gold)
+  if answer.exact and _nodes(gold, answer.exact, rules):
+    rounded = _literal(answer.rounded)
+    return not (value and rounded) or _rounds(value, rounded)
+  is_rounded = value is not None and (value.is_decimal or not rules.strict)
+  return is_rounded and _nodes(gold, answer.rounded, rules)
+
+
+def _literal(node: Node) -> Literal | None:
+  if not isinstance(node, Leaf):
+    return None
+  return literal(split_unit(node.tokens)[0])
+
+
+def _rounds(value: Literal, rounded: Literal) -> bool:
+  """Whether a number is another one, rounded or cut off."""
+  digits = rounded.text.partition(".")[2].split(" ")[0]
+  return abs(value.value - rounded.value) < Fraction(1, 10 ** len(digits))
+
+
+def _sole_members(gold: Node, answer: Node) -> tuple[Node, Node]:
+  """Returns `7` for `\\{7\\}` where the other answer is no set."""
+  if isinstance(_value(gold), Leaf):
+    answer = _sole_member(answer)
+  if isinstance(_value(answer), Leaf):
+    gold = _sole_member(gold)
+  return gold, answer
+
+
+def _sole_member(node: Node) -> Node:
+  """Returns the member of a set of one expression."""
+  value = _value(node)
+  if not isinstance(value, Group) or value.kind != "set":
+    return node
+  is_sole = len(value.parts) == 1 and isinstance(value.parts[0], Leaf)
+  return value.parts[0] if is_sole else node
+
+
+def _scaled(gold: Equation, answer: Equation, rules: Rules) -> bool:
+  """Whether one equation is a multiple of the other: `2x + 4y = 6`."""
+  if names.is_name(gold.left.tokens) and names.is_constant(gold.right):
+    return False  # `2x = 6` is not solved
+  wanted, given = _difference(gold), _difference(answer)
+  if wanted is None or given is None or has_text(wanted, given):
+    return False
+  return rules.proportional(wanted, given)
+
+
+def _difference(equation: Equation) -> Tokens | None:
+  """Returns `left - (right)` of an equation between two expressions."""
+  if not isinstance(equation.right, Leaf):
+    return None
+  minus, opening, closing = (Token("mark", mark) for mark in "-()")
+  return (
+    *equation.left.tokens,
+    minus,
+    opening,
+    *equation.right.tokens,
+    closing,
+  )
+
+
+def _groups(gold: Group, answer: Group, rules: Rules) -> bool:
+  if gold.symbol and answer.symbol and gold.symbol != answer.symbol:
+    return False
+  if names.may_be_point(gold) and answer.inequality:
+    return False
+  if "set" in (gold.kind, answer.kind) and not (gold.ordered or answer.ordered):
+    return _sets(gold, answer, rules)
+  if len(gold.parts) != len(answer.parts):
+    return False
+  if gold.kind == answer.kind == "mod":
+    return _congruent(gold, answer, rules)
+  by_place = names.names_by_place(gold, answer)
+  if gold.ordered or answer.ordered or by_place:
+    return gold.kind == answer.kind and all(
+      _nodes(g, a, rules) for g, a in zip(gold.parts, answer.parts, strict=True)
+    )
+  if "union" in (gold.kind, answer.kind) and gold.kind != answer.kind:
+    return False
+  left = list(answer.parts)
+  for part in gold.parts:
+    found = next((a for a in left if _nodes(part, a, rules)), None)
+    if found is None:
+      return False
+    left.remove(found)
+  return True
+
+
+def _sets(gold: Group, answer: Group, rules: Rules) -> bool:
+  """Whether two sets have the same members, however often they are written."""
+  if "union" in (gold.kind, answer.kind):
+    return False
+  if names.names_by_place(gold, answer):
+    return False
+  return all(
+    any(_nodes(g, a, rules) for a in answer.parts) for g in gold.parts
+  ) and all(any(_nodes(g, a, rules) for g in gold.parts) for a in answer.parts)
+
+
+def _congruent(gold: Group, answer: Group, rules: Rules) -> bool:
+  (residue, modulus), (given, given_modulus) = gold.parts, answer.parts
+  if not _nodes(modulus, given_modulus, rules):
+    return False
+  numbers = [_literal(node) for node in (residue, given, modulus)]
+  if not rules.strict and all(numbers):
+    wanted, found, size = (n.value for n in numbers if n)
+    return bool(size) and (wanted - found) % size == 0
+  return _nodes(residue, given, rules)

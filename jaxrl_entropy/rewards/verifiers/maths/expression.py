@@ -1,0 +1,195 @@
+"""Writes expressions as LaTeX that has one reading only.
+
+Loads no computer algebra, so that references can be checked cheaply.
+"""
+
+from fractions import Fraction
+
+from jaxrl_entropy.rewards.verifiers.maths.brackets import (
+  CLOSING,
+  OPENING,
+  matching,
+)
+from jaxrl_entropy.rewards.verifiers.maths.lexer import (
+  FUNCTIONS,
+  GREEK,
+  LETTER_PAIRS,
+  Token,
+  Tokens,
+  words,
+)
+from jaxrl_entropy.rewards.verifiers.maths.rewrite import DEGREE
+
+MAX_TOKENS = 200
+
+_CAPITALS = words("Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega hbar ell")
+_NAMES = GREEK | _CAPITALS
+_COMMANDS = _NAMES | FUNCTIONS | {"frac", "sqrt", "cdot", "times", "degree"}
+UNEVALUATED = words(
+  "binom gcd lcm sum prod int lim infty to max min lfloor rfloor lceil rceil "
+  "bmod mod det"
+)
+_MARKS = frozenset("+-*/^_(){}[]!|")
+# Before a parenthesis these are functions, of which nothing is known.
+_UNKNOWN_FUNCTIONS = words("f g F G")
+# The parser takes these for the constants e and i, whose symbols are small.
+_RENAMED = {"E": "Q_{1001}", "I": "Q_{1002}"}
+
+
+def to_latex(given: Tokens, unevaluated: bool = False) -> str | None:
+  """Returns the tokens as LaTeX; None where they have more than one reading.
+
+  Args:
+    given: an expression.
+    unevaluated: whether binomials, sums, integrals and the like may stand in
+      it.
+  """
+  if len(given) > MAX_TOKENS:
+    return None
+  given = _grouped_exponents(_bracketed(given))
+  if unevaluated:
+    given = _with_binomials(given)
+  parts: list[str] = []
+  before = [Token("mark", "("), Token("mark", "("), *given]
+  applied = _applied(given)
+  for index, token in enumerate(given):
+    second, first = before[index], before[index + 1]
+    if not _is_plain(token, unevaluated):
+      return None
+    if token.value == "[" and first.value != "sqrt":
+      return None
+    if token.value == "_" and first.kind == "number":
+      return None  # a number in another base
+    if token.value == first.value == "!":
+      return None  # every second factor, and no factorial of a factorial
+    if token.value == "(" and first.value in _UNKNOWN_FUNCTIONS:
+      return None
+    if _ends(first) and second.value != "_" and index not in applied:
+      if _is_ambiguous(second, first, token):
+        return None
+      if token.value in ("(", "frac"):
+        parts.append(r"\cdot")
+    parts.append(_written(token))
+  return " ".join(parts)
+
+
+def _bracketed(given: Tokens) -> Tokens:
+  """Parentheses for brackets within an expression: `e^{[a]} - 1`, `2[x+1]`."""
+  out = list(given)
+  for index, token in enumerate(given):
+    if token.value == "[" and index and given[index - 1].value != "sqrt":
+      end = index + matching(given[index:])
+      if given[end].value == "]":
+        out[index], out[end] = Token("mark", "("), Token("mark", ")")
+  return tuple(out)
+
+
+def _grouped_exponents(given: Tokens) -> Tokens:
+  """`2^(n-1)` with braces for the parentheses, as LaTeX has it."""
+  for index in range(len(given) - 1):
+    if given[index].value == "^" and given[index + 1].value == "(":
+      end = index + 1 + matching(given[index + 1 :])
+      if end > index:
+        inner = _grouped_exponents(given[index + 2 : end])
+        tail = _grouped_exponents(given[end + 1 :])
+        return (*given[: index + 1], OPENING, *inner, CLOSING, *tail)
+  return given
+
+
+def _with_binomials(given: Tokens) -> Tokens:
+  """`\\binom{10}{3}` for `C_{10}^{3}`, `C_{10}^3` and `C(10, 3)`."""
+  values = [token.value for token in given]
+  if "C" not in values:
+    return given
+  index = values.index("C")
+  rest = [v for v in values[index + 1 : index + 9] if v not in ("{", "}")]
+  if rest[:1] == ["_"] and rest[2:3] == ["^"] and len(rest) > 3:
+    n, k = rest[1], rest[3]
+    length = 1 + _length(given[index + 1 :])
+  elif rest[:1] == ["("] and rest[2:3] == [","] and rest[4:5] == [")"]:
+    n, k, length = rest[1], rest[3], 6
+  else:
+    return given
+  binomial = [Token("command", "binom")]
+  for value in (n, k):
+    kind = "number" if value.isdigit() else "symbol"
+    binomial += [OPENING, Token(kind, value), CLOSING]
+  tail = _with_binomials(given[index + length :])
+  return (*given[:index], *binomial, *tail)
+
+
+def _length(given: Tokens) -> int:
+  """The number of tokens of `_{10}^{3}`."""
+  length = 0
+  for _ in range(2):
+    braced = given[length + 1] == OPENING
+    length += 4 if braced else 2
+  return length
+
+
+def _applied(given: Tokens) -> set[int]:
+  """Where the argument begins of a function with a base or a power."""
+  found = set()
+  for index, token in enumerate(given):
+    end = index + 1
+    while (
+      token.value in FUNCTIONS
+      and end + 1 < len(given)
+      and (given[end].value in ("_", "^"))
+    ):
+      end += 1 + max(1, 1 + matching(given[end + 1 :]))
+    if end > index + 1:
+      found.add(end)
+  return found
+
+
+def _is_ambiguous(second: Token, first: Token, token: Token) -> bool:
+  """`x 2` and `2 3`; `2 \\frac{1}{2}x`; `1/2x`, of which x is which part?"""
+  return (
+    token.kind == "number"
+    or (first.kind == "number" and token.value == "frac")
+    or (second.value == "/" and _begins(token))
+  )
+
+
+def _begins(token: Token) -> bool:
+  """Whether a factor may begin with this token."""
+  return (
+    token.kind in ("symbol", "command") and token != DEGREE
+  ) or token.value == "("
+
+
+def _is_plain(token: Token, unevaluated: bool) -> bool:
+  if token.kind == "word":
+    return token.value in LETTER_PAIRS
+  if token.kind in ("number", "symbol"):
+    return "overline" not in token.value
+  if unevaluated and (
+    token.value in UNEVALUATED
+    or token.kind == "environment"
+    or token.value in ("&", r"\\", "=", ",")
+  ):
+    return True
+  return token.value in (_COMMANDS if token.kind == "command" else _MARKS)
+
+
+def _ends(token: Token) -> bool:
+  """Whether a factor may end with this token."""
+  return (
+    token.kind in ("number", "symbol")
+    or token.value in (")", "}", "]", "!")
+    or token.value in _NAMES
+  )
+
+
+def _written(token: Token) -> str:
+  if token == DEGREE:
+    return r"\cdot \frac{\pi}{180}"
+  if token.kind == "word":
+    return " ".join(token.value)
+  if token.kind == "symbol":
+    return _RENAMED.get(token.value, token.value)
+  if token.kind == "number" and "." in token.value:
+    value = Fraction(token.value)  # decimals are exact here
+    return f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
+  return {"bmod": r"\mod"}.get(token.value, str(token))

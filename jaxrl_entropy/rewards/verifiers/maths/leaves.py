@@ -1,0 +1,145 @@
+"""Compares two expressions or texts: numbers, units, algebra, spelling."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import NamedTuple
+
+from jaxrl_entropy.rewards.verifiers.maths.lexer import (
+  LETTER_PAIRS,
+  Token,
+  Tokens,
+  words,
+)
+from jaxrl_entropy.rewards.verifiers.maths.nodes import Leaf
+from jaxrl_entropy.rewards.verifiers.maths.numbers import (
+  Literal,
+  literal,
+  written,
+)
+from jaxrl_entropy.rewards.verifiers.maths.units import DEGREE, split_unit
+
+Symbolic = Callable[[Tokens, Tokens], bool]
+"""Equality of two expressions, (reference, answer), that are no literals."""
+
+
+class Rules(NamedTuple):
+  """The rules by which two answers are compared.
+
+  Attributes:
+    symbolic: decides on two expressions that are no literal numbers.
+    proportional: decides whether `left - right` of two equations are equal but
+      for a factor that is a number.
+    restates: whether the question has an expression itself; that is no answer
+      to it, unless the reference is spelled like it.
+    strict: whether the answer must be worked out as far as the reference is.
+  """
+
+  symbolic: Symbolic
+  proportional: Symbolic = lambda gold, answer: False
+  restates: Callable[[Tokens], bool] = lambda given: False
+  strict: bool = True
+
+
+_PLAIN_WORDS = words("yes no true false none even odd")  # no names, in any case
+_ARTICLES = words("a an the")
+_RATIO = {Token("mark", ":"): Token("mark", "/")}
+
+
+def leaves_equal(gold: Leaf, answer: Leaf, rules: Rules) -> bool:
+  """Returns whether two expressions or texts are equal under the rules."""
+  if _spelled_alike(gold.tokens, answer.tokens):
+    return True
+  gold_value, gold_unit = split_unit(gold.tokens)
+  answer_value, answer_unit = split_unit(answer.tokens)
+  scale = Fraction(1)
+  if gold_unit and answer_unit:
+    if gold_unit.powers != answer_unit.powers:
+      return False
+    scale = answer_unit.factor / gold_unit.factor
+  wanted, given = _number(gold_value, rules), _number(answer_value, rules)
+  if wanted and given:
+    return wanted.value == scale * given.value and _is_answer(
+      wanted, given, answer_value, rules
+    )
+  if (wanted and rules.strict) or has_text(gold_value, answer_value):
+    return False
+  if scale != 1:
+    answer_value = _times(scale, answer_value)
+  elif given:
+    answer_value = written(given.value)
+  if wanted:
+    gold_value = written(wanted.value)
+  if (gold_unit == DEGREE) != (answer_unit == DEGREE) and not wanted:
+    # A formula may as well be in radians.
+    return not rules.strict and rules.symbolic(gold.tokens, answer.tokens)
+  return _spelled_alike(gold_value, answer_value) or (
+    not rules.restates(answer_value)
+    and rules.symbolic(gold_value, answer_value)
+  )
+
+
+def _number(given: Tokens, rules: Rules) -> Literal | None:
+  """Returns a literal; ratios such as `1:2` are one where not strict."""
+  if not rules.strict:
+    given = tuple(_RATIO.get(token, token) for token in given)
+  return literal(given)
+
+
+def _is_answer(
+  wanted: Literal, given: Literal, value: Tokens, rules: Rules
+) -> bool:
+  """Whether a literal of the right value is worked out, and no restatement."""
+  if not rules.strict:
+    return True
+  # `8/2` is a problem, and 4 its answer.
+  finished = wanted.value.denominator > 1 or not given.quotient
+  return finished and (
+    wanted.text == given.text
+    or (wanted.plain and given.plain)
+    or not rules.restates(value)
+  )
+
+
+def _times(scale: Fraction, value: Tokens) -> Tokens:
+  opening, closing = Token("mark", "("), Token("mark", ")")
+  return (*written(scale), Token("command", "cdot"), opening, *value, closing)
+
+
+def has_text(gold: Tokens, answer: Tokens) -> bool:
+  """Returns whether no algebra could show two expressions equal."""
+  return any(
+    token.kind == "prose"
+    or (token.kind == "word" and token.value not in LETTER_PAIRS)
+    or token.value == "infty"
+    for token in (*gold, *answer)
+  )
+
+
+def _spelled_alike(gold: Tokens, answer: Tokens) -> bool:
+  gold, answer = _unbraced(gold), _unbraced(answer)
+  return len(gold) == len(answer) and all(map(_same, gold, answer))
+
+
+def _unbraced(given: Tokens) -> Tokens:
+  """`101_2` for `101_{2}`; `ellipse` for `an ellipse`."""
+  if len(given) > 1 and given[0].is_word and given[0].value in _ARTICLES:
+    given = given[1:]
+  braced = {
+    index
+    for index in range(len(given) - 3)
+    if given[index].value in ("_", "^")
+    and (given[index + 1].value, given[index + 3].value) == ("{", "}")
+  }
+  dropped = braced | {index + 2 for index in braced}
+  return tuple(t for i, t in enumerate(given) if i - 1 not in dropped)
+
+
+def _same(gold: Token, answer: Token) -> bool:
+  """Whether two tokens are equal as text: prose in any case, names not."""
+  if gold.value == answer.value:
+    return True
+  folded = gold.value.casefold()
+  prose = len(folded) > 2 and "prose" in (gold.kind, answer.kind)
+  return (prose or folded in _PLAIN_WORDS) and (
+    folded == answer.value.casefold()
+  )

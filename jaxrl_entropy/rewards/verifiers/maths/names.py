@@ -1,0 +1,141 @@
+"""Names of unknowns: what `x`, `f(x)` or `(x, y)` in front of `=` stand for."""
+
+from jaxrl_entropy.rewards.verifiers.maths.brackets import (
+  is_enclosed,
+  is_symbol,
+  split,
+)
+from jaxrl_entropy.rewards.verifiers.maths.lexer import Token, Tokens, words
+from jaxrl_entropy.rewards.verifiers.maths.nodes import (
+  Equation,
+  Group,
+  Leaf,
+  Node,
+)
+
+_DENIALS = words("not no never false wrong incorrect minus negative half twice")
+_MARKED = words("angle Delta bar overline vec hat triangle")
+_VARIABLES = words("x y z a b c")  # before a bracket, factors
+_INVERSE = words("^ { - 1 }")
+_ARGUMENTS = words(", | cap cup")
+_CONSTANTS = words("pi frac sqrt cdot times div")
+
+
+def is_name(given: Tokens) -> bool:
+  """Returns whether this names one unknown.
+
+  `x`, `x_1`, `AB`, `\\angle ABC`, `f(x)`, `f(3)`, `\\bar{x}`, `x'` and
+  `\\text{area of } ABC` do; `xy`, `\\sqrt{x}`, `|x|`, `\\text{not } x` do not.
+  """
+  if given[0].kind == "command" and given[0].value in _MARKED:
+    given = tuple(t for t in given[1:] if t.value not in ("{", "}"))
+  while len(given) > 1 and given[-1].value == "'":
+    given = given[:-1]
+  if not given:
+    return False
+  if all(token.is_word for token in given[:-1]) and (
+    given[-1].is_word or (len(given) > 1 and is_symbol(given[-1:]))
+  ):
+    return all(token.value.lower() not in _DENIALS for token in given)
+  return is_symbol(given) or _is_function(given) or _is_distance(given)
+
+
+def _is_function(given: Tokens) -> bool:
+  """Whether this is a value of a function: `f(x)`, `f'(2)`, `P(A \\cap B)`."""
+  name, argument = given[:1], given[1:]
+  while argument and argument[0].value in ("'", *_INVERSE):
+    argument = argument[1:]
+  if not is_symbol(name) or not is_enclosed(argument, "("):
+    return False
+  inner = argument[1:-1]
+  if not all(map(_is_argument, inner)) or name[0] in inner:
+    return False
+  return is_symbol(inner) or name[0].value not in _VARIABLES
+
+
+def _is_argument(token: Token) -> bool:
+  return (
+    token.kind in ("number", "symbol", "word")
+    or token.value in _ARGUMENTS
+    or is_symbol((token,))
+  )
+
+
+def _is_distance(given: Tokens) -> bool:
+  """Whether this is `|AB|`."""
+  return (
+    len(given) == 3
+    and given[0].value == given[2].value == "|"
+    and given[1].is_word
+  )
+
+
+def is_constant(node: Node) -> bool:
+  """Returns whether this is an expression without an unknown."""
+  return isinstance(node, Leaf) and all(
+    token.kind in ("number", "mark") or token.value in _CONSTANTS
+    for token in node.tokens
+  )
+
+
+def names_members(given: Tokens, point: Node) -> bool:
+  """Returns whether this is the `(x, y)` of a point, in alphabetical order."""
+  if not isinstance(point, Group) or point.kind != "()":
+    return False
+  if given[0].value != "(" or given[-1].value != ")":
+    return False
+  names = split(given[1:-1], lambda token: token.value == ",")
+  return (
+    all(map(is_symbol, names))
+    and names == sorted(set(names))
+    and len(names) == len(point.parts)
+  )
+
+
+def is_point(node: Node) -> bool:
+  """Returns whether this is a tuple in parentheses."""
+  return isinstance(node, Group) and node.kind == "()" and not node.inequality
+
+
+def point(node: Node) -> Node:
+  """Returns `x = 1, y = 2` as `(1, 2)`; any other node as it is.
+
+  The names must stand in alphabetical order, as all expect them in a tuple.
+  """
+  if not isinstance(node, Group) or node.kind not in ("list", "set"):
+    return node
+  equations = [part for part in node.parts if isinstance(part, Equation)]
+  names = [equation.left.tokens for equation in equations]
+  if len(names) < len(node.parts) or names != sorted(set(names)):
+    return node
+  if not all(map(is_symbol, names)):
+    return node
+  return Group("()", tuple(equation.right for equation in equations))
+
+
+def may_be_point(group: Group) -> bool:
+  """Returns whether `(3, 4)` may as well be a point as an open interval."""
+  return (
+    group.kind == "()"
+    and not group.symbol
+    and not any(
+      token.value == "infty"
+      for part in group.parts
+      if isinstance(part, Leaf)
+      for token in part.tokens
+    )
+  )
+
+
+def names_by_place(gold: Group, answer: Group) -> bool:
+  """Returns whether `2, 3` stands for `x = 2, y = 3` by its order alone."""
+  names = [list(map(_unknown, group.parts)) for group in (gold, answer)]
+  several = any(len(set(found) - {None}) > 1 for found in names)
+  return several and any(None in found for found in names)
+
+
+def _unknown(node: Node) -> Tokens | str | None:
+  """Returns the name that a part of a list is about; None without one."""
+  if isinstance(node, Equation):
+    return node.left.tokens
+  return (node.symbol or None) if isinstance(node, Group) else None

@@ -1,0 +1,166 @@
+"""Sets of real numbers: intervals, inequalities, unions, the empty set."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from jaxrl_entropy.rewards.verifiers.maths.brackets import is_symbol, split
+from jaxrl_entropy.rewards.verifiers.maths.lexer import (
+  Token,
+  Tokens,
+  UnreadableError,
+)
+from jaxrl_entropy.rewards.verifiers.maths.nodes import (
+  EMPTY,
+  INFINITY,
+  MINUS_INFINITY,
+  REALS,
+  Equation,
+  Group,
+  Leaf,
+  Node,
+  Reader,
+  group,
+)
+from jaxrl_entropy.rewards.verifiers.maths.numbers import literal
+
+_RELATIONS = {"<": (1, False), "le": (1, True), ">": (-1, False),
+              "ge": (-1, True)}  # fmt: skip
+_REAL_PHRASES = frozenset([
+  "all real numbers", "all reals", "all real", "all real values", "reals",
+  "set of all real numbers", "set of real numbers", "real numbers",
+  "any real number", "every real number", "all numbers",
+])  # fmt: skip
+_EMPTY_PHRASES = frozenset(["empty set", "null set"])
+_NO_SOLUTION_PHRASES = frozenset([
+  "no solution", "no solutions", "no real solution", "no real solutions",
+])  # fmt: skip
+
+
+def relation(given: Tokens, read: Reader) -> Node | None:
+  """Parses `a < x < b`, `x < b` or `x > a` as an interval."""
+  marks = [t.value for t in given if t.value in _RELATIONS]
+  sides = split(given, lambda t: t.value in _RELATIONS)
+  directions = {_RELATIONS[mark][0] for mark in marks}
+  if len(sides) != len(marks) + 1 or len(directions) != 1:
+    return None
+  closed = [_RELATIONS[mark][1] for mark in marks]
+  if directions == {-1}:
+    sides, closed = sides[::-1], closed[::-1]
+  if len(sides) == 2 and is_symbol(sides[0]):
+    sides, closed = [MINUS_INFINITY.tokens, *sides], [False, *closed]
+  elif len(sides) == 2 and is_symbol(sides[1]):
+    sides, closed = [*sides, INFINITY.tokens], [*closed, False]
+  if len(sides) != 3 or not is_symbol(sides[1]):
+    return None
+  kind = "(["[closed[0]] + ")]"[closed[1]]
+  interval = group(kind, [sides[0], sides[2]], read)
+  return Group(kind, interval.parts, name(sides[1]), inequality=True)
+
+
+def exclusion(given: Tokens, read: Reader) -> Node | None:
+  """Parses `x \\ne a` as the two intervals around a."""
+  sides = split(given, lambda t: t == Token("command", "ne"))
+  if len(sides) != 2 or not is_symbol(sides[0]):
+    return None
+  union = _without_points(read(sides[1]))
+  return union and replace(union, symbol=name(sides[0]), inequality=True)
+
+
+def difference(given: Tokens, read: Reader) -> Node | None:
+  """Parses `\\mathbb{R} \\setminus \\{a, b\\}` as the intervals around them."""
+  sides = split(given, lambda t: t.value in ("setminus", "-", "except"))
+  if len(sides) != 2 or not all(sides) or reals(sides[0], read) is None:
+    return None
+  return _without_points(read(sides[1]))
+
+
+def _without_points(points: Node) -> Group | None:
+  """Returns the real numbers but for some points."""
+  if isinstance(points, Group) and points.kind in ("set", "list"):
+    ordered = _sorted(points.parts)
+  else:
+    ordered = [points] if isinstance(points, Leaf) else []
+  if not ordered:
+    return None
+  bounds = [MINUS_INFINITY, *ordered, INFINITY]
+  intervals = pairwise(bounds)
+  return Group("union", tuple(Group("()", ends) for ends in intervals))
+
+
+def _sorted(points: Sequence[Node]) -> list[Node]:
+  """Returns points by size; none where their sizes are not known."""
+  values = [literal(p.tokens) if isinstance(p, Leaf) else None for p in points]
+  known = [v.value for v in values if v]
+  if len(known) < len(points):
+    return list(points) if len(points) == 1 else []
+  return [points[i] for i in sorted(range(len(points)), key=known.__getitem__)]
+
+
+def membership(given: Tokens, read: Reader) -> Node | None:
+  """Parses `x \\in S` as S, of x."""
+  sides = split(given, lambda t: t == Token("command", "in"))
+  if len(sides) != 2 or not is_symbol(sides[0]):
+    return None
+  node = read(sides[1])
+  if isinstance(node, Group):
+    return replace(node, symbol=name(sides[0]))
+  return Equation(Leaf(sides[0]), node)
+
+
+def union(given: Tokens, read: Reader) -> Node | None:
+  """Parses `A \\cup B`."""
+  parts = split(given, lambda t: t == Token("command", "cup"))
+  return group("union", parts, read) if len(parts) > 1 else None
+
+
+def reals(given: Tokens, read: Reader) -> Node | None:
+  """Parses `\\mathbb{R}` and `all real numbers`; these may name the unknown."""
+  if given == (Token("command", "mathbbR"),):
+    return REALS
+  if len(given) > 1 and is_symbol(given[-1:]):
+    given = given[:-1]
+    if given[-1].value in ("of", "for"):
+      given = given[:-1]
+  return REALS if phrase(given) in _REAL_PHRASES else None
+
+
+def empty(given: Tokens, read: Reader) -> Node | None:
+  """Parses `\\emptyset` and `empty set` as the set of nothing."""
+  if given == (Token("command", "emptyset"),):
+    return EMPTY
+  return EMPTY if phrase(given) in _EMPTY_PHRASES else None
+
+
+def says_no_solution(node: Node) -> bool:
+  """Returns whether a text says that there is no solution."""
+  return isinstance(node, Leaf) and phrase(node.tokens) in _NO_SOLUTION_PHRASES
+
+
+def phrase(given: Tokens) -> str:
+  """Returns words in lower case without an article; else nothing."""
+  if not given or not all(token.is_word for token in given):
+    return ""
+  said = [token.value.lower() for token in given]
+  return " ".join(said[said[0] in ("a", "an", "the") :])
+
+
+def either(listed: Group) -> Group:
+  """Returns `x < 1 or x > 5` as a union.
+
+  Raises:
+    UnreadableError: the alternatives are of different kinds.
+  """
+  intervals = [p for p in listed.parts if isinstance(p, Group) and p.inequality]
+  if not intervals:
+    return listed
+  symbols = {interval.symbol for interval in intervals}
+  if len(intervals) < len(listed.parts) or len(symbols) > 1:
+    raise UnreadableError("alternatives of different kinds")
+  parts = tuple(replace(interval, inequality=False) for interval in intervals)
+  return Group("union", parts, symbols.pop(), inequality=True)
+
+
+def name(symbol: Tokens) -> str:
+  """Returns the name of an unknown."""
+  return " ".join(token.value for token in symbol)

@@ -1,0 +1,179 @@
+"""Rewrites tokens so that each notation is left with one form.
+
+`\\frac1x` gets its braces, `a \\over b` becomes a fraction, `^{\\circ}` one
+token, `(25)_8` becomes `25_{8}`, `\\log_e` becomes `\\ln`.
+"""
+
+from itertools import accumulate
+
+from jaxrl_entropy.rewards.verifiers.maths.brackets import (
+  CLOSING,
+  OPENING,
+  nesting,
+)
+from jaxrl_entropy.rewards.verifiers.maths.lexer import (
+  Token,
+  Tokens,
+  UnreadableError,
+)
+
+MAX_NESTING = 50
+DEGREE = Token("command", "degree")
+
+_OVER = Token("command", "over")
+_FRACTION = Token("command", "frac")
+_ARGUMENTS = {"frac": 2, "sqrt": 1, "binom": 2}
+_BASES = {
+  "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7",
+  "eight": "8", "nine": "9", "ten": "10", "eleven": "11", "twelve": "12",
+  "sixteen": "16",
+}  # fmt: skip
+
+
+def rewrite(given: Tokens) -> Tokens:
+  """Returns the tokens in their one form."""
+  values = {token.value for token in given}
+  deepest = max(accumulate(map(nesting, given)), default=0)
+  if deepest > MAX_NESTING or given.count(_OVER) > MAX_NESTING:
+    raise UnreadableError("nested too deeply")
+  if "circ" in values or "degree" in values:
+    given = _with_degrees(given)
+  if not values.isdisjoint(_ARGUMENTS):
+    given = tuple(_with_arguments(list(given)))
+  if "over" in values:
+    given = _without_over(given)
+  if "_" in values:
+    given = _without_natural_logarithm(_with_bare_base(given))
+  return given
+
+
+def _with_degrees(given: Tokens) -> Tokens:
+  """`^\\circ`, `^{\\circ}`, `\\degree` and `^\\degree` as one token."""
+  out: list[Token] = []
+  index = 0
+  while index < len(given):
+    values = [token.value for token in given[index : index + 4]]
+    if values[0] == "^" and values[1:2] in (["circ"], ["degree"]):
+      length = 2
+    elif (
+      values[:2] == ["^", "{"]
+      and values[3:] == ["}"]
+      and (values[2] in ("circ", "degree"))
+    ):
+      length = 4
+    else:
+      length = 1 if values[0] == "degree" else 0
+    out.append(DEGREE if length else given[index])
+    index += length or 1
+  return tuple(out)
+
+
+def _with_arguments(rest: list[Token]) -> list[Token]:
+  """Puts braces around the arguments of macros, as TeX reads them."""
+  out: list[Token] = []
+  rest.reverse()
+  while rest:
+    token = rest.pop()
+    out.append(token)
+    if token.kind != "command" or token.value not in _ARGUMENTS:
+      continue
+    if token.value == "sqrt" and rest and rest[-1].value == "[":
+      out += _taken_group(rest)
+    for _ in range(_ARGUMENTS[token.value]):
+      out += _taken_argument(rest, token.value)
+  return out
+
+
+def _taken_argument(rest: list[Token], macro: str) -> list[Token]:
+  """Takes one argument from the end of the reversed tokens."""
+  if not rest or nesting(rest[-1]) < 0:
+    raise UnreadableError(f"\\{macro} lacks an argument")
+  if rest[-1].value == "{" or (macro == "sqrt" and rest[-1].value == "("):
+    group = _taken_group(rest)
+    inner = _with_arguments(group[1:-1])
+    return [OPENING, *inner, CLOSING]
+  token = rest.pop()
+  if len(token.value) > 1 and (token.kind == "number" or token.is_word):
+    rest.append(Token(token.kind, token.value[1:]))
+    token = Token(token.kind, token.value[0])
+  if token.value in _ARGUMENTS:
+    inner = _taken_argument(rest, token.value)
+    return [OPENING, token, *inner, CLOSING]
+  return [OPENING, token, CLOSING]
+
+
+def _taken_group(rest: list[Token]) -> list[Token]:
+  """Takes a bracket with its content from the end of the reversed tokens."""
+  group, depth = [], 0
+  while rest:
+    group.append(rest.pop())
+    depth += nesting(group[-1])
+    if depth == 0:
+      return group
+  raise UnreadableError("a bracket is not closed")
+
+
+def _without_over(given: Tokens) -> Tokens:
+  """`{a \\over b}` as `\\frac{a}{b}`, within its brackets."""
+  for index, token in enumerate(given):
+    if token == _OVER:
+      start, end = _group_around(given, index)
+      above, below = given[start:index], given[index + 1 : end]
+      fraction = (_FRACTION, OPENING, *above, CLOSING, OPENING, *below, CLOSING)
+      return _without_over((*given[:start], *fraction, *given[end:]))
+  return given
+
+
+def _group_around(given: Tokens, index: int) -> tuple[int, int]:
+  """The bounds of the bracket, or side of a relation, that an index is in."""
+  start, depth = index, 0
+  while start:
+    depth -= nesting(given[start - 1])
+    if depth < 0 or (depth == 0 and _bounds(given[start - 1])):
+      break
+    start -= 1
+  end, depth = index + 1, 0
+  while end < len(given):
+    depth += nesting(given[end])
+    if depth < 0 or (depth == 0 and _bounds(given[end])):
+      break
+    end += 1
+  return start, end
+
+
+def _bounds(token: Token) -> bool:
+  return token.value in ("=", ",", "<", ">", "&", r"\\")
+
+
+def _with_bare_base(given: Tokens) -> Tokens:
+  """`(25)_8`, `25_{(8)}` and `25_{\\text{eight}}` as `25_{8}`."""
+  values = [token.value for token in given[:4]]
+  if values[:1] == ["("] and values[2:] == [")", "_"]:
+    given = (given[1], *given[3:])
+  if len(given) < 3 or given[1].value != "_":
+    return given
+  number, mark, *base = given
+  digits = [t for t in base if t.value not in ("{", "}", "(", ")", "base")]
+  if number.kind != "number" or len(digits) != 1:
+    return given
+  value = _BASES.get(digits[0].value, digits[0].value)
+  return (number, mark, OPENING, Token("number", value), CLOSING)
+
+
+def _without_natural_logarithm(given: Tokens) -> Tokens:
+  """`\\log_e` as `\\ln`, `\\log_{10}` as `\\log`."""
+  out: list[Token] = []
+  index = 0
+  while index < len(given):
+    out.append(given[index])
+    index += 1
+    if given[index - 1].value != "log" or given[index : index + 1] != (
+      Token("mark", "_"),
+    ):
+      continue
+    braced = given[index + 1 : index + 2] == (OPENING,)
+    base = given[index + 1 + braced : index + 2 + braced]
+    if base and base[0].value in ("e", "10"):
+      out[-1] = Token("command", "ln" if base[0].value == "e" else "log")
+      index += 4 if braced else 2
+  return tuple(out)

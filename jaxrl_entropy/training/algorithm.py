@@ -1,0 +1,97 @@
+"""The method of a run: its objective, estimator and controllers, by config."""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from jaxrl_entropy import advantages, losses, objectives
+from jaxrl_entropy.advantages import Estimator
+from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.training import controllers as controllers_lib
+from jaxrl_entropy.training.controllers import Controllers
+from jaxrl_entropy.training.state import TrainState
+from jaxrl_entropy.training.update import Objective
+
+
+@dataclasses.dataclass(frozen=True)
+class Algorithm:
+  """What is optimised, and what it has to be given.
+
+  Attributes:
+    loss: the `loss` section of the config.
+    estimator: of the advantages.
+    controllers: of the loss's arguments.
+    tis_cap: of the weights that correct off-policy rollouts; None where
+      rollouts are on policy, or the loss has such weights itself.
+    needs: optional fields of a TokenBatch or of AdvantageInputs that are read.
+  """
+
+  loss: ConfigDict
+  estimator: Estimator
+  controllers: Controllers
+  tis_cap: float | None = None
+  needs: frozenset[str] = frozenset()
+
+  @property
+  def moments(self) -> bool:
+    """Whether the second moments of the distributions are read."""
+    return bool(self.needs & {"sum_p2", "sum_p2_logp"})
+
+  def objective(self, state: TrainState) -> Objective:
+    """The objective at a state; its controlled arguments may be traced."""
+    driven = self.controllers.coefficients(state.controller, state.update)
+    return self.build(driven)
+
+  def build(self, driven: Mapping[str, Any]) -> losses.Objective:
+    """The objective with the controlled arguments given."""
+    plain = objectives.resolve(self.loss.name, {**self.loss.args, **driven})
+    if self.tis_cap is None:
+      return plain
+    correction = losses.importance_weight(self.tis_cap)
+    return losses.objective(
+      *plain.transforms, correction, aggregate=plain.aggregate
+    )
+
+
+def resolve(config: ConfigDict) -> Algorithm:
+  """The method of a config.
+
+  Raises:
+    ValueError: for a name or an argument that is not known.
+  """
+  rollout = config.rollout
+  stale = (
+    rollout.max_staleness or rollout.partial_tokens or rollout.weight_dtype
+  )
+  estimator = advantages.resolve(config.advantage.name, config.advantage.args)
+  controllers = controllers_lib.resolve(config.loss.controllers)
+  method = Algorithm(config.loss, estimator, controllers)
+  start = controllers.coefficients(controllers.init(), jnp.int32(0))
+  needs = _needs(method.build(start), config)
+  # A loss that reads the sampler's log-probs corrects for it by itself.
+  if stale and "sampler_logp" not in needs:
+    cap = rollout.tis_cap
+    method = dataclasses.replace(method, tis_cap=cap)
+    needs |= {"sampler_logp"}
+  needs |= estimator.needs
+  if config.reward.kl_coefficient or "process_rewards" in needs:
+    needs |= {"ref_logp"}
+  return dataclasses.replace(method, needs=needs)
+
+
+def _needs(objective: losses.Objective, config: ConfigDict) -> frozenset[str]:
+  """What the objective reads, found by tracing it.
+
+  Raises:
+    UserError: if it cannot run, as with an argument of the wrong type.
+  """
+  try:
+    return objective.needs
+  except TypeError as error:
+    args = dict(config.loss.args)
+    raise UserError(
+      f"loss {config.loss.name!r} cannot run with loss.args {args}: {error}"
+    ) from error

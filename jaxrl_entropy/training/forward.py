@@ -1,0 +1,87 @@
+"""The policy's forward pass over packed rows: log-probs and entropies."""
+
+from collections.abc import Callable
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxrl_entropy.models import transformer
+from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.ops.logprobs import TokenStats, token_stats
+from jaxrl_entropy.training.packed_batch import Rows
+from jaxrl_entropy.types import Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Forward:
+  """How the policy's forward pass is run; static under jit.
+
+  Attributes:
+    model: the decoder.
+    temperature: divides the logits, as it does in the sampler.
+    remat: rematerialisation policy by name.
+    attention: attention back-end by name.
+    chunk: tokens in one chunk of the fused head.
+    moments: whether the second moments of the distribution are computed.
+  """
+
+  model: TransformerConfig
+  temperature: float = 1.0
+  remat: str = "none"
+  attention: str = "auto"
+  chunk: int = 1024
+  moments: bool = False
+
+  def hidden(self, params: Params, rows: Rows) -> Float[Array, "R L D"]:
+    """Hidden states of one micro-batch after the final norm."""
+    return transformer.hidden_states(
+      params,
+      self.model,
+      rows.tokens,
+      rows.positions,
+      rows.segments,
+      remat=self.remat,
+      attention=self.attention,
+    )
+
+  def __call__(self, params: Params, rows: Rows) -> TokenStats:
+    """Log-prob and entropy at every token of one micro-batch, [R, L].
+
+    Column t describes token t; column 0, which nothing predicts, is undefined.
+    """
+    stats = token_stats(
+      self.hidden(params, rows),
+      transformer.lm_head(params, self.model),
+      jnp.roll(rows.tokens, -1, axis=-1),
+      temperature=self.temperature,
+      chunk=self.chunk,
+      moments=self.moments,
+      vocabulary=self.model.real_vocab_size,
+    )
+    return jax.tree.map(lambda x: jnp.roll(x, 1, axis=-1), stats)
+
+
+# (params, rows of one micro-batch) -> arrays [R, L], named as the fields of a
+# TokenBatch: what the objective may differentiate.
+ForwardPass = Callable[[Params, Rows], Any]
+
+
+def forward_slices(forward: ForwardPass, params: Params, rows: Rows) -> Any:
+  """The forward pass of every micro-batch, [M, R, L].
+
+  A slice without response tokens costs nothing; its statistics are 0.
+  """
+
+  def run(slice_: Rows) -> Any:
+    return forward(params, slice_)
+
+  def skip(slice_: Rows) -> Any:
+    shapes = jax.eval_shape(run, slice_)
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+  return jax.lax.map(
+    lambda slice_: jax.lax.cond(slice_.mask.any(), run, skip, slice_), rows
+  )

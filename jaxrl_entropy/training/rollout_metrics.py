@@ -1,0 +1,119 @@
+"""The metrics of a rollout, over its tokens before the first update."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl_entropy.ops import covariance as ops
+from jaxrl_entropy.training.auxiliary import implicit_reward
+from jaxrl_entropy.training.rollout import Rollout
+
+# The shares of tokens whose mean covariance the paper's Table 1 lists.
+TOP_PERCENT = (0.02, 0.2, 2, 20, 50)
+
+
+def token_covariance(rollout: Rollout) -> np.ndarray:
+  """Returns (log pi - mean)(A - mean) of each valid token, [tokens]."""
+  tokens = rollout.tokens
+  # Padded to a power of two, so that few sizes are compiled.
+  capacity = 1 << max(tokens - 1, 0).bit_length()
+
+  def flat(values: np.ndarray) -> jax.Array:
+    padding = (0, capacity - tokens)
+    return jnp.asarray(np.pad(values[rollout.mask], padding)[None], jnp.float32)
+
+  logp, advantages = map(
+    flat, (rollout.signals["old_logp"], rollout.signals["advantages"])
+  )
+  valid = jnp.arange(capacity)[None] < tokens
+  return np.asarray(ops.token_covariance(logp, advantages, valid))[0, :tokens]
+
+
+def covariance_metrics(covariance: np.ndarray) -> dict[str, float]:
+  """Mean, tail and top-share means of `cov/*`; each share is >= one token."""
+  ordered = np.sort(covariance)[::-1]
+  tops = {
+    f"cov/top_{percent}pct_mean": ordered[
+      : max(1, int(percent / 100 * len(ordered)))
+    ].mean()
+    for percent in TOP_PERCENT
+  }
+  return tops | {
+    "cov/mean": covariance.mean(),
+    "cov/q99": np.quantile(covariance, 0.99),
+  }
+
+
+def split_metrics(rollout: Rollout, covariance: np.ndarray) -> dict[str, float]:
+  """Mean `cov/*` by difficulty, by outcome and by position.
+
+  `difficulty_*` are tokens of groups with some answers right, by their share:
+  below a third, up to two thirds, above. `position_q*` are the quarters of each
+  response. A part without tokens is left out.
+
+  Args:
+    rollout: all sampled responses.
+    covariance: `token_covariance(rollout)`.
+  """
+  row, column = np.nonzero(rollout.mask)
+  right = np.bincount(rollout.groups, rollout.correct)
+  share = right / np.maximum(np.bincount(rollout.groups), 1)
+  share = share[rollout.groups][row]
+  correct = rollout.correct[row]
+  begin = rollout.mask.argmax(1)[row]
+  quarter = 4 * (column - begin) // rollout.mask.sum(1)[row]
+  parts = {
+    "difficulty_low": (share > 0) & (share < 1 / 3),
+    "difficulty_middle": (share >= 1 / 3) & (share <= 2 / 3),
+    "difficulty_high": (share > 2 / 3) & (share < 1),
+    "outcome_correct": correct,
+    "outcome_incorrect": ~correct,
+    **{f"position_q{n + 1}": quarter == n for n in range(4)},
+  }
+  return {
+    f"cov/{name}": covariance[part].mean()
+    for name, part in parts.items()
+    if part.any()
+  }
+
+
+def rollout_metrics(
+  everything: Rollout, kept: Rollout, informative: int
+) -> dict[str, float]:
+  """Metrics of all sampled responses and of those the updates will see.
+
+  Args:
+    everything: all sampled responses, with `sampler_logp`, `logp`,
+      `old_logp`, `entropy` and `advantages`
+      (0 for a group whose rewards are all equal) among its signals.
+    kept: the responses that passed the filter; may be empty.
+    informative: number of groups with unequal rewards.
+  """
+  mask = everything.mask
+  entropy = everything.signals["entropy"]
+  lengths = mask.sum(1)
+  covariance = token_covariance(everything)
+  gap = everything.signals["sampler_logp"] - everything.signals["logp"]
+  metrics = {
+    "tokens": int(mask.sum()),
+    "reward/mean": everything.rewards.mean(),
+    "reward/accuracy": everything.correct.mean(),
+    "groups/informative": informative / len(np.unique(everything.groups)),
+    "entropy/token_mean": entropy[mask].mean(),
+    "entropy/seq_mean": np.mean(
+      np.where(mask, entropy, 0).sum(1) / np.maximum(lengths, 1)
+    ),
+    "sampler/mismatch_kl": gap[mask].mean(),
+    "response/length": lengths.mean(),
+    "response/truncated": everything.truncated.mean(),
+    **covariance_metrics(covariance),
+    **split_metrics(everything, covariance),
+  }
+  if "implicit_logp" in everything.signals:
+    metrics["implicit_reward/pair_accuracy"] = implicit_reward.pair_accuracy(
+      everything
+    )
+  if kept.tokens:
+    metrics["entropy/filtered"] = kept.signals["entropy"][kept.mask].mean()
+    metrics["cov/filtered_mean"] = token_covariance(kept).mean()
+  return metrics

@@ -1,0 +1,111 @@
+import importlib.metadata
+import subprocess
+import sys
+import types
+
+import pytest
+
+from jaxrl_entropy.cli import main
+from jaxrl_entropy.errors import UserError
+
+
+def _install(monkeypatch, main):
+  """Makes `main` the command `train`."""
+  module = types.ModuleType("jaxrl_entropy.cli.train")
+  module.main = main
+  monkeypatch.setitem(sys.modules, "jaxrl_entropy.cli.train", module)
+
+
+def _raise(error):
+  def main(argv):
+    raise error
+
+  return main
+
+
+def test_help_lists_every_command_without_loading_jax():
+  code = (
+    "import sys; from jaxrl_entropy.cli.main import main; "
+    "main(['--help']); sys.exit('jax' in sys.modules)"
+  )
+  done = subprocess.run(
+    (sys.executable, "-c", code), capture_output=True, text=True
+  )
+  assert done.returncode == 0
+  assert all(name in done.stdout for name in main.COMMANDS)
+
+
+@pytest.mark.parametrize("command", main.COMMANDS)
+def test_every_command_has_help_with_examples(command, capsys):
+  with pytest.raises(SystemExit) as exit_:
+    main.main([command, "--help"])
+  assert exit_.value.code == 0
+  text = capsys.readouterr().out
+  assert "examples:" in text
+  assert f"jaxrl-entropy {command}" in text.split("examples:")[1]
+
+
+def test_unknown_command_names_the_nearest(capsys):
+  assert main.main(["trian"]) == 2
+  assert capsys.readouterr().err == (
+    "jaxrl-entropy trian: error: there is no command 'trian'; did you mean "
+    "'train'?\n"
+  )
+
+
+def test_no_command_prints_the_usage(capsys):
+  assert main.main([]) == 2
+  assert "usage:" in capsys.readouterr().out
+
+
+def test_user_error_is_one_line_with_its_status(monkeypatch, capsys):
+  _install(monkeypatch, _raise(UserError("no; do that", status=7)))
+  assert main.main(["train"]) == 7
+  assert capsys.readouterr().err == "jaxrl-entropy train: error: no; do that\n"
+
+
+def test_value_error_of_a_lower_layer_is_one_line(monkeypatch, capsys):
+  _install(monkeypatch, _raise(ValueError("bad size\nand details")))
+  assert main.main(["train"]) == 2
+  assert capsys.readouterr().err == (
+    "jaxrl-entropy train: error: bad size (traceback: --debug)\n"
+  )
+
+
+def test_a_run_that_diverged_is_one_line(monkeypatch, capsys):
+  _install(monkeypatch, _raise(FloatingPointError("step 3: not finite")))
+  assert main.main(["train"]) == 2
+  assert "error: step 3: not finite" in capsys.readouterr().err
+
+
+def test_debug_raises_and_is_no_flag_of_the_command(monkeypatch):
+  seen = []
+  _install(monkeypatch, lambda argv: seen.extend(argv) or 0)
+  assert main.main(["train", "--debug", "--x"]) == 0
+  assert seen == ["--x"]
+  _install(monkeypatch, _raise(UserError("no")))
+  with pytest.raises(UserError):
+    main.main(["train", "--debug"])
+
+
+def test_a_fault_of_ours_is_not_hidden(monkeypatch):
+  _install(monkeypatch, _raise(TypeError("a bug")))
+  with pytest.raises(TypeError):
+    main.main(["train"])
+
+
+def test_cache_directory_of_the_user_wins(monkeypatch):
+  _install(monkeypatch, lambda argv: 0)
+  monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "mine")
+  main.main(["train"])
+  assert main.os.environ["JAX_COMPILATION_CACHE_DIR"] == "mine"
+
+
+def test_module_and_console_script_are_the_same():
+  done = subprocess.run(
+    (sys.executable, "-m", "jaxrl_entropy", "nothing"), capture_output=True
+  )
+  assert done.returncode == 2
+  assert importlib.metadata.entry_points(
+    group="console_scripts", name="jaxrl-entropy"
+  )

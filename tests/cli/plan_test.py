@@ -1,0 +1,141 @@
+"""`jaxrl-entropy plan`, with the compiler for TPUs where it is installed."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from jaxrl_entropy.cli import main
+from jaxrl_entropy.planning import compiling
+from jaxrl_entropy.planning.compiling import Task
+from tests.devices import ROOT
+
+SEVEN = "configs/qwen2_5_7b_kl_cov.py"
+needs_compiler = pytest.mark.skipif(
+  not compiling.has_compiler(), reason="needs libtpu (pip install libtpu)"
+)
+
+
+@pytest.fixture(autouse=True)
+def _in_the_projects_folder(monkeypatch):
+  monkeypatch.chdir(ROOT)
+
+
+def _plan(capfd, *flags):
+  status = main.main(["plan", "--json", *flags])
+  return status, json.loads(capfd.readouterr().out)
+
+
+def test_sizes_are_exact_without_a_compiler(capfd, monkeypatch):
+  monkeypatch.setattr(compiling, "has_compiler", lambda: False)
+  status, plan = _plan(capfd, f"--config={SEVEN}", "--topology=v5e-16")
+  assert status == 3
+  assert plan["verdict"] is None
+  programs = plan["programs"]
+  # Qwen2.5-7B has 7,615,616,512 parameters; float32 on 16 devices, but for
+  # the norms and biases, which are not split over all of them.
+  roles = programs["train"]["roles"]
+  assert roles["parameters"] == pytest.approx(7615616512 * 4 / 16, rel=2e-3)
+  assert roles["optimizer moments"] == pytest.approx(
+    2 * roles["parameters"], rel=1e-6
+  )
+  assert programs["train"]["inside"] == {"gradients": roles["parameters"]}
+  # 28 layers of 4 heads of 128 keys and values in bfloat16 are 57,344 bytes.
+  cache = programs["decode"]["roles"]["KV cache"]
+  assert cache == pytest.approx(57344 * 128 * 10240 / 16, rel=1e-3)
+  # 6 FLOPs a parameter and token, more for recomputation and attention.
+  per_token = programs["train"]["flops"] * 16 / programs["train"]["tokens"]
+  assert 6 < per_token / 7.1e9 < 16
+
+
+def test_adapters_alone_have_moments():
+  settings = (("model.lora_rank", "8"),)
+  task = Task(SEVEN, settings, "v5e-16", "train", compiles=False)
+  roles = compiling.compile_apart(task, 120).roles
+  # Of rank 8 on queries and outputs (3584, 3584), keys and values (3584, 512);
+  # every device has all of them.
+  adapters = 28 * 8 * (2 * (3584 + 3584) + 2 * (3584 + 512))
+  assert roles["optimizer moments"] == pytest.approx(8 * adapters, rel=1e-6)
+
+
+def test_a_mesh_that_does_not_cover_the_slice_is_refused(capsys):
+  status = main.main(["plan", f"--config={SEVEN}", "--topology=v5e-64"])
+  assert status == 2
+  assert "does not cover 64 devices" in capsys.readouterr().err
+
+
+def test_a_slow_compilation_is_ended():
+  result = compiling.compile_apart(Task(SEVEN, (), "v5e-16", "train"), 0.5)
+  assert result.status == "time limit"
+
+
+def test_a_failed_child_says_why():
+  wrong = (("loss.name", "nothing"),)
+  task = Task(SEVEN, wrong, "v5e-16", "train", compiles=False)
+  result = compiling.compile_apart(task, 120)
+  assert result.status == "failed"
+  assert "nothing" in result.message
+
+
+@needs_compiler
+def test_a_small_model_fits_everywhere(capfd):
+  status, plan = _plan(
+    capfd,
+    *("--config=configs/quickstart.py:kl_cov", "--topology=v5e-4"),
+    "--low-effort",
+  )
+  assert status == 0
+  assert plan["verdict"] == "FITS"
+  for program in plan["programs"].values():
+    assert 0 < program["needed"] < 2**30
+  # Selection sorts nothing: no gather of one value a token.
+  assert not [
+    w for w in plan["programs"]["train"]["warnings"] if "one value a" in w
+  ]
+
+
+@needs_compiler
+def test_seven_billion_parameters_train_and_sample_on_a_small_slice(capfd):
+  status, plan = _plan(
+    capfd, f"--config={SEVEN}", "--topology=v5e-16", "--low-effort"
+  )
+  assert status == 0
+  assert max(plan["phases"].values()) <= 15.75 * 2**30
+  train = plan["programs"]["train"]
+  assert not [w for w in train["warnings"] if "head" in w or "a token" in w]
+  assert train["collectives"]
+
+
+@needs_compiler
+def test_what_does_not_fit_is_named():
+  small = (("optimizer.micro_batches", "1"),)
+  task = Task(SEVEN, small, "v5e-16", "train", low_effort=True)
+  result = compiling.compile_apart(task, 300)
+  assert result.status == "out of memory"
+  assert result.needed > 15.75 * 2**30
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "name", sorted(path.stem for path in ROOT.glob("configs/qwen2_5_*.py"))
+)
+def test_the_papers_runs_fit_on_the_slices_that_they_name(capfd, name):
+  file = f"configs/{name}.py"
+  slice_ = re.search(r"--topology=(\S+)", (ROOT / file).read_text())[1]
+  status, plan = _plan(
+    capfd, f"--config={file}", f"--topology={slice_}", "--low-effort"
+  )
+  assert status == 0, plan["phases"]
+
+
+def test_planning_from_the_shell_prints_help_quickly():
+  done = subprocess.run(
+    (sys.executable, "-m", "jaxrl_entropy", "plan", "--help"),
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0
+  assert "exit status" in done.stdout

@@ -1,0 +1,163 @@
+"""Equality of answers: the table of tests/fixtures/answers.txt."""
+
+from fractions import Fraction
+from pathlib import Path
+import time
+
+from hypothesis import given, settings, strategies as st
+import pytest
+
+from jaxrl_entropy.data.task import Problem
+from jaxrl_entropy.rewards.verifiers import math_answer
+from jaxrl_entropy.rewards.verifiers.maths import compare, symbolic
+from jaxrl_entropy.rewards.verifiers.maths.leaves import Rules
+
+FILES = Path(__file__).parents[2] / "fixtures"
+TABLE = FILES / "answers.txt"
+EQUAL, UNFINISHED, UNEQUAL, MISSED = "=+!~"
+STRICT = Rules(symbolic.is_worked_out, symbolic.is_multiple)
+LENIENT = Rules(symbolic.is_equal, symbolic.is_multiple, strict=False)
+
+
+def rows(path=TABLE):
+  lines = path.read_text(encoding="utf-8").splitlines()
+  return [
+    tuple(part.strip() for part in line.split("||"))
+    for line in lines
+    if line and not line.startswith("#")
+  ]
+
+
+def problem(answer, prompt=""):
+  return Problem("1", prompt, answer, "test", "math")
+
+
+@pytest.mark.parametrize(("gold", "answer", "relation"), rows())
+def test_table(gold, answer, relation):
+  assert compare.equal(gold, answer, STRICT) == (relation == EQUAL)
+  assert compare.equal(gold, answer, LENIENT) == (
+    relation in (EQUAL, UNFINISHED)
+  )
+
+
+def test_the_table_is_large_and_has_all_kinds():
+  relations = [relation for *_, relation in rows()]
+  assert relations.count(EQUAL) >= 600
+  assert relations.count(UNFINISHED) >= 200
+  assert relations.count(UNEQUAL) >= 800
+  assert relations.count(MISSED) <= 0.02 * len(relations)
+
+
+def score(gold, response, prompt=""):
+  return math_answer.reward(
+    problem(gold, prompt),
+    response,
+    symbolic.is_worked_out,
+    symbolic.is_multiple,
+  )
+
+
+def score_equal(gold, response, prompt=""):
+  return math_answer.reward_equal(
+    problem(gold, prompt), response, symbolic.is_equal, symbolic.is_multiple
+  )
+
+
+def test_only_the_last_complete_box_counts():
+  assert score("7", r"\boxed{7}") == 1
+  assert score("7", r"\boxed{7}, or rather \boxed{8}") == 0
+  assert score("7", r"\boxed{7}, or rather \boxed{8") == 1
+  assert score("7", "The answer is 7.") == 0
+  assert score(r"\boxed{7}", r"\boxed{7}") == 1
+
+
+def test_a_formula_of_the_question_is_no_answer():
+  prompt = "Factor $x^2 - 1$."
+  assert score("(x-1)(x+1)", r"\boxed{x^2-1}", prompt) == 0
+  assert score("(x-1)(x+1)", r"\boxed{(x+1)(x-1)}", prompt) == 1
+  assert score("(x-1)(x+1)", r"\boxed{x^2-1}") == 1
+  # Numbers in the question may well be its answer.
+  assert score(r"\frac{1}{2}", r"\boxed{1/2}", "Is it 1/2 or 1/3?") == 1
+
+
+@pytest.mark.parametrize(
+  ("prompt", "gold", "answer", "right"),
+  [
+    (r"Simplify $\frac{12}{16}$.", r"\frac{3}{4}", r"\frac{12}{16}", False),
+    (r"Simplify $\frac{12}{16}$.", r"\frac{3}{4}", "x = 12/16", False),
+    (r"Simplify $\frac{12}{16}$.", r"\frac{3}{4}", "0.75", True),
+    (r"Simplify $\frac{12}{16}$.", r"\frac{3}{4}", r"\frac{6}{8}", True),
+    (r"Simplify $\frac{112}{16}$.", r"\frac{3}{4}", r"\frac{12}{16}", True),
+    ("Write 0.125 as a fraction.", r"\frac{1}{8}", "0.125", False),
+    ("Write 50% as a decimal.", "0.5", r"50\%", False),
+    ("Write $3 \\times 10^4$ out.", "30000", r"3 \times 10^4", False),
+    ("It has $30^\\circ$.", "30", r"30^\circ", True),
+    ("It costs $12.5.", r"\$12.50", "12.5", True),
+    ("It has probability 1/2.", r"\frac{1}{2}", "1/2", True),
+    ("Factor $x^2-1$.", "(x-1)(x+1)", "{y = x^2 - 1}", False),
+  ],
+)
+def test_a_restatement_is_no_worked_out_answer(prompt, gold, answer, right):
+  response = rf"\boxed{{{answer}}}"
+  assert score(gold, response, prompt) == right
+  assert score_equal(gold, response, prompt)
+
+
+@pytest.mark.parametrize(
+  ("answer", "right"),
+  [
+    (r"\boxed{7}", True),
+    (r"x = \fbox{7}", True),
+    (r"8 - \boxed{7}", False),
+    (r"8 \text{ or } \boxed{7}", False),
+    (r"\boxed{8}\boxed{7}", False),
+  ],
+)
+def test_a_box_in_a_box_is_its_content(answer, right):
+  assert score("7", rf"\boxed{{{answer}}}") == right
+
+
+def test_plain_answers_are_decided_at_once_and_alike():
+  for gold, answer, _ in rows():
+    response = f"\\boxed{{{answer}}}"
+    decided = math_answer.decide(problem(gold), response)
+    if decided is not None:
+      assert decided == score(gold, response), (gold, answer)
+    decided = math_answer.decide_equal(problem(gold), response)
+    if decided is not None:
+      assert decided == score_equal(gold, response), (gold, answer)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+  st.text(alphabet="0123456789.,+-*/^_(){}[]\\ xfrac|=<>%'\"½²√​", max_size=40)
+)
+def test_noise_never_raises(text):
+  math_answer.decide(problem("7"), f"\\boxed{{{text}}}")
+  math_answer.decide_equal(problem(text), "\\boxed{7}")
+  math_answer.gradable(text)
+
+
+@pytest.mark.parametrize("piece", [
+  r"\frac{", r"\sqrt", "{", "(", r"\frac1", r"\over", "x^", "1,", r"\{",
+  r"\begin{array}", "0.", "-", r"\text{a", r"\le x", "|", r"\cup",
+])  # fmt: skip
+def test_hostile_repetition_is_refused_quickly(piece):
+  text = piece * (2000 // len(piece))
+  start = time.perf_counter()
+  math_answer.decide(problem("7"), f"\\boxed{{{text}}}")
+  math_answer.decide_equal(problem(text), "\\boxed{7}")
+  assert time.perf_counter() - start < 1
+
+
+@given(st.integers(-999, 999), st.integers(1, 999), st.integers(1, 9))
+def test_every_spelling_of_a_fraction_is_equal(above, below, factor):
+  gold = f"\\frac{{{above}}}{{{below}}}"
+  same = Fraction(above, below)
+  spelled = f"{above * factor}/{below * factor}"
+  assert decide(gold, spelled) == (same.denominator > 1)
+  assert decide(gold, f"\\frac{{{above + 1}}}{{{below}}}") == 0
+
+
+def decide(gold, answer):
+  return math_answer.decide(problem(gold), f"\\boxed{{{answer}}}")
