@@ -1,9 +1,10 @@
 """Accuracy of a policy on one fixed set of problems.
 
-`evaluate` knows no model: a function generates, another scores.
+`evaluate` knows no model: one function generates responses, another verifies
+them.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 import math
@@ -14,6 +15,7 @@ import zlib
 import numpy as np
 
 from jaxrl_entropy.data.task import Problem
+from jaxrl_entropy.data.tasks.boxed import last_boxed
 from jaxrl_entropy.data.tokenizers import Tokenizer
 from jaxrl_entropy.rewards.pool import Verdict
 from jaxrl_entropy.sampling.request import Completion, Request
@@ -22,7 +24,7 @@ from jaxrl_entropy.types import Params
 
 
 class Sample(Protocol):
-  """One generated response, as `sampling.sampler.Completion`."""
+  """A generated response, as `sampling.request.Completion`."""
 
   @property
   def tokens(self) -> Sequence[int] | np.ndarray:
@@ -34,7 +36,7 @@ class Sample(Protocol):
 
 
 Generate = Callable[[list[list[int]], int, float], Sequence[Sequence[Sample]]]
-"""(prompts' ids, samples a prompt, temperature) -> samples of each prompt.
+"""(ids of the prompts, samples per prompt, temperature) -> samples of each.
 
 Temperature 0 asks for the greedy response.
 """
@@ -47,18 +49,22 @@ MAX_BUCKETS = 8
 
 @dataclass(frozen=True)
 class Evaluation:
-  """What was measured.
+  """The results of an evaluation.
 
   Attributes:
     metrics: `accuracy` (avg@k: the mean over problems and samples), its
-      standard error over problems, `pass@k`, `greedy`, `truncated` and
-      `length`; the same for each source under `<source>/` where there are
-      several, and accuracy by difficulty under `difficulty/`.
-    records: one a sample, fit for JSON; `greedy` tells the two kinds apart.
+      standard error `accuracy_stderr`, `pass@k`, `maj@k`, `greedy`,
+      `truncated` and `length`; the same for each source under `<source>/` where
+      there are several, and accuracy by difficulty under `difficulty/`.
+    records: one for each sample, of JSON types; `greedy` tells the greedy
+      responses from the sampled ones.
+    stderr: standard error over problems of each metric, by the metric's name;
+      none where there is one problem.
   """
 
   metrics: dict[str, float]
   records: list[dict[str, Any]]
+  stderr: dict[str, float]
 
 
 def evaluate(
@@ -73,18 +79,18 @@ def evaluate(
   greedy: bool = True,
   system: str | None = None,
 ) -> Evaluation:
-  """Generates, scores and counts.
+  """Samples responses to problems, verifies them, and counts.
 
   Args:
     generate: makes the samples.
     tokenizer: renders the prompts and reads the samples.
     problems: the set, all of it.
     score: verdicts of (problem, response) pairs; `RewardPool.score`.
-    samples: a problem; one where the temperature is 0.
+    samples: of each problem; one where the temperature is 0.
     temperature: of the samples.
     source_temperatures: pairs of a data source and its own temperature.
     greedy: whether to take a greedy response as well.
-    system: system message of the chat template.
+    system: system message of problems that have none of their own.
 
   Raises:
     ValueError: there are no problems, or two with one id.
@@ -107,13 +113,28 @@ def evaluate(
       generated = generate(prompts, count, at)
       records += _records(group, generated, tokenizer, at, at != heat)
   _score_records(records, by_id, score)
-  return Evaluation(summarise(records), records)
+  metrics, stderr = summarise(records)
+  return Evaluation(metrics, records, stderr)
 
 
 def generator(
-  sampler: Sampler, params: Params, tokenizer: Tokenizer, max_tokens: int
+  sampler: Sampler,
+  params: Params,
+  tokenizer: Tokenizer,
+  max_tokens: int,
+  top_p: float = 1.0,
+  top_k: int = 0,
 ) -> Generate:
-  """`evaluate`'s function for a sampler and a policy's parameters."""
+  """Returns the function that `evaluate` samples with.
+
+  Args:
+    sampler: of the policy's model.
+    params: of the policy.
+    tokenizer: names the tokens that end a response.
+    max_tokens: of a response.
+    top_p: probability mass of the tokens to sample among; 1: all.
+    top_k: number of tokens to sample among; 0: all.
+  """
 
   def generate(
     prompts: list[list[int]], samples: int, temperature: float
@@ -124,6 +145,8 @@ def generator(
         n=samples,
         max_tokens=max_tokens,
         temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
         stop_ids=tokenizer.stop_ids,
         # A problem's random numbers depend on nothing but the problem.
         seed=zlib.crc32(np.asarray(prompt, np.int32).tobytes()),
@@ -135,27 +158,70 @@ def generator(
   return generate
 
 
-def summarise(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-  """The metrics of an evaluation from its records."""
-  metrics = _summary(records)
+def summarise(
+  records: Sequence[Mapping[str, Any]],
+) -> tuple[dict[str, float], dict[str, float]]:
+  """Returns the metrics of an evaluation's records, and standard errors."""
+  groups = {"": records}
   sources = _group(records, itemgetter("source"))
   if len(sources) > 1:
-    for source, part in sources.items():
-      metrics |= {f"{source}/{k}": v for k, v in _summary(part).items()}
-  for bucket, part in _by_difficulty(records).items():
-    counts = _right_of(part)
-    metrics[f"difficulty/{bucket}/accuracy"] = _mean(c / n for n, c in counts)
-  return metrics
+    groups |= {f"{source}/": rows for source, rows in sources.items()}
+  metrics: dict[str, float] = {}
+  stderr: dict[str, float] = {}
+  for prefix, rows in groups.items():
+    by_problem = _by_problem(rows)
+    errors = {name: _stderr(v) for name, v in by_problem.items() if len(v) > 1}
+    means = {name: _mean(values) for name, values in by_problem.items()}
+    if "accuracy" in errors:
+      means["accuracy_stderr"] = errors["accuracy"]
+    means |= _of_samples(rows)
+    metrics |= {f"{prefix}{name}": value for name, value in means.items()}
+    stderr |= {f"{prefix}{name}": value for name, value in errors.items()}
+  for bucket, rows in _by_difficulty(records).items():
+    name, shares = (
+      f"difficulty/{bucket}/accuracy",
+      _by_problem(rows)["accuracy"],
+    )
+    metrics[name] = _mean(shares)
+    if len(shares) > 1:
+      stderr[name] = _stderr(shares)
+  return metrics, stderr
 
 
 def pass_at_k(samples: int, right: int, k: int) -> float:
-  """Unbiased chance that one of k samples is right, with `right` of `samples`.
+  """Returns an unbiased estimate that one of k samples is right.
 
-  1 - C(n - c, k) / C(n, k); Chen et al. 2021, arXiv 2107.03374, equation 1.
+  1 - C(n - c, k) / C(n, k) for c = `right` of n = `samples`.
+
+  Raises:
+    ValueError: k is above `samples`.
+
+  References:
+    Chen et al. 2021 (arXiv 2107.03374), equation 1.
   """
   if k > samples:
     raise ValueError(f"pass@{k} needs at least {k} samples, not {samples}")
   return 1.0 - math.comb(samples - right, k) / math.comb(samples, k)
+
+
+def majority(answers: Sequence[str | None], right: Sequence[bool]) -> float:
+  """Returns the chance that a majority vote over samples is right (maj@k).
+
+  Args:
+    answers: what each sample answers; None abstains.
+    right: whether each is right; all right ones vote for the same answer,
+      however they spell it. A tie is broken at random.
+  """
+  votes = Counter(
+    True if is_right else answer
+    for answer, is_right in zip(answers, right, strict=True)
+    if answer is not None
+  )
+  if not votes:
+    return 0.0
+  most = max(votes.values())
+  leaders = [answer for answer, count in votes.items() if count == most]
+  return (True in leaders) / len(leaders)
 
 
 def _records(
@@ -175,6 +241,7 @@ def _records(
       "sample": index,
       "prompt": problem.prompt,
       "answer": problem.answer,
+      "verifier": problem.verifier,
       "response": tokenizer.decode([int(t) for t in sample.tokens]),
       "length": len(sample.tokens),
       "finish": sample.finish,
@@ -196,37 +263,50 @@ def _score_records(
     record["error"] = verdict.error
 
 
-def _summary(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def _by_problem(
+  records: Sequence[Mapping[str, Any]],
+) -> dict[str, list[float]]:
+  """Returns the metrics that are means over problems, a value for each."""
+  sampled = _group([r for r in records if not r["greedy"]], itemgetter("id"))
+  samples = list(sampled.values())
+  counts = [(len(rows), sum(r["correct"] for r in rows)) for rows in samples]
+  values = {"accuracy": [right / total for total, right in counts]}
+  fewest = min(total for total, _ in counts)
+  for k in _powers_of_two(fewest):
+    values[f"pass@{k}"] = [pass_at_k(n, c, k) for n, c in counts]
+  votes = [[_squeezed(r["response"]) for r in rows] for rows in samples]
+  if fewest > 2 and any(answer for answers in votes for answer in answers):
+    values[f"maj@{fewest}"] = [
+      majority(answers, [r["correct"] for r in rows])
+      for answers, rows in zip(votes, samples, strict=True)
+    ]
+  # At temperature 0 the one sample is the greedy response.
+  greedy = [r for r in records if r["greedy"] or r["temperature"] == 0]
+  if len(greedy) == len(counts):
+    values["greedy"] = [float(r["correct"]) for r in greedy]
+  return values
+
+
+def _of_samples(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+  """Returns the metrics that are means over sampled responses."""
   sampled = [r for r in records if not r["greedy"]]
-  greedy = [r for r in records if r["greedy"]]
-  counts = _right_of(sampled)
-  shares = [right / total for total, right in counts]
-  metrics = {
-    "accuracy": _mean(shares),
-    "accuracy_stderr": float(np.std(shares) / math.sqrt(len(shares))),
+  return {
     "truncated": _mean(r["finish"] == "length" for r in sampled),
     "length": _mean(r["length"] for r in sampled),
     "errors": _mean(r["error"] is not None for r in sampled),
   }
-  for k in _powers_of_two(min(total for total, _ in counts)):
-    metrics[f"pass@{k}"] = _mean(pass_at_k(n, c, k) for n, c in counts)
-  # At temperature 0 the one sample is the greedy response.
-  greedy += [r for r in sampled if r["temperature"] == 0]
-  if len(greedy) == len(counts):
-    metrics["greedy"] = _mean(r["correct"] for r in greedy)
-  return metrics
 
 
-def _right_of(records: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
-  """(samples, right ones) of each problem, greedy responses left out."""
-  by_problem = _group([r for r in records if not r["greedy"]], itemgetter("id"))
-  return [(len(p), sum(r["correct"] for r in p)) for p in by_problem.values()]
+def _squeezed(response: str) -> str | None:
+  """Returns the boxed answer of a response without spaces, if it has one."""
+  boxed = last_boxed(response)
+  return None if boxed is None else "".join(boxed.split())
 
 
 def _by_difficulty(
   records: Sequence[Mapping[str, Any]],
 ) -> dict[str, list[Mapping[str, Any]]]:
-  """Buckets by value where there are few values, else by quartile."""
+  """Groups records by difficulty: by value if there are few, else quartile."""
   known = [r for r in records if r["difficulty"] is not None]
   values = sorted({r["difficulty"] for r in known})
   if len(values) < 2:
@@ -260,3 +340,8 @@ def _powers_of_two(limit: int) -> list[int]:
 
 def _mean(values: Iterable[float]) -> float:
   return float(np.mean(list(values)))
+
+
+def _stderr(values: Sequence[float]) -> float:
+  """Returns the standard error of the mean of independent values."""
+  return float(np.std(values, ddof=1) / math.sqrt(len(values)))

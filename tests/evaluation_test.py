@@ -10,7 +10,12 @@ import pytest
 from jaxrl_entropy.cli import evaluate as command
 from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.data.tokenizers import SymbolTokenizer
-from jaxrl_entropy.evaluation import evaluate, pass_at_k
+from jaxrl_entropy.evaluation import (
+  evaluate,
+  majority,
+  pass_at_k,
+  summarise,
+)
 from jaxrl_entropy.rewards.pool import Verdict
 
 TOKENIZER = SymbolTokenizer(("?", "right", "wrong"))
@@ -71,8 +76,10 @@ def test_metrics_of_a_known_policy():
   assert metrics["greedy"] == 0.25
   assert metrics["truncated"] == pytest.approx(10 / 16)
   assert metrics["length"] == 2
-  spread = np.std([0, 0.25, 0.5, 0.75]) / 2
+  spread = np.std([0, 0.25, 0.5, 0.75], ddof=1) / 2
   assert metrics["accuracy_stderr"] == pytest.approx(spread)
+  assert result.stderr["accuracy"] == metrics["accuracy_stderr"]
+  assert result.stderr["pass@4"] == pytest.approx(0.25)
   assert len(result.records) == 4 * 5
   assert json.loads(json.dumps(result.records)) == result.records
   assert {r["response"] for r in result.records} == {"right", "wrong"}
@@ -117,6 +124,47 @@ def test_difficulty_by_value_or_by_quartile():
   assert buckets == [1.0, 0.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize(
+  ("answers", "right", "chance"),
+  [
+    (["4", "4", "5"], [True, True, False], 1.0),
+    (["5", "5", "4"], [False, False, True], 0.0),
+    # Two spellings of the right answer are one answer.
+    (["1/2", "0.5", "3", "3"], [True, True, False, False], 0.5),
+    (["4", "5", "6"], [True, False, False], 1 / 3),
+    ([None, None, "5", "4", "4"], [False, False, False, True, True], 1.0),
+    ([None, None, None], [False, False, False], 0.0),
+  ],
+)
+def test_a_majority_votes(answers, right, chance):
+  assert majority(answers, right) == pytest.approx(chance)
+
+
+def test_majority_is_reported_where_answers_are_boxed():
+  rows = [
+    {
+      "id": "a",
+      "source": "s",
+      "difficulty": None,
+      "greedy": False,
+      "temperature": 1.0,
+      "response": response,
+      "correct": right,
+      "finish": "stop",
+      "length": 1,
+      "error": None,
+    }
+    for response, right in (
+      ("\\boxed{ 1/ 2}", True), ("\\boxed{3}", False), ("\\boxed{0.5}", True)
+    )
+  ]  # fmt: skip
+  assert summarise(rows)[0]["maj@3"] == 1.0
+  plain = [row | {"response": "right"} for row in rows]
+  assert "maj@3" not in summarise(plain)[0]
+  # The standard error of one problem is not known.
+  assert summarise(rows)[1] == {}
+
+
 def test_mistakes_are_named():
   with pytest.raises(ValueError, match="no problems"):
     evaluate(answers(int), TOKENIZER, [], score)
@@ -131,8 +179,10 @@ def test_results_are_written_and_tabled(tmp_path):
   lines = (tmp_path / command.SAMPLES).read_text().splitlines()
   assert [json.loads(line) for line in lines] == result.records
   metrics = json.loads((tmp_path / command.METRICS).read_text())
-  assert metrics == result.metrics
-  header, *rows = command.table(metrics).splitlines()
-  assert header.split()[:2] == ["accuracy", "accuracy_stderr"]
+  assert result.metrics.items() <= metrics.items()
+  assert metrics["pass@1_stderr"] == result.stderr["pass@1"]
+  header, *rows = command.table(result).splitlines()
+  assert header.split()[:2] == ["accuracy", "pass@1"]
   assert [row.split()[0] for row in rows] == ["all", "a", "b\ufffd"]
+  assert "±" in rows[0]
   assert len({len(row) for row in (header, *rows)}) == 1

@@ -1,5 +1,6 @@
 """`jaxrl-entropy evaluate`: accuracy of a policy on held-out problems."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 import json
 from pathlib import Path
@@ -9,7 +10,9 @@ from ml_collections import ConfigDict
 
 from jaxrl_entropy import config as config_lib, distributed
 from jaxrl_entropy.cli import flags
+from jaxrl_entropy.data.tasks.listed import fixed
 from jaxrl_entropy.evaluation import Evaluation
+from jaxrl_entropy.rewards import references
 from jaxrl_entropy.rewards.pool import RewardPool
 from jaxrl_entropy.text import printable
 from jaxrl_entropy.training import build
@@ -17,16 +20,19 @@ from jaxrl_entropy.training.held_out import evaluate_policy
 
 SAMPLES, METRICS = "samples.jsonl", "metrics.json"
 _EXAMPLES = """\
-  jaxrl-entropy evaluate --config=configs/quickstart.py \\
-      --run=runs/quickstart/grpo --output=runs/evaluation
-  jaxrl-entropy evaluate --config=configs/eval_maths.py:aime24 \\
+  jaxrl-entropy evaluate --run=runs/quickstart/grpo --output=runs/evaluation
+  jaxrl-entropy evaluate --config=configs/evaluation.py:aime24 \\
+      --config.task.args.test_path=aime24.jsonl --run=runs/mine --best \\
+      --output=runs/mine_aime24
+  jaxrl-entropy evaluate --config=configs/evaluation.py:aime24:qwen3 \\
       --config.task.args.test_path=aime24.jsonl \\
       --config.model.preset=qwen2.5-7b --config.model.weights=FOLDER \\
       --output=runs/aime24
 
 The config's task and eval sections say what is asked, and how. The model is
 the config's; or with --run that of a trained run, at its last checkpoint, or
-with --best at the one that did best on the held-out set.
+with --best at the one that did best on the held-out set. With --run alone, the
+run's own task is asked, and judged as it was in training.
 """
 
 
@@ -34,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
   command = flags.parser(
     "evaluate", "Measures accuracy on the test problems of a task.", _EXAMPLES
   )
-  flags.add_config_flag(command)
+  flags.add_config_flag(command, required=False)
   command.add_argument("--run", metavar="DIR", help="workdir of a trained run")
   command.add_argument(
     "--best", action="store_true", help="the run's best policy, not its last"
@@ -43,25 +49,45 @@ def main(argv: Sequence[str]) -> int:
     "--output", required=True, metavar="DIR", help="folder for the results"
   )
   args, overrides = flags.parse_with_overrides(command, argv)
-  config = config_lib.load(args.config, overrides)
-  distributed.start()
+  if not (args.config or args.run):
+    command.error("which model? give --run or --config")
+  if args.best and not args.run:
+    command.error("--best is the best policy of a run: give --run")
   output = Path(args.output)
-  output.mkdir(parents=True, exist_ok=True)
+  if (output / SAMPLES).exists():
+    command.error(f"--output {output} holds an evaluation: choose another")
+  config = _config(args.config, args.run, overrides)
+  build.check_fields(config)
+  distributed.start()
   result = _evaluate(config, args.run, args.best)
   if distributed.is_writer():
+    output.mkdir(parents=True, exist_ok=True)
     write(result, output)
-    print(table(result.metrics))
+    print(table(result))
+    print(_judged_by(result.records))
     print(f"{len(result.records)} samples: {output / SAMPLES}")
   return 0
+
+
+def _config(
+  file: str | None, run: str | None, overrides: Sequence[tuple[str, str]]
+) -> ConfigDict:
+  """Returns the config of a file, with a run's model; or else of the run."""
+  if file is None:
+    return config_lib.of_run(str(run), overrides)
+  config = config_lib.load(file, overrides)
+  if run is not None:
+    with config.unlocked():
+      config.model.update(config_lib.read(run)["model"])
+  return config
 
 
 def _evaluate(config: ConfigDict, run: str | None, best: bool) -> Evaluation:
   if run is None:
     policy = build.build_policy(config)
   else:
-    with config.unlocked():
-      config.model.update(config_lib.read(run)["model"])
     policy = build.load_policy(config, run, best)
+  references.report(fixed(policy.task, "test"), "test")
   reward = config.reward
   sampler = build.build_sampler(config, policy.model, policy.mesh)
   with RewardPool(reward.workers, reward.timeout, reward.sandbox) as pool:
@@ -69,22 +95,40 @@ def _evaluate(config: ConfigDict, run: str | None, best: bool) -> Evaluation:
 
 
 def write(result: Evaluation, output: Path) -> None:
-  """Writes one JSON line a sample, and the metrics."""
+  """Writes one JSON line for each sample, and the metrics.
+
+  `metrics.json` has the standard error of a metric under its name and
+  `_stderr`.
+  """
   with (output / SAMPLES).open("w", encoding="utf-8") as lines:
     lines.writelines(json.dumps(record) + "\n" for record in result.records)
-  (output / METRICS).write_text(json.dumps(result.metrics, indent=2) + "\n")
+  errors = {f"{name}_stderr": value for name, value in result.stderr.items()}
+  metrics = json.dumps(result.metrics | errors, indent=2)
+  (output / METRICS).write_text(metrics + "\n")
 
 
-def table(metrics: Mapping[str, Any]) -> str:
-  """The metrics as text: a row for each source and bucket of difficulty."""
-  rows: dict[str, dict[str, float]] = {}
-  for key, value in metrics.items():
-    row, _, column = key.rpartition("/")
-    rows.setdefault(printable(row) or "all", {})[column] = value
+def table(result: Evaluation) -> str:
+  """Returns the metrics as text: a row for each source and difficulty."""
+  rows: dict[str, dict[str, str]] = {}
+  for name, value in result.metrics.items():
+    row, _, column = name.rpartition("/")
+    if column.endswith("_stderr"):
+      continue
+    error = result.stderr.get(name)
+    cell = f"{value:.4g}" if error is None else f"{value:.4f} ±{error:.4f}"
+    rows.setdefault(printable(row) or "all", {})[column] = cell
   columns = list(dict.fromkeys(c for row in rows.values() for c in row))
   width = max(map(len, rows))
   lines = [" " * width + "".join(f"  {column:>15}" for column in columns)]
-  for name, found in rows.items():
-    cells = (f"{found[c]:15.4f}" if c in found else " " * 15 for c in columns)
-    lines.append(f"{name:<{width}}  " + "  ".join(cells))
+  for name, cells in rows.items():
+    line = "".join(f"  {cells.get(column, ''):>15}" for column in columns)
+    lines.append(f"{name:<{width}}{line}")
   return "\n".join(lines)
+
+
+def _judged_by(records: Sequence[Mapping[str, Any]]) -> str:
+  verifiers = {record["id"]: record["verifier"] for record in records}
+  counts = Counter(verifiers.values())
+  return "judged by " + ", ".join(
+    f"{name} ({count} problems)" for name, count in counts.items()
+  )

@@ -143,8 +143,11 @@ def get_config() -> ConfigDict:
   config.eval = ConfigDict()
   config.eval.every = 10  # steps; 0: only at the end
   config.eval.problems = 256
-  config.eval.samples = 4  # a problem, at temperature 1: accuracy and pass@k
+  config.eval.samples = 4  # of each problem, for accuracy, pass@k and maj@k
   config.eval.temperature = 1.0
+  config.eval.top_p = 1.0
+  config.eval.top_k = 0  # 0: off
+  config.eval.max_response_length = 0  # tokens; 0: rollout.max_response_length
   # Pairs (data source, temperature) that differ; 0 is greedy.
   config.eval.source_temperatures = ()
   config.eval.greedy = True

@@ -1,8 +1,13 @@
 """Checks references before training: can any answer equal them?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+import warnings
 
+from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.rewards.verifiers import exact, integer, math_answer
+from jaxrl_entropy.text import printable
+
+SHOWN = 5
 
 _GRADABLE: dict[str, Callable[[str], str | None]] = {
   "math": math_answer.gradable,
@@ -27,3 +32,34 @@ def gradable(verifier: str, reference: str) -> str | None:
   """
   check = _GRADABLE.get(verifier)
   return check(reference) if check else None
+
+
+def unmatched(problems: Iterable[Problem]) -> list[tuple[Problem, str]]:
+  """Returns the problems whose reference no answer can equal, and why."""
+  checked = ((p, gradable(p.verifier, p.answer)) for p in problems)
+  return [(problem, reason) for problem, reason in checked if reason]
+
+
+def report(problems: Sequence[Problem], split: str) -> None:
+  """Warns of references that no answer can equal.
+
+  Raises:
+    ValueError: more than half are of this kind, so that training would see
+      next to no reward.
+  """
+  faults = unmatched(problems)
+  if not faults:
+    return
+  shown = "\n".join(
+    f"{problem.id}: {printable(problem.answer):.60}: {reason}"
+    for problem, reason in faults[:SHOWN]
+  )
+  message = (
+    f"{len(faults)} of {len(problems)} {split} problems have a reference that "
+    f"only its own text can equal:\n{shown}"
+  )
+  if len(faults) > len(problems) / 2:
+    raise ValueError(
+      f"{message}\nMend the answers, or choose a verifier and a format for them"
+    )
+  warnings.warn(message, stacklevel=2)

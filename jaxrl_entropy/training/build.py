@@ -93,6 +93,7 @@ def check_fields(config: ConfigDict) -> None:
     if name not in valid:
       raise UserError(f"config.{field} is {name!r}; {nearest(name, valid)}")
   _check_sampling(rollout)
+  _check_evaluation(config.eval)
 
 
 def _check_sampling(rollout: ConfigDict) -> None:
@@ -119,6 +120,24 @@ def _check_sampling(rollout: ConfigDict) -> None:
     raise UserError(f"config.rollout: {error}") from error
 
 
+def _check_evaluation(settings: ConfigDict) -> None:
+  """Checks how `config.eval` samples, before anything is sampled."""
+  if settings.max_response_length < 0:
+    raise UserError(
+      f"config.eval.max_response_length is {settings.max_response_length}: it "
+      "must be at least 1, or 0 for that of the rollouts"
+    )
+  try:
+    Request(
+      (0,),
+      temperature=settings.temperature,
+      top_p=settings.top_p,
+      top_k=settings.top_k,
+    )
+  except ValueError as error:
+    raise UserError(f"config.eval: {error}") from error
+
+
 def build_policy(config: ConfigDict) -> Policy:
   """The mesh, the task, and the policy with its first weights.
 
@@ -142,10 +161,11 @@ def build_policy(config: ConfigDict) -> Policy:
       f"{config.model.preset!r} a vocabulary of {model.vocab_size}: choose "
       "another model.preset or model.tokenizer"
     )
-  longest = row_length(config)
+  longest = sampled_length(config)
   if longest > model.max_length:
     raise UserError(
-      f"rollout.max_prompt_length + max_response_length is {longest}, and the "
+      f"rollout.max_prompt_length + max_response_length (or that of eval) is "
+      f"{longest}, and the "
       f"model was made for {model.max_length}: lower one of them, or set "
       "model.max_length to go beyond it"
     )
@@ -265,6 +285,12 @@ def row_length(config: ConfigDict) -> int:
   return rollout.max_prompt_length + rollout.max_response_length
 
 
+def sampled_length(config: ConfigDict) -> int:
+  """Returns the tokens of the longest sequence of a rollout or evaluation."""
+  longer = config.eval.max_response_length - config.rollout.max_response_length
+  return row_length(config) + max(0, longer)
+
+
 def build_forward(
   config: ConfigDict, model: TransformerConfig, moments: bool = False
 ) -> Forward:
@@ -328,7 +354,7 @@ def build_sampler(
     mesh,
     slots=rollout.slots or rollout.prompts_per_step * rollout.group_size,
     max_prompt_length=rollout.max_prompt_length,
-    max_length=row_length(config),
+    max_length=sampled_length(config),
     kv_tokens=rollout.kv_tokens,
     weight_dtype=rollout.weight_dtype,
   )

@@ -1,4 +1,4 @@
-"""A policy on the test problems of its task, by all processes of a job."""
+"""Evaluation of a policy on its task's test problems, by all processes."""
 
 from ml_collections import ConfigDict
 
@@ -12,7 +12,7 @@ from jaxrl_entropy.training.build import Policy
 def evaluate_policy(
   config: ConfigDict, policy: Policy, sampler: Sampler, pool: RewardPool
 ) -> Evaluation:
-  """The first problems of the task's test split, as `config.eval` says.
+  """Evaluates on the first problems of the test split, as `config.eval` says.
 
   The processes share the work; all get the whole result.
 
@@ -27,7 +27,9 @@ def evaluate_policy(
     sampler,
     policy.params,
     policy.tokenizer,
-    config.rollout.max_response_length,
+    settings.max_response_length or config.rollout.max_response_length,
+    settings.top_p,
+    settings.top_k,
   )
   return evaluate(
     distributed.shard_over_hosts(generate),

@@ -13,9 +13,11 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from jaxrl_entropy import config as config_lib, distributed
+from jaxrl_entropy.data.tasks.listed import fixed
 from jaxrl_entropy.distributed import Preemption
 from jaxrl_entropy.errors import PREEMPTED
 from jaxrl_entropy.models import lora
+from jaxrl_entropy.rewards import references
 from jaxrl_entropy.rewards.pool import RewardPool, check
 from jaxrl_entropy.rewards.shaping import format_bonus
 from jaxrl_entropy.sampling.sampler import Sampler
@@ -66,6 +68,8 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   reward = config.reward
   if policy.task.size("train"):
     check([policy.task.problem("train", 0)], reward.sandbox)
+  for split in ("train", "test"):
+    references.report(fixed(policy.task, split), split)
   with (
     jax.set_mesh(policy.mesh),
     Preemption() as preemption,

@@ -7,16 +7,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from configs import eval_maths
-from jaxrl_entropy.data import (
-  files,
-  prompts,
-  table,
-  task as task_lib,
-)
+from jaxrl_entropy.data import files, table
 from jaxrl_entropy.data.tasks.listed import fit
 from jaxrl_entropy.data.tokenizers import SymbolTokenizer
-from jaxrl_entropy.rewards.verifiers import math_answer
 from tests.data.layouts import MATHEMATICS, PROGRAMS
 
 
@@ -264,48 +257,3 @@ def test_demonstrations_are_refused(tmp_path):
   task = files.Files(write(tmp_path / "a.jsonl", good(3)))
   with pytest.raises(ValueError, match=r"sft\.steps"):
     task.demonstrations(None, 1, 0.0)
-
-
-# A row of our own in the format of each set.
-SAMPLES = {
-  "aime24": {"id": 60, "problem": "What is 2+2?", "answer": 204},
-  "aime25": {"problem": "What is 2+2?", "answer": "204"},
-  "amc": {"id": 0, "problem": "What is 2+2?", "answer": 204.0, "url": ""},
-  "math500": {
-    "problem": "What is 2+2?",
-    "solution": "It is $\\boxed{204}$.",
-    "answer": "204",
-    "subject": "Algebra",
-    "level": 2,
-    "unique_id": "test/algebra/1.json",
-  },
-  "omni_math": {
-    "domain": ["Mathematics -> Algebra"],
-    "difficulty": 8.0,
-    "problem": "What is 2+2?",
-    "solution": "204.",
-    "answer": "204",
-    "source": "imo",
-  },
-  "olympiad_bench": {
-    "id": 1606,
-    "question": "What is 2+2?",
-    "solution": ["204."],
-    "final_answer": ["204"],
-    "subfield": "Algebra",
-  },
-  "minerva": {"problem": "What is 2+2?", "answer": "204", "type": "physics"},
-}
-
-
-@pytest.mark.parametrize("name", eval_maths.SETS)
-def test_the_formats_of_the_evaluation_sets(name, tmp_path):
-  config = eval_maths.get_config(name)
-  path = write(tmp_path / f"{name}.jsonl", [json.dumps(SAMPLES[name]).encode()])
-  config.task.args.test_path = path
-  task = task_lib.resolve(config.task.name, config.task.args)
-  assert (task.size("train"), task.size("test")) == (0, 1)
-  problem = task.problem("test", 0)
-  assert problem.prompt == f"What is 2+2?\n\n{prompts.BOXED}"
-  assert math_answer.decide(problem, "\\boxed{204}") == 1
-  assert config.eval.samples == (1 if config.eval.temperature == 0 else 32)

@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from jaxrl_entropy.rewards import pool as pool_lib
-from jaxrl_entropy.rewards.references import gradable
+from jaxrl_entropy.data.task import Problem
+from jaxrl_entropy.rewards import pool
+from jaxrl_entropy.rewards.references import gradable, report, unmatched
 
 WORKING = "Ann has 3 <<3=3>> and Bob 4.\nTogether <<3+4=7>>7\n#### 7"
 
@@ -50,4 +51,25 @@ def test_many_references_are_checked_in_seconds():
 
 def test_every_mathematical_verifier_is_registered():
   names = {"math", "math_equal", "math_verify"}
-  assert names <= pool_lib.SANDBOXED.keys()
+  assert names <= pool.SANDBOXED.keys()
+
+
+def problems(*answers):
+  return [
+    Problem(f"a.jsonl:{line}", "Q", answer, "s", "math")
+    for line, answer in enumerate(answers, 1)
+  ]
+
+
+def test_a_few_references_that_nothing_matches_are_named():
+  few = problems("7", "8", WORKING, "9")
+  assert [p.id for p, _ in unmatched(few)] == ["a.jsonl:3"]
+  with pytest.warns(UserWarning, match=r"1 of 4 train problems") as caught:
+    report(few, "train")
+  assert "a.jsonl:3: Ann has 3" in str(caught[0].message)
+
+
+def test_a_set_of_them_is_refused():
+  with pytest.raises(ValueError, match=r"2 of 3 test problems have"):
+    report(problems("7", WORKING, ""), "test")
+  report([], "test")

@@ -55,6 +55,10 @@ class Listed:
       "sft.steps at 0"
     )
 
+  def fixed(self, split: str) -> Sequence[Problem]:
+    """Returns all problems of a split."""
+    return self._splits[split]
+
   def within(self, render: Render, limit: int) -> "Listed":
     """Returns this task without the prompts of more than `limit` tokens.
 
@@ -73,6 +77,12 @@ def fit(task: Task, render: Render, limit: int) -> Task:
   """Returns a task without too long prompts, where it has a fixed list."""
   within = getattr(task, "within", None)
   return within(render, limit) if within else task
+
+
+def fixed(task: Task, split: str) -> Sequence[Problem]:
+  """Returns a task's list of problems; none where they are without end."""
+  listed = getattr(task, "fixed", None)
+  return listed(split) if listed else ()
 
 
 def hold_out(

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxrl_entropy.data.stream import source
 from jaxrl_entropy.data.task import Demonstration, Problem, Task, resolve
-from jaxrl_entropy.data.tasks.listed import Render, fit
+from jaxrl_entropy.data.tasks.listed import Render, fit, fixed
 
 
 def mixture(
@@ -84,6 +84,10 @@ class Mixture:
       ],
       weights=self._weights,
     )
+
+  def fixed(self, split: str) -> list[Problem]:
+    """Returns the problems of the tasks that have a fixed list of them."""
+    return [p for task in self._tasks for p in fixed(task, split)]
 
   def within(self, render: Render, limit: int) -> "Mixture":
     """Returns the mixture of the tasks without their too long prompts."""
