@@ -1,11 +1,11 @@
 """Fills the generated parts of the documentation from committed results.
 
     python docs/generate.py            # rewrites README.md, docs/*.md, reports
-    python docs/generate.py --check    # says which pages would change
+    python docs/generate.py --check    # lists the pages that would change
 
-A folder `docs/results/STUDY` with one folder a run is a study: its report is
-made anew, and all studies are in the parts below that name none. A generated
-part stands between two comments, the first of which says what it shows:
+A folder `docs/results/STUDY` with one folder per run is a study. Its report is
+rewritten, and parts that name no study show all of them. A generated part is
+between two comments, the first of which says what to show:
 
     <!-- generated: answers -->
     <!-- generated: studies -->
@@ -18,8 +18,9 @@ part stands between two comments, the first of which says what it shows:
     ...
     <!-- end -->
 
-Benchmarks are the JSON files of `docs/results/benchmarks`, plans those of
-`docs/results/plans`, each what `jaxrl-entropy plan --json` printed.
+A file `NOTE.md` in a study's folder is quoted at the top of its part.
+Benchmarks are the JSON files of `docs/results/benchmarks`; plans are those of
+`docs/results/plans`, each the output of `jaxrl-entropy plan --json`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,20 +35,20 @@ from typing import Any
 from jaxrl_entropy import config
 from jaxrl_entropy.analysis import studies
 from jaxrl_entropy.report import answers, claims, overview, writer
-from jaxrl_entropy.report.section import Cell, Section, as_text
+from jaxrl_entropy.report.section import Cell, Section, Table
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
 SWEEP = ROOT / "configs" / "sweeps" / "entropy_mechanism.py"
-ALONE = ("smollm2", "quickstart")  # studies with a config of their own
+OWN_CONFIGS = ("smollm2", "quickstart")  # studies outside the sweep
 _BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.S)
-_VERDICTS = {True: "yes", False: "**no**"}
-# Of each study on a page, the sections whose table stands there too.
+_VERDICTS = {claims.HELD: "yes", claims.REFUTED: "**no**"}
+# Sections whose table is shown beside their sentence.
 _WITH_TABLE = {
   *("law", "intervention", "results", "differences"),
   *("coefficients", "controlled", "sizes"),
 }
-# Those that speak of the baseline alone, which a study may share with another.
+# Sections about the baseline alone, which several studies may share.
 _OF_BASELINE = {
   "collapse",
   "prediction",
@@ -67,11 +68,11 @@ def pages() -> list[Path]:
 
 
 def fill(text: str) -> str:
-  """The text with every generated part made anew.
+  """Returns the text with every generated part rewritten.
 
   Raises:
-    KeyError: a part asks for a kind or a section that does not exist.
-    UserError: a part asks for a study that is not there.
+    KeyError: if a part asks for a kind or a section that does not exist.
+    UserError: if a part asks for a study that does not exist.
   """
 
   def render(match: re.Match) -> str:
@@ -88,7 +89,7 @@ def _study(name: str) -> studies.Study:
 
 @functools.cache
 def _names() -> tuple[str, ...]:
-  """The committed studies, in the order in which they are described."""
+  """Returns the committed studies, in the order of the sweep's parts."""
   found = {study.name for study in studies.load_parts(RESULTS)}
   known = [name for name in _descriptions() if name in found]
   return (*known, *sorted(found - set(known)))
@@ -96,9 +97,9 @@ def _names() -> tuple[str, ...]:
 
 @functools.cache
 def _descriptions() -> dict[str, str]:
-  """What each part of the study asks."""
+  """Returns the question that each study asks."""
   parts = config.load_module(str(SWEEP)).PARTS
-  configs = {name: ROOT / "configs" / f"{name}.py" for name in ALONE}
+  configs = {name: ROOT / "configs" / f"{name}.py" for name in OWN_CONFIGS}
   modules = {
     name: config.load_module(str(path)) for name, path in configs.items()
   }
@@ -109,7 +110,7 @@ def _descriptions() -> dict[str, str]:
 
 @functools.cache
 def _sections(name: str) -> dict[str, Section]:
-  return {each.name: each for each in writer.sections(_study(name))}
+  return {each.name: each for each in writer.build(_study(name)).sections}
 
 
 def _studies() -> str:
@@ -117,17 +118,18 @@ def _studies() -> str:
 
 
 def _one(name: str) -> str:
-  """A study: what it asks, what held, and each figure's sentence.
+  """Describes a study: its question, the statements, and each result.
 
-  Of runs that an earlier study has as well, only that is said.
+  Runs that an earlier study has too are described there alone.
   """
   asks = _descriptions().get(name, "").split("\n\n")[0].replace("\n", " ")
   link = f"[Its report](results/{name}/report/report.html) has every figure."
-  parts = [f"### {name}", f"{asks} {link}".strip()]
+  parts = [f"### {name}", f"{asks} {link}".strip(), _note(name)]
   own = [label for of, label in _distinct() if of == name]
   baseline = _study(name).baseline
   if not own:
-    return "\n\n".join([*parts, "All its runs are in the studies above."])
+    parts.append("All its runs are in the studies above.")
+    return "\n\n".join(filter(None, parts))
   if baseline and baseline[0] not in own:
     parts.append(f"Its {baseline[0]} is in a study above.")
   else:
@@ -160,14 +162,25 @@ def _overview() -> str:
   return "\n\n".join(f"### {each.title}\n\n{_shown(each)}" for each in made)
 
 
+def _note(name: str) -> str:
+  """Returns a caveat about the study, if there is one."""
+  path = RESULTS / name / "NOTE.md"
+  return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+
 def _claims(name: str) -> str:
-  """The statements that the study can tell about; empty for none."""
+  """Tabulates the measured statements; returns "" if there are none."""
   rows = [
-    (c.claim, c.value, f"{c.relation} {c.threshold:g}", _VERDICTS[c.holds])
+    (
+      c.claim,
+      str(c.value),
+      f"{c.relation} {c.threshold:g}",
+      _VERDICTS.get(c.verdict, c.verdict),
+    )
     for c in claims.check(_study(name))
-    if c.holds is not None
+    if c.verdict != claims.NOT_MEASURED
   ]
-  columns = ("statement", "measured", "asked", "held")
+  columns = ("statement", "measured", "expected", "held")
   return _table(columns, rows) if rows else ""
 
 
@@ -191,7 +204,7 @@ def _benchmarks() -> str:
 
 
 def _benchmark(content: Mapping[str, Any]) -> str:
-  """The table of one benchmark's file, or of one of `benchmarks.run`."""
+  """Tabulates a benchmark's file, or one of `benchmarks.run`."""
   rows = [
     (
       answer["name"],
@@ -214,7 +227,7 @@ def _benchmark(content: Mapping[str, Any]) -> str:
 
 
 def _plans() -> str:
-  """A row for each config that was compiled; see docs/scaling.md."""
+  """Tabulates the compiled configs; see docs/scaling.md."""
   files = sorted((RESULTS / "plans").glob("*.json"))
   rows = [_plan(json.loads(file.read_text())) for file in files]
   columns = (
@@ -250,7 +263,7 @@ _KINDS = {
 
 
 def write_reports() -> None:
-  """The report of every study, with the plots that a page refers to."""
+  """Writes the report of every study, with the plots that pages refer to."""
   text = "".join(page.read_text(encoding="utf-8") for page in pages())
   for name in _names():
     plots = re.findall(rf"results/{name}/report/(plots/\w+\.svg)", text)
@@ -259,7 +272,10 @@ def write_reports() -> None:
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
   lines = [columns, ["---"] * len(columns)]
-  lines += [[as_text(cell).replace("|", "\\|") for cell in row] for row in rows]
+  lines += [
+    [cell.replace("|", "\\|") for cell in row]
+    for row in Table(columns, rows).as_text()
+  ]
   return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

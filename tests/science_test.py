@@ -14,7 +14,7 @@ import scipy.optimize
 import scipy.stats
 
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "science.md").read_text()
+PAGE = (ROOT / "docs" / "results.md").read_text()
 METHODS = ("grpo", "clip_cov", "kl_cov")
 SEEDS = range(3)
 
@@ -117,7 +117,7 @@ def test_final_differences_are_those_of_the_page(method, name):
     )
     for kind in ("accuracy", "greedy", "pass@2", "pass@4")
   ]
-  _, *found = shown("Final results over GRPO's", name)
+  _, *found = shown("Final results minus GRPO's", name)
   np.testing.assert_allclose(found, columns, atol=6e-4)
 
 
@@ -125,7 +125,7 @@ def test_the_law_of_each_method_is_that_of_the_page():
   for method, name in zip(METHODS, ("GRPO", "Clip-Cov", "KL-Cov"), strict=True):
     a, b = np.array([huber(*law_points(method, s)) for s in SEEDS]).T
     points, shown_a, shown_b, ceiling, span_a, span, *_ = shown(
-      "Accuracy against entropy", name
+      "Performance against entropy", name
     )
     assert points == [51]
     assert shown_a[0] == pytest.approx(a.mean(), abs=1e-3)
@@ -145,11 +145,11 @@ def test_what_the_probe_says_is_that_of_the_page():
   correlation = np.corrcoef(minus, delta)[0, 1]
   slope = scipy.stats.linregress(minus, delta).slope
   assert (
-    f"sign on {same:.0%} (correlation {correlation:.2f}, slope {slope:.2f})"
-    in PAGE
+    f"entropy on {same:.0%} of them (correlation {correlation:.2f}, slope "
+    f"{slope:.2f})" in PAGE
   )
   share = delta.sum() / minus.sum()
-  assert f"changed by {share:.0%} of what the covariance predicts" in PAGE
+  assert f"changed by {share:.0%} of the first-order prediction" in PAGE
 
 
 def test_smollm2_ran_thirty_steps_with_its_curve():
@@ -158,7 +158,10 @@ def test_smollm2_ran_thirty_steps_with_its_curve():
   config = json.loads((folder / "grpo" / "config.json").read_text())["config"]
   assert columns["step"][-1] >= 30
   assert config["model"]["preset"] == "smollm2-135m"
-  assert config["rollout"]["prompts"] * config["rollout"]["responses"] == 64
+  assert (
+    config["rollout"]["prompts_per_step"] * config["rollout"]["group_size"]
+    == 64
+  )
   assert sum(value is not None for value in columns["reward/accuracy"]) >= 30
   report = (folder / "report" / "report.html").read_text()
   assert "Entropy (nats/token)" in report

@@ -2,9 +2,9 @@
 
     python -m jaxrl_entropy.analysis.compact runs/study docs/results/study
 
-Keeps what the analysis reads, to four digits, and drops the rest. A file has a
-list for each metric and not an object for each step. A report of the copy shows
-the same figures as one of the original.
+A copy holds the metrics that the analysis reads, to four significant digits, as
+one list per metric. A report of the copy shows the same figures as one of the
+original.
 """
 
 import argparse
@@ -18,30 +18,31 @@ from jaxrl_entropy.analysis import runs, studies
 from jaxrl_entropy.errors import UserError
 
 _KEPT = (
-  "step",
-  "model/parameters",
-  "entropy/token_mean",
-  "reward/accuracy",
-  "response/length",
-  "eval/held_out/accuracy",
-  "eval/held_out/greedy",
-  "eval/held_out/pass@",
-  "control/",
-  "cov/",
-  "extra/",
-  "probe/delta_entropy",
-  "probe/minus_cov",
-  "select/share",
+  *(run_files.STEP, run_files.PARAMETERS, run_files.GRADIENT_NORM),
+  *(run_files.ENTROPY, run_files.TRAIN_ACCURACY, run_files.REWARD_MEAN),
+  *(run_files.RESPONSE_LENGTH, run_files.TRUNCATED),
+  *(run_files.HELD_OUT_ACCURACY, run_files.HELD_OUT_GREEDY),
+  *(run_files.HELD_OUT_PASS, run_files.CONTROL, run_files.COVARIANCE),
+  *(run_files.EXTRA_SHARE, run_files.EXTRA_COVARIANCE),
+  *(run_files.PROBE_DELTA_ENTROPY, run_files.PROBE_MINUS_COVARIANCE),
+  *(run_files.SELECTED_SHARE, run_files.CLIP_SHARE, run_files.KL_OLD),
 )
 
 
 def compact(
   source: str | pathlib.Path, destination: str | pathlib.Path
 ) -> list[pathlib.Path]:
-  """Copies the runs of a study, one folder a run.
+  """Copies the runs of a study, one folder per run.
+
+  Args:
+    source: folder of a study.
+    destination: folder of the copy.
+
+  Returns:
+    The folders of the copied runs.
 
   Raises:
-    UserError: no run is in `source`.
+    UserError: if there is no run in `source`.
   """
   folders = []
   for run in studies.load(source).runs:
@@ -50,31 +51,33 @@ def compact(
     (folder / run_files.COMPACT_METRICS).write_text(
       _columns(run) + "\n", encoding="utf-8"
     )
-    config = pathlib.Path(source) / run.name / run_files.CONFIG
-    if config.is_file():
+    config = run.folder and run.folder / run_files.CONFIG
+    if config and config.is_file():
       shutil.copy(config, folder)
     folders.append(folder)
   return folders
 
 
 def _columns(run: runs.Run) -> str:
-  """A JSON object with a list a line, one value a step."""
+  """Returns a JSON object with one metric per line, one value per step."""
   keys = sorted(key for key in run.metrics if key.startswith(_KEPT))
   lines = []
   for key in keys:
-    values = [_short(record.get(key)) for record in run.records]
+    values = [_rounded(record.get(key)) for record in run.records]
     lines.append(f'"{key}":{json.dumps(values, separators=(",", ":"))}')
   return "{\n" + ",\n".join(lines) + "\n}"
 
 
-def _short(value: Any) -> Any:
+def _rounded(value: Any) -> Any:
   return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 if __name__ == "__main__":
-  parser = argparse.ArgumentParser(description="Makes runs small.")
+  parser = argparse.ArgumentParser(
+    description="Makes copies of runs that are small enough to commit."
+  )
   parser.add_argument("source", help="folder of a study, or of one run")
-  parser.add_argument("destination", help="where the copy goes")
+  parser.add_argument("destination", help="folder of the copy")
   arguments = parser.parse_args()
   try:
     for path in compact(arguments.source, arguments.destination):

@@ -1,9 +1,12 @@
-"""How the entropy moves: its collapse, and the covariance that drives it.
+"""The dynamics of entropy: its collapse, and the covariance that drives it.
 
 To first order, the entropy of a softmax policy falls by the covariance of
-log-probability and logit change, Delta H = -Cov(log pi, Delta z) (Lemma 1 of
-arXiv 2505.22617). Training's probe records both sides on fixed states; here
-they are held against each other.
+log-probability and logit change: Delta H = -Cov(log pi, Delta z). The probe of
+a training run records both sides of this equation on fixed states; this module
+compares them.
+
+References:
+  Lemma 1 of arXiv 2505.22617.
 """
 
 from collections.abc import Sequence
@@ -17,9 +20,9 @@ from jaxrl_entropy.analysis import runs
 Array = np.ndarray
 
 ESTIMATORS = {
-  "probe": run_files.PROBE_MINUS_COVARIANCE,
-  "all groups": run_files.COVARIANCE_MEAN,
-  "informative groups": run_files.FILTERED_COVARIANCE_MEAN,
+  "the probe": run_files.PROBE_MINUS_COVARIANCE,
+  "samples of all groups": run_files.COVARIANCE_MEAN,
+  "samples of informative groups": run_files.FILTERED_COVARIANCE_MEAN,
 }
 WINDOW = 8  # steps
 TAIL_PERCENTS = ("0.02", "0.2", "2", "20", "50")
@@ -27,12 +30,12 @@ TAIL_PERCENTS = ("0.02", "0.2", "2", "20", "50")
 
 @dataclasses.dataclass(frozen=True)
 class Collapse:
-  """What the first part of training spends and gains.
+  """Shares of entropy and accuracy change in the first part of training.
 
   Attributes:
-    fraction: the part of training that is looked at.
-    entropy_share: share of the whole entropy drop that falls in it.
-    gain_share: share of the whole accuracy gain that falls in it.
+    fraction: length of that part, as a share of training.
+    entropy_share: share of the whole entropy drop that falls into it.
+    gain_share: share of the whole accuracy gain that falls into it.
   """
 
   fraction: float
@@ -42,17 +45,17 @@ class Collapse:
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-  """A predicted entropy change against the measured one, over steps.
+  """Comparison of predicted and measured entropy changes over steps.
 
   Attributes:
-    steps: number of steps with both.
-    correlation: Pearson's.
+    steps: number of steps (or windows) with both.
+    correlation: Pearson's correlation coefficient.
     slope: of the least-squares line measured = slope * predicted + offset.
     same_sign: share of steps on which both have the same sign.
-    positive: share of steps on which the covariance is positive (it predicts a
-      fall of the entropy).
-    realised: the sum of the measured changes over that of the predicted ones:
-      what terms of second order leave of the prediction.
+    positive: share of steps on which the covariance is positive, which predicts
+      a fall of the entropy.
+    realised: sum of the measured changes divided by that of the predicted ones;
+      it differs from 1 by terms of second order in the step.
   """
 
   steps: int
@@ -64,45 +67,46 @@ class Agreement:
 
 
 def first(series: runs.Series) -> float:
-  """The first value; NaN where there is none."""
+  """Returns the first value; NaN for an empty series."""
   return float(series.values[0]) if len(series) else float("nan")
 
 
 def final(series: runs.Series, share: float = 0.05) -> float:
-  """Mean over the last `share` of the values, at least one of them."""
+  """Returns the mean of the last `share` of the values, at least one."""
   if not len(series):
     return float("nan")
   return float(series.values[-max(1, round(share * len(series))) :].mean())
 
 
 def final_value(run: runs.Run, key: str) -> float:
-  """A metric at the end of a run."""
+  """Returns a metric at the end of a run, as `final` does."""
   return final(run.series(key))
 
 
 def first_entropy(run: runs.Run) -> float:
-  """Entropy at the start of a run, nats a token."""
+  """Returns the entropy at the start of a run, in nats per token."""
   return first(run.series(run_files.ENTROPY))
 
 
 def final_entropy(run: runs.Run) -> float:
-  """Entropy at the end of a run, nats a token."""
+  """Returns the entropy at the end of a run, in nats per token."""
   return final(run.series(run_files.ENTROPY))
 
 
 def final_score(run: runs.Run) -> float:
-  """Accuracy at the end of a run, held out where it is measured."""
-  return final(run.series(run.accuracy_key))
+  """Returns the performance at the end of a run, by `run.score_key`."""
+  return final(run.series(run.score_key))
 
 
 def collapse(run: runs.Run, fraction: float = 1 / 12) -> Collapse | None:
-  """The share of entropy drop and accuracy gain in the first part of a run.
+  """Computes how much of entropy drop and accuracy gain comes early in a run.
 
-  Both curves are read at the end of that part by linear interpolation. None
-  where a curve has fewer than two points or does not move.
+  Both curves are interpolated linearly at the end of the first `fraction` of
+  the run. Returns None if a curve has fewer than two points or the same value
+  at both ends.
   """
   shares = []
-  for key in (run_files.ENTROPY, run.accuracy_key):
+  for key in (run_files.ENTROPY, run.score_key):
     series = run.series(key)
     whole = final(series) - first(series)
     if len(series) < 2 or whole == 0:
@@ -115,7 +119,10 @@ def collapse(run: runs.Run, fraction: float = 1 / 12) -> Collapse | None:
 
 
 def agreement(predicted: Array, measured: Array) -> Agreement | None:
-  """Compares -Cov with the entropy change; None with fewer than 3 steps."""
+  """Compares -Cov with the measured entropy change.
+
+  Returns None for fewer than three steps, or if either side is constant.
+  """
   if len(predicted) < 3 or np.ptp(predicted) == 0 or np.ptp(measured) == 0:
     return None
   return Agreement(
@@ -129,7 +136,7 @@ def agreement(predicted: Array, measured: Array) -> Agreement | None:
 
 
 def probe_points(members: Sequence[runs.Run]) -> tuple[Array, Array]:
-  """Minus the exact covariance, and the entropy change, of all probed steps."""
+  """Returns -Cov and the entropy change on all probed steps, float[n] each."""
   tables = [
     run.table(run_files.PROBE_MINUS_COVARIANCE, run_files.PROBE_DELTA_ENTROPY)
     for run in members
@@ -139,23 +146,23 @@ def probe_points(members: Sequence[runs.Run]) -> tuple[Array, Array]:
 
 
 def probe(members: Sequence[runs.Run]) -> Agreement | None:
-  """The exact covariance on the probe's fixed states against its entropy."""
+  """Compares exact covariance and entropy change on the probe's states."""
   return agreement(*probe_points(members)) if members else None
 
 
 def group_wise(
   members: Sequence[runs.Run], key: str, window: int = WINDOW
 ) -> Agreement | None:
-  """Minus a covariance of sampled tokens against the change of entropy.
+  """Compares a covariance of sampled tokens with the entropy change.
 
-  Both are means over windows of consecutive steps, and the change is the one to
+  Both are averaged over windows of consecutive steps, and the change is that to
   the next window: from one step to the next, the entropies of two rollouts
-  differ more by their prompts than by the updates between them.
+  differ more by their prompts than by the update between them.
 
   Args:
-    members: runs, whose windows are taken together.
-    key: `cov/mean` (all groups) or `cov/filtered_mean` (informative ones).
-    window: steps.
+    members: runs, whose windows are pooled.
+    key: metric of the covariance, over all or over informative groups.
+    window: steps per window.
   """
   predicted, measured = [], []
   for run in members:
@@ -168,9 +175,10 @@ def group_wise(
 
 
 def positive_share(members: Sequence[runs.Run], key: str) -> float:
-  """Share of all steps on which a covariance is positive; NaN without any.
+  """Returns the share of steps on which a covariance is positive.
 
-  `run_files.PROBE_MINUS_COVARIANCE` counts with its sign turned.
+  The sign of `run_files.PROBE_MINUS_COVARIANCE` is reversed. The share is NaN
+  if the metric was not recorded.
   """
   values = np.concatenate([run.series(key).values for run in members])
   if key == run_files.PROBE_MINUS_COVARIANCE:
@@ -178,7 +186,7 @@ def positive_share(members: Sequence[runs.Run], key: str) -> float:
   return float((values > 0).mean()) if len(values) else float("nan")
 
 
-def mean_covariance(run: runs.Run, key: str) -> float:
-  """A covariance metric, averaged over steps; NaN where it is missing."""
+def mean_over_steps(run: runs.Run, key: str) -> float:
+  """Returns a metric's mean over steps; NaN if it was not recorded."""
   values = run.series(key).values
   return float(values.mean()) if len(values) else float("nan")

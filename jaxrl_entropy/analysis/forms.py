@@ -1,8 +1,8 @@
-"""Other curves through the same points: is the exponential form special?
+"""Alternatives to the exponential law, fitted to the same points.
 
-The law R = -a exp(H) + b was found by fitting, not derived, so it is held
-against forms as simple: by information criteria on all points, and by the error
-on later points of a fit on the earlier ones.
+The law R = -a exp(H) + b was found by fitting, not derived. Here it is compared
+with other forms of two or three parameters, by information criteria on all
+points and by the error of predicting later points from earlier ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,8 +15,8 @@ from scipy import optimize, special
 Array = np.ndarray
 Curve = Callable[..., Array]
 
-# A difference of AIC below this distinguishes nothing.
-DISTINCT = 2
+MIN_AIC_DIFFERENCE = 2
+"""Forms whose AIC differs by less are equally supported by the data."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Form:
   """A family of curves R(H).
 
   Attributes:
-    name: of the family.
-    formula: for the reader.
+    name: name of the family.
+    formula: right-hand side of R = ..., for display.
     curve: (H, *parameters) -> R.
-    start: (H, R) -> initial parameters, as many as the family has.
+    start: (H, R) -> initial parameters of the fit.
   """
 
   name: str
@@ -42,7 +42,7 @@ class Fit:
 
   Attributes:
     form: the family.
-    parameters: of the member.
+    parameters: the fitted parameters.
     aic: Akaike's criterion, n log(RSS / n) + 2 (parameters + 1).
     bic: Schwarz's criterion, n log(RSS / n) + log(n) (parameters + 1).
   """
@@ -57,7 +57,7 @@ class Fit:
 
 
 def _line_through(basis: Callable[[Array], Array]):
-  """Start values (a, b) of R = b - a basis(H)."""
+  """Returns the initial (a, b) of R = b - a basis(H)."""
 
   def start(entropy: Array, score: Array) -> tuple[float, ...]:
     slope, offset = np.polyfit(basis(entropy), score, 1)
@@ -101,19 +101,20 @@ FORMS = (
 
 
 def fit(form: Form, entropy: Array, score: Array) -> Fit | None:
-  """The least-squares member of a family; None where it is not found.
+  """Fits a family by least squares; returns None if that does not converge.
 
   Args:
     form: the family.
-    entropy: float[n], positive, nats a token.
-    score: float[n].
+    entropy: float[n], positive, nats per token.
+    score: float[n], performance at the same steps.
   """
   start = form.start(entropy, score)
   count = len(entropy)
   if count <= len(start):
     return None
   with warnings.catch_warnings(), np.errstate(all="ignore"):
-    # Only the parameters are used, not their covariance.
+    # curve_fit warns where it cannot estimate the parameters' covariance,
+    # which is not used here.
     warnings.simplefilter("ignore", optimize.OptimizeWarning)
     try:
       parameters, _ = optimize.curve_fit(
@@ -135,7 +136,10 @@ def fit(form: Form, entropy: Array, score: Array) -> Fit | None:
 def later_error(
   form: Form, entropy: Array, score: Array, fraction: float = 0.5
 ) -> float:
-  """RMSE on the later points of a fit on the first `fraction`; NaN if none."""
+  """Returns the RMSE on later points of a fit to the first `fraction`.
+
+  It is NaN if there is no such fit.
+  """
   early = round(fraction * len(entropy))
   fitted = fit(form, entropy[:early], score[:early])
   if fitted is None:
@@ -146,14 +150,14 @@ def later_error(
 
 @dataclasses.dataclass(frozen=True)
 class Rival:
-  """A family's standing among all, over several runs.
+  """A family compared with all others, over several runs.
 
   Attributes:
     form: the family.
-    fits: its member for each run.
-    aic: the runs' sum, over that of the family with the lowest.
-    bic: likewise.
-    later_error: the runs' mean `later_error`.
+    fits: the fit to each run.
+    aic: sum of AIC over the runs, minus that of the best family.
+    bic: sum of BIC over the runs, minus that of the best family.
+    later_error: mean over the runs of `later_error`.
   """
 
   form: Form
@@ -164,39 +168,39 @@ class Rival:
 
   @property
   def is_close(self) -> bool:
-    """Whether its AIC does not tell it from the lowest."""
-    return self.aic < DISTINCT
+    """Whether its AIC is indistinguishable from the lowest."""
+    return self.aic < MIN_AIC_DIFFERENCE
 
 
 def compare(each: Sequence[tuple[Array, Array]]) -> list[Rival]:
-  """All families that have a member for every run, held against each other.
+  """Compares all families that could be fitted to every run.
 
-  Every run has parameters of its own: seeds have offsets, which a common curve
-  would count as its errors.
+  Each run has parameters of its own, because a common curve would count the
+  offsets between seeds as errors.
 
   Args:
-    each: (H, R) of a run.
+    each: (H, R) of each run.
   """
   fits = {
-    form: found
+    form: fitted
     for form in FORMS
-    if len(found := [f for run in each if (f := fit(form, *run))]) == len(each)
+    if len(fitted := [f for run in each if (f := fit(form, *run))]) == len(each)
   }
-  aic = {form: sum(one.aic for one in found) for form, found in fits.items()}
-  bic = {form: sum(one.bic for one in found) for form, found in fits.items()}
+  aic = {form: sum(one.aic for one in fitted) for form, fitted in fits.items()}
+  bic = {form: sum(one.bic for one in fitted) for form, fitted in fits.items()}
   return [
     Rival(
       form,
-      found,
+      fitted,
       aic[form] - min(aic.values()),
       bic[form] - min(bic.values()),
       float(np.mean([later_error(form, *run) for run in each])),
     )
-    for form, found in fits.items()
+    for form, fitted in fits.items()
   ]
 
 
-def surest(rivals: Sequence[Rival]) -> Rival | None:
-  """The one with the least later error; None where none has one."""
+def best_predictor(rivals: Sequence[Rival]) -> Rival | None:
+  """Returns the rival with the least later error; None if none has one."""
   known = [one for one in rivals if np.isfinite(one.later_error)]
   return min(known, key=lambda one: one.later_error, default=None)

@@ -1,10 +1,10 @@
-"""Does a method move along the baseline's curve, or leave it?
+"""Comparison of methods with the baseline's entropy law.
 
-If R = -a exp(H) + b held under intervention, a method that keeps entropy up
+If R = -a exp(H) + b also held under intervention, a method that keeps entropy
 would only postpone performance: its points would lie on the baseline's curve
-and end below the baseline's ceiling. Both are measured here, over seeds; runs
-of one seed share their warm start, so each is held against the baseline of its
-own seed.
+and end below the baseline's ceiling. Both are measured here over seeds. Runs of
+one seed start from the same policy, so each run is compared with the baseline
+of its own seed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,18 +15,19 @@ import numpy as np
 from jaxrl_entropy.analysis import dynamics, law, runs, stats
 
 Array = np.ndarray
+Measure = Callable[[runs.Run], float]
 
 
 @dataclasses.dataclass(frozen=True)
 class Intervention:
-  """A method held against the baseline's law, over its seeds.
+  """A method compared with the baseline's law, over seeds.
 
   Attributes:
     residual: mean of R minus the baseline's law at the same entropy, over the
-      run's points within the baseline's range of entropies.
+      points within the baseline's range of entropies.
     above_ceiling: final R minus the ceiling b - a of the baseline's law.
-    above_baseline: final R minus the baseline's.
-    count: number of runs with a baseline of their seed.
+    above_baseline: final R minus the baseline's final R.
+    count: number of runs whose seed has a baseline with a law.
   """
 
   residual: stats.Estimate
@@ -38,47 +39,70 @@ class Intervention:
 def compare(
   baseline: Sequence[runs.Run], members: Sequence[runs.Run]
 ) -> Intervention:
-  """Holds the runs of one variant against those of the baseline."""
+  """Compares the runs of one variant with those of the baseline."""
   pairs = list(_pairs(baseline, members))
   finals = [dynamics.final_score(run) for _, run in pairs]
   ceilings = [law.fit(*law.points(plain)).ceiling for plain, _ in pairs]
   return Intervention(
-    stats.estimate([_mean(residuals(*pair)[1]) for pair in pairs]),
-    stats.estimate([r - c for r, c in zip(finals, ceilings, strict=True)]),
-    differences(baseline, members, dynamics.final_score),
-    len(pairs),
+    residual=stats.estimate([_mean(residuals(*pair)[1]) for pair in pairs]),
+    above_ceiling=stats.estimate(
+      [final - top for final, top in zip(finals, ceilings, strict=True)]
+    ),
+    above_baseline=differences(baseline, members, dynamics.final_score),
+    count=len(pairs),
   )
 
 
 def differences(
   baseline: Sequence[runs.Run],
   members: Sequence[runs.Run],
-  measure: Callable[[runs.Run], float],
+  measure: Measure,
 ) -> stats.Estimate:
-  """`measure` of each run minus that of the baseline's run of its seed."""
-  by_seed = {run.setting("seed"): measure(run) for run in baseline}
+  """Estimates `measure` of each run minus that of its seed's baseline."""
+  return stats.estimate(
+    [value - plain for plain, value in paired(baseline, members, measure)]
+  )
+
+
+def ratios(
+  baseline: Sequence[runs.Run],
+  members: Sequence[runs.Run],
+  measure: Measure,
+) -> stats.Estimate:
+  """Estimates `measure` of each run divided by that of its seed's baseline."""
   return stats.estimate(
     [
-      measure(run) - by_seed[run.setting("seed")]
-      for run in members
-      if run.setting("seed") in by_seed
+      value / plain if plain else float("nan")
+      for plain, value in paired(baseline, members, measure)
     ]
   )
+
+
+def paired(
+  baseline: Sequence[runs.Run],
+  members: Sequence[runs.Run],
+  measure: Measure,
+) -> list[tuple[float, float]]:
+  """Returns (baseline's value, run's value) for every run with such a pair."""
+  by_seed = {run.seed: measure(run) for run in baseline}
+  return [
+    (by_seed[run.seed], measure(run)) for run in members if run.seed in by_seed
+  ]
 
 
 def all_residuals(
   baseline: Sequence[runs.Run], members: Sequence[runs.Run]
 ) -> tuple[Array, Array]:
-  """The `residuals` of every run over the baseline of its seed."""
-  found = [residuals(*pair) for pair in _pairs(baseline, members)]
-  entropy, residual = zip(*found, strict=True) if found else ((), ())
+  """Concatenates the `residuals` of every run with a baseline of its seed."""
+  pairs = [residuals(*pair) for pair in _pairs(baseline, members)]
+  entropy, residual = zip(*pairs, strict=True) if pairs else ((), ())
   return np.concatenate([*entropy, []]), np.concatenate([*residual, []])
 
 
 def residuals(plain: runs.Run, run: runs.Run) -> tuple[Array, Array]:
-  """Entropies, and R minus the law of the plain run there.
+  """Returns entropies, and R minus the law of the plain run at each.
 
-  Points outside of the plain run's range of entropies are left out.
+  Points outside the plain run's range of entropies are left out.
   """
   known, known_score = law.points(plain)
   entropy, score = law.points(run)
@@ -90,11 +114,11 @@ def residuals(plain: runs.Run, run: runs.Run) -> tuple[Array, Array]:
 def _pairs(
   baseline: Sequence[runs.Run], members: Sequence[runs.Run]
 ) -> Iterator[tuple[runs.Run, runs.Run]]:
-  """Each run with the baseline's of the same seed, where it gives a law."""
-  by_seed = {run.setting("seed"): run for run in baseline if law.of_runs([run])}
+  """Pairs each run with the baseline of its seed, if that has a law."""
+  by_seed = {run.seed: run for run in baseline if law.of_runs([run])}
   for run in members:
-    if run.setting("seed") in by_seed:
-      yield by_seed[run.setting("seed")], run
+    if run.seed in by_seed:
+      yield by_seed[run.seed], run
 
 
 def _mean(values: Array) -> float:

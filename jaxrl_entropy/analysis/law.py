@@ -1,9 +1,12 @@
 """The entropy law of reinforcement learning: R = -a exp(H) + b.
 
-Along a run, the performance R and the policy's entropy H (nats a token) trade
-against each other; where the entropy is spent (H = 0), performance ends at the
-ceiling b - a. Source: "The Entropy Mechanism of Reinforcement Learning for
-Reasoning Language Models" (arXiv 2505.22617), section 2.4.
+Along a run, the policy's entropy H (nats per token) falls while its performance
+R rises. The law predicts that performance ends at the ceiling b - a when no
+entropy is left (H = 0).
+
+References:
+  "The Entropy Mechanism of Reinforcement Learning for Reasoning Language
+  Models" (arXiv 2505.22617), section 2.4.
 """
 
 from collections.abc import Sequence
@@ -18,15 +21,16 @@ from jaxrl_entropy.analysis import runs
 Array = np.ndarray
 Interval = tuple[float, float]
 Points = tuple[Array, Array]
-"""(H, R) along a run: float[n] nats a token, float[n] accuracy."""
+"""(H, R) along a run: float[n] nats per token, float[n] accuracy."""
 
 MIN_POINTS = 4  # for a fit
-TELLING = 8  # for a law that is worth a report
-# The paper predicts a run of 236 steps from its first 36. That is too little of
-# a run with an evaluation every few steps, so a larger part is tried as well.
-PAPERS_EARLY, EARLY = 36 / 236, 0.36
-_HUBER = 1.345  # 95 % efficiency under normal errors
-_ITERATIONS = 50
+MIN_POINTS_TO_REPORT = 8
+# The paper predicts a run of 236 steps from its first 36. With an evaluation
+# every few steps that leaves too few points, so a larger part is used as well.
+PAPER_EARLY_FRACTION = 36 / 236
+EARLY_FRACTION = 0.36
+_HUBER_THRESHOLD = 1.345  # 95% efficiency under normal errors
+_MAX_ITERATIONS = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +38,11 @@ class Law:
   """A fitted law.
 
   Attributes:
-    a: accuracy paid for a unit of exp(H).
+    a: accuracy lost per unit of exp(H).
     b: accuracy at exp(H) = 0.
-    r2: share of the variance of R that the law explains.
+    r2: coefficient of determination.
     rmse: root mean squared residual, in units of R.
-    points: number of points of the fit.
+    points: number of fitted points.
   """
 
   a: float
@@ -48,7 +52,7 @@ class Law:
   points: int
 
   def __call__(self, entropy: Array | float) -> Array:
-    """The accuracy at an entropy (nats a token)."""
+    """Returns the accuracy at an entropy (nats per token)."""
     return self.b - self.a * np.exp(entropy)
 
   @property
@@ -59,7 +63,7 @@ class Law:
 
 @dataclasses.dataclass(frozen=True)
 class Intervals:
-  """Intervals (low, high) of a law's parameters."""
+  """Confidence intervals (low, high) of a law's parameters."""
 
   a: Interval
   b: Interval
@@ -68,10 +72,10 @@ class Intervals:
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-  """A law fitted on the beginning of a run, held against the rest of it.
+  """A law fitted to the beginning of a run, tested on the rest.
 
   Attributes:
-    law: the law of the early points.
+    law: fitted to the early points.
     points: number of early points.
     rmse: root mean squared error on the later points.
     final_error: predicted minus observed accuracy at the last point.
@@ -84,19 +88,24 @@ class Prediction:
 
 
 def points(run: runs.Run, window: int = 5) -> Points:
-  """(H, R) along a run, each averaged over windows of steps.
+  """Returns (H, R) along a run, each averaged over windows of steps.
 
-  A window is centred on a step at which R was measured; R is held-out accuracy
-  where the run has it (a rollout's own accuracy shares its noise with H).
-  Windows do not overlap: they shrink, to three steps at least, for evaluations
-  that are closer than `window`; of closer ones, some are skipped. They also
-  shrink at the ends of a run: half of one would hold R against a later H.
+  Windows are centred on the steps at which R (`run.score_key`) was measured. It
+  is held-out accuracy where the run has that: the accuracy of a rollout shares
+  its noise with H. Windows do not overlap. They shrink to as few as
+  three steps for evaluations that are closer than `window`; evaluations that
+  are closer still are partly skipped. They also shrink at both ends of a run,
+  where a one-sided window would pair R with a later H.
+
+  Args:
+    run: the run.
+    window: steps per window.
 
   Returns:
-    float64[n] entropies in nats a token, and float64[n] accuracies.
+    float64[n] entropies in nats per token, and float64[n] values of R.
   """
   entropy = run.series(run_files.ENTROPY)
-  score = run.series(run.accuracy_key)
+  score = run.series(run.score_key)
   if not len(entropy):
     return np.empty(0), np.empty(0)
   gap = int(np.diff(score.steps).min(initial=window))
@@ -117,37 +126,39 @@ def points(run: runs.Run, window: int = 5) -> Points:
 
 
 def of_runs(members: Sequence[runs.Run]) -> list[Points]:
-  """The `points` of each run that has enough of them for a report."""
+  """Returns the `points` of each run that has enough of them to report."""
   each = (points(run) for run in members)
-  return [p for p in each if len(p[0]) >= TELLING and is_enough(p[0])]
+  return [
+    p for p in each if len(p[0]) >= MIN_POINTS_TO_REPORT and is_enough(p[0])
+  ]
 
 
 def pooled(each: Sequence[Points]) -> Points:
-  """The points of several runs, one run after the other."""
+  """Concatenates the points of several runs."""
   entropy, score = (np.concatenate(parts) for parts in zip(*each, strict=True))
   return entropy, score
 
 
 def is_enough(entropy: Array) -> bool:
-  """Whether there are points enough, at different entropies, for a fit."""
+  """Tells whether there are enough points, at different entropies, to fit."""
   return len(entropy) >= MIN_POINTS and np.ptp(entropy) > 0
 
 
 def fit(entropy: Array, score: Array) -> Law:
-  """Fits the law by Huber's robust regression, which is linear in exp(H).
+  """Fits the law by Huber's robust regression, linear in exp(H).
 
   Args:
-    entropy: float[n], nats a token.
-    score: float[n], accuracy at the same moments.
+    entropy: float[n], nats per token.
+    score: float[n], performance at the same steps.
 
   Raises:
-    ValueError: fewer than `MIN_POINTS` points, or one entropy only.
+    ValueError: if there are fewer than `MIN_POINTS` points, or one entropy.
   """
   entropy, score = np.asarray(entropy, float), np.asarray(score, float)
   if not is_enough(entropy):
     raise ValueError(
-      f"A law needs {MIN_POINTS} points at different entropies; got "
-      f"{len(entropy)} points at {len(np.unique(entropy))} entropies."
+      f"a law needs {MIN_POINTS} points at different entropies; got "
+      f"{len(entropy)} points at {len(np.unique(entropy))} entropies"
     )
   a, b = (float(each) for each in _huber(-np.exp(entropy), score))
   residuals = score - (b - a * np.exp(entropy))
@@ -158,14 +169,14 @@ def fit(entropy: Array, score: Array) -> Law:
 
 
 def fit_runs(each: Sequence[Points]) -> Law:
-  """The mean of the laws of several runs.
+  """Fits a law to each run and averages their parameters.
 
-  Runs are not fitted as one: seeds lie a little above or below each other, and
-  where they also cover different entropies, a common line has a slope that none
-  of them has.
+  Pooling the points instead would bias the slope: seeds have offsets in R, and
+  where they also cover different entropies, one line through all points has a
+  slope that no single run has.
 
   Returns:
-    The law, with the mean R² of the runs and the RMSE over all their points.
+    The mean law, with the mean R² of the runs and the RMSE over all points.
   """
   laws = [fit(*run) for run in each]
   points = np.array([law.points for law in laws])
@@ -187,23 +198,24 @@ def bootstrap(
   level: float = 0.95,
   seed: int = 0,
 ) -> Intervals:
-  """Intervals of `fit_runs` by a circular block bootstrap of the residuals.
+  """Computes intervals of `fit_runs` by a block bootstrap of the residuals.
 
-  Blocks of neighbouring residuals keep the correlation along a run; drawing
-  residuals and not points keeps the few early points, which carry most of the
-  range of H, in every draw. The spread of the draws is that of a mean of few
-  blocks, so Student's quantile for their number widens it: percentiles of the
-  draws would cover the truth in 73 to 88 of 100 runs of 17 points.
+  Circular blocks of neighbouring residuals preserve the correlation along a
+  run. Residuals are drawn rather than points, because the few early points
+  carry most of the range of H and every draw needs them. A draw is a mean of
+  few blocks, so its standard deviation is widened by Student's quantile for the
+  number of blocks: plain percentiles would cover the true value in only 73 to
+  88 of 100 runs of 17 points.
 
-  The intervals say how well the points of these runs determine their law, not
-  how other seeds would differ.
+  The intervals describe how well the points of these runs determine their law,
+  not how other seeds would differ.
 
   Args:
     each: the points of each run.
-    block: points a block; n^(1/2), rounded up, by default.
+    block: points per block; by default the square root of their number.
     draws: number of resampled fits.
-    level: coverage of the interval.
-    seed: of the draws.
+    level: coverage of the intervals.
+    seed: seed of the draws.
   """
   rng = np.random.default_rng(seed)
   drawn, freedom = [], 0.0
@@ -227,7 +239,7 @@ def bootstrap(
 def _resampled(
   entropy: Array, score: Array, block: int, draws: int, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-  """a and b of fits to the law with its residuals in another order."""
+  """Fits the law to resampled residuals: a and b, float[draws] each."""
   law, n = fit(entropy, score), len(entropy)
   residuals = (score - law(entropy)) * np.sqrt(n / (n - 2))
   residuals -= residuals.mean()
@@ -237,7 +249,7 @@ def _resampled(
 
 
 def can_predict(each: Points, fraction: float) -> bool:
-  """Whether the first `fraction` of a run's points is enough for a fit."""
+  """Tells whether the first `fraction` of a run's points suffices to fit."""
   early = round(fraction * len(each[0]))
   return early < len(each[0]) and is_enough(each[0][:early])
 
@@ -245,17 +257,22 @@ def can_predict(each: Points, fraction: float) -> bool:
 def predict(entropy: Array, score: Array, fraction: float) -> Prediction:
   """Fits the first `fraction` of a run's points and predicts the others.
 
-  The prediction knows the later entropies, as in the paper: it says what
-  accuracy an entropy will buy, not when it will be reached.
+  As in the paper, the prediction is given the later entropies: it tells which
+  accuracy goes with an entropy, not when that entropy will be reached.
+
+  Args:
+    entropy: float[n], nats per token.
+    score: float[n], performance at the same steps.
+    fraction: share of the points to fit.
 
   Raises:
-    ValueError: too few early points, or none left to predict.
+    ValueError: if there are too few early points, or none left to predict.
   """
   early = round(fraction * len(entropy))
   if not MIN_POINTS <= early < len(entropy):
     raise ValueError(
-      f"{fraction:.0%} of {len(entropy)} points: a fit needs {MIN_POINTS}, and "
-      "one at least must be left to predict."
+      f"{fraction:.0%} of {len(entropy)} points: a fit needs {MIN_POINTS} "
+      "points, and at least one must remain to predict"
     )
   law = fit(entropy[:early], score[:early])
   errors = law(entropy[early:]) - score[early:]
@@ -265,22 +282,26 @@ def predict(entropy: Array, score: Array, fraction: float) -> Prediction:
 
 
 def _huber(x: Array, y: Array) -> tuple[Array, Array]:
-  """Slope and offset of y on x, for every row of y: float[...] each.
+  """Regresses every row of y on x: slopes and offsets, float[...] each.
 
-  Iteratively re-weighted least squares; the scale is the residuals' MAD.
+  Uses iteratively re-weighted least squares; the scale is estimated by the
+  median absolute residual.
 
   Args:
     x: float[n].
     y: float[..., n].
   """
   weight = np.ones_like(y)
-  for _ in range(_ITERATIONS):
+  for _ in range(_MAX_ITERATIONS):
     slope, offset = _line(x, y, weight)
     residuals = np.abs(y - slope[..., None] * x - offset[..., None])
     scale = np.median(residuals, axis=-1, keepdims=True) / 0.6745
     previous = weight
     weight = np.minimum(
-      1.0, _HUBER * np.maximum(scale, 1e-12) / np.maximum(residuals, 1e-12)
+      1.0,
+      _HUBER_THRESHOLD
+      * np.maximum(scale, 1e-12)
+      / np.maximum(residuals, 1e-12),
     )
     if np.allclose(weight, previous, rtol=1e-9, atol=1e-12):
       break
@@ -288,7 +309,7 @@ def _huber(x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def _line(x: Array, y: Array, weight: Array) -> tuple[Array, Array]:
-  """Weighted least squares in one variable."""
+  """Fits a line by weighted least squares: slope and offset."""
   share = weight / weight.sum(axis=-1, keepdims=True)
   mean_x, mean_y = (share * x).sum(axis=-1), (share * y).sum(axis=-1)
   away = x - mean_x[..., None]

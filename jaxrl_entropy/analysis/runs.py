@@ -1,8 +1,8 @@
-"""Runs on disk: the metrics and the configuration that a workdir holds.
+"""Training runs on disk: the metrics and the configuration in a run's folder.
 
-The files come from training, from other machines, or from a process that was
-killed in the middle of a line, so reading never fails on content: what cannot
-be used is left out and named in `Run.notes`.
+The files may come from another machine or from a process that was killed in
+the middle of a line. Reading therefore never fails on their content: a line
+that cannot be used is left out and reported in `Run.notes`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,6 +35,13 @@ METHOD_NAMES = {
   "gspo": "GSPO",
 }
 
+SCORE_NAMES = {
+  run_files.HELD_OUT_ACCURACY: "held-out accuracy",
+  run_files.TRAIN_ACCURACY: "training accuracy",
+  run_files.REWARD_MEAN: "mean reward",
+}
+"""Metrics that can measure performance, and their names for a reader."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Series:
@@ -54,27 +61,36 @@ class Series:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """One training run, as its files tell it.
+  """One training run, as its files describe it.
 
   Attributes:
-    name: the workdir's name.
-    config: the resolved configuration; empty where the file is missing.
-    records: one mapping a step, by increasing step.
-    notes: what could not be read, in words.
+    name: name of the run's folder.
+    config: the resolved configuration; empty if the file is missing.
+    records: one mapping per step, by increasing step.
+    notes: descriptions of content that could not be read.
+    folder: where the files are; None for a run that was not read from files.
+    commit: git commit of the code that trained; None if unknown.
+    score: metric that measures performance; "" chooses it from the records.
+    alarms: warnings that training wrote, with `step`, `alarm`, `message` and
+      `setting` each.
   """
 
   name: str
   config: Mapping[str, Any]
   records: Sequence[Mapping[str, Any]]
   notes: tuple[str, ...] = ()
+  folder: pathlib.Path | None = None
+  commit: str | None = None
+  score: str = ""
+  alarms: Sequence[Mapping[str, Any]] = ()
 
   def series(self, key: str) -> Series:
-    """The steps at which `key` has a finite value, and the values."""
-    steps, values = self.table("step", key).T
+    """Returns the finite values of a metric and their steps."""
+    steps, values = self.table(run_files.STEP, key).T
     return Series(steps.astype(np.int64), values)
 
   def table(self, *keys: str) -> np.ndarray:
-    """float64[n, len(keys)]: the records in which every key is finite."""
+    """Returns the records in which every key is finite: float64[n, keys]."""
     rows = [
       [_number(record.get(key)) for key in keys] for record in self.records
     ]
@@ -87,7 +103,7 @@ class Run:
     return {key for record in self.records for key in record}
 
   def setting(self, path: str, default: Any = None) -> Any:
-    """The configured value at a dotted path, such as `loss.args.fraction`."""
+    """Returns a configured value by dotted path: `loss.args.fraction`."""
     node: Any = self.config
     for part in path.split("."):
       if not isinstance(node, Mapping) or part not in node:
@@ -96,55 +112,129 @@ class Run:
     return node
 
   @property
+  def steps(self) -> int:
+    """The last recorded step."""
+    return int(self.records[-1][run_files.STEP]) if self.records else 0
+
+  @property
+  def seed(self) -> Any:
+    """The configured seed; None if unknown."""
+    return self.setting("seed")
+
+  @property
   def loss(self) -> str:
+    """Name of the loss; the run's own name if there is no configuration."""
     return str(self.setting("loss.name", self.name))
 
   @property
   def loss_arguments(self) -> Mapping[str, Any]:
+    """Configured arguments of the loss."""
     arguments = self.setting("loss.args")
     return arguments if isinstance(arguments, Mapping) else {}
 
   @property
   def method(self) -> str:
-    """The algorithm: the loss, or the advantage under plain GRPO."""
+    """The algorithm: the loss, or the advantage where the loss is GRPO's."""
     advantage = str(self.setting("advantage.name", "grpo"))
     key = advantage if self.loss == "grpo" else self.loss
     return METHOD_NAMES.get(key, key)
 
   @property
-  def accuracy_key(self) -> str:
-    """Accuracy on the held-out set; on the training prompts where none is."""
-    has_eval = any(
-      run_files.HELD_OUT_ACCURACY in record for record in self.records
-    )
-    return run_files.HELD_OUT_ACCURACY if has_eval else run_files.TRAIN_ACCURACY
+  def score_key(self) -> str:
+    """The metric that measures performance; see `choose_score`."""
+    return self.score or choose_score([self])
 
 
-def load(workdir: str | pathlib.Path) -> Run:
+def choose_score(members: Sequence[Run]) -> str:
+  """Returns the metric by which all given runs can be compared.
+
+  This is held-out accuracy if every run has it, otherwise accuracy on the
+  training prompts. Where no response of any run was ever correct but rewards
+  vary, the rewards are graded, and it is the mean reward.
+  """
+  every_run_is_evaluated = all(
+    run_files.HELD_OUT_ACCURACY in run.metrics for run in members
+  )
+  accuracy = (
+    run_files.HELD_OUT_ACCURACY
+    if every_run_is_evaluated
+    else run_files.TRAIN_ACCURACY
+  )
+  keys = (accuracy, run_files.TRAIN_ACCURACY)
+  if any(run.series(key).values.any() for run in members for key in keys):
+    return accuracy
+  rewards = [run.series(run_files.REWARD_MEAN).values for run in members]
+  return (
+    run_files.REWARD_MEAN
+    if any(len(values) and np.ptp(values) > 0 for values in rewards)
+    else accuracy
+  )
+
+
+def load(folder: str | pathlib.Path) -> Run:
   """Reads one run.
 
+  Args:
+    folder: of the run, or of a copy that `compact` made.
+
   Raises:
-    UserError: the folder holds no `metrics.jsonl`.
+    UserError: if the folder holds no metrics.
   """
-  workdir = pathlib.Path(workdir)
-  if (workdir / run_files.METRICS).is_file():
-    records, notes = _read_metrics(workdir / run_files.METRICS)
-  elif (workdir / run_files.COMPACT_METRICS).is_file():
-    records, notes = _read_columns(workdir / run_files.COMPACT_METRICS)
+  folder = pathlib.Path(folder)
+  if (folder / run_files.METRICS).is_file():
+    records, notes = _read_metrics(folder / run_files.METRICS)
+  elif (folder / run_files.COMPACT_METRICS).is_file():
+    records, notes = _read_compact(folder / run_files.COMPACT_METRICS)
   else:
     raise UserError(
-      f"{workdir} holds no {run_files.METRICS}: give the folder of a "
-      "training run"
+      f"{folder} holds no {run_files.METRICS}: give the folder of a training "
+      "run"
     )
-  config, config_notes = _read_config(workdir / run_files.CONFIG)
-  return Run(workdir.resolve().name, config, records, notes + config_notes)
+  content, config_notes = _read_config(folder / run_files.CONFIG)
+  alarms, alarm_notes = read_json_lines(folder / run_files.ALARMS)
+  return Run(
+    name=folder.resolve().name,
+    config=content.get("config", content),
+    records=records,
+    notes=notes + config_notes + alarm_notes,
+    folder=folder,
+    commit=content.get("commit"),
+    alarms=[record for _, record in alarms],
+  )
 
 
-def workdirs(folder: str | pathlib.Path) -> list[pathlib.Path]:
-  """The sub-folders that hold metrics, by name."""
+def run_folders(folder: str | pathlib.Path) -> list[pathlib.Path]:
+  """Returns the sub-folders that hold metrics, by name."""
   files = pathlib.Path(folder).glob("*/metrics.json*")
   names = (run_files.METRICS, run_files.COMPACT_METRICS)
   return sorted({file.parent for file in files if file.name in names})
+
+
+def read_json_lines(
+  path: pathlib.Path,
+) -> tuple[list[tuple[int, dict[str, Any]]], tuple[str, ...]]:
+  """Reads a file of one JSON object per line, each with an integer `step`.
+
+  Returns:
+    (line number, object) for every usable line, and a note about the others;
+    nothing if there is no such file.
+  """
+  if not path.is_file():
+    return [], ()
+  rows, bad = [], []
+  with path.open(encoding="utf-8-sig", errors="replace") as file:
+    for number, line in enumerate(file, start=1):
+      record = _parse(line)
+      if record is None:
+        bad.append(number)
+      else:
+        rows.append((number, record))
+  if not bad:
+    return rows, ()
+  numbers = ", ".join(map(str, bad[:8])) + (", ..." if len(bad) > 8 else "")
+  return rows, (
+    f"{path.name}: {len(bad)} unreadable line(s) left out: {numbers}",
+  )
 
 
 def _number(value: Any) -> float:
@@ -155,32 +245,36 @@ def _number(value: Any) -> float:
 def _read_metrics(
   path: pathlib.Path,
 ) -> tuple[list[Mapping[str, Any]], tuple[str, ...]]:
-  """The records by step; a step written twice (after a resume) counts once."""
+  """Reads records by step; of a repeated step, the last record counts.
+
+  A resumed run cuts the file back to its checkpoint, so a step that occurs
+  twice was written by a second process.
+  """
+  rows, notes = read_json_lines(path)
   by_step: dict[int, Mapping[str, Any]] = {}
-  bad: list[int] = []
-  lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-  for number, line in enumerate(lines, start=1):
-    record = _parse(line)
-    if record is None:
-      bad.append(number)
-    else:
-      by_step[record["step"]] = record
-  notes: tuple[str, ...] = ()
-  if bad:
-    numbers = ", ".join(map(str, bad[:8])) + (", ..." if len(bad) > 8 else "")
-    notes = (
-      f"{run_files.METRICS}: {len(bad)} unreadable line(s) left out: {numbers}",
+  repeated: dict[int, int] = {}
+  for number, record in rows:
+    step = record[run_files.STEP]
+    if step in by_step:
+      repeated.setdefault(step, number)
+    by_step[step] = record
+  if repeated:
+    step, number = next(iter(repeated.items()))
+    notes += (
+      f"{path.name}: {len(repeated)} step(s) occur more than once, first step "
+      f"{step} at line {number}: two processes have probably written to this "
+      "folder; the last record of each step is used",
     )
   return [by_step[step] for step in sorted(by_step)], notes
 
 
-def _read_columns(
+def _read_compact(
   path: pathlib.Path,
 ) -> tuple[list[Mapping[str, Any]], tuple[str, ...]]:
-  """The records of a file that `analysis.compact` wrote."""
+  """Reads the records of a file that `compact` wrote."""
   columns = _read_object(path)
   if not columns or not all(isinstance(c, list) for c in columns.values()):
-    return [], (f"{run_files.COMPACT_METRICS} is not a JSON object of lists",)
+    return [], (f"{path.name} is not a JSON object of lists",)
   rows = zip(*columns.values(), strict=False)
   return [dict(zip(columns, row, strict=True)) for row in rows], ()
 
@@ -190,30 +284,28 @@ def _parse(line: str) -> dict[str, Any] | None:
     record = json.loads(line)
   except (ValueError, RecursionError):
     return None
-  is_record = isinstance(record, dict) and type(record.get("step")) is int
+  is_record = (
+    isinstance(record, dict) and type(record.get(run_files.STEP)) is int
+  )
   return record if is_record else None
 
 
 def _read_config(
   path: pathlib.Path,
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-  if not path.is_file():
-    return {}, (
-      f"{run_files.CONFIG} is missing: the method is taken from the name",
-    )
-  content = _read_object(path)
-  if content is None:
-    return {}, (
-      f"{run_files.CONFIG} is not a JSON object: the method is taken from "
-      "the name",
-    )
-  return content.get("config", content), ()
+  """Reads the object in the config file; empty with a note if there is none."""
+  content = _read_object(path) if path.is_file() else None
+  if content is not None:
+    return content, ()
+  problem = "is not a JSON object" if path.is_file() else "is missing"
+  note = f"{path.name} {problem}: the method is taken from the folder's name"
+  return {}, (note,)
 
 
 def _read_object(path: pathlib.Path) -> dict[str, Any] | None:
-  """The JSON object in a file; None for anything else."""
+  """Reads a JSON object; returns None for any other content."""
   try:
-    content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    content = json.loads(path.read_text(encoding="utf-8-sig", errors="replace"))
   except (ValueError, RecursionError):
     return None
   return content if isinstance(content, dict) else None

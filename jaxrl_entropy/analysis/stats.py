@@ -1,19 +1,21 @@
-"""Small-sample statistics over seeds."""
+"""Statistics over a few seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 import dataclasses
 
 import numpy as np
 import scipy.stats
 
+from jaxrl_entropy.analysis import runs
+
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-  """A mean over seeds with its interval.
+  """A mean over seeds with its confidence interval.
 
   Attributes:
-    mean: NaN without values.
-    half_width: of the interval; NaN with fewer than two values.
+    mean: the mean; NaN without values.
+    half_width: half the width of the interval; NaN for fewer than two values.
     count: number of values.
   """
 
@@ -30,14 +32,14 @@ class Estimate:
 
   @property
   def sign(self) -> int:
-    """1 or -1 where the interval excludes 0; 0 otherwise."""
+    """1 or -1 if the interval excludes 0, otherwise 0."""
     if not abs(self.mean) > self.half_width:
       return 0
     return 1 if self.mean > 0 else -1
 
 
 def estimate(values: Sequence[float], level: float = 0.95) -> Estimate:
-  """Mean and Student-t interval of the finite values."""
+  """Returns the mean and the Student-t interval of the finite values."""
   finite = np.array(values, dtype=float)
   finite = finite[np.isfinite(finite)]
   count = len(finite)
@@ -45,5 +47,12 @@ def estimate(values: Sequence[float], level: float = 0.95) -> Estimate:
   if count < 2:
     return Estimate(mean, float("nan"), count)
   quantile = scipy.stats.t.ppf((1 + level) / 2, count - 1)
-  spread = finite.std(ddof=1) / np.sqrt(count)
-  return Estimate(mean, float(quantile * spread), count)
+  error = finite.std(ddof=1) / np.sqrt(count)
+  return Estimate(mean, float(quantile * error), count)
+
+
+def over_seeds(
+  members: Iterable[runs.Run], measure: Callable[[runs.Run], float]
+) -> Estimate:
+  """Estimates the mean of a number over the runs that have it."""
+  return estimate([measure(run) for run in members])

@@ -1,17 +1,14 @@
-"""The paper's questions, answered from all studies together.
+"""The paper's questions, answered from several studies together.
 
-An answer is made of the numbers alone, and says of how many variants, or of
-which, it speaks. A variant is counted once, however many studies compare with
-it.
+Answers are computed from the numbers alone, and name the variants they are
+about or count them. A variant counts once, however many studies include it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
-import functools
 
 import numpy as np
 
-from jaxrl_entropy import run_files
 from jaxrl_entropy.analysis import (
   dynamics,
   forms,
@@ -22,122 +19,124 @@ from jaxrl_entropy.analysis import (
   studies,
 )
 from jaxrl_entropy.analysis.studies import Study
-from jaxrl_entropy.report import section
-from jaxrl_entropy.report.section import Members
-from jaxrl_entropy.report.sections import settings
+from jaxrl_entropy.report.comparisons import (
+  COVARIANCE_METHODS,
+  Comparison,
+  baseline_points,
+  baselines,
+  comparisons,
+)
+from jaxrl_entropy.report.measures import main_measures
+from jaxrl_entropy.report.section import Section
+from jaxrl_entropy.report.sections import coefficients, model_sizes
+from jaxrl_entropy.report.wording import (
+  capitalized,
+  listing,
+  plural,
+  value_range,
+)
 
-_COVARIANCE_METHODS = ("Clip-Cov", "KL-Cov")
 _REMEDIES = ("Clip-higher", "Entropy bonus", "Reference KL")
 _ALGORITHMS = ("RLOO", "REINFORCE++", "PRIME")
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
+  """A question of the paper and its answer here."""
+
   question: str
   answer: str
 
 
 def answers(parts: Sequence[Study]) -> list[Answer]:
-  """Those that the studies have the data for."""
+  """Answers the questions for which the studies have data."""
   made = ((question, each(parts)) for question, each in _QUESTIONS.items())
   return [Answer(question, text) for question, text in made if text]
 
 
-@dataclasses.dataclass(frozen=True)
-class Compared:
-  """A variant beside plain GRPO's runs in the same study."""
-
-  study: str
-  label: str
-  members: Members
-  baseline: Members
-
-  def over(self, measure: Callable[[runs.Run], float]) -> stats.Estimate:
-    return interventions.differences(self.baseline, self.members, measure)
-
-  @property
-  def name(self) -> str:
-    return f"{self.label} of {self.study}"
-
-
-def compared(
-  parts: Sequence[Study], methods: Sequence[str] = ()
-) -> list[Compared]:
-  """The variants of some methods, or of all but the baseline's."""
-  return [
-    Compared(study.name, label, members, study.baseline[1])
-    for study, label, members in studies.distinct(parts)
-    if study.baseline
-    and (method := members[0].method) != runs.BASELINE
-    and (not methods or method in methods)
-  ]
+def positive(parts: Sequence[Study]) -> str:
+  """Answers whether the covariance is always positive."""
+  texts = []
+  for name, key in dynamics.ESTIMATORS.items():
+    shares = {
+      f"{label} of {study.name}": share
+      for study, label, members in studies.distinct(parts)
+      if np.isfinite(share := dynamics.positive_share(members, key))
+    }
+    if shares:
+      low = min(shares, key=lambda name: shares[name])
+      always = sum(share == 1 for share in shares.values())
+      texts.append(
+        f"measured by {name}, it was positive on every step in {always} of "
+        f"{len(shares)} variants, and on at least {shares[low]:.0%} of the "
+        f"steps in all of them (least: {low})"
+      )
+  return _sentences(texts)
 
 
 def _collapse(parts: Sequence[Study]) -> str:
   kept, spent, gained = [], [], []
-  for members in _plain(parts):
-    found = [each for run in members if (each := dynamics.collapse(run))]
-    if found:
+  for members in baselines(parts):
+    collapses = [each for run in members if (each := dynamics.collapse(run))]
+    if collapses:
       first, final = (
-        section.over_seeds(members, measure).mean
+        stats.over_seeds(members, measure).mean
         for measure in (dynamics.first_entropy, dynamics.final_entropy)
       )
       kept.append(final / first)
-      spent.append(float(np.mean([each.entropy_share for each in found])))
-      gained.append(float(np.mean([each.gain_share for each in found])))
+      spent.append(float(np.mean([each.entropy_share for each in collapses])))
+      gained.append(float(np.mean([each.gain_share for each in collapses])))
   if not kept:
     return ""
   return (
-    f"In {section.plural(len(kept), 'setting')} of plain {runs.BASELINE}, "
-    f"entropy ended at {_percents(kept)} of its start. The first twelfth of "
-    f"training took {_percents(spent)} of the fall and {_percents(gained)} of "
-    "the gain of accuracy, where the paper reports 73% and 76%."
+    f"In {plural(len(kept), 'setting')} of plain {runs.BASELINE}, entropy "
+    f"ended at {value_range(kept, '.0%')} of its start. The first twelfth of "
+    f"training accounts for {value_range(spent, '.0%')} of the fall and "
+    f"{value_range(gained, '.0%')} of the gain in accuracy; the paper reports "
+    "73% and 76%."
   )
 
 
 def _law(parts: Sequence[Study]) -> str:
-  each = _plain_points(parts)
+  each = baseline_points(parts)
   if not each:
     return ""
   r2 = [law.fit_runs(points).r2 for points in each]
   rivals = [forms.compare(points) for points in each]
-  close = [one.form.name for found in rivals for one in found if one.is_close]
-  best = [one.form.name for found in rivals if (one := forms.surest(found))]
+  close = [one.form.name for every in rivals for one in every if one.is_close]
+  best = [
+    one.form.name for every in rivals if (one := forms.best_predictor(every))
+  ]
   return (
-    f"In {section.plural(len(each), 'setting')} of plain {runs.BASELINE}, its "
-    "R² is "
-    f"{_numbers(r2)} (median {np.median(r2):.3f}). Times that a form was "
-    f"lowest in AIC or within {forms.DISTINCT} of it: {_counts(close)}; that "
-    "it was best at predicting the second half from the first: "
-    f"{_counts(best)}."
+    f"In {plural(len(each), 'setting')} of plain {runs.BASELINE}, R² is "
+    f"{value_range(r2)} (median {np.median(r2):.3f}). Settings in which a form "
+    f"had the lowest AIC or one within {forms.MIN_AIC_DIFFERENCE} of it: "
+    f"{_counts(close)}. Settings in which it predicted the second half best "
+    f"from the first: {_counts(best)}."
   )
 
 
 def _counts(names: Sequence[str]) -> str:
-  """How often each form is named."""
+  """Counts how often each form is named."""
   return ", ".join(f"{f.name} {names.count(f.name)}" for f in forms.FORMS)
 
 
 def _early(parts: Sequence[Study]) -> str:
   texts = []
-  for fraction in (law.EARLY, law.PAPERS_EARLY):
+  for fraction in (law.EARLY_FRACTION, law.PAPER_EARLY_FRACTION):
     errors = [
       abs(law.predict(*each, fraction).final_error)
-      for points in _plain_points(parts)
+      for points in baseline_points(parts)
       for each in points
       if law.can_predict(each, fraction)
     ]
     if errors:
       texts.append(
         f"a law of the first {fraction:.0%} of the points misses the last "
-        f"accuracy by {_numbers(errors)} in "
-        f"{section.plural(len(errors), 'run')}, with a median of "
-        f"{np.median(errors):.3f}"
+        f"accuracy by {value_range(errors)} in {plural(len(errors), 'run')} "
+        f"(median {np.median(errors):.3f})"
       )
-  if not texts:
-    return ""
-  text = "; ".join(texts)
-  return f"{text[0].upper()}{text[1:]}. The paper reports about .005."
+  return _sentences([*texts, "the paper reports about .005"]) if texts else ""
 
 
 def _parameters(parts: Sequence[Study]) -> str:
@@ -151,88 +150,70 @@ def _parameters(parts: Sequence[Study]) -> str:
     }
     if {m[0].method for m in study.variants.values()} & set(_ALGORITHMS):
       slopes = [law.fit_runs(each).a for each in labels.values()]
-      spans = [np.ptp([law.fit(*one).a for one in e]) for e in labels.values()]
+      reach = [np.ptp([law.fit(*one).a for one in e]) for e in labels.values()]
       texts.append(
-        f"over {section.listing(list(labels))}, a is {_numbers(slopes)}; seeds "
-        f"of one algorithm differ in a by up to {max(spans):.3f}"
+        f"over {listing(list(labels))}, a is {value_range(slopes)}; seeds of "
+        f"one algorithm differ in a by up to {max(reach):.3f}"
       )
-    if sizes := settings.sizes(study):
+    sizes = model_sizes.build(study)
+    if isinstance(sizes, Section):
       texts.append(sizes.sentence.rstrip("."))
   return _sentences(texts)
 
 
 def _first_order(parts: Sequence[Study]) -> str:
-  found = [
+  agreements = [
     (label, members, each)
     for _, label, members in studies.distinct(parts)
     if (each := dynamics.probe(members))
   ]
-  if not found:
+  if not agreements:
     return ""
-  return (
-    "Step by step, minus the covariance correlates with the measured change by "
-    f"{_numbers([each.correlation for _, _, each in found])} in {len(found)} "
-    "variants. Summed over steps, entropy changed by "
-    f"{_percents([each.realised for _, _, each in found])} of the prediction, "
-    f"which is of first order in the step{_small_steps(found)}."
-  )
-
-
-def _small_steps(
-  found: Sequence[tuple[str, Members, dynamics.Agreement]],
-) -> str:
-  """The variants with one update a rollout, in words."""
+  correlations = [each.correlation for _, _, each in agreements]
+  realised = [each.realised for _, _, each in agreements]
   single = [
-    f"{label} {each.realised:.0%}"
-    for label, members, each in found
-    if members[0].setting("optimizer.updates") == 1
+    f"{each.realised:.0%} for {label}"
+    for label, members, each in agreements
+    if members[0].setting("rollout.num_minibatches") == 1
   ]
-  return f"; with one update a rollout: {', '.join(single)}" if single else ""
-
-
-def positive(parts: Sequence[Study]) -> str:
-  texts = []
-  for name, key in dynamics.ESTIMATORS.items():
-    shares = {
-      f"{label} of {study.name}": share
-      for study, label, members in studies.distinct(parts)
-      if np.isfinite(share := dynamics.positive_share(members, key))
-    }
-    if shares:
-      low = min(shares, key=lambda k: shares[k])
-      always = sum(share == 1 for share in shares.values())
-      texts.append(
-        f"by {name}, on all steps in {always} of {len(shares)} variants, and "
-        f"on {shares[low]:.0%} of them at least ({low})"
-      )
-  return f"It was positive {'; '.join(texts)}." if texts else ""
+  text = (
+    "Step by step, minus the covariance correlates with the measured change by "
+    f"{value_range(correlations)} in {len(agreements)} variants. Summed over "
+    f"steps, entropy changed by {value_range(realised, '.0%')} of this "
+    "first-order prediction"
+  )
+  if single:
+    text += f"; with one update per rollout, by {listing(single)}"
+  return f"{text}."
 
 
 def _remedies(parts: Sequence[Study]) -> str:
-  found = [
+  compared = [
     each
-    for each in compared(parts, _REMEDIES)
+    for each in comparisons(parts, _REMEDIES)
     if not each.members[0].setting("loss.controllers")
   ]
-  if not found:
+  if not compared:
     return ""
   texts = [
-    f"{each.label} {each.over(dynamics.final_entropy).mean:+.3f} and "
-    f"{_signed(each.over(dynamics.final_score))}"
-    for each in found
+    f"{each.label} {each.difference(dynamics.final_entropy).mean:+.3f} and "
+    f"{_signed(each.difference(dynamics.final_score))}"
+    for each in compared
   ]
-  return (
-    f"Final entropy (nats a token) and accuracy over {runs.BASELINE}'s: "
-    f"{'; '.join(texts)}. {_without_interval(found)}"
-  ).strip()
+  text = (
+    f"Final entropy (nats per token) and accuracy minus {runs.BASELINE}'s: "
+    f"{'; '.join(texts)}."
+  )
+  if all(len(each.members) == 1 for each in compared):
+    text += " One seed gives no interval."
+  return text
 
 
 def _kept(parts: Sequence[Study]) -> str:
-  found = compared(parts, _COVARIANCE_METHODS)
   ratios = {
-    each.name: section.over_seeds(each.members, dynamics.final_entropy).mean
-    / section.over_seeds(each.baseline, dynamics.final_entropy).mean
-    for each in found
+    each.name: stats.over_seeds(each.members, dynamics.final_entropy).mean
+    / stats.over_seeds(each.baseline, dynamics.final_entropy).mean
+    for each in comparisons(parts, COVARIANCE_METHODS)
   }
   if not ratios:
     return ""
@@ -241,13 +222,13 @@ def _kept(parts: Sequence[Study]) -> str:
   swept = [
     made.sentence
     for study in parts
-    if (made := settings.coefficients(study))
-    and set(_COVARIANCE_METHODS) & {r.method for r in study.runs}
+    if set(COVARIANCE_METHODS) & {run.method for run in study.runs}
+    and isinstance(made := coefficients.build(study), Section)
   ]
   return " ".join(
     [
-      f"{above} of {len(ratios)} variants ended with more than "
-      f"{runs.BASELINE}, from {ratios[low]:.2f} times ({low}) to "
+      f"{above} of {len(ratios)} variants ended with more entropy than "
+      f"{runs.BASELINE}: from {ratios[low]:.2f} times ({low}) to "
       f"{ratios[high]:.2f} times ({high}).",
       *swept,
     ]
@@ -255,72 +236,56 @@ def _kept(parts: Sequence[Study]) -> str:
 
 
 def _higher(parts: Sequence[Study]) -> str:
-  found = compared(parts, _COVARIANCE_METHODS)
-  if not found:
+  compared = comparisons(parts, COVARIANCE_METHODS)
+  if not compared:
     return ""
   seeded: dict[str, stats.Estimate] = {}
   single: dict[str, stats.Estimate] = {}
-  for each in found:
-    for name, measure in ends(each).items():
-      over = each.over(measure)
-      one = seeded if over.count > 1 else single
-      one[f"{each.name} in {name}"] = over
+  for each in compared:
+    for name, measure in main_measures(each.members).items():
+      difference = each.difference(measure)
+      group = seeded if difference.count > 1 else single
+      group[f"{each.name} in {name}"] = difference
   above = [f"{k} ({over})" for k, over in seeded.items() if over.sign > 0]
   below = sum(over.sign < 0 for over in seeded.values())
-  tried = section.listing(list(dict.fromkeys(each.study for each in found)))
   texts = [
-    f"{'Yes' if above else 'Not found'}: of {len(seeded)} comparisons over "
+    f"{'Yes' if above else 'Not found'}. Of {len(seeded)} comparisons over "
     f"seeds in accuracy, greedy accuracy and pass@k, {len(above)} are above "
-    f"{runs.BASELINE} with an interval without 0 and {below} below."
+    f"{runs.BASELINE} with an interval that excludes 0, and {below} are below."
   ]
-  texts += [f"Above: {section.listing(above)}."] if above else []
-  texts.append(f"Tried in {tried}.")
+  texts += [f"Above: {listing(above)}."] if above else []
+  texts.append(f"Studies: {_names(compared)}.")
   if single:
     best = max(single, key=lambda k: single[k].mean)
     ups = sum(over.mean > 0 for over in single.values())
     texts.append(
-      f"Of {len(single)} comparisons with one seed, {ups} are above; the most, "
-      f"by {single[best].mean:.3f}, is {best}."
+      f"Of {len(single)} comparisons with one seed, {ups} are above; the "
+      f"largest difference, {single[best].mean:.3f}, is that of {best}."
     )
   return " ".join(texts)
 
 
-def ends(each: Compared) -> dict[str, Callable[[runs.Run], float]]:
-  """Accuracy, greedy accuracy, and pass@k of the largest k, at the end."""
-  metrics = each.members[0].metrics
-  passes = sorted(
-    (key for key in metrics if key.startswith(run_files.HELD_OUT_PASS)),
-    key=lambda key: int(key.removeprefix(run_files.HELD_OUT_PASS)),
-  )
-  keys = [
-    key for key in (run_files.HELD_OUT_GREEDY, *passes[-1:]) if key in metrics
-  ]
-  return {
-    "accuracy": dynamics.final_score,
-    **{
-      key.rpartition("/")[2]: functools.partial(dynamics.final_value, key=key)
-      for key in keys
-    },
-  }
+def _names(compared: Sequence[Comparison]) -> str:
+  return listing(list(dict.fromkeys(each.study for each in compared)))
 
 
 def _intervened(parts: Sequence[Study]) -> str:
-  found = [
+  compared = [
     interventions.compare(each.baseline, each.members)
-    for each in compared(parts, _COVARIANCE_METHODS)
+    for each in comparisons(parts, COVARIANCE_METHODS)
   ]
-  found = [each for each in found if each.count]
-  seeded = [each for each in found if each.count > 1]
-  if not found:
+  compared = [each for each in compared if each.count]
+  if not compared:
     return ""
-  residuals = [each.residual.mean for each in found if each.residual.count]
+  seeded = [each for each in compared if each.count > 1]
+  residuals = [each.residual.mean for each in compared if each.residual.count]
   apart = sum(each.residual.sign != 0 for each in seeded)
-  past = sum(each.above_ceiling.mean > 0 for each in found)
+  past = sum(each.above_ceiling.mean > 0 for each in compared)
   return (
-    f"At equal entropy, {len(residuals)} variants of Clip-Cov and KL-Cov lie "
-    f"{_numbers(residuals, signed=True)} from {runs.BASELINE}'s law; over "
-    f"seeds, {apart} of {len(seeded)} are separable from it. {past} of "
-    f"{len(found)} end above the ceiling that it predicts."
+    f"At equal entropy, {len(residuals)} variants of Clip-Cov and KL-Cov "
+    f"differ by {value_range(residuals, '+.3f')} from {runs.BASELINE}'s law. "
+    f"Over seeds, {apart} of {len(seeded)} are separable from it. {past} of "
+    f"{len(compared)} end above the ceiling that it predicts."
   )
 
 
@@ -334,43 +299,15 @@ _QUESTIONS: dict[str, Callable[[Sequence[Study]], str]] = {
   "Does the covariance predict the change of entropy?": _first_order,
   "Is the covariance always positive?": positive,
   "Do clip-higher, an entropy bonus or a reference KL help?": _remedies,
-  "Do Clip-Cov and KL-Cov keep entropy up, and can the level be chosen?": _kept,
+  "Do Clip-Cov and KL-Cov keep entropy, and can the level be chosen?": _kept,
   "Do they end higher than GRPO?": _higher,
   "Does the law hold when entropy is kept?": _intervened,
 }
 
 
-def _plain(parts: Sequence[Study]) -> Iterator[Members]:
-  """The distinct variants of plain GRPO."""
-  for _, _, members in studies.distinct(parts):
-    if members[0].method == runs.BASELINE:
-      yield members
-
-
-def _plain_points(parts: Sequence[Study]) -> list[list[law.Points]]:
-  return [each for members in _plain(parts) if (each := law.of_runs(members))]
-
-
-def _percents(values: Sequence[float]) -> str:
-  low, high = f"{min(values):.0%}", f"{max(values):.0%}"
-  return low if low == high else f"{low} to {high}"
-
-
-def _numbers(
-  values: Sequence[float], digits: int = 3, signed: bool = False
-) -> str:
-  sign = "+" if signed else ""
-  return f"{min(values):{sign}.{digits}f} to {max(values):{sign}.{digits}f}"
-
-
-def _signed(found: stats.Estimate) -> str:
-  return f"{'+' * (found.mean > 0)}{found}"
-
-
-def _without_interval(found: Sequence[Compared]) -> str:
-  one = all(len(each.members) == 1 for each in found)
-  return "One seed gives no interval." if one else ""
+def _signed(estimate: stats.Estimate) -> str:
+  return f"{'+' * (estimate.mean > 0)}{estimate}"
 
 
 def _sentences(texts: Sequence[str]) -> str:
-  return " ".join(f"{text[0].upper()}{text[1:]}." for text in texts)
+  return " ".join(f"{capitalized(text)}." for text in texts)

@@ -1,4 +1,4 @@
-"""Sections over several studies: what holds across tasks, sizes, settings."""
+"""Sections over several studies: results across tasks, sizes and settings."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,20 @@ import numpy as np
 
 from jaxrl_entropy.analysis import dynamics, law, runs, studies
 from jaxrl_entropy.analysis.studies import Study
-from jaxrl_entropy.report import answers, plots, section, style
+from jaxrl_entropy.report import answers, law_table, plots, style, wording
+from jaxrl_entropy.report.comparisons import comparisons
+from jaxrl_entropy.report.measures import main_measures
 from jaxrl_entropy.report.section import Row, Section, Table
-from jaxrl_entropy.report.sections import law_fit
 
 
 def sections(parts: Sequence[Study]) -> list[Section]:
-  """What the studies have the data for."""
+  """Builds the sections for which the studies have data."""
   built = (each(parts) for each in (laws, ends, positive))
-  return [found for found in built if found is not None]
+  return [section for section in built if section is not None]
 
 
 def laws(parts: Sequence[Study]) -> Section | None:
-  """The law of plain GRPO, once for each set of runs."""
+  """Fits the law of plain GRPO, once for each set of runs."""
   points = {
     _setting(study, label): each
     for study, label, members in studies.distinct(parts)
@@ -27,68 +28,71 @@ def laws(parts: Sequence[Study]) -> Section | None:
   if not points:
     return None
   fits = [law.fit_runs(each) for each in points.values()]
-  rows = [law_fit.law_row(name, each) for name, each in points.items()]
-  shares = [each.r2 for each in fits]
-  ceilings = [each.ceiling for each in fits]
-  palette = dict(zip(points, _shades(len(points)), strict=True))
+  colors = {
+    name: style.shade(style.ACCENT, index, len(points))
+    for index, name in enumerate(points)
+  }
   panel = plots.scatter(
-    f"Accuracy of {runs.BASELINE}",
+    f"Performance of {runs.BASELINE}",
     [
-      plots.Cloud(k, *law.pooled(each), palette[k])
-      for k, each in points.items()
+      plots.Cloud(k, *law.pooled(each), colors[k]) for k, each in points.items()
     ],
     [
       curve
       for name, each in points.items()
-      for curve in law_fit.law_curves("", each, palette[name])
+      for curve in law_table.curves("", each, colors[name])
     ],
-    x_label="entropy (nats/token)",
+    x_label=law_table.ENTROPY_AXIS,
   )
   return Section(
     "laws",
     "The law in every study",
-    f"Over {section.plural(len(fits), 'setting')}, the law of plain "
-    f"{runs.BASELINE} has R² from {min(shares):.3f} to {max(shares):.3f} and a "
-    f"ceiling from {min(ceilings):.3f} to {max(ceilings):.3f}.",
+    f"Over {wording.plural(len(fits), 'setting')}, the law of plain "
+    f"{runs.BASELINE} has an R² of "
+    f"{wording.value_range([each.r2 for each in fits])} and a ceiling of "
+    f"{wording.value_range([each.ceiling for each in fits])}.",
     {"law": panel},
-    Table(("study", *law_fit.LAW_COLUMNS), rows),
+    Table(
+      ("study", *law_table.COLUMNS),
+      [law_table.row(name, each) for name, each in points.items()],
+    ),
   )
 
 
 def ends(parts: Sequence[Study]) -> Section | None:
-  """Where a method ends above the baseline of its seeds, or below."""
-  found = [
-    (each, name, each.over(measure))
-    for each in answers.compared(parts)
-    for name, measure in answers.ends(each).items()
+  """Lists where a method ends above the baseline of its seeds, or below."""
+  differences = [
+    (each, name, each.difference(measure))
+    for each in comparisons(parts)
+    for name, measure in main_measures(each.members).items()
   ]
-  seeded = [row for row in found if row[2].count > 1]
+  seeded = [row for row in differences if row[2].count > 1]
   if not seeded:
     return None
   signs: dict[int, list[str]] = {1: [], 0: [], -1: []}
-  for each, measure, over in seeded:
-    signs[over.sign].append(f"{each.name} in {measure}")
-  above, below = section.listing(signs[1]), section.listing(signs[-1])
+  for each, measure, difference in seeded:
+    signs[difference.sign].append(f"{each.name} in {measure}")
+  above, below = wording.listing(signs[1]), wording.listing(signs[-1])
   rows = [
-    (each.study, each.label, over.count, measure, str(over))
-    for each, measure, over in seeded
+    (each.study, each.label, difference.count, measure, str(difference))
+    for each, measure, difference in seeded
   ]
-  columns = ("study", "method", "runs", "measure", f"over {runs.BASELINE}'s")
+  columns = ("study", "variant", "runs", "measure", f"minus {runs.BASELINE}'s")
   return Section(
     "ends",
-    "Who ends higher, and where",
-    f"Over seeds, the interval without 0, above {runs.BASELINE} at the end: "
+    "Which methods end higher, and where",
+    f"Over seeds, above {runs.BASELINE} with an interval that excludes 0: "
     f"{above or 'none'}. Below: {below or 'none'}. Not separable: "
     f"{len(signs[0])} of {len(seeded)} comparisons. "
-    f"{len(found) - len(seeded)} more have one seed, and so no interval; they "
-    "stand with their study.",
+    f"{len(differences) - len(seeded)} more comparisons have one seed and "
+    "therefore no interval; each study's own report has them.",
     {},
     Table(columns, rows),
   )
 
 
 def positive(parts: Sequence[Study]) -> Section | None:
-  """The share of steps with a positive covariance, by study and estimator."""
+  """Shows the share of steps with a positive covariance, by study."""
   rows: list[Row] = []
   for study in parts:
     shares = [
@@ -121,9 +125,5 @@ def positive(parts: Sequence[Study]) -> Section | None:
 
 
 def _setting(study: Study, label: str) -> str:
-  """A study and what its baseline varies: `sizes pico`."""
+  """Names a study and what its baseline varies: `sizes pico`."""
   return f"{study.name}{label.removeprefix(runs.BASELINE)}"
-
-
-def _shades(count: int) -> list[str]:
-  return [style.shade(style.ACCENT, index, count) for index in range(count)]

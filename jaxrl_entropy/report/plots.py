@@ -1,14 +1,12 @@
 """Panels: small plots with direct labels, drawn by matplotlib.
 
-A panel is one set of axes, narrow enough for a phone; a figure of the report is
-a row of panels. Text is drawn as it is (no mathtext): names come from files.
+A panel is one set of axes, narrow enough for a phone; a section shows a row of
+them. Text is drawn verbatim, without mathtext, because names come from files.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
-import io
-import re
 
 import matplotlib as mpl
 from matplotlib import ticker
@@ -22,19 +20,21 @@ from jaxrl_entropy.report import style
 Array = np.ndarray
 
 _WIDTH, _HEIGHT = 3.9, 2.75  # inches
-_LEFT, _LEAST = 0.53, 1.8  # inches for the scale, and for the axes at least
-_LETTER, _MARK = 0.083, 0.22  # inches of a name's letter, and of its mark
-_FEW_TICKS = 5
+_LEFT = 0.53  # inches left of the axes
+_MIN_AXES_WIDTH = 1.8  # inches
+_LETTER_WIDTH, _MARKER_WIDTH = 0.083, 0.22  # inches of a label
+_MAX_DATA_TICKS = 5
+_LOG = " (log scale)"
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-  """A curve with a name at its end.
+  """A curve with a label at its end.
 
   Attributes:
     label: text at the last point; empty for none.
     x, y: float[n].
-    color: of the line and its label.
+    color: color of the line and its label.
     band: (low, high), float[n] each, drawn as a light area around the line.
     style: matplotlib's line style.
   """
@@ -57,14 +57,6 @@ class Cloud:
   color: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Image:
-  """A drawn figure: an SVG document, and the bytes of a PNG."""
-
-  svg: str
-  png: bytes
-
-
 def lines(
   title: str,
   curves: Sequence[Line],
@@ -73,14 +65,14 @@ def lines(
   shaded: tuple[float, float] | None = None,
   beside: Sequence[Line] = (),
 ) -> Figure:
-  """Curves with their names at their ends.
+  """Draws curves with labels at their ends.
 
   Args:
-    title: what is on the vertical axis, with its unit.
+    title: quantity on the vertical axis, with its unit.
     curves: the curves.
-    x_label: what is on the horizontal axis.
-    shaded: ends of a part of the horizontal axis to mark.
-    beside: curves of the panels beside it, which then have its scale.
+    x_label: quantity on the horizontal axis.
+    shaded: interval of the horizontal axis to mark.
+    beside: curves of neighbouring panels, which then share the scale.
   """
   names = [curve.label for curve in curves]
   with _axes(title, x_label, names) as (figure, axes):
@@ -109,19 +101,20 @@ def scatter(
   logarithmic: bool = False,
   beside: Sequence[Line | Cloud] = (),
 ) -> Figure:
-  """Points, and curves through them.
+  """Draws points, and curves through them.
 
-  Names stand in a legend, or at the ends of the curves if no points have one.
+  Labels are in a legend, or at the ends of the curves if no points have one.
 
   Args:
-    title: what is on the vertical axis, with its unit.
+    title: quantity on the vertical axis, with its unit.
     clouds: the points.
     curves: the curves.
-    x_label: what is on the horizontal axis.
-    origin: which of the axes, "x", "y" or "xy", to draw through the origin.
-    logarithmic: whether the horizontal axis is logarithmic.
-    beside: what the panels beside it show, which then have its scale.
+    x_label: quantity on the horizontal axis.
+    origin: which axes, "x", "y" or "xy", to draw through the origin.
+    logarithmic: whether the horizontal axis is logarithmic; its label says so.
+    beside: content of neighbouring panels, which then share the scale.
   """
+  x_label += _LOG * logarithmic
   names = [cloud.label for cloud in clouds]
   names += [curve.label for curve in curves]
   marked = any(cloud.label for cloud in clouds)
@@ -150,6 +143,8 @@ def scatter(
     _cover(axes, beside)
     if logarithmic:
       _plain_numbers(axes.xaxis)
+    if "x" not in origin:
+      _widen(axes)
     if marked:
       _legend(axes)
     else:
@@ -166,7 +161,17 @@ def bars(
   x_label: str,
   logarithmic: bool = False,
 ) -> Figure:
-  """One bar a name and group, side by side."""
+  """Draws one bar per name and group, side by side.
+
+  Args:
+    title: quantity on the vertical axis, with its unit.
+    names: places on the horizontal axis.
+    groups: heights at all places, by label.
+    palette: color by label.
+    x_label: quantity on the horizontal axis.
+    logarithmic: whether the vertical axis is logarithmic; the title says so.
+  """
+  title += _LOG * logarithmic
   with _axes(title, x_label, list(groups), marked=True) as (figure, axes):
     width = 0.8 / len(groups)
     for index, (label, heights) in enumerate(groups.items()):
@@ -186,59 +191,18 @@ def bars(
   return figure
 
 
-def render(figure: Figure, name: str) -> Image:
-  """Draws a figure; the same figure and name give the same bytes."""
-  vector, raster = io.StringIO(), io.BytesIO()
-  with mpl.rc_context({**style.STYLE, "svg.hashsalt": name}):
-    figure.savefig(vector, format="svg", metadata={"Date": None})
-    figure.savefig(raster, format="png", dpi=200, metadata={"Software": None})
-  return Image(_shorten(vector.getvalue()), raster.getvalue())
-
-
-# Of an SVG: what no reader sees, and a font that is named at every text.
-_SHORTER = (
-  (re.compile(r"<metadata>.*?</metadata>", re.S), ""),
-  (re.compile(r'<g id="[^"]*"/>'), ""),
-  (re.compile(r'<g id="[^"]*">'), "<g>"),
-  (re.compile(r' transform="rotate\(-0 [^"]*"'), ""),
-  (re.compile(r"(font-family: )?'DejaVu Sans'(, [^;]*)?; "), ""),
-  (re.compile("</style>"), f"text{{font-family:{style.SVG_FONT}}}</style>"),
-  (re.compile(r"\s*\n\s*"), "\n"),
-)
-_SHAPE = re.compile(r"<(?:path|use)[^>]*>")
-_FINER_THAN_A_PIXEL = re.compile(r"(\d\.\d)\d+")
-_POINTS = re.compile(r'<g clip-path="[^"]*">\n(?:<use [^>]*>\n)+')
-_LOOK = re.compile(r' style="[^"]*"')
-
-
-def _shorten(svg: str) -> str:
-  svg = svg[svg.index("<svg") :]
-  for pattern, replacement in _SHORTER:
-    svg = pattern.sub(replacement, svg)
-  svg = _SHAPE.sub(lambda m: _FINER_THAN_A_PIXEL.sub(r"\1", m[0]), svg)
-  return _POINTS.sub(lambda m: _alike(m[0]), svg)
-
-
-def _alike(points: str) -> str:
-  """A group of points; what all look like is said once."""
-  looks = set(_LOOK.findall(points))
-  if len(looks) != 1:
-    return points
-  return _LOOK.sub("", points).replace(">", f"{looks.pop()}>", 1)
-
-
 @contextlib.contextmanager
 def _axes(
   title: str, x_label: str, names: Sequence[str], marked: bool = False
 ) -> Iterator[tuple[Figure, Axes]]:
-  """Axes that leave room for the longest name on their right.
+  """Yields axes that leave room for the longest label on their right.
 
-  A figure whose axes would become too narrow grows instead.
+  A figure whose axes would become too narrow is made wider instead.
   """
   with mpl.rc_context(style.STYLE):
     longest = max(map(len, names), default=0)
-    right = 0.2 + _LETTER * longest + _MARK * marked
-    width = max(_WIDTH, _LEFT + _LEAST + right)
+    right = 0.2 + _LETTER_WIDTH * longest + _MARKER_WIDTH * marked
+    width = max(_WIDTH, _LEFT + _MIN_AXES_WIDTH + right)
     figure = Figure(figsize=(width, _HEIGHT))
     left, inner = _LEFT / width, (width - _LEFT - right) / width
     axes = figure.add_axes((left, 0.17, inner, 0.7))
@@ -250,7 +214,7 @@ def _axes(
 
 
 def _cover(axes: Axes, others: Sequence[Line | Cloud]) -> None:
-  """Makes the scale one that would have room for others too."""
+  """Extends the scale so that `others` would fit too."""
   for other in others:
     axes.update_datalim(np.column_stack([other.x, other.y]))
     band = other.band if isinstance(other, Line) else None
@@ -260,22 +224,28 @@ def _cover(axes: Axes, others: Sequence[Line | Cloud]) -> None:
 
 
 def _tick_few(axes: Axes, each: Sequence[Array]) -> None:
-  """Ticks where the values are, if there are only a few."""
+  """Places ticks at the values if there are only a few."""
   places = np.unique(np.concatenate([*each, []]))
-  if len(places) <= _FEW_TICKS:
+  if len(places) <= _MAX_DATA_TICKS:
     axes.set_xticks(places)
 
 
 def _widen(axes: Axes) -> None:
-  """Keeps the noise of a value that hardly changes from filling the axis."""
+  """Extends a narrow vertical axis, so that noise does not fill it.
+
+  The axis of values that are never negative does not extend below 0.
+  """
   low, high = axes.get_ylim()
   spare = 0.05 * max(abs(low), abs(high)) - (high - low)
   if spare > 0:
-    axes.set_ylim(low - spare / 2, high + spare / 2)
+    low, high = low - spare / 2, high + spare / 2
+  if axes.dataLim.ymin >= 0:
+    low = max(low, 0.0)
+  axes.set_ylim(low, high)
 
 
 def _label_ends(axes: Axes, curves: Sequence[Line]) -> None:
-  """Writes each curve's name right of its last point, none over another."""
+  """Writes each curve's label right of its last point, without overlaps."""
   named = [curve for curve in curves if curve.label and len(curve.y)]
   if not named:
     return
@@ -295,9 +265,9 @@ def _label_ends(axes: Axes, curves: Sequence[Line]) -> None:
 
 
 def _spread(places: Array, gap: float, low: float, high: float) -> Array:
-  """Moves places apart until neighbours are `gap` apart.
+  """Moves places until neighbours are `gap` apart.
 
-  None is below `low`, and none above `high` if there is room.
+  None is below `low`; none is above `high` if there is room.
   """
   order = np.argsort(places)
   spread = places[order].astype(float)
@@ -316,7 +286,7 @@ def _spread(places: Array, gap: float, low: float, high: float) -> Array:
 
 
 def _plain_numbers(axis: Axis) -> None:
-  """Numbers as they are on a logarithmic axis, where powers need mathtext."""
+  """Writes plain numbers on a logarithmic axis: powers would need mathtext."""
   low, high = axis.get_view_interval()
   if high < 30 * low:
     axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))

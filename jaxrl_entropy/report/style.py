@@ -1,6 +1,6 @@
-"""How the report's plots look: colours, and matplotlib's settings."""
+"""Colors and matplotlib settings of the report's plots."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -56,32 +56,39 @@ STYLE: dict[Any, Any] = {
   "lines.solid_capstyle": "round",
   "svg.fonttype": "none",
 }
-# The page's own font replaces matplotlib's in an SVG.
+# Replaces matplotlib's font in an SVG, so that plots look like the page.
 SVG_FONT = "system-ui, -apple-system, &quot;Segoe UI&quot;, Arial, sans-serif"
 
 
-def colors(labels: Sequence[str]) -> dict[str, str]:
-  """A colour for each variant; variants of one method share its hue.
+def colors(methods: Mapping[str, str]) -> dict[str, str]:
+  """Returns a color for each label; labels of one method share its hue.
 
-  A label starts with its method's name, as in `Clip-Cov r=0.01`.
+  Args:
+    methods: method by label.
   """
-  others = iter(_OTHER_COLORS * (1 + len(labels)))
+  others = iter(_OTHER_COLORS * (1 + len(methods)))
   bases: dict[str, str] = {}
   members: dict[str, list[str]] = {}
-  for label in labels:
-    method = label.split(" ")[0]
+  for label, method in methods.items():
     if method not in bases:
       bases[method] = _METHOD_COLORS.get(method) or next(others)
     members.setdefault(method, []).append(label)
   return {
-    label: shade(bases[method], index, len(group))
-    for method, group in members.items()
-    for index, label in enumerate(group)
+    label: shade(bases[method], index, len(labels))
+    for method, labels in members.items()
+    for index, label in enumerate(labels)
   }
 
 
-def shade(color: str, index: int, count: int) -> str:
-  """One of `count` shades of a colour, from itself towards white."""
-  amount = 0.55 * index / max(count - 1, 1)
+def shade(color: str, index: int, count: int, last: float = 0.55) -> str:
+  """Returns one of `count` shades of a color, from itself towards white.
+
+  Args:
+    color: the color.
+    index: number of the shade, from 0.
+    count: number of shades.
+    last: share of white in the last shade.
+  """
+  amount = last * index / max(count - 1, 1)
   red, green, blue = (c + (1 - c) * amount for c in mpl.colors.to_rgb(color))
   return mpl.colors.to_hex((red, green, blue))

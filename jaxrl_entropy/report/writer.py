@@ -1,45 +1,88 @@
-"""The report of a study: an HTML page, its numbers as JSON, plots as files."""
+"""Builds the files of a report: HTML pages, a JSON summary and plots."""
 
 from collections.abc import Collection, Mapping, Sequence
+import dataclasses
 import json
 import math
 import pathlib
 from typing import Any
 
-from jaxrl_entropy.analysis import studies
-from jaxrl_entropy.report import answers, claims, overview, page, plots
-from jaxrl_entropy.report.section import Builder, Cell, Section
+from jaxrl_entropy import run_files
+from jaxrl_entropy.analysis import samples, studies
+from jaxrl_entropy.report import (
+  answers,
+  claims,
+  images,
+  overview,
+  page,
+  samples_page,
+)
+from jaxrl_entropy.report.section import Absent, Builder, Section
 from jaxrl_entropy.report.sections import (
-  covariance,
+  alarm_list,
+  coefficients,
+  collapse,
+  covariance_splits,
+  covariance_tail,
+  differences,
+  differing_settings,
+  extra_tokens,
+  final_results,
   intervention,
   law_fit,
-  settings,
+  law_forms,
+  model_sizes,
+  prediction,
+  probe_covariance,
+  sampled_covariance,
+  target_entropy,
   training_curves,
+  what_ran,
 )
 
-_SECTIONS: tuple[Builder, ...] = (
-  training_curves.methods,
-  training_curves.collapse,
-  law_fit.fitted,
-  law_fit.prediction,
-  law_fit.rivals,
-  intervention.intervention,
-  covariance.covariance,
-  covariance.group_wise,
-  covariance.tail,
-  covariance.splits,
-  covariance.let_through,
-  settings.coefficients,
-  settings.controlled,
-  settings.sizes,
-  training_curves.results,
-  training_curves.differences,
+_BUILDERS: tuple[Builder, ...] = (
+  what_ran.build,
+  differing_settings.build,
+  alarm_list.build,
+  training_curves.build,
+  collapse.build,
+  law_fit.build,
+  prediction.build,
+  law_forms.build,
+  intervention.build,
+  probe_covariance.build,
+  sampled_covariance.build,
+  covariance_tail.build,
+  covariance_splits.build,
+  extra_tokens.build,
+  coefficients.build,
+  target_entropy.build,
+  model_sizes.build,
+  final_results.build,
+  differences.build,
 )
+_SIGNIFICANT_DIGITS = 6
 
 
-def sections(study: studies.Study) -> list[Section]:
-  """What the study has the data for, in the order of the page."""
-  return [found for build in _SECTIONS if (found := build(study))]
+@dataclasses.dataclass(frozen=True)
+class Content:
+  """What a report says about one study."""
+
+  study: studies.Study
+  checked: Sequence[claims.Claim]
+  sections: Sequence[Section]
+  absent: Sequence[Absent]
+
+
+def build(study: studies.Study) -> Content:
+  """Checks the statements and builds all sections, in the page's order."""
+  built = [build(study) for build in _BUILDERS]
+  return Content(
+    study,
+    claims.check(study),
+    [each for each in built if isinstance(each, Section)],
+    [each for each in built if isinstance(each, Absent)],
+  )
 
 
 def write_report(
@@ -47,76 +90,135 @@ def write_report(
   output: str | pathlib.Path | None = None,
   plot_files: Collection[str] | None = None,
 ) -> list[pathlib.Path]:
-  """Writes the report of a study, of a single run, or of several studies.
+  """Writes the report of a run, of a study, or of several studies.
 
   Args:
-    folder: one workdir; or a folder with one workdir a run; or one with such a
-      folder a study, each of which gets its report, and all an overview.
+    folder: folder of one run; or a study: a folder with one folder per run; or
+      a folder of studies, each of which gets its report beside an overview.
     output: where to write; `folder/report` by default.
-    plot_files: which plots are written as files too; all by default.
+    plot_files: names of the plots to write as files too; all by default.
 
   Returns:
-    The files: `report.html`, `summary.json`, and the plots as PNG and SVG; for
-    several studies, first those of the overview.
+    The files: `report.html`, `summary.json`, the plots as PNG and SVG, and
+    pages of sampled responses. Those of an overview come first.
 
   Raises:
-    UserError: the folder holds no run with metrics.
-    OSError: the output cannot be written.
+    UserError: if the folder holds no run with metrics.
+    OSError: if the output cannot be written.
   """
   folder = pathlib.Path(folder)
-  output = pathlib.Path(output or folder / "report")
+  output = pathlib.Path(output or folder / run_files.REPORT)
   parts = studies.load_parts(folder)
   if not parts:
-    study = studies.load(folder)
-    checked, shown = claims.check(study), sections(study)
-    images = _draw(shown)
-    html = page.render(study, shown, checked, images)
-    numbers = summarize(study, shown, checked)
-    return _save(output, html, numbers, images, plot_files)
-  shown = overview.sections(parts)
-  images = _draw(shown)
-  leads = {part.name: page.lead(part, claims.check(part)) for part in parts}
-  name = folder.resolve().name
-  answered = answers.answers(parts)
-  html = page.render_overview(name, answered, leads, shown, images)
-  numbers = {
-    "answers": {each.question: each.answer for each in answered},
-    "studies": leads,
-    "figures": _figures(shown),
-  }
-  written = _save(output, html, numbers, images, plot_files)
+    return _write_study(studies.load(folder), output, plot_files)
+  written = _write_overview(folder.resolve().name, parts, output, plot_files)
   for part in parts:
-    written += write_report(folder / part.name, plot_files=plot_files)
+    part_output = folder / part.name / run_files.REPORT
+    written += _write_study(part, part_output, plot_files)
   return written
 
 
-def _draw(shown: Sequence[Section]) -> dict[str, plots.Image]:
-  """The panels of sections, by `<section>_<panel>`."""
+def summarize(content: Content) -> dict[str, Any]:
+  """Returns all numbers and sentences of a report, ready for JSON."""
   return {
-    (name := f"{section.name}_{panel}"): plots.render(figure, name)
-    for section in shown
+    "study": content.study.name,
+    "runs": [
+      {"name": run.name, "method": run.method, "steps": len(run.records)}
+      for run in content.study.runs
+    ],
+    "notes": list(content.study.notes),
+    "claims": [
+      {
+        "claim": each.claim,
+        "value": _rounded(each.value.mean),
+        "half_width": _rounded(each.value.half_width),
+        "seeds": each.value.count,
+        "relation": each.relation,
+        "threshold": each.threshold,
+        "verdict": each.verdict,
+        "reason": each.reason,
+      }
+      for each in content.checked
+    ],
+    "figures": _figures(content.sections),
+    "absent": {each.title: each.reason for each in content.absent},
+  }
+
+
+def _write_study(
+  study: studies.Study,
+  output: pathlib.Path,
+  plot_files: Collection[str] | None,
+) -> list[pathlib.Path]:
+  content = build(study)
+  drawn = _draw(content.sections)
+  sample_pages = _sample_pages(study)
+  html = page.render(
+    study,
+    content.sections,
+    content.absent,
+    content.checked,
+    drawn,
+    {run: file for run, (file, _) in sample_pages.items()},
+  )
+  texts = {"report.html": html, "summary.json": _json(summarize(content))}
+  texts |= dict(sample_pages.values())
+  return _save(output, texts, drawn, plot_files)
+
+
+def _sample_pages(study: studies.Study) -> dict[str, tuple[str, str]]:
+  """Returns file name and content by run, for runs with samples."""
+  pages = {}
+  for index, run in enumerate(study.runs):
+    sampled, notes = samples.load(run.folder) if run.folder else ([], ())
+    if sampled:
+      html = samples_page.render(run.name, sampled, notes)
+      pages[run.name] = (f"samples-{index}.html", html)
+  return pages
+
+
+def _write_overview(
+  name: str,
+  parts: Sequence[studies.Study],
+  output: pathlib.Path,
+  plot_files: Collection[str] | None,
+) -> list[pathlib.Path]:
+  sections = overview.sections(parts)
+  drawn = _draw(sections)
+  leads = {part.name: page.lead(part, claims.check(part)) for part in parts}
+  answered = answers.answers(parts)
+  numbers = {
+    "answers": {each.question: each.answer for each in answered},
+    "studies": leads,
+    "figures": _figures(sections),
+  }
+  html = page.render_overview(name, answered, leads, sections, drawn)
+  texts = {"report.html": html, "summary.json": _json(numbers)}
+  return _save(output, texts, drawn, plot_files)
+
+
+def _draw(sections: Sequence[Section]) -> dict[str, images.Image]:
+  """Returns the panels of sections, by `<section>_<panel>`."""
+  return {
+    (name := f"{section.name}_{panel}"): images.Image(figure, name)
+    for section in sections
     for panel, figure in section.panels.items()
   }
 
 
 def _save(
   output: pathlib.Path,
-  html: str,
-  numbers: Mapping[str, Any],
-  images: Mapping[str, plots.Image],
+  texts: Mapping[str, str],
+  drawn: Mapping[str, images.Image],
   plot_files: Collection[str] | None,
 ) -> list[pathlib.Path]:
-  files: dict[str, bytes] = {
-    "report.html": html.encode(),
-    "summary.json": json.dumps(numbers, indent=1, allow_nan=False).encode(),
-  }
-  for name, image in images.items():
-    for file, content in (
-      (f"plots/{name}.png", image.png),
-      (f"plots/{name}.svg", image.svg.encode()),
-    ):
-      if plot_files is None or file in plot_files:
-        files[file] = content
+  files = {name: text.encode() for name, text in texts.items()}
+  for name, image in drawn.items():
+    png, svg = f"plots/{name}.png", f"plots/{name}.svg"
+    if plot_files is None or png in plot_files:
+      files[png] = image.png
+    if plot_files is None or svg in plot_files:
+      files[svg] = image.svg.encode()
   paths = [output / file for file in files]
   for path, content in zip(paths, files.values(), strict=True):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,44 +226,26 @@ def _save(
   return paths
 
 
-def summarize(
-  study: studies.Study,
-  shown: Sequence[Section],
-  checked: Sequence[claims.Claim],
-) -> dict[str, Any]:
-  """All numbers and sentences of a report, ready for JSON."""
-  return {
-    "study": study.name,
-    "runs": [
-      {"name": run.name, "method": run.method, "steps": len(run.records)}
-      for run in study.runs
-    ],
-    "notes": list(study.notes),
-    "claims": [
-      {
-        "claim": each.claim,
-        "value": _finite(each.value),
-        "relation": each.relation,
-        "threshold": each.threshold,
-        "holds": each.holds,
-      }
-      for each in checked
-    ],
-    "figures": _figures(shown),
-  }
-
-
-def _figures(shown: Sequence[Section]) -> dict[str, Any]:
+def _figures(sections: Sequence[Section]) -> dict[str, Any]:
   return {
     section.name: {
       "title": section.title,
       "sentence": section.sentence,
       "columns": list(section.table.columns),
-      "rows": [[_finite(c) for c in row] for row in section.table.rows],
+      "rows": [[_rounded(c) for c in row] for row in section.table.rows],
     }
-    for section in shown
+    for section in sections
   }
 
 
-def _finite(cell: Cell) -> Cell:
-  return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+def _rounded(value: Any) -> Any:
+  """Rounds a float: the last of 17 digits differ between processors."""
+  if not isinstance(value, float):
+    return value
+  if not math.isfinite(value):
+    return None
+  return float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
+
+
+def _json(numbers: Mapping[str, Any]) -> str:
+  return json.dumps(numbers, indent=1, allow_nan=False, ensure_ascii=False)

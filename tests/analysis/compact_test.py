@@ -21,9 +21,15 @@ def test_report_of_the_copy_has_the_same_sections_and_claims(tmp_path):
   study = synthetic.write_study(tmp_path / "study")
   compact.compact(study, tmp_path / "copy")
   one, two = map(studies.load, (study, tmp_path / "copy"))
-  assert [s.name for s in writer.sections(one)] == [
-    s.name for s in writer.sections(two)
+  assert [s.name for s in writer.build(one).sections] == [
+    s.name for s in writer.build(two).sections
   ]
-  assert [c.holds for c in claims.check(one)] == [
-    c.holds for c in claims.check(two)
+  assert [c.verdict for c in claims.check(one)] == [
+    c.verdict for c in claims.check(two)
   ]
+
+
+def test_a_single_run_is_copied_with_its_config(tmp_path):
+  run = synthetic.write_run(tmp_path / "grpo")
+  [folder] = compact.compact(run, tmp_path / "copy")
+  assert (folder / "config.json").is_file()

@@ -64,4 +64,4 @@ def test_rivals_have_parameters_of_their_own_in_every_run():
   assert found["linear"].bic == pytest.approx(
     sum(fit.bic for fit in linear) - sum(fit.bic for fit in best)
   )
-  assert forms.surest(list(found.values())).form.name == "exponential"
+  assert forms.best_predictor(list(found.values())).form.name == "exponential"

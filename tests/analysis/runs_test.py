@@ -25,12 +25,23 @@ def test_truncated_and_foreign_lines_are_left_out_and_named(tmp_path):
   )
 
 
-def test_a_step_written_again_after_a_resume_counts_once(tmp_path):
+def test_a_step_that_stands_twice_is_reported_and_counts_once(tmp_path):
   lines = [{"step": s, "x": v} for s, v in ((0, 1), (1, 2), (2, 3), (1, 5))]
   text = "\n".join(map(json.dumps, lines)).encode()
-  series = runs.load(write(tmp_path / "run", text)).series("x")
+  run = runs.load(write(tmp_path / "run", text, {}))
+  series = run.series("x")
+  assert (
+    "1 step(s) occur more than once, first step 1 at line 4" in run.notes[0]
+  )
+  assert "two processes" in run.notes[0]
   np.testing.assert_array_equal(series.steps, [0, 1, 2])
   np.testing.assert_array_equal(series.values, [1, 5, 3])
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path):
+  run = runs.load(write(tmp_path / "run", b'\xef\xbb\xbf{"step": 0}\r\n', {}))
+  assert len(run.records) == 1
+  assert run.notes == ()
 
 
 def test_columns_are_records_and_broken_ones_are_noted(tmp_path):

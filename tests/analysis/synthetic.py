@@ -81,6 +81,32 @@ def _record(rng, entropy, step, steps, bonus, noise):
   return record
 
 
+def read(run: pathlib.Path) -> list[dict]:
+  """Reads the records of a run."""
+  lines = (run / "metrics.jsonl").read_text().splitlines()
+  return [json.loads(line) for line in lines]
+
+
+def rewrite(run: pathlib.Path, records: list[dict]) -> None:
+  """Replaces the records of a run."""
+  lines = "".join(json.dumps(record) + "\n" for record in records)
+  (run / "metrics.jsonl").write_text(lines)
+
+
+SAMPLE = {
+  "step": 20,
+  "problem": "17",
+  "prompt": "What is 6 + 6?",
+  "tokens": ["6", " + 6 = ", "<12>", "\n"],
+  "reward": 1.0,
+  "correct": True,
+  "logp": [-0.1, -2.5, -0.01, None],
+  "entropy": [0.2, 1.5, 0.05, 0.0],
+  "covariance": [0.01, -0.8, 0.002, 0.0],
+  "selected": {"top covariance": [0, 1, 0, 0], "top entropy": [0, 1, 1, 0]},
+}
+
+
 def write_study(folder: pathlib.Path) -> pathlib.Path:
   """GRPO, Clip-Cov and KL-Cov from one start, as the quick start writes."""
   write_run(folder / "grpo")

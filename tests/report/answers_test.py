@@ -45,8 +45,11 @@ def test_a_copy_of_a_run_counts_once(parts):
 
 def test_who_ends_higher_is_said_with_its_interval(parts):
   found = answer(parts, "Do they end higher")
-  assert found.startswith("Yes: of 6 comparisons over seeds")
-  assert "3 are above GRPO with an interval without 0 and 3 below." in found
+  assert found.startswith("Yes. Of 6 comparisons over seeds")
+  assert (
+    "3 are above GRPO with an interval that excludes 0, and 3 are below."
+    in found
+  )
   assert "Above: Clip-Cov of a in accuracy (0.2" in found
 
 
@@ -57,18 +60,20 @@ def test_what_was_not_found_is_said_with_what_was_tried(tmp_path):
       tmp_path / "s" / f"k{seed}", "kl_cov", seed=seed, floor=0.3
     )
   found = answer(studies.load_parts(tmp_path), "Do they end higher")
-  assert found.startswith("Not found: of 3 comparisons")
-  assert "Tried in s." in found
+  assert found.startswith("Not found. Of 3 comparisons")
+  assert "Studies: s." in found
 
 
 def test_the_law_under_intervention_counts_what_leaves_it(parts):
   found = answer(parts, "Does the law hold when")
-  assert "over seeds, 1 of 2 are separable from it. 1 of 2 end above" in found
+  assert "Over seeds, 1 of 2 are separable from it. 1 of 2 end above" in found
 
 
 def test_entropy_kept_is_a_ratio_to_the_baselines(parts):
   found = answer(parts, "Do Clip-Cov and KL-Cov keep")
-  assert found.startswith("2 of 2 variants ended with more than GRPO, from 2.4")
+  assert found.startswith(
+    "2 of 2 variants ended with more entropy than GRPO: from 2.4"
+  )
 
 
 def test_a_question_without_data_has_no_answer(parts):
@@ -81,5 +86,5 @@ def test_the_overview_has_only_what_has_an_interval(parts, tmp_path):
   ends = next(s for s in overview.sections(parts) if s.name == "ends")
   assert [row[2] for row in ends.table.rows] == [3] * 6
   page, summary, *_ = writer.write_report(tmp_path, plot_files=[])
-  assert "<dt>Do they end higher than GRPO?</dt><dd>Yes: of" in page.read_text()
+  assert "<dt>Do they end higher than GRPO?</dt><dd>Yes. Of" in page.read_text()
   assert "Do they end higher" in summary.read_text()

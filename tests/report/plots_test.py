@@ -4,11 +4,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 import numpy as np
 import pytest
 
-from jaxrl_entropy.report import plots, style
+from jaxrl_entropy.report import images, plots, style
 
 
 def texts(figure):
-  return re.findall(r"<text[^>]*>([^<]*)", plots.render(figure, "name").svg)
+  return re.findall(r"<text[^>]*>([^<]*)", images.Image(figure, "name").svg)
 
 
 def test_logarithmic_axes_have_plain_numbers():
@@ -16,7 +16,7 @@ def test_logarithmic_axes_have_plain_numbers():
     "y",
     ["a", "b"],
     {"GRPO": [0.5, 20]},
-    style.colors(["GRPO"]),
+    style.colors({"GRPO": "GRPO"}),
     x_label="x",
     logarithmic=True,
   )
@@ -43,8 +43,9 @@ def test_what_looks_like_mathtext_is_drawn_as_it_is():
 
 
 def test_variants_of_a_method_share_its_hue():
-  found = style.colors(["GRPO", "Clip-Cov a=1", "Clip-Cov a=2", "own"])
-  assert found["Clip-Cov a=1"] == style.colors(["Clip-Cov"])["Clip-Cov"]
+  methods = {"a": "GRPO", "b": "Clip-Cov", "c": "Clip-Cov", "d": "own"}
+  found = style.colors(methods)
+  assert found["b"] == style.colors({"x": "Clip-Cov"})["x"]
   assert len(set(found.values())) == 4
 
 
@@ -65,7 +66,7 @@ def drawn_with_a_long_name():
 @pytest.mark.parametrize("kind", ["lines", "scatter", "bars"])
 def test_a_long_name_is_inside_the_figure(kind):
   figure = drawn_with_a_long_name()[kind]
-  plots.render(figure, kind)
+  assert images.Image(figure, kind).svg
   renderer = FigureCanvasAgg(figure).get_renderer()
   (axes,) = figure.axes
   legend = axes.get_legend()

@@ -1,27 +1,38 @@
-"""The section on methods that leave the baseline's law, or do not."""
+"""Section: each method compared with the baseline's law and its ceiling."""
 
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
 from jaxrl_entropy.analysis import interventions, runs, stats, studies
-from jaxrl_entropy.report import plots, section, style
-from jaxrl_entropy.report.section import Row, Section, Table
+from jaxrl_entropy.report import law_table, panels, plots
+from jaxrl_entropy.report.section import (
+  NO_BASELINE,
+  Absent,
+  Row,
+  Section,
+  Table,
+)
+from jaxrl_entropy.report.sections.law_fit import NO_LAW
+
+_TITLE = "Does the law hold under intervention?"
 
 
-def intervention(study: studies.Study) -> Section | None:
-  """Each method's points over the baseline's curve, and its ceiling."""
+def build(study: studies.Study) -> Section | Absent:
+  """Compares methods with the baseline at equal entropy, and at the end."""
   if study.baseline is None:
-    return None
+    return Absent(_TITLE, NO_BASELINE)
   name, baseline = study.baseline
-  found = {
-    label: compared
+  compared = {
+    label: comparison
     for label, members in study.variants.items()
     if members[0].method != runs.BASELINE
-    and (compared := interventions.compare(baseline, members)).count
+    and (comparison := interventions.compare(baseline, members)).count
   }
-  if not found:
-    return None
+  if not compared:
+    return Absent(
+      _TITLE, f"no other method has a seed in common with {name}, or {NO_LAW}"
+    )
   rows: list[Row] = [
     (
       label,
@@ -30,38 +41,38 @@ def intervention(study: studies.Study) -> Section | None:
       str(each.above_ceiling),
       str(each.above_baseline),
     )
-    for label, each in found.items()
+    for label, each in compared.items()
   ]
   columns = (
-    "method",
+    "variant",
     "runs",
-    f"over {name}'s law at equal entropy",
-    "final accuracy over its ceiling",
-    f"final accuracy over {name}'s",
+    f"minus {name}'s law at equal entropy",
+    "final, minus the law's ceiling",
+    f"final, minus {name}'s",
   )
   return Section(
     "intervention",
-    "Does the law hold under intervention?",
-    _verdicts(name, found),
-    _residual_panels(study, name, [name, *found]),
+    _TITLE,
+    _sentence(name, compared),
+    _residual_panels(study, name, [name, *compared]),
     Table(columns, rows),
   )
 
 
-def _verdicts(
-  name: str, found: Mapping[str, interventions.Intervention]
+def _sentence(
+  name: str, compared: Mapping[str, interventions.Intervention]
 ) -> str:
-  """Each variant's verdict; of many, how many there are of each."""
-  several = [each for each in found.values() if each.count > 1]
-  if len(found) > section.FEW:
-    above = sum(each.residual.mean > 0 for each in found.values())
-    past = sum(each.above_ceiling.mean > 0 for each in found.values())
+  """Describes each variant, or counts them where they are many."""
+  several = [each for each in compared.values() if each.count > 1]
+  if len(compared) > panels.MAX_PER_PANEL:
+    above = sum(each.residual.mean > 0 for each in compared.values())
+    past = sum(each.above_ceiling.mean > 0 for each in compared.values())
     text = (
-      f"Of {len(found)} variants, {above} lie above {name}'s law at equal "
-      f"entropy on average and {past} end above its ceiling."
+      f"Of {len(compared)} variants, {above} lie above {name}'s law at equal "
+      f"entropy on average, and {past} end above its ceiling."
     )
   else:
-    text = " ".join(_verdict(name, *each) for each in found.items())
+    text = " ".join(_verdict(name, *each) for each in compared.items())
   return text if several else f"{text} One seed gives no interval."
 
 
@@ -69,16 +80,16 @@ def _verdict(name: str, label: str, found: interventions.Intervention) -> str:
   residual, above_ceiling = found.residual, found.above_ceiling
   if found.count < 2:
     where = (
-      f"lies {residual.mean:+.3f} from {name}'s law at equal entropy"
+      f"differs by {residual.mean:+.3f} from {name}'s law at equal entropy"
       if residual.count
-      else f"has no entropy in common with {name}"
+      else f"has no range of entropies in common with {name}"
     )
     return (
       f"{label} {where} and ends {above_ceiling.mean:+.3f} from its ceiling."
     )
   return (
-    f"At equal entropy {label} is {_side(residual)} {name}'s law "
-    f"({residual}); it ends {_side(above_ceiling)} the predicted ceiling "
+    f"At equal entropy, {label} is {_side(residual)} {name}'s law "
+    f"({residual}). It ends {_side(above_ceiling)} the ceiling of that law "
     f"({above_ceiling}) and {_side(found.above_baseline)} {name} itself "
     f"({found.above_baseline})."
   )
@@ -91,24 +102,24 @@ def _side(estimate: stats.Estimate) -> str:
 def _residual_panels(
   study: studies.Study, name: str, labels: Sequence[str]
 ) -> dict[str, Figure]:
-  """What is left over the baseline's law."""
-  palette = style.colors(list(study.variants))
+  """Draws performance minus the baseline's law."""
+  colors = panels.palette(study)
   baseline = study.variants[name]
   clouds = {
     label: plots.Cloud(
       label,
       *interventions.all_residuals(baseline, study.variants[label]),
-      palette[label],
+      colors[label],
     )
     for label in labels
   }
   return {
-    f"residuals{group}": plots.scatter(
-      f"Accuracy over {name}'s law",
-      [clouds[label] for label in found],
-      x_label="entropy (nats/token)",
+    f"residuals{suffix}": plots.scatter(
+      f"Performance minus {name}'s law",
+      [clouds[label] for label in members],
+      x_label=law_table.ENTROPY_AXIS,
       origin="x",
       beside=list(clouds.values()),
     )
-    for group, found in section.groups(study, labels).items()
+    for suffix, members in panels.groups(study, labels).items()
   }

@@ -1,0 +1,80 @@
+"""Numbers of a study's variants that several sections show."""
+
+from collections.abc import Callable, Sequence
+import functools
+import re
+
+import numpy as np
+
+from jaxrl_entropy import run_files
+from jaxrl_entropy.analysis import dynamics, runs, stats, studies
+from jaxrl_entropy.report.section import Members
+
+Measure = Callable[[runs.Run], float]
+
+# pass@1 is the accuracy.
+_HELD_OUT = re.compile(r"eval/held_out/(accuracy|greedy|pass@(?!1$)\d+)")
+
+
+def final_measures(study: studies.Study) -> dict[str, Measure]:
+  """Returns the held-out measures at the end of training, by name.
+
+  Where nothing is held out, this is the score on training prompts.
+  """
+  keys = {
+    key for run in study.runs for key in run.metrics if _HELD_OUT.fullmatch(key)
+  }
+  if study.runs[0].score_key != run_files.HELD_OUT_ACCURACY:
+    keys -= {run_files.HELD_OUT_ACCURACY}
+    return {study.score_name: dynamics.final_score} | _finals(keys)
+  return _finals(keys)
+
+
+def main_measures(members: Members) -> dict[str, Measure]:
+  """Returns accuracy, greedy accuracy, and pass@k of the largest k."""
+  passes = [key for key in members[0].metrics if _tries(key) > 1]
+  keys = [run_files.HELD_OUT_GREEDY, *sorted(passes, key=_tries)[-1:]]
+  recorded = {key for key in keys if key in members[0].metrics}
+  return {"accuracy": dynamics.final_score} | _finals(recorded)
+
+
+def mean_over_steps(members: Members, key: str) -> float:
+  """Returns a metric's mean over steps and seeds; NaN if not recorded."""
+  return stats.over_seeds(
+    members, functools.partial(dynamics.mean_over_steps, key=key)
+  ).mean
+
+
+def covariance_means(
+  study: studies.Study, names: Sequence[str]
+) -> dict[str, list[float]]:
+  """Returns mean covariances by variant, for variants that record them all.
+
+  Args:
+    study: the study.
+    names: metrics of the covariance, without their common prefix.
+  """
+  means = {}
+  for label, members in study.variants.items():
+    values = [
+      mean_over_steps(members, run_files.COVARIANCE + name) for name in names
+    ]
+    if np.isfinite(values).all():
+      means[label] = values
+  return means
+
+
+def _finals(keys: set[str]) -> dict[str, Measure]:
+  return {
+    key.rpartition("/")[2]: functools.partial(dynamics.final_value, key=key)
+    for key in sorted(
+      keys, key=lambda key: (key.partition("@")[0], _tries(key))
+    )
+  }
+
+
+def _tries(key: str) -> int:
+  """Returns k of a pass@k metric, or 0."""
+  if not key.startswith(run_files.HELD_OUT_PASS):
+    return 0
+  return int(key.removeprefix(run_files.HELD_OUT_PASS))

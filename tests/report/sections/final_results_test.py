@@ -1,0 +1,35 @@
+from jaxrl_entropy.analysis import studies
+from jaxrl_entropy.report.sections import final_results
+from tests.analysis import synthetic
+
+
+def test_accuracy_and_pass_at_1_are_one_measure(tmp_path):
+  study = studies.load(synthetic.write_study(tmp_path))
+  columns = final_results.build(study).table.columns
+  assert list(columns) == ["variant", "runs", "accuracy", "greedy", "pass@4"]
+
+
+def write_never_correct(folder, loss):
+  run = synthetic.write_run(folder, loss)
+  records = synthetic.read(run)
+  for record in records:
+    record["reward/accuracy"] = 0.0
+    if "eval/held_out/accuracy" in record:
+      record["eval/held_out/accuracy"] = 0.0
+  synthetic.rewrite(run, records)
+
+
+def test_equal_results_are_a_tie(tmp_path):
+  for loss in ("grpo", "clip_cov", "kl_cov"):
+    write_never_correct(tmp_path / loss, loss)
+  sentence = final_results.build(studies.load(tmp_path)).sentence
+  assert sentence == (
+    "All 3 variants ended at a held-out accuracy of 0.000: a tie."
+  )
+
+
+def test_one_run_establishes_no_order(tmp_path):
+  study = studies.load(synthetic.write_study(tmp_path))
+  sentence = final_results.build(study).sentence
+  assert sentence.startswith("GRPO ended highest, at a held-out accuracy of 0.")
+  assert sentence.endswith("one run does not establish an order.")
