@@ -20,6 +20,7 @@ COMMANDS = {
   "sft": "supervised fine-tuning of a policy on demonstrations",
   "evaluate": "accuracy of a policy on held-out problems",
   "generate": "answers of a policy to a prompt",
+  "data": "look at problems in files, and choose among them",
   "analyze": "report on a study: plots, the entropy law, tables",
   "sweep": "a study: many runs of one config file",
   "plan": "memory, compute and collectives on a TPU slice, without one",
