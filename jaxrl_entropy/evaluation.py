@@ -18,6 +18,7 @@ from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.data.tasks.boxed import last_boxed
 from jaxrl_entropy.data.tokenizers import Tokenizer
 from jaxrl_entropy.rewards.pool import Verdict
+from jaxrl_entropy.rewards.verifiers.extract import opened_thinking
 from jaxrl_entropy.sampling.request import Completion, Request
 from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.types import Params
@@ -85,7 +86,7 @@ def evaluate(
     generate: makes the samples.
     tokenizer: renders the prompts and reads the samples.
     problems: the set, all of it.
-    score: verdicts of (problem, response) pairs; `RewardPool.score`.
+    score: verdicts of (problem, response) pairs; `RewardPool.verify`.
     samples: of each problem; one where the temperature is 0.
     temperature: of the samples.
     source_temperatures: pairs of a data source and its own temperature.
@@ -111,7 +112,8 @@ def evaluate(
       passes.append((0.0, 1))
     for at, count in passes:
       generated = generate(prompts, count, at)
-      records += _records(group, generated, tokenizer, at, at != heat)
+      opened = [opened_thinking(tokenizer.decode(p[-8:])) for p in prompts]
+      records += _records(group, opened, generated, tokenizer, at, at != heat)
   _score_records(records, by_id, score)
   metrics, stderr = summarise(records)
   return Evaluation(metrics, records, stderr)
@@ -226,6 +228,7 @@ def majority(answers: Sequence[str | None], right: Sequence[bool]) -> float:
 
 def _records(
   problems: Sequence[Problem],
+  opened: Sequence[str],
   generated: Sequence[Sequence[Sample]],
   tokenizer: Tokenizer,
   temperature: float,
@@ -242,11 +245,11 @@ def _records(
       "prompt": problem.prompt,
       "answer": problem.answer,
       "verifier": problem.verifier,
-      "response": tokenizer.decode([int(t) for t in sample.tokens]),
+      "response": tag + tokenizer.decode([int(t) for t in sample.tokens]),
       "length": len(sample.tokens),
       "finish": sample.finish,
     }
-    for problem, samples in zip(problems, generated, strict=True)
+    for problem, tag, samples in zip(problems, opened, generated, strict=True)
     for index, sample in enumerate(samples)
   ]
 

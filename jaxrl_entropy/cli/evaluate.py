@@ -13,7 +13,7 @@ from jaxrl_entropy.cli import flags
 from jaxrl_entropy.data.tasks.listed import fixed
 from jaxrl_entropy.evaluation import Evaluation
 from jaxrl_entropy.rewards import references
-from jaxrl_entropy.rewards.pool import RewardPool
+from jaxrl_entropy.rewards.settings import make_pool
 from jaxrl_entropy.text import printable
 from jaxrl_entropy.training import build
 from jaxrl_entropy.training.held_out import evaluate_policy
@@ -88,9 +88,8 @@ def _evaluate(config: ConfigDict, run: str | None, best: bool) -> Evaluation:
   else:
     policy = build.load_policy(config, run, best)
   references.report(fixed(policy.task, "test"), "test")
-  reward = config.reward
   sampler = build.build_sampler(config, policy.model, policy.mesh)
-  with RewardPool(reward.workers, reward.timeout, reward.sandbox) as pool:
+  with make_pool(config.reward.to_dict()) as pool:
     return evaluate_policy(config, policy, sampler, pool)
 
 

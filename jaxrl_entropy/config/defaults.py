@@ -43,6 +43,18 @@ def get_config() -> ConfigDict:
   config.reward.workers = 1
   config.reward.timeout = 5.0  # seconds for one response
   config.reward.sandbox = "auto"
+  # Installed packages that programs may import, such as ("numpy",).
+  config.reward.packages = ()
+  # Folders that own verifiers may read, besides their package and its folder.
+  config.reward.folders = ()
+  config.reward.weight = 1.0  # of the reward of the problem's own verifier
+  # Further rewards, by names of your choice:
+  # functions.brevity = dict(verifier="my_lab.rewards:brevity", weight=0.2,
+  #                          args=dict(words=100))
+  config.reward.functions = ConfigDict({}, type_safe=False)
+  # The verifier "judge", a model behind an endpoint: arguments of
+  # rewards.judge.Judge, at least its address and model.
+  config.reward.judge = ConfigDict({}, type_safe=False)
   config.reward.kl_coefficient = 0.0  # reference KL in the reward
   config.reward.kl_kind = "k1"
   # Added for the form of a response, right or wrong: "boxed", "code", "tagged"

@@ -1,93 +1,85 @@
 """Rewards for a batch of responses."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cache
+import dataclasses
+from dataclasses import dataclass, field
 import hashlib
 from itertools import islice
 import math
-import threading
 import time
+from types import MappingProxyType
+from typing import Any
 
-from jaxrl_entropy import registry
 from jaxrl_entropy.data.task import Problem
-from jaxrl_entropy.rewards.sandbox.launch import (
-  TIMEOUT,
-  SandboxError,
-  choose,
-)
-from jaxrl_entropy.rewards.sandbox.workers import Worker
-from jaxrl_entropy.rewards.verifiers import code
+from jaxrl_entropy.rewards import catalog
+from jaxrl_entropy.rewards.graders import Graders
+from jaxrl_entropy.rewards.sandbox.launch import TIMEOUT, SandboxError
+from jaxrl_entropy.rewards.tally import Tally
 
 Item = tuple[Problem, str]
-Key = bytes
-Verifier = Callable[[Problem, str], float]
-"""Reward of a response to a problem, 1.0 for a right one."""
 
-# Exact comparisons that parse nothing: they run in this process.
-INLINE = {
-  "countdown": "jaxrl_entropy.data.tasks.countdown:verify",
-  "exact": "jaxrl_entropy.rewards.verifiers.exact:verify",
-  "tagged": "jaxrl_entropy.rewards.verifiers.exact:verify_tagged",
-  "integer": "jaxrl_entropy.rewards.verifiers.integer:verify",
-  "last_integer": "jaxrl_entropy.rewards.verifiers.integer:verify_last",
-}
-# Verifiers that parse the response, and so run in the sandbox.
-SANDBOXED = {
-  "math": "jaxrl_entropy.rewards.verifiers.maths.symbolic:verify",
-  "math_equal": "jaxrl_entropy.rewards.verifiers.maths.symbolic:verify_equal",
-  "math_verify": "jaxrl_entropy.rewards.verifiers.math_library:verify",
-  "gym": "jaxrl_entropy.rewards.verifiers.gym:verify",
-  "program": "jaxrl_entropy.data.tasks.programs:verify",
-}
-# What can tell, for many responses, without parsing them; else None.
-FIRST = {
-  "math": "jaxrl_entropy.rewards.verifiers.math_answer:decide",
-  "math_equal": "jaxrl_entropy.rewards.verifiers.math_answer:decide_equal",
-}
-# Responses that one process may verify: what evaluates nothing, or nothing that
-# could reach beyond its own result, may see many.
-REUSE = {
-  SANDBOXED[name]: 200
-  for name in ("math", "math_equal", "math_verify", "program")
-}
-PROGRAM = "code"  # runs the response itself
+ANSWER = "answer"
+"""Name of the reward that the problem's own verifier gives."""
 
 CACHED = 100_000
+WAITING = 64  # threads for verifiers that wait for an endpoint
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class RewardFunction:
+  """A reward besides that of the problem's own verifier.
+
+  Attributes:
+    verifier: a name of `catalog`, or an import path.
+    weight: of its value in the reward.
+    args: further keyword arguments of the verifier.
+  """
+
+  verifier: str
+  weight: float = 1.0
+  args: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Verdict:
-  """What a response earned.
+  """A response's reward.
 
   Attributes:
-    reward: the verifier's, and what the response's form adds to it.
-    correct: whether the response solves the problem.
-    error: why it could not be judged: the verifier's reward is then 0.
-    seconds: that judging took; 0 from the cache.
-    form: the part of `reward` that the response's form adds.
+    reward: weighted sum of all reward functions.
+    correct: whether the problem's own verifier gave 1 or more.
+    error: why that verifier could not judge; its reward is then 0.
+    seconds: that its judging took; 0 from the cache.
+    components: terms of the reward, by the names of their functions.
   """
 
   reward: float
   correct: bool
   error: str | None = None
   seconds: float = 0.0
-  form: float = 0.0
+  components: Mapping[str, float] = field(default_factory=dict)
 
 
 class RewardPool:
   """Scores responses; one bad item costs its own reward and no other.
 
-  A problem's verifier is a name above, or the import path of a function of
-  the user's own, `(Problem, response) -> reward`, which runs in the sandbox.
+  A problem's verifier is a name of `catalog`, or the import path of a function
+  of the user's own, `(Problem, response) -> reward`, which runs in the sandbox.
 
   Args:
     workers: responses verified at a time.
     timeout: seconds for one response.
     sandbox: the level, or "auto"; looked for when it is first needed.
-    shape: what a response's text adds to its reward, as `format_bonus` does.
+    weight: of the reward that the problem's own verifier gives.
+    functions: further reward functions by name.
+    judge: settings of the verifier `judge`, see `Judge`.
+    packages: installed packages that programs may import.
+    folders: folders that own verifiers may read besides their own.
+
+  Raises:
+    UserError: a package is not installed.
   """
 
   def __init__(
@@ -95,13 +87,19 @@ class RewardPool:
     workers: int = 1,
     timeout: float = 5.0,
     sandbox: str = "auto",
-    shape: Callable[[str], float] = lambda response: 0.0,
+    *,
+    weight: float = 1.0,
+    functions: Mapping[str, RewardFunction] = _NONE,
+    judge: Mapping[str, Any] = _NONE,
+    packages: Iterable[str] = (),
+    folders: Iterable[str] = (),
   ):
-    self._timeout, self._sandbox, self._shape = timeout, sandbox, shape
+    self._weight, self._functions = weight, dict(functions)
+    self._graders = Graders(timeout, sandbox, judge, packages, folders)
     self._threads = ThreadPoolExecutor(max(1, workers), "verify")
-    self._local = threading.local()
-    self._workers: list[Worker] = []
-    self._cache: dict[Key, Verdict] = {}
+    self._waiting = ThreadPoolExecutor(WAITING, "judge")
+    self._cache: dict[bytes, Verdict] = {}
+    self._tallies: defaultdict[str, Tally] = defaultdict(Tally)
     self._counts: Counter[str] = Counter()
     self._seconds = 0.0
 
@@ -110,29 +108,51 @@ class RewardPool:
 
   def __exit__(self, *exception: object) -> None:
     self._threads.shutdown(cancel_futures=True)
-    for worker in self._workers:
-      worker.close()
+    self._waiting.shutdown(cancel_futures=True)
+    self._graders.close()
 
-  def score(self, items: Sequence[Item]) -> list[Verdict]:
-    """A verdict for each (problem, response), in order.
+  def check(self, problems: Iterable[Problem]) -> None:
+    """Checks that responses to problems could be scored here.
 
     Raises:
-      SandboxError: a response needs a sandbox that this machine cannot give.
-      ValueError: a problem's verifier does not exist.
+      UserError: a verifier or a sandbox that is needed is not there.
     """
-    start = time.perf_counter()
-    verifiers = {problem.verifier for problem, _ in items}
-    _check_names(verifiers)
-    if verifiers <= INLINE.keys():
-      # Cheaper to judge again than to remember.
-      verdicts, cached = list(map(self._judge, items)), 0
-    else:
-      verdicts, cached = self._judge_new(items)
-    self._count(verdicts, cached, time.perf_counter() - start)
-    return verdicts
+    for verifier in {problem.verifier for problem in problems}:
+      self._graders.check(verifier, _NONE)
+    for function in self._functions.values():
+      self._graders.check(function.verifier, function.args)
+
+  def verify(self, items: Sequence[Item]) -> list[Verdict]:
+    """Returns the verdicts of the problems' own verifiers, in order.
+
+    Raises:
+      UserError: a verifier or a sandbox that is needed is not there.
+    """
+    return self._judge_all(ANSWER, items, _NONE)
+
+  def score(self, items: Sequence[Item]) -> list[Verdict]:
+    """Returns verdicts with the rewards of all functions, in order.
+
+    Raises:
+      UserError: a verifier or a sandbox that is needed is not there.
+    """
+    verdicts = self.verify(items)
+    components = [{ANSWER: self._weight * v.reward} for v in verdicts]
+    for name, function in self._functions.items():
+      asked = [
+        (dataclasses.replace(problem, verifier=function.verifier), response)
+        for problem, response in items
+      ]
+      values = self._judge_all(name, asked, function.args)
+      for terms, verdict in zip(components, values, strict=True):
+        terms[name] = function.weight * verdict.reward
+    return [
+      dataclasses.replace(v, reward=sum(terms.values()), components=terms)
+      for v, terms in zip(verdicts, components, strict=True)
+    ]
 
   def metrics(self) -> dict[str, float]:
-    """Since the last call, by the names of the metrics file.
+    """Returns counts since the last call, by the names of the metrics file.
 
     `reward/errors` responses could not be judged, of which `reward/timeouts`
     took too long; `throughput/rewards_cached` were answered from memory.
@@ -147,24 +167,62 @@ class RewardPool:
     self._seconds, self._counts = 0.0, Counter()
     return metrics
 
-  def _judge_new(self, items: Sequence[Item]) -> tuple[list[Verdict], int]:
+  def nothing_judged(self) -> str | None:
+    """Returns what to tell the user if a function has judged no response yet.
+
+    None once every reward function has judged a response, or seen none.
+    """
+    messages = (tally.nothing_judged() for tally in self._tallies.values())
+    return next(filter(None, messages), None)
+
+  def notice(self) -> str | None:
+    """Returns, once per reward function, that many were not judged."""
+    messages = (tally.notice() for tally in self._tallies.values())
+    return next(filter(None, messages), None)
+
+  def _judge_all(
+    self, name: str, items: Sequence[Item], args: Mapping[str, Any]
+  ) -> list[Verdict]:
+    """The verdicts of one reward function."""
+    start = time.perf_counter()
+    verifiers = {problem.verifier for problem, _ in items}
+    catalog.check_names(verifiers)
+    if verifiers <= catalog.INLINE.keys():
+      # Cheaper to judge again than to remember.
+      verdicts, cached = [self._judge(item, args) for item in items], 0
+    else:
+      verdicts, cached = self._judge_new(name, items, args)
+    self._count(verdicts, cached, time.perf_counter() - start)
+    self._tallies[name].add(
+      [
+        _cause(name, problem, verdict.error)
+        for (problem, _), verdict in zip(items, verdicts, strict=True)
+      ]
+    )
+    return verdicts
+
+  def _judge_new(
+    self, name: str, items: Sequence[Item], args: Mapping[str, Any]
+  ) -> tuple[list[Verdict], int]:
     """The verdicts, and how many of them were known."""
-    keys = [_key(item) for item in items]
+    keys = [_key(name, item) for item in items]
     new = {
       key: item
       for key, item in zip(keys, items, strict=True)
       if key not in self._cache
     }
-    judged = self._threads.map(self._judge, new.values())
+    waits = any(p.verifier == catalog.JUDGE for p, _ in new.values())
+    threads = self._waiting if waits else self._threads
+    judged = threads.map(lambda item: self._judge(item, args), new.values())
     self._cache |= zip(new, judged, strict=True)
     verdicts = [self._cache[key] for key in keys]
     self._forget(new)
     return verdicts, len(items) - len(new)
 
-  def _judge(self, item: Item) -> Verdict:
+  def _judge(self, item: Item, args: Mapping[str, Any]) -> Verdict:
     start = time.perf_counter()
     try:
-      reward, error = self._reward(*item)
+      reward, error = self._graders.grade(*item, args)
       if not math.isfinite(reward):
         raise ValueError(f"the reward is {reward}")
     except SandboxError:
@@ -173,34 +231,9 @@ class RewardPool:
       # A problem or a response that its verifier cannot digest.
       reward, error = 0.0, f"{type(fault).__name__}: {fault}"
     seconds = time.perf_counter() - start
-    form = self._shape(item[1])
-    return Verdict(reward + form, reward >= 1.0, error, seconds, form)
+    return Verdict(reward, reward >= 1.0, error, seconds, {ANSWER: reward})
 
-  def _reward(
-    self, problem: Problem, response: str
-  ) -> tuple[float, str | None]:
-    name = problem.verifier
-    here = INLINE.get(name) or FIRST.get(name)
-    reward = _load(here)(problem, response) if here else None
-    if reward is not None:
-      return reward, None
-    level = choose(self._sandbox)
-    if name == PROGRAM:
-      return code.verify(problem, response, level, self._timeout)
-    worker = self._worker(level, SANDBOXED.get(name, name))
-    return worker.score(problem, response)
-
-  def _worker(self, level: str, verifier: str) -> Worker:
-    """This thread's worker for a verifier."""
-    workers = self._local.__dict__
-    if verifier not in workers:
-      workers[verifier] = Worker(
-        level, verifier, self._timeout, REUSE.get(verifier, 1)
-      )
-      self._workers.append(workers[verifier])
-    return workers[verifier]
-
-  def _forget(self, new: Iterable[Key]) -> None:
+  def _forget(self, new: Iterable[bytes]) -> None:
     """Drops failures, which may not fail again, and the oldest entries."""
     for key in new:
       if self._cache[key].error:
@@ -219,37 +252,18 @@ class RewardPool:
     self._counts["timeouts"] += errors.count(TIMEOUT)
 
 
-def check(problems: Iterable[Problem], sandbox: str = "auto") -> None:
-  """Whether responses to these could be scored here, before there are any.
-
-  Raises:
-    SandboxError: this machine cannot give the sandbox that they need.
-    ValueError: a problem's verifier does not exist.
-  """
-  verifiers = {problem.verifier for problem in problems}
-  _check_names(verifiers)
-  if not verifiers <= INLINE.keys():
-    choose(sandbox)
+def _cause(name: str, problem: Problem, error: str | None) -> str | None:
+  """Why a reward function could not judge a response, for the user."""
+  # A program that takes too long is judged: it is wrong.
+  if not error or (error == TIMEOUT and problem.verifier == catalog.PROGRAM):
+    return None
+  function = "verifier" if name == ANSWER else f"reward function {name!r}:"
+  return f"{function} {problem.verifier!r}: {error}"
 
 
-def _check_names(verifiers: Iterable[str]) -> None:
-  known = (*INLINE, *SANDBOXED, PROGRAM)
-  for name in verifiers:
-    if name not in known and ":" not in name:
-      raise ValueError(
-        f"there is no verifier {name!r}: choose one of {', '.join(known)}, or "
-        "give an import path such as my_lab.rewards:mine"
-      )
-
-
-@cache
-def _load(path: str) -> Callable[[Problem, str], float | None]:
-  return registry.load("verifier", path, INLINE)
-
-
-def _key(item: Item) -> Key:
+def _key(name: str, item: Item) -> bytes:
   """A digest: the responses of a long run would fill the memory."""
   problem, response = item
-  identity = problem.source, problem.id, problem.prompt, problem.answer
-  text = "\0".join((*identity, response))
+  question = problem.source, problem.id, problem.prompt, problem.answer
+  text = "\0".join((name, problem.verifier, *question, response))
   return hashlib.blake2b(text.encode(errors="surrogatepass")).digest()

@@ -12,6 +12,7 @@ import numpy as np
 from jaxrl_entropy import distributed
 from jaxrl_entropy.data.stream import PromptStream
 from jaxrl_entropy.rewards.pool import RewardPool
+from jaxrl_entropy.rewards.settings import make_shaping
 from jaxrl_entropy.sampling.request import Completion, Request
 from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training import (
@@ -63,6 +64,7 @@ class Collector:
     self._config, self._policy, self._algorithm = config, policy, algorithm
     self._roles, self._layout = roles, layout
     self._sampler, self._pool = sampler, pool
+    self._shape = make_shaping(config.reward, layout.response_length)
     self._score = score_of(forward)
     self._role_scores = {r.name: score_of(r.forward) for r in roles}
     accept = config.rollout.accept
@@ -198,13 +200,8 @@ class Collector:
     return [capped(request, group) for request, group in pairs]
 
   def _scored(self, params: Params, groups: Sequence[PartialGroup]) -> Rollout:
-    """The rewards of complete groups, shaped by config."""
-    reward = self._config.reward
+    """The rewards of complete groups."""
     part = self._judge(groups, [group.completions for group in groups])
-    if reward.overlong_buffer:
-      part = rollout_lib.with_overlong_penalty(
-        part, reward.overlong_buffer, reward.overlong_penalty
-      )
     if "baseline_rewards" in self._algorithm.needs:
       requests = self._requests(groups, n=1, temperature=0.0)
       best = self._judge(groups, self._sampler.generate(params, requests))
@@ -221,6 +218,7 @@ class Collector:
       self._requests(groups),
       completions,
       self._pool.score,
+      self._shape,
       self._policy.tokenizer,
       self._layout.response_length,
     )

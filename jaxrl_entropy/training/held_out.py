@@ -4,7 +4,7 @@ from ml_collections import ConfigDict
 
 from jaxrl_entropy import distributed
 from jaxrl_entropy.evaluation import Evaluation, evaluate, generator
-from jaxrl_entropy.rewards.pool import RewardPool, check
+from jaxrl_entropy.rewards.pool import RewardPool
 from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training.build import Policy
 
@@ -22,7 +22,7 @@ def evaluate_policy(
   settings, task = config.eval, policy.task
   count = min(settings.problems, task.size("test"))
   chosen = [task.problem("test", i) for i in range(count)]
-  check(chosen, config.reward.sandbox)
+  pool.check(chosen)
   generate = generator(
     sampler,
     policy.params,
@@ -35,7 +35,7 @@ def evaluate_policy(
     distributed.shard_over_hosts(generate),
     policy.tokenizer,
     chosen,
-    distributed.shard_over_hosts(pool.score),
+    distributed.shard_over_hosts(pool.verify),
     samples=settings.samples,
     temperature=settings.temperature,
     source_temperatures=settings.source_temperatures,

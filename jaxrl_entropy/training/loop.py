@@ -15,11 +15,11 @@ import numpy as np
 from jaxrl_entropy import config as config_lib, distributed
 from jaxrl_entropy.data.tasks.listed import fixed
 from jaxrl_entropy.distributed import Preemption
-from jaxrl_entropy.errors import PREEMPTED
+from jaxrl_entropy.errors import PREEMPTED, UserError
 from jaxrl_entropy.models import lora
 from jaxrl_entropy.rewards import references
-from jaxrl_entropy.rewards.pool import RewardPool, check
-from jaxrl_entropy.rewards.shaping import format_bonus
+from jaxrl_entropy.rewards.pool import RewardPool
+from jaxrl_entropy.rewards.settings import make_pool
 from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training import (
   algorithm as algorithm_lib,
@@ -65,21 +65,13 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   algorithm = algorithm_lib.resolve(config)
   policy = build.build_policy(config)
   sampler = build.build_sampler(config, policy.model, policy.mesh)
-  reward = config.reward
-  if policy.task.size("train"):
-    check([policy.task.problem("train", 0)], reward.sandbox)
   for split in ("train", "test"):
     references.report(fixed(policy.task, split), split)
   with (
     jax.set_mesh(policy.mesh),
     Preemption() as preemption,
+    _make_checked_pool(config, policy) as pool,
     lease_for_job(workdir) as check_lease,
-    RewardPool(
-      reward.workers,
-      reward.timeout,
-      reward.sandbox,
-      format_bonus(reward.format, reward.format_bonus),
-    ) as pool,
   ):
     # Only a config that can run gets here: a refused one leaves nothing behind.
     distributed.on_writer(lambda: config_lib.save(config, workdir))
@@ -92,6 +84,14 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
       start = fine_tuned_params(config, policy, workdir, preemption)
       state = run.learner.init(start)
     return run.steps(state, step, preemption)
+
+
+def _make_checked_pool(config: ConfigDict, policy: Policy) -> RewardPool:
+  """The run's rewards, tried before anything is generated."""
+  pool = make_pool(config.reward.to_dict())
+  if policy.task.size("train"):
+    pool.check([policy.task.problem("train", 0)])
+  return pool
 
 
 def warn_if_idle(config: ConfigDict) -> None:
@@ -202,6 +202,7 @@ class _Run:
       self._best.offer(step, state.params, record)
       watch.lap("eval")
     sampled, staleness = self._take_rollout(state, step)
+    self._stop_if_unjudged()
     record["rollout/staleness"] = staleness
     watch.lap("rollout")
     rollout, kept, informative = self._collector.prepare(state, sampled, step)
@@ -250,6 +251,14 @@ class _Run:
     self._check_lease()
     carried = pending.encode((self._ahead, self._collector.carried()))
     self._checkpoints.save(records, state, host, carried)
+
+  def _stop_if_unjudged(self) -> None:
+    """Ends a run whose rewards cannot be right, before it has learned."""
+    messages = distributed.all_gather(self._pool.nothing_judged())
+    if messages[0] is not None and None not in messages:
+      raise UserError(messages[0])
+    if (notice := self._pool.notice()) is not None:
+      warnings.warn(notice, stacklevel=2)
 
   def _stop_if_broken(self, state: TrainState, step: int) -> None:
     skipped, limit = int(state.skipped), self._config.optimizer.max_skipped

@@ -15,7 +15,11 @@ from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.data.tokenizers import Tokenizer
 from jaxrl_entropy.ops.kl import kl
 from jaxrl_entropy.rewards.pool import Verdict
+from jaxrl_entropy.rewards.shaping import Shape
+from jaxrl_entropy.rewards.verifiers.extract import opened_thinking
 from jaxrl_entropy.sampling.request import Completion, Request
+
+PROMPT_END = 8  # tokens: enough for a tag that the chat template opens
 
 Score = Callable[[Sequence[tuple[Problem, str]]], Sequence[Verdict]]
 
@@ -37,8 +41,9 @@ class Rollout:
       `entropy`, `advantages`, `returns` and what else an objective asks for.
     outcomes: float32 [N] arrays by name that an estimator asks for:
       `baseline_rewards` of ReMax.
-    components: float32 [N] parts of `rewards`, which they add up to, by name:
-      `answer` (the verifier's), `format` and `overlong`, where there are any.
+    components: float32 [N] terms of `rewards`, which they add up to, by name:
+      `answer` (the verifier's), those of further reward functions, and the
+      shaping's `format` and `overlong` where they are on.
   """
 
   problems: list[Problem]
@@ -105,15 +110,37 @@ def from_completions(
   requests: Sequence[Request],
   groups: Sequence[Sequence[Completion]],
   score: Score,
+  shape: Shape,
   tokenizer: Tokenizer,
   length: int,
 ) -> Rollout:
-  """What came back for the requests (one a problem), scored."""
+  """Returns the completions of the requests (one per problem), scored.
+
+  Args:
+    problems: [groups], what was asked.
+    requests: [groups], as they were sampled.
+    groups: the completions of each request.
+    score: verdicts of (problem, response) pairs; `RewardPool.score`.
+    shape: further terms of the reward.
+    tokenizer: decodes the completions.
+    length: T, the length limit of a response.
+  """
   flat = [completion for group in groups for completion in group]
   owners = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
   asked = [problems[int(i)] for i in owners]
-  texts = [tokenizer.decode(completion.tokens.tolist()) for completion in flat]
+  opened = [
+    opened_thinking(tokenizer.decode(list(request.prompt[-PROMPT_END:])))
+    for request in requests
+  ]
+  texts = [
+    opened[int(i)] + tokenizer.decode(completion.tokens.tolist())
+    for i, completion in zip(owners, flat, strict=True)
+  ]
   verdicts = score(list(zip(asked, texts, strict=True)))
+  components = [
+    {**verdict.components, **shape(text, len(completion.tokens))}
+    for verdict, text, completion in zip(verdicts, texts, flat, strict=True)
+  ]
   logp = np.zeros((len(flat), length), np.float32)
   mask = np.zeros((len(flat), length), bool)
   for i, completion in enumerate(flat):
@@ -124,14 +151,14 @@ def from_completions(
     prompts=[np.asarray(requests[int(i)].prompt, np.int32) for i in owners],
     responses=[completion.tokens for completion in flat],
     groups=owners.astype(np.int32),
-    rewards=np.array([v.reward for v in verdicts], np.float32),
+    rewards=np.array([sum(c.values()) for c in components], np.float32),
     correct=np.array([v.correct for v in verdicts], bool),
     truncated=np.array([c.finish == "length" for c in flat], bool),
     mask=mask,
     signals={"sampler_logp": logp},
     components={
-      "answer": np.array([v.reward - v.form for v in verdicts], np.float32),
-      "format": np.array([v.form for v in verdicts], np.float32),
+      name: np.array([c[name] for c in components], np.float32)
+      for name in components[0]
     },
   )
 
@@ -192,25 +219,6 @@ def estimate_advantages(
   return rollout.with_signals(
     advantages=np.asarray(result.advantages),
     returns=np.asarray(result.returns),
-  )
-
-
-def with_overlong_penalty(
-  rollout: Rollout, buffer: int, penalty: float
-) -> Rollout:
-  """DAPO's soft overlong punishment (arXiv 2503.14476, equation 13).
-
-  The reward falls linearly, from 0 at `buffer` tokens before the length limit
-  to `-penalty` at the limit.
-  """
-  limit = rollout.mask.shape[1]
-  over = rollout.mask.sum(1) - (limit - buffer)
-  cost = np.float32(penalty) * np.clip(over / buffer, 0.0, 1.0)
-  added = -cost.astype(np.float32)
-  return dataclasses.replace(
-    rollout,
-    rewards=rollout.rewards + added,
-    components=rollout.components | {"overlong": added},
   )
 
 

@@ -109,6 +109,11 @@ def rollout_metrics(
     **covariance_metrics(covariance),
     **split_metrics(everything, covariance),
   }
+  if len(everything.components) > 1:
+    metrics |= {
+      f"reward/component/{name}": values.mean()
+      for name, values in everything.components.items()
+    }
   if "implicit_logp" in everything.signals:
     metrics["implicit_reward/pair_accuracy"] = implicit_reward.pair_accuracy(
       everything

@@ -1,6 +1,7 @@
 """The pool: order, caching, metrics, and items that break their verifier."""
 
 import os
+import re
 import signal
 import time
 
@@ -8,7 +9,7 @@ import pytest
 
 from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.errors import UserError
-from jaxrl_entropy.rewards.pool import RewardPool, check
+from jaxrl_entropy.rewards.pool import RewardFunction, RewardPool
 from jaxrl_entropy.rewards.sandbox import launch, workers
 
 HERE = "tests.rewards.pool_test"
@@ -25,6 +26,19 @@ def length(problem, response):
   if response == "raise":
     raise RuntimeError("broken\nverifier")
   return len(response) / float(problem.answer)
+
+
+def words(problem, response, scale=1.0):
+  """A reward function with an argument."""
+  return scale * len(response.split())
+
+
+def no_arguments():
+  return 1.0
+
+
+def no_number(problem, response):
+  return "good"
 
 
 def item(response, answer="4", verifier=f"{HERE}:length"):
@@ -91,15 +105,34 @@ def test_plain_answers_need_no_sandbox(monkeypatch):
       pool.score([boxed("\\boxed{\\sqrt{3}+x}", "x+\\sqrt{3}")])
 
 
+def check(*problems, sandbox="auto"):
+  with RewardPool(sandbox=sandbox) as pool:
+    pool.check(problems)
+
+
 def test_what_cannot_be_scored_is_known_before_there_are_responses(monkeypatch):
   monkeypatch.setattr(launch, "failure", lambda level: "not here")
-  check([item("a", verifier="exact")[0]])
-  with pytest.raises(ValueError, match="no verifier 'nonesuch'"):
-    check([item("a", verifier="nonesuch")[0]])
+  exact, maths = item("a", verifier="exact")[0], boxed("7")[0]
+  check(exact)
+  with pytest.raises(UserError, match="no verifier 'nonesuch'"):
+    check(item("a", verifier="nonesuch")[0])
   with pytest.raises(UserError, match="jaxrl-entropy doctor"):
-    check([item("a", verifier="exact")[0], boxed("7")[0]])
+    check(exact, maths)
   with pytest.raises(UserError, match="'bubblewrap' does not work here"):
-    check([boxed("7")[0]], "bubblewrap")
+    check(maths, sandbox="bubblewrap")
+
+
+@needs_sandbox
+def test_own_verifiers_are_tried_before_there_are_responses():
+  check(item("a")[0])
+  with pytest.raises(UserError, match="has no attribute 'nonesuch'"):
+    check(item("a", verifier=f"{HERE}:nonesuch")[0])
+  functions = {"brevity": RewardFunction("no_such_module:f")}
+  with (
+    RewardPool(functions=functions) as pool,
+    pytest.raises(UserError, match="there is no module 'no_such_module'"),
+  ):
+    pool.check([])
 
 
 def test_the_weakest_level_is_refused_unless_asked_for(monkeypatch):
@@ -144,7 +177,7 @@ def test_algebra_is_scored_after_a_death(monkeypatch):
   with RewardPool(timeout=10) as pool:
     good = boxed("\\boxed{x + \\sqrt{3}}", "\\sqrt{3}+x")
     assert pool.score([good])[0].correct
-    (worker,) = pool._workers
+    (worker,) = pool._graders._workers
     worker._server.kill()
     other = boxed("\\boxed{x - \\sqrt{3}}", "-\\sqrt{3}+x")
     (lost,) = pool.score([other])
@@ -160,7 +193,7 @@ def test_a_server_that_hangs_or_does_not_come_back_costs_one_item(monkeypatch):
   long = boxed("x" * 1_000_000 + "\\boxed{x - \\sqrt{3}}", "\\sqrt{3}+x")
   with RewardPool(timeout=10) as pool:
     assert pool.score([algebra])[0].correct
-    (worker,) = pool._workers
+    (worker,) = pool._graders._workers
     worker._timeout = 0.5
     os.killpg(worker._server.pid, signal.SIGSTOP)
     (lost,) = pool.score([long])
@@ -181,3 +214,75 @@ def test_a_broken_problem_costs_its_own_reward_only():
     verdicts = pool.score([(broken, "3 + x 5 5 + 12 9"), (empty, "")])
   assert [v.reward for v in verdicts] == [0, 0]
   assert all(v.error for v in verdicts)
+
+
+@needs_sandbox
+def test_reward_functions_are_weighed_and_added():
+  functions = {
+    "form": RewardFunction("tagged", 0.5),
+    "words": RewardFunction(f"{HERE}:words", -0.1, {"scale": 2.0}),
+  }
+  items = [
+    (Problem("1", "p", "7", "test", "exact"), text)
+    for text in ("\\boxed{7} <answer>7</answer>", "\\boxed{7}", "no")
+  ]
+  with RewardPool(timeout=20, weight=2.0, functions=functions) as pool:
+    verdicts = pool.score(items)
+    assert [v.reward for v in pool.verify(items)] == [1, 1, 0]
+  assert [dict(v.components) for v in verdicts] == [
+    {"answer": 2, "form": 0.5, "words": -0.4},
+    {"answer": 2, "form": 0, "words": -0.2},
+    {"answer": 0, "form": 0, "words": -0.2},
+  ]
+  assert [v.reward for v in verdicts] == pytest.approx([2.1, 1.8, -0.2])
+  assert [v.correct for v in verdicts] == [True, True, False]
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+  ("verifier", "reason"),
+  [
+    ("no_number", "TypeError: the reward is 'good', not a number"),
+    ("no_arguments", "TypeError: no_arguments.. takes 0 positional"),
+  ],
+)
+def test_a_pool_knows_that_nothing_was_judged(verifier, reason):
+  with RewardPool(timeout=20) as pool:
+    assert pool.nothing_judged() is None
+    pool.score([item("a", verifier=f"{HERE}:{verifier}")] * 3)
+    message = pool.nothing_judged()
+  assert message.startswith("none of the first 3 responses could be judged")
+  assert re.search(reason, message)
+  assert "\n" not in message
+
+
+@needs_sandbox
+def test_one_judged_response_is_enough_and_the_others_are_told_of_once():
+  with RewardPool(timeout=3) as pool:
+    pool.score([item("raise")])
+    assert "RuntimeError: broken verifier" in pool.nothing_judged()
+    pool.score([item("a"), item("raise")])
+    assert pool.nothing_judged() is None
+    notice = pool.notice()
+    pool.score([item("b"), item("raise")])
+    assert pool.notice() is None
+  assert "100% of the responses could not be judged" in notice
+  assert "broken verifier" in notice
+
+
+@needs_sandbox
+def test_a_program_that_takes_too_long_is_judged():
+  test = {"stdin": "", "stdout": ""}
+  problem = Problem("1", "p", "", "test", "code", tests=(test,))
+  with RewardPool(timeout=1) as pool:
+    (verdict,) = pool.score([(problem, "```python\nwhile True: pass\n```")])
+    assert verdict.error == "timeout"
+    assert pool.nothing_judged() is None
+
+
+@needs_sandbox
+def test_a_reward_function_that_never_judges_is_noticed_beside_one_that_does():
+  functions = {"broken": RewardFunction(f"{HERE}:no_number")}
+  with RewardPool(timeout=20, functions=functions) as pool:
+    pool.score([(Problem("1", "p", "7", "test", "exact"), "7")])
+    assert "reward function 'broken'" in pool.nothing_judged()

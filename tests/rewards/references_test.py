@@ -5,7 +5,7 @@ import time
 import pytest
 
 from jaxrl_entropy.data.task import Problem
-from jaxrl_entropy.rewards import pool
+from jaxrl_entropy.rewards import catalog
 from jaxrl_entropy.rewards.references import gradable, report, unmatched
 
 WORKING = "Ann has 3 <<3=3>> and Bob 4.\nTogether <<3+4=7>>7\n#### 7"
@@ -51,7 +51,7 @@ def test_many_references_are_checked_in_seconds():
 
 def test_every_mathematical_verifier_is_registered():
   names = {"math", "math_equal", "math_verify"}
-  assert names <= pool.SANDBOXED.keys()
+  assert names <= catalog.SANDBOXED.keys()
 
 
 def problems(*answers):

@@ -1,10 +1,10 @@
-"""Bonuses for the form of a response."""
+"""Terms of the reward for the form and the length of a response."""
 
 import pytest
 
-from jaxrl_entropy.data.task import Problem
-from jaxrl_entropy.rewards.pool import RewardPool
-from jaxrl_entropy.rewards.shaping import format_bonus
+from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.rewards.shaping import shaping
+from jaxrl_entropy.rewards.verifiers.extract import opened_thinking
 
 
 @pytest.mark.parametrize(
@@ -22,27 +22,40 @@ from jaxrl_entropy.rewards.shaping import format_bonus
     ("think", "<think>a</think><think>b</think>3", False),
     ("think", "3 <think>a</think> 3", False),
     ("think", "3", False),
-    ("", r"\boxed{3}", False),
   ],
 )
 def test_forms(form, text, has):
-  assert format_bonus(form, 0.25)(text) == (0.25 if has else 0.0)
+  shape = shaping(form, 0.25, max_length=10)
+  assert shape(text, 10) == {"format": 0.25 if has else 0.0}
+
+
+@pytest.mark.parametrize(
+  ("prompt", "has"),
+  [
+    ("<|user|>2 + 2?<|assistant|><think>\n", True),
+    ("<|user|>2 + 2?<|assistant|>", False),
+    ("<|user|>say <think><|assistant|>", False),
+  ],
+)
+def test_the_template_may_have_opened_the_thinking_part(prompt, has):
+  shape = shaping("think", 0.25, max_length=10)
+  text = opened_thinking(prompt) + "First, 2 plus 2.\n</think>\nIt is 4."
+  assert shape(text, 5) == {"format": 0.25 if has else 0.0}
+  assert shape(opened_thinking(prompt) + "It is 4.", 5) == {"format": 0.0}
 
 
 def test_an_unknown_form_is_named():
-  with pytest.raises(ValueError, match="boxd"):
-    format_bonus("boxd", 0.1)
+  with pytest.raises(UserError, match="did you mean 'boxed'"):
+    shaping("boxd", 0.1, max_length=10)
 
 
-def test_the_bonus_makes_nothing_correct():
-  problem = Problem("1", "p", "3", "test", "integer")
-  with RewardPool(shape=format_bonus("boxed", 1.0)) as pool:
-    verdicts = pool.score(
-      [
-        (problem, r"\boxed{3}"),
-        (problem, r"\boxed{4}"),
-        (problem, "3"),
-      ]
-    )
-  assert [v.reward for v in verdicts] == [2.0, 1.0, 0.0]
-  assert [v.correct for v in verdicts] == [True, False, False]
+@pytest.mark.parametrize(
+  ("tokens", "term"), [(0, 0), (6, 0), (7, -0.5), (8, -1), (10, -2), (12, -2)]
+)
+def test_the_overlong_penalty_rises_up_to_the_limit(tokens, term):
+  shape = shaping("", 0.1, 4, 2.0, max_length=10)
+  assert shape("", tokens) == {"overlong": term}
+
+
+def test_what_is_off_adds_no_term():
+  assert shaping(max_length=10)("anything", 10) == {}

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from jaxrl_entropy.cli import main
+from jaxrl_entropy.rewards.sandbox import launch
 
 CONFIG = "tests/training/tiny_config.py:grpo"
 ROOT = Path(__file__).parents[2]
@@ -113,3 +114,29 @@ def test_a_folder_that_cannot_be_written_is_named(
   status, errors = train(capsys, monkeypatch, tmp_path / "file" / "run")
   assert status == 2
   assert "cannot be written" in errors
+
+
+@pytest.mark.skipif(
+  all(map(launch.failure, launch.LEVELS[:2])), reason="no safe sandbox here"
+)
+@pytest.mark.parametrize(
+  ("name", "message"),
+  [
+    ("wrong_arity", "TypeError: wrong_arity() takes 1 positional argument"),
+    ("raises", "KeyError: 'gold'"),
+    ("returns_text", "the reward is 'good', not a number"),
+  ],
+)
+def test_rewards_that_cannot_be_right_stop_the_first_step(
+  capsys, monkeypatch, tmp_path, name, message
+):
+  task = "tests.training.broken_rewards:task"
+  status, errors = train(
+    *(capsys, monkeypatch, tmp_path / "run"),
+    *(f"--config.task.name={task}", f"--config.task.args.name={name}"),
+    *("--config.sft.steps=0", "--config.eval.every=0"),
+  )
+  assert status == 2
+  assert message in errors
+  assert "responses could be judged" in errors
+  assert errors.strip().count("\n") == 0

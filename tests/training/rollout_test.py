@@ -5,15 +5,15 @@ import numpy as np
 from jaxrl_entropy import advantages
 from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.data.tokenizers import SymbolTokenizer
-from jaxrl_entropy.rewards.pool import RewardPool
-from jaxrl_entropy.rewards.shaping import format_bonus
+from jaxrl_entropy.rewards.pool import RewardPool, Verdict
+from jaxrl_entropy.rewards.shaping import shaping
 from jaxrl_entropy.sampling.request import Completion, Request
 from jaxrl_entropy.training import rollout as rollout_lib
 
 TEXTS = ("<answer> 7 </answer>", "<answer> 8 </answer>", "7", "8")
 
 
-def judged():
+def judged(overlong_buffer=0, prompt=(1,)):
   """Four responses to a problem: one right, two of the form asked for."""
   tokenizer = SymbolTokenizer(("<answer>", "</answer>", "7", "8"))
   completions = []
@@ -22,19 +22,21 @@ def judged():
     nothing = np.zeros(len(tokens), np.float32)
     completions.append(Completion(tokens, *[nothing] * 5, "stop"))
   problem = Problem("p", "3 + 4", "7", "test", "tagged")
-  with RewardPool(shape=format_bonus("tagged", 0.25)) as pool:
+  shape = shaping("tagged", 0.25, overlong_buffer, 0.5, max_length=4)
+  with RewardPool() as pool:
     return rollout_lib.from_completions(
       [problem],
-      [Request([1], n=len(TEXTS))],
+      [Request(prompt, n=len(TEXTS))],
       [completions],
       pool.score,
+      shape,
       tokenizer,
       length=4,
     )
 
 
 def test_parts_of_the_reward_add_up():
-  rollout = rollout_lib.with_overlong_penalty(judged(), 2, 0.5)
+  rollout = judged(overlong_buffer=2)
   parts = rollout.components
   np.testing.assert_array_equal(parts["answer"], [1, 0, 0, 0])
   np.testing.assert_array_equal(parts["format"], [0.25, 0.25, 0, 0])
@@ -63,3 +65,25 @@ def test_gdpo_normalises_the_parts_apart():
     right, form, neither, _ = row_values(name, **args)
     share = (form - neither) / (right - form)
     np.testing.assert_allclose(share, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_thinking_part_that_the_prompt_opens_belongs_to_the_response():
+  tokenizer = SymbolTokenizer(("<think>", "</think>", "7"))
+  seen = []
+
+  def score(items):
+    seen.extend(text for _, text in items)
+    return [Verdict(1.0, True, components={"answer": 1.0})]
+
+  tokens = np.asarray(tokenizer.encode("</think> 7"), np.int32)
+  nothing = np.zeros(len(tokens), np.float32)
+  rollout_lib.from_completions(
+    [Problem("p", "3 + 4", "7", "test", "exact")],
+    [Request(tuple(tokenizer.encode("7 <think>")))],
+    [[Completion(tokens, *[nothing] * 5, "stop")]],
+    score,
+    shaping(max_length=4),
+    tokenizer,
+    length=4,
+  )
+  assert seen == ["<think></think> 7"]

@@ -4,9 +4,9 @@ import zlib
 
 from jaxrl_entropy.config import defaults
 from jaxrl_entropy.data.tasks.countdown import Countdown
-from jaxrl_entropy.rewards import pool as pool_lib
+from jaxrl_entropy.rewards import catalog
 
-pool_lib.INLINE["coin"] = "tests.training.tiny_config:flip"
+catalog.INLINE["coin"] = "tests.training.tiny_config:flip"
 
 
 class Coin(Countdown):

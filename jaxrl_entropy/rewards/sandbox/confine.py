@@ -20,6 +20,7 @@ _LANDLOCK_RESTRICT_SELF = 446
 _LANDLOCK_RULESET_VERSION = 1
 _LANDLOCK_RULE_PATH = 1
 _READ = 0b1100  # read file, read directory
+_LIST = 0b1000
 _WRITE = 0b10  # write file
 _FILE_ONLY = 0b110
 # Every right of the first version; later ones add refer, truncate, ioctl.
@@ -55,8 +56,16 @@ def landlock_version() -> int:
   return max(0, version)
 
 
-def restrict_files(readable: list[str], writable: str) -> None:
-  """From now on, only these paths and what lies beneath may be opened."""
+def restrict_files(
+  readable: list[str], listable: list[str], writable: str
+) -> None:
+  """Shuts off all files but these paths and what lies beneath, for good.
+
+  Args:
+    readable: files and folders that may be read.
+    listable: folders whose contents may be listed.
+    writable: the working folder.
+  """
   version = landlock_version()
   handled = ctypes.c_uint64(
     _RIGHTS[min(version, 3)] if version < 5 else _NEWEST
@@ -68,6 +77,8 @@ def restrict_files(readable: list[str], writable: str) -> None:
   )
   for path in filter(os.path.exists, readable):
     _allow(ruleset, path, _READ)
+  for path in filter(os.path.isdir, listable):
+    _allow(ruleset, path, _LIST)
   for path in filter(os.path.exists, _DEVICES):
     _allow(ruleset, path, _READ | _WRITE)
   _allow(ruleset, writable, _RIGHTS[1])
@@ -150,7 +161,7 @@ def main() -> None:
   if request["private_folder"]:
     private_folder(request["private_folder"])
   if request["landlock"]:
-    restrict_files(request["readable"], os.getcwd())
+    restrict_files(request["readable"], request["listable"], os.getcwd())
   module.main(request)
 
 

@@ -41,7 +41,7 @@ TIMEOUT = "timeout"  # the error of whatever took too long
 Import = tuple[str, str]
 """A folder to import from, and the file or folder there that may be read."""
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+_PACKAGE = Path(__file__).resolve().parents[2]
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache")
 _ENVIRONMENT = {
   "LANG": "C.UTF-8",
@@ -224,6 +224,8 @@ def launch(
   """
   home, imports = str(_PACKAGE.parent), list(imports)
   shared = home in (folder for folder, _ in imports)
+  # Some Pythons list a folder each time they look for a module in it.
+  listable = [folder for folder, _ in imports]
   imports = [(home, str(_PACKAGE)), *imports]
   readable = [*_SYSTEM, sys.base_prefix, *(code for _, code in imports)]
   full = {
@@ -232,6 +234,7 @@ def launch(
     "path": list(dict.fromkeys(folder for folder, _ in imports)),
     # Programs import from the folders of `imports` alone.
     "hidden_folder": "" if shared else home,
+    "listable": listable,
     **_restrictions(level, readable, limits),
   }
   interpreter = os.path.realpath(sys.executable), "-P", "-s", "-S", "-B"

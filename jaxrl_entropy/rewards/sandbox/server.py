@@ -6,6 +6,7 @@ or has done its number of items is replaced by a fork, at no cost of imports.
 """
 
 from collections.abc import Callable
+from functools import partial
 import gc
 import importlib
 import json
@@ -26,7 +27,7 @@ MAX_ERROR = 500  # characters
 
 def main(request: dict[str, Any]) -> None:
   """Serves lines of JSON from standard input until it closes."""
-  verifier = _load(request["verifier"])
+  verifier = partial(_load(request["verifier"]), **request["args"])
   # Shared pages stay shared while the children's collectors run.
   gc.freeze()
   with os.fdopen(os.dup(1), "w") as replies:
@@ -111,6 +112,9 @@ def _verify(
   item: dict[str, Any], verifier: Verifier
 ) -> tuple[float, str | None]:
   try:
-    return float(verifier(Problem(**item["problem"]), item["response"])), None
+    reward = verifier(Problem(**item["problem"]), item["response"])
+    if not hasattr(reward, "__float__"):
+      raise TypeError(f"the reward is {reward!r:.40}, not a number")
+    return float(reward), None
   except BaseException as error:
     return 0.0, f"{type(error).__name__}: {error}"[:MAX_ERROR]

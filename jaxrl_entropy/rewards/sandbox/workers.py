@@ -1,24 +1,29 @@
 """Verifiers that read hostile text, each behind a sandboxed server."""
 
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 import dataclasses
-import importlib.util
 import json
 import os
-from pathlib import Path
 import select
 import subprocess
-import sysconfig
 import time
-from typing import IO
+from types import MappingProxyType
+from typing import IO, Any
 
 from jaxrl_entropy.data.task import Problem
-from jaxrl_entropy.rewards.sandbox import launch
+from jaxrl_entropy.rewards.sandbox import imports, launch
 
 # The C extensions that verifiers import reserve far more than they use.
 MEMORY = 2 << 30
 START_SECONDS = 120.0  # imports, on a busy machine
 GRACE_SECONDS = 5.0
+
+_IMPORT_ERRORS = ("ModuleNotFoundError", "FileNotFoundError", "PermissionError")
+_IMPORT_RULE = (
+  " (it may read installed packages, and Python files and packages beside its "
+  "own; add other folders to reward.folders)"
+)
 
 
 class Worker:
@@ -31,11 +36,21 @@ class Worker:
     verifier: import path of the verifier.
     timeout: seconds for one response.
     items: responses that one process may verify, one after the other.
+    args: further keyword arguments of the verifier.
+    folders: that the verifier may read besides its own; see `imports`.
   """
 
-  def __init__(self, level: str, verifier: str, timeout: float, items: int):
+  def __init__(
+    self,
+    level: str,
+    verifier: str,
+    timeout: float,
+    items: int = 1,
+    args: Mapping[str, Any] = MappingProxyType({}),
+    folders: Iterable[str] = (),
+  ):
     self._level, self._verifier, self._timeout = level, verifier, timeout
-    self._items = items
+    self._items, self._args, self._folders = items, dict(args), folders
     self._limits = launch.Limits(cpu=(timeout + 1) * items, memory=MEMORY)
     self._open = ExitStack()
     self._server: subprocess.Popen | None = None
@@ -54,7 +69,7 @@ class Worker:
     """
     item = {"problem": dataclasses.asdict(problem), "response": response}
     line = json.dumps(item).encode() + b"\n"
-    server = self._server or self._start()
+    server = self._server or self.start()
     deadline = time.monotonic() + self._timeout + GRACE_SECONDS
     try:
       _write(server, line, deadline)
@@ -64,7 +79,13 @@ class Worker:
       return 0.0, f"the verifier's server died: {error}"
     return reply.get("reward", 0.0), reply.get("error")
 
-  def _start(self) -> subprocess.Popen:
+  def start(self) -> subprocess.Popen:
+    """Starts the server, which imports the verifier.
+
+    Raises:
+      SandboxError: it does not start.
+      OSError: it did once, and does not now.
+    """
     server = self._open.enter_context(
       launch.launch(
         self._level,
@@ -73,10 +94,11 @@ class Worker:
           "verifier": self._verifier,
           "timeout": self._timeout,
           "items": self._items,
+          "args": self._args,
         },
         limits=self._limits,
         streams=(subprocess.PIPE, subprocess.PIPE, subprocess.PIPE),
-        imports=_imports(self._verifier),
+        imports=imports.of_verifier(self._verifier, self._folders),
       )
     )
     try:
@@ -84,29 +106,16 @@ class Worker:
     except OSError as error:
       server.kill()
       written = _pipe(server.stderr).read().decode(errors="replace").strip()
+      reason = written.splitlines()[-1] if written else str(error)
       with suppress(OSError):
         self.close()
       kind = OSError if self._has_started else launch.SandboxError
       raise kind(
         f"verifier {self._verifier!r} does not start in the sandbox: "
-        f"{written.splitlines()[-1] if written else error}"
+        f"{reason}{_IMPORT_RULE if reason.startswith(_IMPORT_ERRORS) else ''}"
       ) from error
     self._server, self._has_started = server, True
     return server
-
-
-def _imports(verifier: str) -> list[tuple[str, str]]:
-  """Where the verifier's module and installed packages are imported from."""
-  site = sysconfig.get_paths()["purelib"]
-  top = verifier.partition(":")[0].partition(".")[0]
-  spec = importlib.util.find_spec(top)
-  if spec is None or spec.origin is None:
-    raise launch.SandboxError(
-      f"verifier {verifier!r}: there is no module {top!r}"
-    )
-  origin = Path(spec.origin)
-  code = origin.parent if origin.name == "__init__.py" else origin
-  return [(str(code.parent), str(code)), (site, site)]
 
 
 def _write(server: subprocess.Popen, data: bytes, deadline: float) -> None:

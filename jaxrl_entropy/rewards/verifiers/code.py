@@ -106,7 +106,9 @@ class _Run:
         raise ValueError(f"a test has an unknown form: {sorted(test)}")
 
   def _prints(self, test: Test) -> bool:
-    outcome = self._run("code_script", self._program, stdin=test["stdin"])
+    outcome = self._run(
+      "verifiers.code_script", self._program, stdin=test["stdin"]
+    )
     return outcome.status == 0 and code_compare.printed(
       outcome.stdout, test["stdout"], self._tolerance or 0.0
     )
@@ -116,7 +118,7 @@ class _Run:
       return
     calls = [[t["call"], *map(wire.encode, t["args"])] for t in tests]
     request = {**self._program, "calls": calls}
-    outcome = self._run("code_calls", request, late=True)
+    outcome = self._run("verifiers.code_calls", request, late=True)
     replies = outcome.results.splitlines()
     for test, reply in zip(tests, replies, strict=False):
       wanted = [test[key] for key in ("expected", "unwrapped") if key in test]
@@ -142,9 +144,8 @@ class _Run:
       }
       # Ends left open here would keep a dead process's peer waiting.
       with _pipe() as (question, asked), _pipe() as (reply, replied):
-        self._start(stack, "code_calls", self._program, (question, replied))
-        process = self._start(
-          stack, "code_tester", tester, (reply, asked), results
+        self._start(
+          stack, "verifiers.code_calls", self._program, (question, replied)
         )
         process = self._start(
           stack, "verifiers.code_tester", tester, (reply, asked), results

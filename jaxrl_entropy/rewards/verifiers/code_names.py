@@ -5,6 +5,7 @@ The graders of LeetCode, APPS, TACO and LiveCodeBench start a program with
 it, so that no built-in function is hidden and most programs import nothing.
 """
 
+from contextlib import suppress
 import importlib
 from types import CodeType
 
@@ -54,6 +55,9 @@ def provide(code: CodeType, namespace: dict) -> None:
     elif name in _MODULE_OF:
       module = importlib.import_module(_MODULE_OF[name])
       namespace[name] = getattr(module, name)
+    elif name == "np":
+      with suppress(ImportError):  # unless reward.packages has it
+        namespace[name] = importlib.import_module("numpy")
 
 
 def used_names(code: CodeType) -> set[str]:

@@ -3,6 +3,8 @@
 import re
 from typing import NamedTuple
 
+THINK = "<think>"
+
 _PYTHON = re.compile(r"(?:py|python)[\d.]*|pypy3?")
 _LANGUAGE = re.compile(r"\s*\{?\s*\.?([\w+#.-]*)")
 _LIST_MARKER = re.compile(r"\s*(?:(?:[-*+]|\d{1,9}[.)])\s+)*")
@@ -19,9 +21,17 @@ def last_tagged(text: str) -> str | None:
 def after_thinking(text: str) -> str:
   """Returns what follows the last `</think>`; "" while thinking goes on."""
   _, closed, after = text.rpartition("</think>")
-  if "<think>" in after:
+  if THINK in after:
     return ""
   return after if closed else text
+
+
+def opened_thinking(prompt: str) -> str:
+  """Returns the `<think>` that a prompt ends with, as some templates do, or "".
+
+  With it in front, a response has its thinking part between two tags again.
+  """
+  return THINK if prompt.rstrip().endswith(THINK) else ""
 
 
 def last_code_block(text: str) -> str | None:
