@@ -102,9 +102,11 @@ def inspect(args: argparse.Namespace) -> int:
   """Prints what files hold; the exit status is 1 if no row is a problem."""
   problems = files.read_table(
     _paths(args.files),
-    format=args.format,
-    verifier=args.verifier,
-    instruction=prompts.BOXED,
+    {
+      "format": args.format,
+      "verifier": args.verifier,
+      "instruction": prompts.BOXED,
+    },
   )
   _print_summary(problems.summary)
   print(f"{len(problems)} problems, {len(set(problems.questions))} questions")
@@ -163,7 +165,8 @@ def filter_by_rate(args: argparse.Namespace) -> int:
 def decontaminate(args: argparse.Namespace) -> int:
   """Writes the rows that share no run of words with evaluation sets."""
   against = files.read_table(
-    _paths(args.against), format="auto", verifier="math", instruction=""
+    _paths(args.against),
+    {"format": "auto", "verifier": "math", "instruction": ""},
   )
   if not len(against):
     raise UserError(f"--against {' '.join(args.against)}: no row is a problem")

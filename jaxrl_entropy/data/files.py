@@ -1,10 +1,14 @@
 """Problems in JSON, Parquet and CSV files of the user's."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 import json
 from pathlib import Path
+import sys
+from typing import Any
 import warnings
+
+import numpy as np
 
 from jaxrl_entropy.data import (
   answers,
@@ -68,33 +72,59 @@ class Files(Listed):
       "format": format,
     }
 
-    @cache
-    def read(where: str) -> Table:
-      return checked(read_table(reading.expand(where), **settings), max_bad)
+    def read(where: str) -> tuple[Table, np.ndarray]:
+      problems = read_table(reading.expand(where), settings)
+      return checked(problems, max_bad), problems.questions
 
-    @cache
-    def held_out() -> dict[str, Sequence[Problem]]:
-      problems = read(path)
-      return hold_out(problems, problems.questions, test_size)
-
-    def load(split: str) -> Sequence[Problem]:
-      if test_path and split == "train":
-        return read(path) if path else ()
-      return read(test_path) if test_path else held_out()[split]
-
-    if not (path or test_path):
-      raise ValueError("the task files needs a path or a test_path")
-    super().__init__(OnUse({s: partial(load, s) for s in ("train", "test")}))
+    super().__init__(splits(path, test_path, test_size, read))
 
 
-def read_table(paths: Sequence[Path], **settings: str) -> Table:
+def splits(
+  path: str,
+  test_path: str,
+  test_size: int,
+  read: Callable[[str], tuple[Sequence[Problem], np.ndarray]],
+) -> OnUse:
+  """Returns the training and the test problems, each read at first use.
+
+  Args:
+    path: of the training problems.
+    test_path: of the test problems; "" to hold some out.
+    test_size: questions to hold out.
+    read: returns the problems at a path, and the `question_hash` of each.
+
+  Raises:
+    ValueError: there is no path.
+  """
+  if not (path or test_path):
+    raise ValueError("the task needs args.path or args.test_path")
+
+  @cache
+  def held_out() -> dict[str, Sequence[Problem]]:
+    return hold_out(*read(path), test_size)
+
+  def load(split: str) -> Sequence[Problem]:
+    if not test_path:
+      return held_out()[split]
+    where = test_path if split == "test" else path
+    return read(where)[0] if where else ()
+
+  return OnUse({split: partial(load, split) for split in ("train", "test")})
+
+
+def read_table(
+  paths: Sequence[Path],
+  settings: Mapping[str, Any],
+  to_problem: Callable[..., Problem] = rows.to_problem,
+) -> Table:
   """Reads all rows of some files, or the cache of what they held.
 
   Args:
     paths: of the files.
-    **settings: of `rows.to_problem`.
+    settings: keyword arguments of `to_problem`, of JSON types.
+    to_problem: makes a problem of a row.
   """
-  read = partial(candidates, paths, settings)
+  read = partial(candidates, paths, settings, to_problem)
   stats = [path.stat() for path in paths]
   if sum(stat.st_size for stat in stats) < CACHED_BYTES:
     return table.in_memory(read())
@@ -102,7 +132,8 @@ def read_table(paths: Sequence[Path], **settings: str) -> Table:
     (str(path), str(path.resolve()), stat.st_size, stat.st_mtime_ns)
     for path, stat in zip(paths, stats, strict=True)
   ]
-  return table.cached(json.dumps([identity, settings, _code()]), read)
+  code = _code(to_problem.__module__)
+  return table.cached(json.dumps([identity, settings, code]), read)
 
 
 def checked(problems: Table, max_bad: float) -> Table:
@@ -118,6 +149,11 @@ def checked(problems: Table, max_bad: float) -> Table:
     if summary.bad > max_bad * summary.rows:
       raise ValueError(f"{message}\nMend them, or raise max_bad.")
     warnings.warn(message, stacklevel=3)
+  if summary.skipped:
+    warnings.warn(
+      f"{summary.skipped} of {summary.rows} rows are left out on purpose",
+      stacklevel=3,
+    )
   if not len(problems):
     raise ValueError("the files hold no problems")
   if summary.duplicates:
@@ -130,23 +166,29 @@ def checked(problems: Table, max_bad: float) -> Table:
 
 
 def candidates(
-  paths: Sequence[Path], settings: Mapping[str, str], whole: bool = False
+  paths: Sequence[Path],
+  settings: Mapping[str, Any],
+  to_problem: Callable[..., Problem] = rows.to_problem,
+  whole: bool = False,
 ) -> Iterator[Candidate]:
   """Yields the rows of files; with `whole`, all of their columns."""
   for path in paths:
     for row in reading.rows(path, whole):
       place = f"{path}:{row.line}"
-      load = partial(_problem, row, path.stem, place, settings)
-      yield Candidate(place, row.content, load, row.load)
+      named = partial(to_problem, source=path.stem, place=place, **settings)
+      yield Candidate(
+        place, row.content, partial(_problem, row.load, named), row.load
+      )
 
 
 def _problem(
-  row: reading.Row, source: str, place: str, settings: Mapping[str, str]
+  load: Callable[[], Any], to_problem: Callable[[Any], Problem]
 ) -> Problem:
-  return rows.to_problem(row.load(), source=source, place=place, **settings)
+  return to_problem(load())
 
 
 @cache
-def _code() -> list[str]:
+def _code(module: str) -> list[str]:
   """Returns the source of the readers: what they make of a row may change."""
-  return [Path(str(module.__file__)).read_text() for module in _READERS]
+  modules = (*_READERS, sys.modules[module])
+  return [Path(str(module.__file__)).read_text() for module in modules]

@@ -67,6 +67,8 @@ COLUMNS = frozenset(
   *("public_tests", "private_tests", "generated_tests"),
   *("public_test_cases", "private_test_cases", "test", "entry_point"),
   *("test_list", "test_setup_code", "test_imports"),
+  *("conversations", "instruction", "input", "query", "response", "correct"),
+  *("completion", "output", "generation", "greedy"),
 }
 """The columns that are read; others only cost time."""
 

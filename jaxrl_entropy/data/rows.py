@@ -47,7 +47,7 @@ def to_problem(
     RowError: a field is missing, empty, or of the wrong type.
     UnicodeEncodeError: a text has a lone surrogate.
   """
-  layout, row = format_named(format), _columns(row)
+  layout, row = format_named(format), columns(row)
   system, question = _prompt(row, layout)
   tests = _tests(row, layout)
   if tests.tests:
@@ -59,9 +59,9 @@ def to_problem(
     id=place,
     prompt=prompt,
     answer=answer,
-    source=_source(row, source),
+    source=source_of(row, source),
     verifier=verifier,
-    difficulty=_difficulty(_field(row, _DIFFICULTY)),
+    difficulty=difficulty_of(row),
     tests=tests.tests,
     extra={"prelude": tests.prelude} if tests.prelude else {},
     system=system,
@@ -70,7 +70,7 @@ def to_problem(
   return problem
 
 
-def _columns(row: Any) -> Row:
+def columns(row: Any) -> Row:
   """Returns a row with its columns' names in lower case."""
   if isinstance(row, list | tuple):
     return _turns(row)
@@ -91,7 +91,7 @@ def _turns(row: Any) -> Row:
     raise RowError("it is not an object, nor a pair of turns") from None
 
 
-def _field(row: Row, names: tuple[str, ...]) -> Any:
+def field_of(row: Row, names: tuple[str, ...]) -> Any:
   """Returns the first of these columns that the row has, or None."""
   for name in names:
     value: Any = row
@@ -103,7 +103,7 @@ def _field(row: Row, names: tuple[str, ...]) -> Any:
 
 
 def _required(row: Row, names: tuple[str, ...]) -> Any:
-  value = _field(row, names)
+  value = field_of(row, names)
   if value is None:
     raise RowError(f"it has none of the fields {', '.join(names)}")
   return value
@@ -117,8 +117,8 @@ def _prompt(row: Row, layout: Format) -> tuple[str, str]:
     (prompt,) = _contents(prompt, "user", (1,))
   elif isinstance(prompt, str) and prompt.lstrip().startswith('[{"'):
     raise RowError("the prompt is JSON text: give the messages as a list")
-  _check_text("prompt", prompt)
-  _check_text("system message", system)
+  check_text("prompt", prompt)
+  check_text("system message", system)
   if not prompt.strip():
     raise RowError("the prompt is empty")
   return system.strip(), prompt.strip()
@@ -134,11 +134,12 @@ def _contents(messages: Any, role: str, counts: tuple[int, ...]) -> list[Any]:
   if len(contents) not in counts:
     raise RowError(f"the prompt has {len(contents)} {role} messages, not one")
   for content in contents:
-    _check_text("prompt", content)
+    check_text("prompt", content)
   return contents
 
 
-def _check_text(name: str, value: Any) -> None:
+def check_text(name: str, value: Any) -> None:
+  """Raises RowError for a value that is not text."""
   if not isinstance(value, str):
     raise RowError(f"the {name} is {type(value).__name__}, not text")
 
@@ -146,7 +147,7 @@ def _check_text(name: str, value: Any) -> None:
 def _tests(row: Row, layout: Format) -> Cases:
   """Returns the tests in the columns of a layout, or in its answer."""
   tests = cases.read(row, layout.tests)
-  answer = _field(row, layout.answer)
+  answer = field_of(row, layout.answer)
   if not tests.tests and cases.holds_tests(answer):
     return cases.parse(answer)
   if not tests.tests and not layout.answer:
@@ -156,9 +157,9 @@ def _tests(row: Row, layout: Format) -> Cases:
 
 def _answer(row: Row, layout: Format) -> str:
   """Returns the reference, or the last box of a solution as in MATH."""
-  if _field(row, _CHOICES):
+  if field_of(row, _CHOICES):
     raise RowError("it is a question of multiple choice, which is not read")
-  answer, solution = _field(row, layout.answer), row.get("solution")
+  answer, solution = field_of(row, layout.answer), row.get("solution")
   if answer is None and isinstance(solution, str):
     answer = last_boxed(solution)
   if answer is None:
@@ -181,8 +182,9 @@ def _program(row: Row, question: str, tests: Cases) -> str:
   )
 
 
-def _source(row: Row, default: str) -> str:
-  name = _field(row, _SOURCE)
+def source_of(row: Row, default: str) -> str:
+  """Returns the name of the data set that a row is from."""
+  name = field_of(row, _SOURCE)
   if name is None:
     return default
   if isinstance(name, int) and 0 <= name < len(_SITES):
@@ -192,8 +194,9 @@ def _source(row: Row, default: str) -> str:
   return name
 
 
-def _difficulty(value: Any) -> float | None:
+def difficulty_of(row: Row) -> float | None:
   """Returns a number, that of `Level 5`, or the share of `6/8`."""
+  value = field_of(row, _DIFFICULTY)
   text = str(value).rpartition(" ")[2]
   top, _, bottom = text.partition("/")
   try:

@@ -26,14 +26,20 @@ class Summary:
   Attributes:
     rows: of all files.
     duplicates: rows that repeat an earlier one and are left out.
+    skipped: rows that are left out on purpose.
     bad: rows that are not problems.
     reasons: `file:line: what is wrong` of the first bad rows.
   """
 
   rows: int = 0
   duplicates: int = 0
+  skipped: int = 0
   bad: int = 0
   reasons: list[str] = field(default_factory=list)
+
+
+class LeftOutError(Exception):
+  """A row that is left out on purpose."""
 
 
 class Candidate(NamedTuple):
@@ -160,6 +166,9 @@ def distinct(
     try:
       problem = candidate.load()
       key, record = _record(problem)
+    except LeftOutError:
+      summary.skipped += 1
+      continue
     except (ValueError, TypeError, RecursionError) as error:
       summary.bad += 1
       if len(summary.reasons) < SHOWN:

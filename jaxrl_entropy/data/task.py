@@ -18,6 +18,7 @@ TASKS = {
   "modular_equation": "jaxrl_entropy.data.tasks.drills:ModularEquation",
   "sorting": "jaxrl_entropy.data.tasks.drills:Sorting",
   "files": "jaxrl_entropy.data.files:Files",
+  "traces": "jaxrl_entropy.data.tasks.traces:Traces",
   "tfds": "jaxrl_entropy.data.tasks.tfds:Tfds",
   "human_eval": "jaxrl_entropy.data.tasks.packaged:HumanEval",
   "champ": "jaxrl_entropy.data.tasks.packaged:Champ",

@@ -60,7 +60,7 @@ def test_files_without_problems_are_refused(tmp_path):
     files.Files(write(tmp_path / "empty.jsonl", [b""])).size("train")
   with pytest.raises(ValueError, match="nowhere"):
     files.Files(str(tmp_path / "nowhere*.jsonl")).size("train")
-  with pytest.raises(ValueError, match="a path or a test_path"):
+  with pytest.raises(ValueError, match=r"args\.path or args\.test_path"):
     files.Files("")
 
 

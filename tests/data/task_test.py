@@ -4,7 +4,15 @@ import pytest
 
 from jaxrl_entropy.data import task as task_lib
 
-NEED_FILES = {"files", "tfds", "mixture", "gym", "human_eval", "champ"}
+NEED_FILES = {
+  "files",
+  "traces",
+  "tfds",
+  "mixture",
+  "gym",
+  "human_eval",
+  "champ",
+}
 PROCEDURAL = sorted(set(task_lib.TASKS) - NEED_FILES)
 
 
