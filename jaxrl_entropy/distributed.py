@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Sharding
 import numpy as np
 
-from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.errors import PREEMPTED, UserError
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -26,6 +26,12 @@ COORDINATOR = "JAX_COORDINATOR_ADDRESS"
 PROCESSES = "JAX_NUM_PROCESSES"
 PROCESS = "JAX_PROCESS_ID"
 TPU_POD = "JAXRL_TPU_POD"
+
+HEARTBEAT_TIMEOUT = 30
+"""Seconds without a sign of life of a process after which JAX ends the others.
+
+Collectives of a TPU or a GPU would wait for it for ever.
+"""
 
 
 def start() -> None:
@@ -43,12 +49,22 @@ def start() -> None:
   It must run before anything asks JAX for its devices.
 
   Raises:
-    UserError: if the explicit variables are incomplete or not numbers.
+    UserError: if the explicit variables are incomplete or not numbers, or the
+      other processes cannot be reached.
   """
   settings = _settings(os.environ)
   if settings is not None:
     before = signal.getsignal(signal.SIGTERM)
-    jax.distributed.initialize(**settings)
+    try:
+      jax.distributed.initialize(
+        **settings, heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT
+      )
+    except RuntimeError as error:
+      raise UserError(
+        f"this process could not join its job ({error}): look at the logs of "
+        "the other processes, and run the same command again",
+        status=PREEMPTED,
+      ) from error
     # JAX now takes note of a SIGTERM and goes on. Until training listens for
     # it there is nothing to save, and it should end the process.
     signal.signal(signal.SIGTERM, before)

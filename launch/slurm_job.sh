@@ -14,12 +14,28 @@ if [ -n "${SETUP-}" ]; then
     exit 2
   }
 fi
+# A process that fails by itself notes its status: the others lose it and give
+# another, and srun reports the largest. Above 128 a signal ended it.
+logs=${LOGS:-runs/logs}
+failures=$logs/$SLURM_JOB_ID.failures
+mkdir -p "$logs"
+rm -f "$failures"
+# shellcheck disable=SC2016
+task='trap : TERM
+"${@:2}"
+status=$?
+[ "$status" -eq 0 ] || [ "$status" -eq "$1" ] || [ "$status" -gt 128 ] ||
+  echo "$status" >>"$0"
+exit "$status"'
 # Processes that stop do so within moments, and none may be killed meanwhile;
 # those that lost one of theirs get two minutes to say so.
-srun --kill-on-bad-exit=0 --wait=120 .venv/bin/jaxrl-entropy "$@"
+srun --kill-on-bad-exit=0 --wait=120 bash -c "$task" "$failures" "$RESTART" \
+  .venv/bin/jaxrl-entropy "$@"
 status=$?
-# Of its processes srun reports the largest status; above 128 it is a signal.
-if [ "$status" -eq "$RESTART" ] || [ "$status" -gt 128 ]; then
+if [ -s "$failures" ]; then
+  status=$(sort --numeric-sort "$failures" | tail -n 1)
+  rm -f "$failures"
+elif [ "$status" -eq "$RESTART" ] || [ "$status" -gt 128 ]; then
   if [ "${SLURM_RESTART_COUNT:-0}" -lt "${RESTARTS:-100}" ]; then
     scontrol requeue "$SLURM_JOB_ID"
   else

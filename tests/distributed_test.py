@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from jaxrl_entropy import distributed
-from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.errors import PREEMPTED, UserError
 from tests import devices
 
 EXPLICIT = {
@@ -44,7 +44,19 @@ def test_the_environment_decides(monkeypatch, environment, settings):
     distributed.jax.distributed, "initialize", lambda **s: calls.append(s)
   )
   distributed.start()
-  assert calls == ([] if settings is None else [settings])
+  timeout = {"heartbeat_timeout_seconds": distributed.HEARTBEAT_TIMEOUT}
+  assert calls == ([] if settings is None else [settings | timeout])
+
+
+def test_a_job_that_cannot_be_joined_is_one_to_start_again(monkeypatch):
+  def refuse(**_):
+    raise RuntimeError("DEADLINE_EXCEEDED: Barrier timed out")
+
+  monkeypatch.setattr(distributed.os, "environ", EXPLICIT)
+  monkeypatch.setattr(distributed.jax.distributed, "initialize", refuse)
+  with pytest.raises(UserError, match="could not join its job") as error:
+    distributed.start()
+  assert error.value.status == PREEMPTED
 
 
 @pytest.mark.parametrize("name", ["JAX_NUM_PROCESSES", "JAX_PROCESS_ID"])

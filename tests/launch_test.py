@@ -199,6 +199,7 @@ def _run_batch(call, tmp_path, **environment):
       "PATH": f"{tmp_path}/tools:{os.environ['PATH']}",
       "SLURM_JOB_ID": "7",
       "SLURM_JOB_NUM_NODES": "2",
+      "LOGS": str(tmp_path / "logs"),
       **environment,
     },
     cwd=ROOT,
@@ -228,6 +229,44 @@ def test_slurm_queues_a_stopped_run_again(
   (step,) = _find(calls, "srun")
   # The first process that stops does not take the others down with it.
   assert "--kill-on-bad-exit=0" in step
+
+
+# Runs what srun is told to run once for each of these statuses, as commands
+# that end with them, and reports the largest, as srun does.
+SRUN_WORLD = """
+while [ "${{1#-}}" != "$1" ]; do shift; done
+largest=0
+for status in {statuses}; do
+  "${{@:1:5}}" bash -c "exit $status"
+  status=$?
+  [ "$status" -le "$largest" ] || largest=$status
+done
+exit "$largest"
+"""
+
+
+@pytest.mark.parametrize(
+  ("statuses", "status", "again"),
+  [
+    ("0 0", 0, False),
+    ("75 75", 75, True),
+    ("75 137", 137, True),  # one was killed
+    ("75 2", 2, False),  # one failed by itself; the other lost it
+    ("134 1 74", 74, False),
+  ],
+)
+def test_slurm_tells_who_failed_from_who_lost_a_process(
+  launch, tmp_path, statuses, status, again
+):
+  done = launch(
+    *("slurm_gpu", "run", "job", "--", *COMMAND),
+    answers={"srun": SRUN_WORLD.format(statuses=statuses)},
+  )
+  (call,) = _find(done.calls, "sbatch")
+  assert _run_batch(call, tmp_path) == status
+  calls = _words((tmp_path / "calls").read_text())
+  assert (["scontrol", "requeue", "7"] in calls) == again
+  assert not list((tmp_path / "logs").glob("*.failures"))
 
 
 def test_slurm_does_not_queue_twice(launch):

@@ -1,9 +1,12 @@
 """`jaxrl-entropy doctor`: what this machine offers, and what to install."""
 
 from collections.abc import Sequence
+import importlib.metadata
 import importlib.util
 import platform
+import shutil
 
+from jaxrl_entropy import config as config_lib
 from jaxrl_entropy.cli import flags
 from jaxrl_entropy.rewards.sandbox import confine, launch, seccomp
 
@@ -17,8 +20,10 @@ _PACKAGES = {
   "gguf": ("quantised GGUF weights", "gguf"),
   "pyseccomp": ("the sandbox", "sandbox"),
   "pyarrow": ("Parquet files", "parquet"),
-  "tensorboardX": ("TensorBoard", "log"),
   "matplotlib": ("plots of a report", "log"),
+  "wandb": ("records for Weights & Biases", "wandb"),
+  "trackio": ("records for Trackio", "trackio"),
+  "libtpu": ("TPUs, and jaxrl-entropy plan", "tpu"),
 }
 _REMEDIES = {
   "bubblewrap": "apt-get install bubblewrap; pip install pyseccomp; in a "
@@ -46,9 +51,20 @@ def main(argv: Sequence[str]) -> int:
 def _print_machine() -> None:
   import jax
 
-  print(f"Python {platform.python_version()}, {platform.platform()}")
+  from jaxrl_entropy.training import memory
+
+  # First of all: without a device there is nothing else to say.
   devices = jax.devices()
-  print(f"JAX {jax.__version__}: {len(devices)} x {devices[0].device_kind}\n")
+  version = importlib.metadata.version("jaxrl_entropy")
+  commit = config_lib.commit()
+  print(f"jaxrl_entropy {version}{f', commit {commit}' if commit else ''}")
+  print(f"Python {platform.python_version()}, {platform.platform()}")
+  print(f"JAX {jax.__version__}: {len(devices)} x {devices[0].device_kind}")
+  disk = shutil.disk_usage(".")
+  print(
+    f"memory: {memory.available_on_host() / 2**30:.1f} GiB free; disk of this "
+    f"folder: {disk.free / 2**30:.1f} of {disk.total / 2**30:.1f} GiB free\n"
+  )
 
 
 def _print_packages() -> None:

@@ -4,15 +4,17 @@ Each command is a module of the same name with `main(argv) -> int`, imported
 only when it runs, so that `--help` does not wait for JAX.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+import contextlib
 import importlib
 import os
 from pathlib import Path
+import signal
 import sys
-import time
+import threading
 import traceback
-from typing import NoReturn
 
+from jaxrl_entropy.cli import failures
 from jaxrl_entropy.errors import UserError, nearest
 
 COMMANDS = {
@@ -42,9 +44,8 @@ examples:
       --workdir=runs/mine --config.optimizer.learning_rate=1e-4
 """
 
-# What is reported in one line.
-_EXPECTED = (UserError, ValueError, OSError, FloatingPointError)
-_MOMENT = 5.0  # seconds
+# They can be stopped and run again.
+_RESUMABLE = ("train", "sft")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,38 +62,17 @@ def main(argv: Sequence[str] | None = None) -> int:
   except KeyboardInterrupt:
     return 130
   except Exception as error:
-    if isinstance(error, _EXPECTED) and not debug:
-      status = _report(arguments[0], error)
-    elif _in_a_job():
+    known = None if debug else failures.explain(error)
+    if known is not None:
+      status = _report(arguments[0], known)
+    elif failures.in_a_job():
       traceback.print_exc()
       status = 1
     else:
       raise
-  if _in_a_job():
-    _leave_job(status)
+  if failures.in_a_job():
+    failures.leave_job(status)
   return status
-
-
-def _in_a_job() -> bool:
-  """Whether this process is one of several, which only JAX can have joined."""
-  jax = sys.modules.get("jax")
-  if jax is None or not jax.distributed.is_initialized():
-    return False
-  return bool(jax.process_count() > 1)
-
-
-def _leave_job(status: int) -> NoReturn:
-  """Ends a process that failed, and the job with it.
-
-  At a usual exit JAX waits minutes for the other processes, which may be
-  waiting for this one. The first of them, through which all talk, gives the
-  others a moment to say what is wrong with them.
-  """
-  sys.stdout.flush()
-  sys.stderr.flush()
-  if sys.modules["jax"].process_index() == 0:
-    time.sleep(_MOMENT)
-  os._exit(status)
 
 
 def _run(command: str, argv: list[str]) -> int:
@@ -103,12 +83,35 @@ def _run(command: str, argv: list[str]) -> int:
   cache = Path.home() / ".cache" / "jaxrl_entropy"
   os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
   os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
-  return importlib.import_module(f"jaxrl_entropy.cli.{command}").main(argv)
+  # Or transformers advises to install PyTorch, on every start.
+  os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+  resumable = command in _RESUMABLE
+  with _interruptible() if resumable else contextlib.nullcontext():
+    module = importlib.import_module(f"jaxrl_entropy.cli.{command}")
+    return module.main(argv)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+  """Lets SIGINT end the process at once until training listens for it.
+
+  There is nothing to save before that. A KeyboardInterrupt would be lost where
+  it is raised in a callback of JAX, and the run go on.
+  """
+  python = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+  if not python or threading.current_thread() is not threading.main_thread():
+    yield
+    return
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _report(command: str, error: Exception) -> int:
-  lines = str(error).strip().splitlines() or [type(error).__name__]
+  text = failures.one_line(str(error)) or type(error).__name__
   # Anything but a UserError may as well be a fault of ours.
   hint = "" if isinstance(error, UserError) else " (traceback: --debug)"
-  print(f"jaxrl-entropy {command}: error: {lines[0]}{hint}", file=sys.stderr)
+  print(f"jaxrl-entropy {command}: error: {text}{hint}", file=sys.stderr)
   return error.status if isinstance(error, UserError) else 2

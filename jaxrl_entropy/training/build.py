@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Sequence
 import dataclasses
+import functools
 import logging
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from jaxrl_entropy.models.decoding import WEIGHT_DTYPES
 from jaxrl_entropy.models.io import gguf_file
 from jaxrl_entropy.sampling.request import Request
 from jaxrl_entropy.sampling.sampler import Sampler
+from jaxrl_entropy.training import memory
 from jaxrl_entropy.training.auxiliary import critic, implicit_reward
 from jaxrl_entropy.training.auxiliary.base import Role
 from jaxrl_entropy.training.checkpoint import restore_params
@@ -216,23 +218,40 @@ def weights_path(weights: str) -> Path:
 def build_model(
   config: ConfigDict, tokenizer: Tokenizer, mesh: Mesh
 ) -> tuple[TransformerConfig, Params]:
-  """The decoder and its parameters, loaded or random, laid out on `mesh`."""
+  """The decoder and its parameters, loaded or random, laid out on `mesh`.
+
+  Raises:
+    UserError: if the parameters do not fit in memory, before they are made.
+  """
   if config.model.weights:
     from jaxrl_entropy.models.io import checkpoints
 
-    model, params = checkpoints.load(
-      weights_path(config.model.weights), mesh, config.model.param_dtype
-    )
+    path = weights_path(config.model.weights)
+    _check_room("weights", config, checkpoints.read_config(path), mesh)
+    model, params = checkpoints.load(path, mesh, config.model.param_dtype)
     model = dataclasses.replace(model, dtype=config.model.compute_dtype)
     return _fitted(model, config, tokenizer), params
   model = _fitted(preset_model(config, tokenizer), config, tokenizer)
 
-  def init() -> Params:
-    params = transformer.init(model, jax.random.key(config.seed))
-    return jax.tree.map(lambda x: x.astype(config.model.param_dtype), params)
-
-  shardings = sharding.param_shardings(jax.eval_shape(init), mesh)
+  shardings = _check_room("preset", config, model, mesh)
+  init = functools.partial(_init, model, config)
   return model, jax.jit(init, out_shardings=shardings)()
+
+
+def _init(model: TransformerConfig, config: ConfigDict) -> Params:
+  params = transformer.init(model, jax.random.key(config.seed))
+  return jax.tree.map(lambda x: x.astype(config.model.param_dtype), params)
+
+
+def _check_room(
+  field: str, config: ConfigDict, model: TransformerConfig, mesh: Mesh
+) -> Params:
+  """Checks that the model of `config.model[field]` fits; its shardings."""
+  shapes = jax.eval_shape(functools.partial(_init, model, config))
+  shardings = sharding.param_shardings(shapes, mesh)
+  name = f"config.model.{field}={config.model[field]!r}"
+  memory.check_parameters(name, shapes, shardings)
+  return shardings
 
 
 def _fitted(

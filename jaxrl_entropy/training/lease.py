@@ -22,7 +22,7 @@ import time
 import uuid
 
 from jaxrl_entropy import distributed
-from jaxrl_entropy.errors import UserError, write_failed
+from jaxrl_entropy.errors import UserError
 
 INTERVAL = 5.0
 """Seconds between two signs of life of an owner."""
@@ -153,7 +153,10 @@ class Lease:
       while not self._take(self._free_generation()):
         pass
     except OSError as error:
-      raise write_failed(self._leased, str(error.strerror)) from error
+      raise UserError(
+        f"workdir {self._leased} cannot be written ({error.strerror}): choose "
+        "another --workdir"
+      ) from error
     self._thread.start()
     return self
 

@@ -24,6 +24,7 @@ from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training import (
   algorithm as algorithm_lib,
   build,
+  memory,
   pending,
   probe as probe_lib,
   rollout_metrics,
@@ -64,6 +65,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   build.check_fields(config)
   algorithm = algorithm_lib.resolve(config)
   policy = build.build_policy(config)
+  memory.check_training(config.optimizer.name, policy.params)
   sampler = build.build_sampler(config, policy.model, policy.mesh)
   for split in ("train", "test"):
     references.report(fixed(policy.task, split), split)

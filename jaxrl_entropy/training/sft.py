@@ -17,7 +17,12 @@ from jaxrl_entropy import losses, sharding
 from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.distributed import Preemption
 from jaxrl_entropy.errors import PREEMPTED, UserError
-from jaxrl_entropy.training import build, packed_batch, state as state_lib
+from jaxrl_entropy.training import (
+  build,
+  memory,
+  packed_batch,
+  state as state_lib,
+)
 from jaxrl_entropy.training.build import Policy
 from jaxrl_entropy.training.checkpoint import Checkpoints
 from jaxrl_entropy.training.lease import lease_for_job
@@ -44,6 +49,7 @@ def fine_tune(config: ConfigDict, workdir: str | Path) -> None:
       "sft.steps is 0, so there is nothing to fine-tune: set --config.sft.steps"
     )
   policy = build.build_policy(config)
+  memory.check_training(IMITATION["name"], policy.params)
   with jax.set_mesh(policy.mesh), Preemption() as preemption:
     fine_tuned_params(config, policy, Path(workdir), preemption)
   print(f"sft: {start_folder(config, Path(workdir))}")

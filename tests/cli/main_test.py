@@ -1,12 +1,15 @@
 import importlib.metadata
+import signal
 import subprocess
 import sys
+import time
 import types
 
 import pytest
 
 from jaxrl_entropy.cli import main
-from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.errors import PREEMPTED, UserError
+from tests.training import runs
 
 
 def _install(monkeypatch, main):
@@ -68,7 +71,7 @@ def test_value_error_of_a_lower_layer_is_one_line(monkeypatch, capsys):
   _install(monkeypatch, _raise(ValueError("bad size\nand details")))
   assert main.main(["train"]) == 2
   assert capsys.readouterr().err == (
-    "jaxrl-entropy train: error: bad size (traceback: --debug)\n"
+    "jaxrl-entropy train: error: bad size; and details (traceback: --debug)\n"
   )
 
 
@@ -92,6 +95,26 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
   _install(monkeypatch, _raise(TypeError("a bug")))
   with pytest.raises(TypeError):
     main.main(["train"])
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 2.0, 3.0])
+def test_ctrl_c_in_the_first_seconds_ends_a_run(tmp_path, seconds):
+  process = runs.start(tmp_path / "run", (("steps", "100000"),))
+  time.sleep(seconds)
+  process.send_signal(signal.SIGINT)
+  _, errors = process.communicate(timeout=60)
+  # It ends at once, or saves first if it trains already.
+  assert process.returncode in (-signal.SIGINT, PREEMPTED), errors
+  assert "ignored" not in errors
+
+
+def test_only_what_trains_leaves_signals_to_the_system(monkeypatch):
+  seen = []
+  _install(monkeypatch, lambda _: seen.append(signal.getsignal(signal.SIGINT)))
+  before = signal.getsignal(signal.SIGINT)
+  main.main(["train"])
+  assert signal.getsignal(signal.SIGINT) is before
+  assert seen == [signal.SIG_DFL]
 
 
 def test_cache_directory_of_the_user_wins(monkeypatch):

@@ -20,9 +20,8 @@ FIELDS = (
 )
 MOMENTS = ("training", "saving", "evaluating")
 ENDS = {PREEMPTED, 0}
-# Those of a job with one that was shot: its fellow finds the connection closed,
-# or is aborted by JAX.
-SHOT = ENDS | {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGABRT, 1}
+# Those of a job with one that was shot; its fellow may be aborted by JAX.
+SHOT = ENDS | {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGABRT}
 DOING = "doing-{}"
 
 

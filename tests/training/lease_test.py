@@ -145,7 +145,7 @@ def test_an_owner_without_proc_is_judged_by_silence(tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
   (tmp_path / "file").touch()
-  with pytest.raises(UserError, match="file/run could not be written"):
+  with pytest.raises(UserError, match="file/run cannot be written"):
     Lease(tmp_path / "file" / "run").__enter__()
 
 
