@@ -1,4 +1,4 @@
-"""The one decoder's configuration, and the published sizes by name."""
+"""The decoder's configuration, and the published sizes by name."""
 
 import dataclasses
 import functools
@@ -19,13 +19,16 @@ ACTIVATIONS = (
 )
 
 
+QK_NORMS = ("none", "head", "width")
+
+
 class UnsupportedConfigError(ValueError):
-  """A model that this decoder does not compute, or a setting is missing."""
+  """The decoder does not compute this model, or a setting is missing."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TransformerConfig:
-  """A pre-norm decoder with rotary grouped-query attention and a gated MLP.
+  """A decoder with rotary grouped-query attention and a gated MLP.
 
   Attributes:
     vocab_size: rows of the embedding.
@@ -36,13 +39,24 @@ class TransformerConfig:
     num_kv_heads: key and value heads; divides num_heads.
     head_dim: width of one head; need not be hidden_size / num_heads.
     rope: rotary frequencies.
+    second_rope: rotary frequencies of the layers in `second_rope_layers`.
+    second_rope_layers: whether each layer uses `second_rope`; empty: none.
     norm_eps: added to the mean square inside RMSNorm.
+    norm_offset: RMSNorm multiplies by `1 + scale` rather than `scale`.
+    input_norms: RMSNorm before the attention and before the MLP.
+    output_norms: RMSNorm of the outputs of the attention and of the MLP.
     activation: of the MLP's gate, one of `ACTIVATIONS`.
     tie_embeddings: the LM head is the embedding, transposed.
+    scaled_embedding: embeddings are multiplied by hidden_size**0.5 (the tied
+      head is not).
+    logits_softcap: c, if not 0: logits become `c tanh(logits / c)`.
     qkv_bias: biases on the query, key and value projections.
     output_bias: a bias on the attention's output projection.
     mlp_bias: biases on the MLP's projections.
-    qk_norm: RMSNorm over each query and key head before rotation (Qwen3).
+    qk_norm: RMSNorm of queries and keys before rotation: "none", over each
+      "head", or over the "width" of all heads.
+    query_pre_attn_scalar: scores are divided by its root; 0: by head_dim's.
+    attention_softcap: c, if not 0: scores become `c tanh(scores / c)`.
     sliding_window: tokens a query sees, itself included; 0: all before it.
     sliding_layers: which layers have the window; empty: every layer.
     max_length: longest context the weights were made for, tokens.
@@ -60,13 +74,22 @@ class TransformerConfig:
   num_kv_heads: int
   head_dim: int
   rope: Rope = dataclasses.field(default_factory=Rope)
+  second_rope: Rope | None = None
+  second_rope_layers: tuple[bool, ...] = ()
   norm_eps: float = 1e-6
+  norm_offset: bool = False
+  input_norms: bool = True
+  output_norms: bool = False
   activation: str = "silu"
   tie_embeddings: bool = False
+  scaled_embedding: bool = False
+  logits_softcap: float = 0.0
   qkv_bias: bool = False
   output_bias: bool = False
   mlp_bias: bool = False
-  qk_norm: bool = False
+  qk_norm: str = "none"
+  query_pre_attn_scalar: float = 0.0
+  attention_softcap: float = 0.0
   sliding_window: int = 0
   sliding_layers: tuple[bool, ...] = ()
   max_length: int = 4096
@@ -85,13 +108,18 @@ class TransformerConfig:
         f"activation {self.activation!r} is not supported; one of "
         + ", ".join(ACTIVATIONS)
       )
+    if self.qk_norm not in QK_NORMS:
+      raise ValueError(
+        f"qk_norm {self.qk_norm!r} is unknown; one of {', '.join(QK_NORMS)}"
+      )
     if self.head_dim % 2:
       raise ValueError(f"head_dim={self.head_dim} must be even for rotation")
-    if self.sliding_layers and len(self.sliding_layers) != self.num_layers:
-      raise ValueError(
-        f"sliding_layers has {len(self.sliding_layers)} entries for "
-        f"num_layers={self.num_layers}"
-      )
+    for name in ("sliding_layers", "second_rope_layers"):
+      entries = len(getattr(self, name))
+      if entries not in (0, self.num_layers):
+        raise ValueError(
+          f"{name} has {entries} entries for num_layers={self.num_layers}"
+        )
 
   @property
   def real_vocab_size(self) -> int:
@@ -103,6 +131,30 @@ class TransformerConfig:
     """The attention window of each layer, tokens; 0: unlimited."""
     layers = self.sliding_layers or (True,) * self.num_layers
     return tuple(self.sliding_window if slides else 0 for slides in layers)
+
+  @property
+  def ropes(self) -> tuple[Rope, ...]:
+    """The distinct rotary settings of the layers."""
+    return (
+      (self.rope,)
+      if self.second_rope is None
+      else (
+        self.rope,
+        self.second_rope,
+      )
+    )
+
+  @property
+  def rope_index(self) -> tuple[int, ...]:
+    """The place in `ropes` of each layer's rotary settings."""
+    return tuple(map(int, self.second_rope_layers)) or (0,) * self.num_layers
+
+  def with_max_length(self, length: int) -> "TransformerConfig":
+    """Returns the configuration for contexts of up to `length` tokens."""
+    rope = self.rope
+    if rope.kind == "longrope":
+      rope = dataclasses.replace(rope, long=length > rope.original_length)
+    return dataclasses.replace(self, rope=rope, max_length=length)
 
 
 def _sized(
@@ -141,7 +193,7 @@ _qwen3 = functools.partial(
   family="qwen3",
   vocab_size=151936,
   rope=Rope(1e6),
-  qk_norm=True,
+  qk_norm="head",
   max_length=40960,
 )
 _llama3 = functools.partial(

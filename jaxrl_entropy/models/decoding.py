@@ -13,14 +13,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxrl_entropy.models import layers as layers_lib, lora, rope
+from jaxrl_entropy.models import layers as layers_lib, lora
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.models.layers import Block
 from jaxrl_entropy.models.transformer import (
   embed,
   final_norm,
+  finish_logits,
   lm_head,
-  mask_logits,
+  rotations,
 )
 from jaxrl_entropy.ops.attention.paged import Pages, View
 from jaxrl_entropy.ops.attention.ragged import RaggedPages
@@ -153,22 +154,22 @@ def forward(
   """
   rows, length = tokens.shape
   positions = view.positions(length).reshape(-1)
-  # Without the barrier XLA recomputes the rotations in each layer.
-  rotation = jax.lax.optimization_barrier(
-    rope.rotations(config.rope, config.head_dim, positions)
-  )
+  # Without the barrier XLA computes these again in each layer.
+  ropes = jax.lax.optimization_barrier(rotations(config, positions))
   x = embed(params, config, tokens.reshape(-1))
   block = Block(config)
   new_cache = []
-  layers = zip(params["layers"], cache, config.windows, strict=True)
-  for layer, pages, window in layers:
+  layers = zip(
+    params["layers"], cache, config.windows, config.rope_index, strict=True
+  )
+  for layer, pages, window, index in layers:
     run: Callable[..., Any] = functools.partial(block.apply, {"params": layer})
     q, k, v = (
       heads.reshape(rows, length, *heads.shape[1:])
-      for heads in run(x, rotation, method="qkv")
+      for heads in run(x, ropes[index], method="qkv")
     )
     pages = pages.write(k, v, view)
-    mixed = pages.attend(q, view, window)
+    mixed = pages.attend(q, view, window, config.attention_softcap)
     x = run(x, mixed.reshape(x.shape[0], -1, config.head_dim), method="finish")
     new_cache.append(pages)
   hidden = final_norm(params, config, x).reshape(rows, length, -1)
@@ -202,4 +203,4 @@ def logits(
   else:
     head = lm_head(params, config).astype(hidden.dtype)
     scores = jnp.matmul(hidden, head, preferred_element_type=jnp.float32)
-  return mask_logits(config, scores)
+  return finish_logits(config, scores)

@@ -121,18 +121,32 @@ class Linear(nn.Module):
 
 
 class RMSNorm(nn.Module):
-  """`x / rms(x) * scale` over the last axis, in float32 (1910.07467)."""
+  """`x / rms(x) * scale` over the last axis (1910.07467).
+
+  With `offset` the factor is `1 + scale`, multiplied in float32 (Gemma).
+  """
 
   eps: float
+  offset: bool = False
 
   @nn.compact
   def __call__(self, x: Stream) -> Stream:
-    ones = nn.initializers.ones
-    scale = self.param("scale", ones, x.shape[-1:]).astype(x.dtype)
+    start = nn.initializers.zeros if self.offset else nn.initializers.ones
+    scale = self.param("scale", start, x.shape[-1:])
     wide = x.astype(jnp.float32)
     mean_square = jnp.mean(wide * wide, axis=-1, keepdims=True)
-    unit = (wide * jax.lax.rsqrt(mean_square + self.eps)).astype(x.dtype)
-    return unit * jnp.broadcast_to(scale, x.shape)
+    unit = wide * jax.lax.rsqrt(mean_square + self.eps)
+    if self.offset:
+      factor = 1.0 + scale.astype(jnp.float32)
+      return (unit * jnp.broadcast_to(factor, x.shape)).astype(x.dtype)
+    return unit.astype(x.dtype) * jnp.broadcast_to(
+      scale.astype(x.dtype), x.shape
+    )
+
+
+def norm(config: TransformerConfig) -> RMSNorm:
+  """The normalisation of a model."""
+  return RMSNorm(config.norm_eps, config.norm_offset)
 
 
 class Attention(nn.Module):
@@ -146,21 +160,27 @@ class Attention(nn.Module):
     self.k_proj = Linear(c.num_kv_heads * c.head_dim, c.qkv_bias)
     self.v_proj = Linear(c.num_kv_heads * c.head_dim, c.qkv_bias)
     self.o_proj = Linear(c.hidden_size, c.output_bias)
-    if c.qk_norm:
-      self.q_norm, self.k_norm = RMSNorm(c.norm_eps), RMSNorm(c.norm_eps)
+    if c.qk_norm != "none":
+      self.q_norm, self.k_norm = norm(c), norm(c)
 
   def qkv(self, x: Stream, rotation: Rotation) -> tuple[Heads, Heads, Heads]:
-    """Queries, keys (both rotated) and values, split into heads."""
-    split = (*x.shape[:-1], -1, self.config.head_dim)
-    q, k, v = (
-      project(x).reshape(split)
-      for project in (self.q_proj, self.k_proj, self.v_proj)
-    )
-    if self.config.qk_norm:
+    """Computes queries, keys (both rotated) and values, split into heads."""
+    c = self.config
+    q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+    if c.qk_norm == "width":
       q, k = self.q_norm(q), self.k_norm(k)
-    return rope.rotate(q, rotation), rope.rotate(k, rotation), v
+    split = (*x.shape[:-1], -1, c.head_dim)
+    q, k, v = (heads.reshape(split) for heads in (q, k, v))
+    if c.qk_norm == "head":
+      q, k = self.q_norm(q), self.k_norm(k)
+    q, k = rope.rotate(q, rotation), rope.rotate(k, rotation)
+    if c.query_pre_attn_scalar:
+      # Attention divides the scores by head_dim**0.5.
+      q = q * (c.head_dim / c.query_pre_attn_scalar) ** 0.5
+    return q, k, v
 
   def output(self, attended: Heads) -> Stream:
+    """Projects the heads' results back to the residual stream's width."""
     return self.o_proj(attended.reshape(*attended.shape[:-2], -1))
 
 
@@ -181,15 +201,20 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-  """One decoder layer, in two halves with the attention between them."""
+  """One decoder layer, in two halves with the attention between them.
+
+  `post_attention_norm` is Llama's name for the norm before the MLP.
+  """
 
   config: TransformerConfig
 
   def setup(self):
-    self.input_norm = RMSNorm(self.config.norm_eps)
-    self.attention = Attention(self.config)
-    self.post_attention_norm = RMSNorm(self.config.norm_eps)
-    self.mlp = MLP(self.config)
+    c = self.config
+    self.attention, self.mlp = Attention(c), MLP(c)
+    if c.input_norms:
+      self.input_norm, self.post_attention_norm = norm(c), norm(c)
+    if c.output_norms:
+      self.attention_output_norm, self.mlp_output_norm = norm(c), norm(c)
 
   def __call__(
     self,
@@ -200,12 +225,22 @@ class Block(nn.Module):
     return self.finish(x, attend(*self.qkv(x, rotation)))
 
   def qkv(self, x: Stream, rotation: Rotation) -> tuple[Heads, Heads, Heads]:
-    return self.attention.qkv(self.input_norm(x), rotation)
+    """Computes the layer's queries, keys and values."""
+    if self.config.input_norms:
+      x = self.input_norm(x)
+    return self.attention.qkv(x, rotation)
 
   def finish(self, x: Stream, attended: Heads) -> Stream:
-    """The residual stream after the layer, from what its heads attended to."""
-    x = stream(x + self.attention.output(attended))
-    return stream(x + self.mlp(self.post_attention_norm(x)))
+    """Computes the residual stream after the layer from its heads' results."""
+    update = self.attention.output(attended)
+    if self.config.output_norms:
+      update = self.attention_output_norm(update)
+    x = stream(x + update)
+    update = self.post_attention_norm(x) if self.config.input_norms else x
+    update = self.mlp(update)
+    if self.config.output_norms:
+      update = self.mlp_output_norm(update)
+    return stream(x + update)
 
 
 def stream(x: Stream) -> Stream:

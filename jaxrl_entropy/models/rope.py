@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 import numpy as np
 
-KINDS = ("default", "linear", "llama3", "yarn")
+KINDS = ("default", "none", "linear", "llama3", "yarn", "longrope")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,20 +20,27 @@ class Rope:
 
   Attributes:
     theta: base of the geometric series of wavelengths.
-    kind: "default"; "linear" (every frequency / factor); "llama3" (low
-      frequencies / factor, a smooth step between); "yarn" (2309.00071).
+    kind: "default"; "none" (no rotation); "linear" (every frequency / factor);
+      "llama3" (low frequencies / factor, a smooth step between); "yarn"
+      (2309.00071); "longrope" (2402.13753, a divisor for each frequency).
+    rotated: fraction of each head's dimensions that is rotated, from the first.
     factor: how many times longer than `original_length` the context became.
-    original_length: tokens of the context before scaling (llama3, yarn).
+    original_length: tokens of the context before scaling (llama3, yarn,
+      longrope).
     low_freq_factor: llama3: wavelengths above original_length / this scale.
     high_freq_factor: llama3: wavelengths below original_length / this do not.
     beta_fast: yarn: dimensions with more rotations than this do not scale.
     beta_slow: yarn: dimensions with fewer rotations than this scale fully.
     truncate: yarn: round the two dimensions above to integers.
-    attention_factor: yarn: multiplies the rotated queries and keys.
+    attention_factor: yarn, longrope: multiplies rotated queries and keys.
+    short_factors: longrope: divisors up to `original_length`.
+    long_factors: longrope: divisors beyond it.
+    long: longrope: whether contexts may be longer than `original_length`.
   """
 
   theta: float = 10000.0
   kind: str = "default"
+  rotated: float = 1.0
   factor: float = 1.0
   original_length: int = 0
   low_freq_factor: float = 1.0
@@ -42,39 +49,48 @@ class Rope:
   beta_slow: float = 1.0
   truncate: bool = True
   attention_factor: float = 1.0
+  short_factors: tuple[float, ...] = ()
+  long_factors: tuple[float, ...] = ()
+  long: bool = False
 
   def __post_init__(self):
     if self.kind not in KINDS:
       raise ValueError(
         f"rope kind {self.kind!r} is not supported; one of {', '.join(KINDS)}"
       )
-    if self.kind in ("llama3", "yarn") and self.original_length < 1:
+    scaled = self.kind in ("llama3", "yarn", "longrope")
+    if scaled and self.original_length < 1:
       raise ValueError(f"rope kind {self.kind!r} needs original_length")
 
   @property
   def stretched_length(self) -> int:
-    """Longest context under YaRN scaling, tokens; 0 for the other kinds."""
-    if self.kind != "yarn":
+    """Longest context under YaRN and LongRoPE, tokens; 0: of other kinds."""
+    if self.kind not in ("yarn", "longrope"):
       return 0
     return int(self.factor * self.original_length)
 
 
 def inverse_frequencies(rope: Rope, head_dim: int) -> np.ndarray:
-  """Radians a token for each rotated pair, float64[head_dim / 2]."""
-  exponent = np.arange(0, head_dim, 2) / head_dim
+  """Computes radians per token of each rotated pair of dimensions, float64."""
+  width = int(head_dim * rope.rotated)
+  exponent = np.arange(0, width, 2) / width
   plain = rope.theta**-exponent
   scaled = plain / rope.factor
   if rope.kind == "default":
     return plain
+  if rope.kind == "none":
+    return np.zeros_like(plain)
+  if rope.kind == "longrope":
+    return plain / (rope.long_factors if rope.long else rope.short_factors)
   if rope.kind == "linear":
     return scaled
   keep = _llama3_keep if rope.kind == "llama3" else _yarn_keep
-  share = keep(rope, plain, head_dim)
+  share = keep(rope, plain, width)
   return share * plain + (1 - share) * scaled
 
 
 def _llama3_keep(rope: Rope, plain: np.ndarray, head_dim: int) -> np.ndarray:
-  """The share of each frequency that is left unscaled."""
+  """Computes the share of each frequency that is left unscaled."""
   del head_dim
   turns = rope.original_length * plain / (2 * math.pi)
   span = rope.high_freq_factor - rope.low_freq_factor
@@ -82,7 +98,7 @@ def _llama3_keep(rope: Rope, plain: np.ndarray, head_dim: int) -> np.ndarray:
 
 
 def _yarn_keep(rope: Rope, plain: np.ndarray, head_dim: int) -> np.ndarray:
-  """The share of each frequency that is left unscaled (2309.00071, eq. 23)."""
+  """Computes the unscaled share of each frequency (2309.00071, eq. 23)."""
 
   def dimension(turns: float) -> float:
     wavelength = rope.original_length / (turns * 2 * math.pi)
@@ -100,7 +116,7 @@ def _yarn_keep(rope: Rope, plain: np.ndarray, head_dim: int) -> np.ndarray:
 def rotations(
   rope: Rope, head_dim: int, positions: Int[Array, "*B"]
 ) -> tuple[Float[Array, "*B half"], Float[Array, "*B half"]]:
-  """cos and sin of every position's angles, float32."""
+  """Computes cos and sin of every position's angles, float32."""
   frequency = jnp.asarray(inverse_frequencies(rope, head_dim), jnp.float32)
   angle = positions[..., None].astype(jnp.float32) * frequency.reshape(
     (1,) * positions.ndim + (-1,)
@@ -115,8 +131,11 @@ def rotate(
   x: Float[Array, "*B heads dim"],
   rotation: tuple[Float[Array, "*B half"], Float[Array, "*B half"]],
 ) -> Float[Array, "*B heads dim"]:
-  """`x` turned by the angles of its positions, in float32, in x's dtype."""
+  """Rotates the first 2 * half dimensions of `x`, in float32."""
   cos, sin = (r[..., None, :] for r in rotation)
-  first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+  half = cos.shape[-1]
+  first, second, rest = jnp.split(x, (half, 2 * half), axis=-1)
+  first, second = first.astype(jnp.float32), second.astype(jnp.float32)
   turned = (first * cos - second * sin, second * cos + first * sin)
-  return jnp.concatenate(turned, axis=-1).astype(x.dtype)
+  kept = (part.astype(x.dtype) for part in turned)
+  return jnp.concatenate((*kept, rest), axis=-1)

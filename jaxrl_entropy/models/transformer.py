@@ -14,9 +14,16 @@ from jaxtyping import Array, Float, Int, Key
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models import rope
 from jaxrl_entropy.models.config import TransformerConfig
-from jaxrl_entropy.models.layers import Block, RMSNorm, apply, stream
+from jaxrl_entropy.models.layers import (
+  Block,
+  Rotation,
+  apply,
+  norm,
+  stream,
+)
 from jaxrl_entropy.ops.attention import attend
 from jaxrl_entropy.ops.logprobs import head_copies
+from jaxrl_entropy.ops.softcap import soft_cap
 from jaxrl_entropy.types import Params
 
 EMBEDDING_SCALE = 0.02
@@ -34,7 +41,7 @@ def init(config: TransformerConfig, key: Key[Array, ""]) -> Params:
 
   Returns:
     {"embed": {"embedding" [V, D]}, "layers": {"attention": {"q_proj", ...},
-    "mlp": {...}, "input_norm", "post_attention_norm"} stacked [L, ...],
+    "mlp": {...}, and the norms of `Block`} stacked [L, ...],
     "final_norm": {"scale" [D]}, "lm_head": {"kernel" [D, V]} unless tied}
   """
   embed_key, head_key, layer_key = jax.random.split(key, 3)
@@ -52,7 +59,9 @@ def init(config: TransformerConfig, key: Key[Array, ""]) -> Params:
   params = {
     "embed": {"embedding": EMBEDDING_SCALE * normal(embed_key, (vocab, width))},
     "layers": jax.vmap(layer)(jax.random.split(layer_key, config.num_layers)),
-    "final_norm": {"scale": jnp.ones(width)},
+    "final_norm": {
+      "scale": jnp.full(width, 0.0 if config.norm_offset else 1.0)
+    },
   }
   if not config.tie_embeddings:
     kernel = EMBEDDING_SCALE * normal(head_key, (width, vocab))
@@ -64,13 +73,17 @@ def embed(
   params: Params, config: TransformerConfig, tokens: Int[Array, "*B"]
 ) -> Float[Array, "*B D"]:
   """The residual stream before the first layer, in the compute dtype."""
-  return params["embed"]["embedding"][tokens].astype(config.dtype)
+  x = params["embed"]["embedding"][tokens].astype(config.dtype)
+  if config.scaled_embedding:
+    x = x * jnp.asarray(config.hidden_size**0.5, x.dtype)
+  return x
 
 
 def final_norm(
   params: Params, config: TransformerConfig, x: Float[Array, "*B D"]
 ) -> Float[Array, "*B D"]:
-  return apply(RMSNorm(config.norm_eps), params["final_norm"], x)
+  """Normalises the residual stream after the last layer."""
+  return apply(norm(config), params["final_norm"], x)
 
 
 def lm_head(params: Params, config: TransformerConfig) -> Float[Array, "D V"]:
@@ -121,11 +134,16 @@ def hidden_states(
   """
   if remat not in REMAT:
     raise ValueError(f"remat {remat!r} is unknown; one of {', '.join(REMAT)}")
-  rotation = rope.rotations(config.rope, config.head_dim, positions)
+  ropes = rotations(config, positions)
   block = Block(config)
 
-  def layer(x: jax.Array, scanned: tuple[Params, jax.Array]) -> Any:
-    layer_params, slides = scanned
+  def layer(x: jax.Array, scanned: tuple[Params, jax.Array, jax.Array]) -> Any:
+    layer_params, slides, index = scanned
+    rotation = ropes[0]
+    if len(ropes) > 1:
+      rotation = jax.tree.map(
+        lambda *choices: jnp.where(index == 0, *choices), *ropes
+      )
 
     def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
       return _attend(config, q, k, v, segments, slides, attention)
@@ -136,8 +154,19 @@ def hidden_states(
     layer = jax.checkpoint(layer, prevent_cse=False, policy=REMAT[remat])
   slides = jnp.asarray([window > 0 for window in config.windows])
   x = stream(embed(params, config, tokens))
-  x, _ = jax.lax.scan(layer, x, (params["layers"], slides))
+  index = jnp.asarray(config.rope_index)
+  x, _ = jax.lax.scan(layer, x, (params["layers"], slides, index))
   return final_norm(params, config, x)
+
+
+def rotations(
+  config: TransformerConfig, positions: Int[Array, "*B"]
+) -> tuple[Rotation, ...]:
+  """Computes cos and sin of every position for each of `config.ropes`."""
+  return tuple(
+    rope.rotations(settings, config.head_dim, positions)
+    for settings in config.ropes
+  )
 
 
 def _attend(
@@ -149,10 +178,15 @@ def _attend(
   slides: jax.Array,
   backend: str,
 ) -> jax.Array:
-  """Attention of a layer; kernels need its window to be static."""
+  """Computes a layer's attention; kernels need its window to be static."""
   windows = sorted(set(config.windows))
   choices = [
-    functools.partial(attend, window=window, backend=backend)
+    functools.partial(
+      attend,
+      window=window,
+      softcap=config.attention_softcap,
+      backend=backend,
+    )
     for window in windows
   ]
   if len(choices) == 1:
@@ -160,10 +194,14 @@ def _attend(
   return jax.lax.cond(slides, choices[1], choices[0], q, k, v, segments)
 
 
-def mask_logits(
+def finish_logits(
   config: TransformerConfig, scores: Float[Array, "*B V"]
 ) -> Float[Array, "*B V"]:
-  """Sets the logits of ids that the tokenizer lacks to minus infinity."""
+  """Computes logits from the head's products.
+
+  Caps them, and sets those of ids that the tokenizer lacks to minus infinity.
+  """
+  scores = soft_cap(scores, config.logits_softcap)
   if scores.shape[-1] == config.real_vocab_size:
     return scores
   real = jnp.arange(scores.shape[-1]) < config.real_vocab_size
@@ -182,4 +220,4 @@ def logits(
   )
   head = sharding.constrain(lm_head(params, config), None, "tensor")
   scores = (hidden @ head.astype(hidden.dtype)).astype(jnp.float32)
-  return mask_logits(config, scores)
+  return finish_logits(config, scores)

@@ -19,6 +19,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int
 
 from jaxrl_entropy import sharding
+from jaxrl_entropy.ops.softcap import soft_cap
 
 
 @struct.dataclass
@@ -47,6 +48,7 @@ def token_stats(
   chunk: int = 1024,
   moments: bool = False,
   vocabulary: int = 0,
+  softcap: float = 0.0,
 ) -> TokenStats:
   """Statistics of `softmax(hidden head / temperature)` at every token.
 
@@ -62,8 +64,12 @@ def token_stats(
     moments: also sum_p2 and sum_p2_logp.
     vocabulary: columns of the head that count; later ones have probability 0
       and no gradient. 0: all of them.
+    softcap: c, if not 0: logits become `c tanh(logits / c)` before the
+      temperature divides them.
   """
-  plan = _plan(hidden, head, chunk, moments, vocabulary)
+  plan = dataclasses.replace(
+    _plan(hidden, head, chunk, moments, vocabulary), softcap=softcap
+  )
   if plan.rows is not None and head.ndim == 2:
     head = head_copies(head)
   temperature = jnp.asarray(temperature, jnp.float32)
@@ -104,6 +110,7 @@ class _Plan:
     vocabulary: the mesh axis that splits the head's columns, if any.
     repeats: copies of the head that meet the same tokens.
     limit: columns of the head, over the whole mesh, that count; None: all.
+    softcap: bound of the logits before the temperature; 0: none.
   """
 
   chunk: int
@@ -112,6 +119,7 @@ class _Plan:
   vocabulary: str | None = None
   repeats: int = 1
   limit: int | None = None
+  softcap: float = 0.0
 
   def run(self, local: Callable[..., Any], specs: Any, outputs: Any) -> Any:
     """`local` on every device's part, or on everything."""
@@ -214,7 +222,12 @@ def _local_backward(plan, hidden, head, temperature, parts):
     d_logits = _logit_gradient(plan, logits, ids, lse, coefficients)
     sized = jnp.where(d_logits == 0, 0.0, d_logits * logits)
     d_temperature -= jnp.sum(sized) / temperature
-    d_logits = (d_logits / temperature).astype(rows.dtype)
+    d_logits = d_logits / temperature
+    if plan.softcap:
+      # Columns that do not count have no gradient, and an infinite logit.
+      capped = jnp.where(d_logits == 0, 0.0, logits) * temperature
+      d_logits *= 1.0 - jnp.square(capped / plan.softcap)
+    d_logits = d_logits.astype(rows.dtype)
     d_head += _matmul(rows.T, d_logits)
     return (d_head, d_temperature), _matmul(d_logits, cast.T)
 
@@ -240,7 +253,7 @@ def _matmul(a, b):
 
 
 def _logits(plan, rows, head, temperature):
-  logits = _matmul(rows, head) / temperature
+  logits = soft_cap(_matmul(rows, head), plan.softcap) / temperature
   if plan.limit is None:
     return logits
   ids = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 1)

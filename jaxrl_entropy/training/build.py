@@ -266,9 +266,8 @@ def _fitted(
       length,
       model.max_length,
     )
-  return dataclasses.replace(
-    model, tokenizer_size=tokenizer.vocab_size, max_length=length
-  )
+  model = dataclasses.replace(model, tokenizer_size=tokenizer.vocab_size)
+  return model.with_max_length(length)
 
 
 def with_adapters(params: Params, config: ConfigDict, mesh: Mesh) -> Params:

@@ -60,6 +60,7 @@ class Forward:
       chunk=self.chunk,
       moments=self.moments,
       vocabulary=self.model.real_vocab_size,
+      softcap=self.model.logits_softcap,
     )
     return jax.tree.map(lambda x: jnp.roll(x, 1, axis=-1), stats)
 

@@ -135,6 +135,7 @@ def make_observe(
     logits = jnp.dot(
       hidden, head.astype(hidden.dtype), preferred_element_type=jnp.float32
     )
+    logits = transformer.finish_logits(forward.model, logits)
     logits = logits[:, : forward.model.real_vocab_size]
     logits = sharding.constrain(logits, sharding.ROWS, "tensor")
     return jax.nn.log_softmax(logits / forward.temperature)

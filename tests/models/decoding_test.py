@@ -13,6 +13,7 @@ from jaxrl_entropy.models import (
   lora,
   transformer,
 )
+from jaxrl_entropy.models.rope import Rope
 from jaxrl_entropy.ops.attention.paged import View
 
 TINY = config_lib.preset(
@@ -30,10 +31,28 @@ CONFIGS = {
   "untied, biases": dataclasses.replace(
     TINY, tie_embeddings=False, qkv_bias=True, mlp_bias=True
   ),
-  "query and key norms": dataclasses.replace(TINY, qk_norm=True),
+  "query and key norms": dataclasses.replace(TINY, qk_norm="head"),
   "sliding window": dataclasses.replace(TINY, sliding_window=4),
   "one sliding layer": dataclasses.replace(
     TINY, sliding_window=4, sliding_layers=(False, True)
+  ),
+  "soft caps, output norms and a query scale": dataclasses.replace(
+    TINY,
+    attention_softcap=1.5,
+    logits_softcap=2.0,
+    norm_offset=True,
+    output_norms=True,
+    query_pre_attn_scalar=3,
+    scaled_embedding=True,
+  ),
+  "output norms alone, wide query norms": dataclasses.replace(
+    TINY, input_norms=False, output_norms=True, qk_norm="width"
+  ),
+  "two ropes, one partial": dataclasses.replace(
+    TINY,
+    rope=Rope(100.0, rotated=0.5),
+    second_rope=Rope(kind="none", rotated=0.5),
+    second_rope_layers=(False, True),
   ),
 }
 ROWS, LENGTH, SIZE = 2, 10, 4

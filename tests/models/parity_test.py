@@ -12,6 +12,12 @@ from jaxrl_entropy.models.io import checkpoints, hf_config
 from tests.models import peers
 
 TOLERANCE = 2e-4
+KINDS = (
+  *("llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "olmo2"),
+  *("olmo3", "smollm3", "phi3"),
+)
+PAD = {"pad_token_id": 0}  # Some types default to one beyond this vocabulary.
+LAYER_KINDS = ("sliding_attention", "full_attention")
 
 
 _logits = jax.jit(transformer.logits, static_argnums=1)
@@ -19,6 +25,8 @@ _logits = jax.jit(transformer.logits, static_argnums=1)
 
 def _our_logits(folder, ids):
   config, params = checkpoints.load(folder)
+  # LongRoPE has other frequencies for rows beyond its original context.
+  config = config.with_max_length(max(config.max_length, peers.LENGTH))
   return _logits(params, config, jnp.asarray(ids))
 
 
@@ -53,7 +61,7 @@ def test_export_and_import_are_bit_identical(name, tmp_path):
 def test_transformers_reads_our_export(name, tmp_path):
   transformers = pytest.importorskip("transformers")
   config, params = checkpoints.load(peers.FOLDER / name)
-  checkpoints.save(tmp_path, config, params, shard_bytes=15_000)
+  checkpoints.save(tmp_path, config, params, token_ids=PAD, shard_bytes=15_000)
   model, report = transformers.AutoModelForCausalLM.from_pretrained(
     tmp_path, attn_implementation="eager", output_loading_info=True
   )
@@ -88,6 +96,26 @@ def _random_rope(pick):
   return {"rope_type": kind, "rope_theta": theta} | settings[kind]
 
 
+def _random_phi(pick, settings):
+  """Phi 3's part of the head that is rotated, in multiples of what splits."""
+  width = settings["num_attention_heads"] * 8
+  factors = [1.0, 1.5, 2.5, 4.0]
+  half = pick(2, 4)
+  rope = {
+    "rope_type": "longrope",
+    "short_factor": factors[:half],
+    "long_factor": [2 * factor for factor in factors[:half]],
+  }
+  chosen = pick({"rope_type": "default"}, rope)
+  return {
+    "hidden_size": width,
+    "rope_parameters": chosen
+    | {"rope_theta": pick(500.0, 1e4), "partial_rotary_factor": half / 4},
+    "original_max_position_embeddings": pick(16, 32),
+    "max_position_embeddings": 64,
+  }
+
+
 def _random_case(seed):
   """A model type and settings drawn from all that are supported."""
   rng = np.random.default_rng(seed)
@@ -95,7 +123,7 @@ def _random_case(seed):
   def pick(*options):
     return options[rng.integers(len(options))]
 
-  kind = pick("llama", "mistral", "qwen2", "qwen3")
+  kind = pick(*KINDS)
   kv_heads = int(rng.integers(1, 4))
   heads = kv_heads * int(rng.integers(1, 4))
   head_dim = 2 * int(rng.integers(2, 8))
@@ -112,20 +140,44 @@ def _random_case(seed):
     "hidden_act": pick("silu", "gelu", "relu", "gelu_new", "quick_gelu"),
     "rope_parameters": _random_rope(pick),
     "attention_dropout": 0.1,
+    "pad_token_id": 0,
   }
-  if pick(True, False):
+  if kind == "phi3":
+    settings |= _random_phi(pick, settings)
+  gemma = kind.startswith("gemma")  # Their default, 256, is ill-conditioned.
+  if gemma or (pick(True, False) and kind not in ("olmo2", "olmo3", "phi3")):
     settings["head_dim"] = head_dim
-  if kind in ("llama", "qwen3"):
+  if kind not in ("mistral", "qwen2", "phi3"):
     settings["attention_bias"] = pick(True, False)
-  if kind == "llama":
+  if kind in ("llama", "smollm3"):
     settings["mlp_bias"] = pick(True, False)
+  if gemma:
+    settings |= {
+      "hidden_activation": settings.pop("hidden_act"),
+      "query_pre_attn_scalar": int(rng.integers(4, 20)),
+      "attn_logit_softcapping": pick(None, 1.5) if kind == "gemma2" else None,
+      "final_logit_softcapping": pick(None, 2.5),
+    }
+  if kind == "smollm3":
+    settings["no_rope_layers"] = [pick(0, 1) for _ in range(layers)]
+  if kind in ("gemma3_text", "olmo3"):
+    # Transformers reads one theta for both kinds of layers of OLMo 3.
+    whole = _random_rope(pick)
+    local = pick(50.0, 2e3)
+    if kind == "olmo3":
+      whole["rope_theta"] = local = 5e5
+    settings["rope_parameters"] = {
+      "full_attention": whole,
+      "sliding_attention": {"rope_type": "default", "rope_theta": local},
+    }
+  if kind in ("gemma2", "gemma3_text", "olmo3") and pick(True, False):
+    settings["layer_types"] = [pick(*LAYER_KINDS) for _ in range(layers)]
   if kind in ("qwen2", "qwen3"):
     settings["use_sliding_window"] = pick(True, False)
     settings["max_window_layers"] = int(rng.integers(0, 4))
     if settings["use_sliding_window"] and pick(True, False):
-      kinds = ("sliding_attention", "full_attention")
-      settings["layer_types"] = [pick(*kinds) for _ in range(layers)]
-  if kind != "llama":
+      settings["layer_types"] = [pick(*LAYER_KINDS) for _ in range(layers)]
+  if kind not in ("llama", "olmo2", "smollm3"):
     settings["sliding_window"] = int(rng.integers(1, 30))
   if kind == "mistral" and pick(True, False):
     settings["sliding_window"] = None
@@ -133,7 +185,7 @@ def _random_case(seed):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(60))
 def test_random_settings_live(seed, tmp_path):
   """Import, export and import again: one model, theirs and ours."""
   transformers = pytest.importorskip("transformers")
@@ -146,7 +198,7 @@ def test_random_settings_live(seed, tmp_path):
   _assert_close(_our_logits(theirs, ids), want)
 
   config, params = checkpoints.load(theirs)
-  checkpoints.save(ours, config, params)
+  checkpoints.save(ours, config, params, token_ids=PAD)
   assert checkpoints.load(ours)[0] == config
   jax.tree.map(np.testing.assert_array_equal, checkpoints.load(ours)[1], params)
   again = transformers.AutoModelForCausalLM.from_pretrained(

@@ -1,8 +1,8 @@
 """Tiny random models of `transformers`, with settings that are easy to miss.
 
-`python -m tests.models.peers` writes tests/fixtures/models: each model as its
-library saves it, and the logits it gives (needs the `parity` extra). With them
-parity stays under test where torch is not installed.
+`python -m tests.models.peers` writes the models that are missing: each as
+`transformers` saves it, and the logits it gives (needs the `parity` extra).
+With them parity stays under test where torch is not installed.
 """
 
 from pathlib import Path
@@ -37,6 +37,27 @@ _YARN = {
   "original_max_position_embeddings": 16,
   "beta_fast": 4.0,
 }
+
+_PHI = {
+  "hidden_size": 48,
+  "num_attention_heads": 4,
+  "pad_token_id": 0,
+  "original_max_position_embeddings": 32,
+  "rope_parameters": {
+    "rope_type": "longrope",
+    "rope_theta": 100.0,
+    "partial_rotary_factor": 0.5,
+    "short_factor": [1.0, 1.5, 2.0],
+    "long_factor": [1.0, 4.0, 9.0],
+  },
+}
+
+
+def _mixed(kinds: str) -> list[str]:
+  """Layer types by their first letters."""
+  names = {"s": "sliding_attention", "f": "full_attention"}
+  return [names[kind] for kind in kinds]
+
 
 # Model type and settings, by the name of the case.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -80,11 +101,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
       "rope_parameters": _YARN,
       "use_sliding_window": True,
       "sliding_window": 7,
-      "layer_types": [
-        "sliding_attention",
-        "full_attention",
-        "sliding_attention",
-      ],
+      "layer_types": _mixed("sfs"),
     },
   ),
   "llama_llama3_rope_biases": (
@@ -105,6 +122,59 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
       | {"mscale": 0.7, "mscale_all_dim": 1.2, "truncate": False},
     },
   ),
+  "gemma2_caps_and_mixed_layers": (
+    "gemma2",
+    {
+      "head_dim": 10,
+      "query_pre_attn_scalar": 7,
+      "attn_logit_softcapping": 2.0,
+      "final_logit_softcapping": 3.0,
+      "sliding_window": 5,
+    },
+  ),
+  "gemma3_two_ropes": (
+    "gemma3_text",
+    {
+      "head_dim": 8,
+      "sliding_window": 6,
+      "layer_types": _mixed("sf") * 2,
+      "num_hidden_layers": 4,
+      "rope_parameters": {
+        "full_attention": {
+          "rope_type": "linear",
+          "factor": 8.0,
+          "rope_theta": 1e4,
+        },
+        "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+      },
+    },
+  ),
+  "olmo2_wide_norms": ("olmo2", {"num_key_value_heads": 3}),
+  "olmo3_windows_yarn": (
+    "olmo3",
+    {
+      "num_hidden_layers": 4,
+      "sliding_window": 4,
+      "rope_parameters": {
+        "full_attention": _YARN | {"rope_theta": 5e5},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 5e5},
+      },
+    },
+  ),
+  "smollm3_layers_without_rope": (
+    "smollm3",
+    {
+      "no_rope_layers": [1, 0, 1],
+      "attention_bias": True,
+      "pad_token_id": 0,
+    },
+  ),
+  "phi3_partial_short_factors": ("phi3", _PHI | {"sliding_window": 9}),
+  "phi3_partial_long_factors": (
+    "phi3",
+    _PHI
+    | {"original_max_position_embeddings": 16, "tie_word_embeddings": True},
+  ),
   "mistral_short_window": (
     "mistral",
     {"sliding_window": 4, "head_dim": 14, "hidden_act": "relu"},
@@ -117,6 +187,12 @@ def transformers_4_form(described: dict[str, Any]) -> dict[str, Any]:
   old = dict(described)
   rope = dict(old.pop("rope_parameters"))
   old["torch_dtype"] = old.pop("dtype")
+  if "full_attention" in rope:
+    local = rope["sliding_attention"]["rope_theta"]
+    old["rope_local_base_freq"] = local
+    rope = dict(rope["full_attention"])
+  if "partial_rotary_factor" in rope:
+    old["partial_rotary_factor"] = rope.pop("partial_rotary_factor")
   old["rope_theta"] = rope.pop("rope_theta")
   rope["type"] = rope.pop("rope_type")
   old["rope_scaling"] = None if rope == {"type": "default"} else rope
@@ -155,6 +231,8 @@ def logits(model: Any, ids: np.ndarray) -> np.ndarray:
 
 def main() -> None:
   for seed, (name, (kind, settings)) in enumerate(CASES.items()):
+    if (FOLDER / name).exists():
+      continue
     model = make(kind, settings, seed)
     # Small files, so that a model has several.
     model.save_pretrained(FOLDER / name, max_shard_size="20KB")

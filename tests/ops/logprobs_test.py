@@ -139,6 +139,38 @@ def test_columns_beyond_the_vocabulary_do_not_count():
   np.testing.assert_array_equal(gradient[:, 7:], 0.0)
 
 
+@pytest.mark.parametrize("cap", [0.7, 3.0])
+def test_capped_logits(cap):
+  hidden, head, targets = _inputs(vocab=9)
+  targets = targets % 7
+
+  def capped(hidden, head):
+    """The statistics of the logits themselves: an identity for the head."""
+    logits = cap * jnp.tanh(hidden @ head[:, :7] / cap)
+    return total(
+      token_stats(logits, np.eye(7, dtype=np.float32), targets, **on)
+    )
+
+  def fused(hidden, head):
+    stats = token_stats(
+      hidden, head, targets, vocabulary=7, softcap=cap, chunk=4, **on
+    )
+    return total(stats)
+
+  def total(stats):
+    return sum(jnp.sum(getattr(stats, field)) for field in FIELDS)
+
+  on = {"temperature": 0.8, "moments": True}
+  want, got = (
+    jax.value_and_grad(f, argnums=(0, 1))(hidden, head) for f in (capped, fused)
+  )
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=2e-4, atol=1e-5),
+    got,
+    want,
+  )
+
+
 def test_extreme_logits_give_an_entropy_of_zero():
   hidden, head, targets = _inputs(scale=1e4)
   stats = token_stats(hidden, head, targets)

@@ -5,9 +5,12 @@ GGUF files; writes Hugging Face folders. Tensors stream one by one: the host
 never holds a second copy of the model.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+import dataclasses
 import functools
 import json
+import math
+import operator
 import os
 from pathlib import Path
 import re
@@ -83,7 +86,7 @@ def load(
     shardings = jax.tree.map(lambda _: here, shapes)
   else:
     shardings = sharding.param_shardings(shapes, mesh)
-  read = functools.partial(_read_leaf, source, jnp.dtype(dtype))
+  read = functools.partial(_read_leaf, source, config, jnp.dtype(dtype))
   return config, jax.tree_util.tree_map_with_path(read, shapes, shardings)
 
 
@@ -127,7 +130,8 @@ def save(
     raise FileExistsError(f"{folder} already holds weights: choose another")
   params = lora.merged(params)
   kind = jnp.dtype(dtype or params["final_norm"]["scale"].dtype)
-  shards = _plan_shards(params, kind.itemsize, shard_bytes)
+  views = _views(params, config)
+  shards = _plan_shards(views, kind.itemsize, shard_bytes)
   writes = jax.process_index() == 0
   if writes:
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,11 +142,11 @@ def save(
     safetensors_folder.write(
       folder / file if writes else Path(os.devnull),
       kind,
-      {name: _stored_shape(view) for name, view in tensors.items()},
-      (_fetch(view) for view in tensors.values()),
+      {name: view.shape for name, view in tensors.items()},
+      (view.fetch() for view in tensors.values()),
     )
   if writes and len(shards) > 1:
-    _write_json(folder / INDEX, _index(shards, params, kind.itemsize))
+    _write_json(folder / INDEX, _index(shards, kind.itemsize))
 
 
 def copy_companions(
@@ -173,7 +177,7 @@ def _check_names(
 ) -> None:
   """Every tensor is there, and none that would be dropped."""
   leaves = jax.tree_util.tree_leaves_with_path(shapes)
-  wanted = {name for leaf in leaves for name in stored(*leaf).names}
+  wanted = {name for leaf in leaves for name in stored(*leaf, config).names}
   missing = sorted(wanted - source.names())
   if missing:
     raise CheckpointError(f"{source.place(missing[0])} is missing")
@@ -198,22 +202,28 @@ def _same(source: TensorSource, first: str, second: str) -> bool:
 
 def _read_leaf(
   source: TensorSource,
+  config: TransformerConfig,
   dtype: np.dtype,
   path: tuple[Any, ...],
   leaf: jax.ShapeDtypeStruct,
   where: Sharding,
 ) -> jax.Array:
-  """One leaf, layer by layer straight to its devices."""
-  kept = stored(path, leaf)
+  """Reads one leaf, layer by layer straight to its devices."""
+  kept = stored(path, leaf, config)
   shape = leaf.shape[1:] if kept.stacked else leaf.shape
   layer_sharding = _drop_leading(where) if kept.stacked else where
 
   def tensor(name: str) -> jax.Array:
-    _check_shape(source, name, shape[::-1] if kept.transposed else shape)
+    whole = shape[::-1] if kept.transposed else shape
+    own = whole[0]
+    _check_shape(source, name, (kept.rows or own, *whole[1:]))
 
     def part(index: tuple[slice, ...] | None) -> np.ndarray:
       assert index is not None
-      values = source.read(name, index[::-1] if kept.transposed else index)
+      first, *others = index[::-1] if kept.transposed else index
+      start, stop, _ = first.indices(own)
+      rows = slice(kept.start + start, kept.start + stop)
+      values = source.read(name, (rows, *others))
       if not jnp.issubdtype(values.dtype, jnp.floating):
         raise CheckpointError(
           f"{source.place(name)} holds {values.dtype}: quantised weights are "
@@ -254,26 +264,68 @@ def _check_shape(
     )
 
 
-View = tuple[jax.Array, int | None, bool]
-"""A leaf, the layer of it or None, and whether it is stored transposed."""
+@dataclasses.dataclass(frozen=True)
+class _View:
+  """A stored tensor as parts of leaves, one behind the other.
+
+  Attributes:
+    leaves: whose rows make up the tensor, in order.
+    layer: of the leaves that belongs to it; None where they are not stacked.
+    transposed: whether it is stored transposed.
+  """
+
+  leaves: tuple[jax.Array, ...]
+  layer: int | None
+  transposed: bool
+
+  @property
+  def shape(self) -> tuple[int, ...]:
+    """The shape as stored."""
+    stacked = self.layer is not None
+    shapes = [leaf.shape[1:] if stacked else leaf.shape for leaf in self.leaves]
+    if self.transposed:
+      shapes = [shape[::-1] for shape in shapes]
+    return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+
+  def fetch(self) -> np.ndarray:
+    """Copies the tensor to the host; every process of a job takes part."""
+    parts = [self._fetch(leaf) for leaf in self.leaves]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+  def _fetch(self, leaf: jax.Array) -> np.ndarray:
+    part = leaf if self.layer is None else leaf[self.layer]
+    if not part.is_fully_addressable:
+      part = multihost_utils.process_allgather(part, tiled=True)
+    values = np.asarray(part)
+    return values.T if self.transposed else values
 
 
-def _views(params: Params) -> Iterator[tuple[str, View]]:
+def _views(params: Params, config: TransformerConfig) -> dict[str, _View]:
+  """The stored tensors of a model, by name."""
+  members: dict[str, list[tuple[int, jax.Array]]] = {}
+  layouts: dict[str, tuple[int | None, bool]] = {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-    kept = stored(path, leaf)
+    kept = stored(path, leaf, config)
     for layer, name in enumerate(kept.names):
-      yield name, (leaf, layer if kept.stacked else None, kept.transposed)
+      members.setdefault(name, []).append((kept.start, leaf))
+      layouts[name] = layer if kept.stacked else None, kept.transposed
+  return {
+    name: _View(
+      tuple(leaf for _, leaf in sorted(parts, key=operator.itemgetter(0))),
+      *layouts[name],
+    )
+    for name, parts in members.items()
+  }
 
 
 def _plan_shards(
-  params: Params, itemsize: int, shard_bytes: int
-) -> dict[str, dict[str, View]]:
-  """The tensors of each file, in order, each file as full as it may be."""
-  shards: list[dict[str, View]] = [{}]
+  views: Mapping[str, _View], itemsize: int, shard_bytes: int
+) -> dict[str, dict[str, _View]]:
+  """Returns the tensors of each file, in order; files are filled up."""
+  shards: list[dict[str, _View]] = [{}]
   room = shard_bytes
-  for name, view in _views(params):
-    leaf, layer, _ = view
-    size = leaf.size * itemsize // (1 if layer is None else leaf.shape[0])
+  for name, view in views.items():
+    size = math.prod(view.shape) * itemsize
     if size > room and shards[-1]:
       shards.append({})
       room = shard_bytes
@@ -287,27 +339,17 @@ def _plan_shards(
   }
 
 
-def _stored_shape(view: View) -> tuple[int, ...]:
-  leaf, layer, transposed = view
-  shape = leaf.shape if layer is None else leaf.shape[1:]
-  return shape[::-1] if transposed else shape
-
-
-def _fetch(view: View) -> np.ndarray:
-  leaf, layer, transposed = view
-  part = leaf if layer is None else leaf[layer]
-  if not part.is_fully_addressable:
-    part = multihost_utils.process_allgather(part, tiled=True)
-  values = np.asarray(part)
-  return values.T if transposed else values
-
-
 def _index(
-  shards: Mapping[str, Mapping[str, View]], params: Params, itemsize: int
+  shards: Mapping[str, Mapping[str, _View]], itemsize: int
 ) -> dict[str, Any]:
-  size = sum(leaf.size for leaf in jax.tree.leaves(params)) * itemsize
+  """Returns the index file of the shards."""
+  sizes = [
+    math.prod(view.shape)
+    for shard in shards.values()
+    for view in shard.values()
+  ]
   return {
-    "metadata": {"total_size": size},
+    "metadata": {"total_size": sum(sizes) * itemsize},
     "weight_map": {n: file for file, names in shards.items() for n in names},
   }
 

@@ -143,7 +143,7 @@ def gguf_config(file: gguf_file.Gguf) -> TransformerConfig:
     norm_eps=float(f"{field('attention.layer_norm_rms_epsilon'):.6g}"),
     tie_embeddings="output.weight" not in file.tensors,
     qkv_bias="blk.0.attn_q.bias" in file.tensors,
-    qk_norm=kind == "qwen3",
+    qk_norm="head" if kind == "qwen3" else "none",
     max_length=field("context_length"),
   )
 

@@ -6,7 +6,7 @@ either used, known to have no effect, or refused by name: a setting that is
 silently ignored would change the maths.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
 from typing import Any
 
@@ -15,40 +15,10 @@ from jaxrl_entropy.models.config import (
   UnsupportedConfigError,
 )
 from jaxrl_entropy.models.io import hf_rope
+from jaxrl_entropy.models.io.hf_families import FAMILIES, Family
+from jaxrl_entropy.models.rope import Rope
 
-# Values that transformers 5.24 assumes for keys that a config.json lacks. None:
-# derived from other fields, or off.
-_COMMON: dict[str, Any] = {
-  "rms_norm_eps": 1e-6,
-  "hidden_act": "silu",
-  "tie_word_embeddings": False,
-  "layer_types": None,
-  "head_dim": None,
-}
-_QWEN: dict[str, Any] = _COMMON | {
-  "num_key_value_heads": 32,
-  "max_position_embeddings": 32768,
-  "use_sliding_window": False,
-  "sliding_window": 4096,
-  "max_window_layers": 28,
-}
-DEFAULTS: dict[str, dict[str, Any]] = {
-  "llama": _COMMON
-  | {
-    "num_key_value_heads": None,
-    "max_position_embeddings": 2048,
-    "attention_bias": False,
-    "mlp_bias": False,
-  },
-  "mistral": _COMMON
-  | {
-    "num_key_value_heads": 8,
-    "max_position_embeddings": 131072,
-    "sliding_window": 4096,
-  },
-  "qwen2": _QWEN,
-  "qwen3": _QWEN | {"head_dim": 128, "attention_bias": False},
-}
+Take = Callable[[str], Any]
 
 # Keys without effect on the forward pass.
 _NO_EFFECT = """
@@ -84,76 +54,97 @@ _NEUTRAL: dict[str, Any] = {
   "pruned_heads": {},
   "rope_interleaved": False,
   "tie_encoder_decoder": False,
+  "use_bidirectional_attention": False,
   "use_mrope": False,
   "use_sliding_window": False,
 }
 
 
 def from_hf(hf: Mapping[str, Any]) -> TransformerConfig:
-  """The configuration that a config.json describes.
+  """Returns the configuration that a config.json describes.
 
   Raises:
     UnsupportedConfigError: names the key that is missing or not supported.
   """
-  family = hf.get("model_type")
-  if family not in DEFAULTS:
-    raise UnsupportedConfigError(
-      f"model_type {family!r} is not supported; one of {', '.join(DEFAULTS)}"
-    )
-  for name in hf.get("architectures") or ():
-    if not name.endswith("ForCausalLM"):
-      raise UnsupportedConfigError(
-        f"architectures has {name!r}: only ...ForCausalLM models are supported"
-      )
-  fields = dict(hf)
-  defaults = DEFAULTS[family]
+  name = str(hf.get("model_type"))
+  _check_type(name, hf)
+  family, fields = FAMILIES[name], dict(hf)
 
   def take(key: str) -> Any:
-    if key not in fields and key not in defaults:
+    if key not in fields and key not in family.defaults:
       raise UnsupportedConfigError(f"config.json has no {key!r}")
-    return fields.pop(key, defaults.get(key))
+    return fields.pop(key, family.defaults.get(key))
+
+  def option(key: str) -> Any:
+    """A key that not every model type reads."""
+    return take(key) if key in family.defaults else None
 
   heads, width = take("num_attention_heads"), take("hidden_size")
-  max_length = take("max_position_embeddings")
-  layers = take("num_hidden_layers")
-  attention_bias = bool(take("attention_bias") if _has_bias(family) else False)
-  window, sliding_layers = _windows(family, layers, take)
-  rope = hf_rope.take(fields, max_length)
-  config = TransformerConfig(
-    family=family,
-    vocab_size=take("vocab_size"),
-    hidden_size=width,
-    intermediate_size=take("intermediate_size"),
-    num_layers=layers,
-    num_heads=heads,
-    num_kv_heads=take("num_key_value_heads") or heads,
-    head_dim=take("head_dim") or width // heads,
-    rope=rope,
-    norm_eps=take("rms_norm_eps"),
-    activation=take("hidden_act"),
-    tie_embeddings=bool(take("tie_word_embeddings")),
-    qkv_bias=attention_bias or family == "qwen2",
-    output_bias=attention_bias,
-    mlp_bias=bool(take("mlp_bias")) if family == "llama" else False,
-    qk_norm=family == "qwen3",
-    sliding_window=window,
-    sliding_layers=sliding_layers,
-    max_length=max(max_length, rope.stretched_length),
+  head_dim = take("head_dim") or width // heads
+  max_length, layers = (
+    take("max_position_embeddings"),
+    take("num_hidden_layers"),
   )
-  _refuse_rest(fields)
-  return config
+  rope, local = hf_rope.take(fields, family.defaults, max_length)
+  window, sliding = _windows(family, layers, take, option)
+  second, second_layers = _second_rope(local, layers, window, sliding, option)
+  biases = bool(option("attention_bias"))
+  scalar = option("query_pre_attn_scalar")
+  settings = {
+    "vocab_size": take("vocab_size"),
+    "hidden_size": width,
+    "intermediate_size": take("intermediate_size"),
+    "num_layers": layers,
+    "num_heads": heads,
+    "num_kv_heads": take("num_key_value_heads") or heads,
+    "head_dim": head_dim,
+    "rope": rope,
+    "second_rope": second,
+    "second_rope_layers": second_layers,
+    "norm_eps": take("rms_norm_eps"),
+    "activation": option("hidden_act") or option("hidden_activation"),
+    "tie_embeddings": bool(take("tie_word_embeddings")),
+    "logits_softcap": option("final_logit_softcapping") or 0.0,
+    "qkv_bias": biases,
+    "output_bias": biases,
+    "mlp_bias": bool(option("mlp_bias")),
+    "query_pre_attn_scalar": 0 if scalar in (None, head_dim) else scalar,
+    "attention_softcap": option("attn_logit_softcapping") or 0.0,
+    "sliding_window": window,
+    "sliding_layers": sliding,
+    "max_length": hf_rope.context(rope, max_length),
+  }
+  _refuse_rest(fields, family)
+  return TransformerConfig(family=name, **settings | dict(family.implied))
 
 
 def to_hf(config: TransformerConfig) -> dict[str, Any]:
-  """The config.json (transformers 4 form, read by 5 as well) of a model.
+  """Returns the config.json of a model, in the form of transformers 4.
 
   Raises:
     UnsupportedConfigError: names the fields that the model type of
       `config.family` cannot express.
   """
-  full = {
+  family, rope = FAMILIES[config.family], config.rope
+  optional = {
+    "attention_bias": config.output_bias,
+    "attn_logit_softcapping": config.attention_softcap or None,
+    "final_logit_softcapping": config.logits_softcap or None,
+    "hidden_act": config.activation,
+    "hidden_activation": config.activation,
+    "mlp_bias": config.mlp_bias,
+    "no_rope_layers": [1 - index for index in config.rope_index],
+    "original_max_position_embeddings": rope.original_length
+    or config.max_length,
+    "partial_rotary_factor": rope.rotated,
+    "query_pre_attn_scalar": config.query_pre_attn_scalar or config.head_dim,
+    "rope_local_base_freq": (config.second_rope or rope).theta,
+    "sliding_window": config.sliding_window or None,
+    "use_sliding_window": config.sliding_window > 0,
+  }
+  described = {
     "model_type": config.family,
-    "architectures": [config.family.title() + "ForCausalLM"],
+    "architectures": [family.architecture],
     "vocab_size": config.vocab_size,
     "hidden_size": config.hidden_size,
     "intermediate_size": config.intermediate_size,
@@ -161,46 +152,50 @@ def to_hf(config: TransformerConfig) -> dict[str, Any]:
     "num_attention_heads": config.num_heads,
     "num_key_value_heads": config.num_kv_heads,
     "head_dim": config.head_dim,
-    "max_position_embeddings": config.max_length,
+    "max_position_embeddings": max(config.max_length, rope.stretched_length),
     "rms_norm_eps": config.norm_eps,
-    "hidden_act": config.activation,
     "tie_word_embeddings": config.tie_embeddings,
-    "rope_theta": config.rope.theta,
-    "rope_scaling": hf_rope.scaling(config.rope),
+    "rope_theta": rope.theta,
+    "rope_scaling": hf_rope.scaling(rope),
   }
-  allowed = DEFAULTS[config.family]
-  if "attention_bias" in allowed:
-    full["attention_bias"] = config.output_bias
-  if "mlp_bias" in allowed:
-    full["mlp_bias"] = config.mlp_bias
-  if "sliding_window" in allowed:
-    full["sliding_window"] = config.sliding_window or None
-  if "use_sliding_window" in allowed:
-    full["use_sliding_window"] = config.sliding_window > 0
-    full["layer_types"] = [
+  described |= {k: v for k, v in optional.items() if k in family.defaults}
+  if family.windows == "mixed":
+    described["layer_types"] = [
       "sliding_attention" if window else "full_attention"
       for window in config.windows
     ]
-  _check_round_trip(config, full)
-  return full
+  _check_round_trip(config, described)
+  return described
 
 
-def _has_bias(family: str) -> bool:
-  return "attention_bias" in DEFAULTS[family]
+def _check_type(name: str, hf: Mapping[str, Any]) -> None:
+  if name not in FAMILIES:
+    kind = "is multimodal and" if "text_config" in hf else "is"
+    raise UnsupportedConfigError(
+      f"model_type {name!r} {kind} not supported; one of {', '.join(FAMILIES)}"
+    )
+  for architecture in hf.get("architectures") or ():
+    if not architecture.endswith("ForCausalLM"):
+      raise UnsupportedConfigError(
+        f"architectures has {architecture!r}: only ...ForCausalLM models are "
+        "supported"
+      )
 
 
 def _windows(
-  family: str, layers: int, take: Any
+  family: Family, layers: int, take: Take, option: Take
 ) -> tuple[int, tuple[bool, ...]]:
-  """The window in tokens (0: none), and the layers that have it."""
-  has_window = "sliding_window" in DEFAULTS[family]
-  window = take("sliding_window") if has_window else None
-  kinds = take("layer_types")
-  first = 0
-  if "use_sliding_window" in DEFAULTS[family]:
-    first = take("max_window_layers")
-    window = window if take("use_sliding_window") else None
-  slides = [window is not None and i >= first for i in range(layers)]
+  """Returns the window in tokens (0: none), and the layers that have it."""
+  window, kinds = option("sliding_window"), take("layer_types")
+  pattern, first = option("sliding_window_pattern"), option("max_window_layers")
+  if option("use_sliding_window") is False:
+    window = None
+  slides = [
+    window is not None
+    and index >= (first or 0)
+    and (not pattern or (index + 1) % pattern != 0)
+    for index in range(layers)
+  ]
   if kinds is not None:
     slides = _explicit_layers(family, kinds, layers, window)
   if not any(slides):
@@ -209,23 +204,48 @@ def _windows(
 
 
 def _explicit_layers(
-  family: str, kinds: list[str], layers: int, window: int | None
+  family: Family, kinds: list[str], layers: int, window: int | None
 ) -> list[bool]:
   slides = [kind == "sliding_attention" for kind in kinds]
   known = set(kinds) <= {"sliding_attention", "full_attention"}
-  mixed = family == "mistral" and not all(s == bool(window) for s in slides)
-  if not known or len(kinds) != layers or mixed or (any(slides) > bool(window)):
+  uniform = all(slide == bool(window) for slide in slides)
+  fits = uniform if family.windows == "all" else any(slides) <= bool(window)
+  if not (known and fits and len(kinds) == layers):
     raise UnsupportedConfigError(
-      f"layer_types {kinds} is not supported for {family} with {layers} layers "
-      f"and sliding window {window}"
+      f"layer_types {kinds} is not supported for {family.architecture} with "
+      f"{layers} layers and sliding window {window}"
     )
   return slides
 
 
-def _refuse_rest(fields: Mapping[str, Any]) -> None:
+def _second_rope(
+  local: Rope | None,
+  layers: int,
+  window: int,
+  sliding: tuple[bool, ...],
+  option: Take,
+) -> tuple[Rope | None, tuple[bool, ...]]:
+  """Returns the other rotary settings, and the layers that have them.
+
+  These are the sliding layers of a model type with `local` settings, or layers
+  without rotation.
+  """
+  rotated, every = option("no_rope_layers"), option("no_rope_layer_interval")
+  if local is not None:
+    second = local, sliding or (window > 0,) * layers
+  elif rotated or every:
+    rotated = rotated or [(i + 1) % every for i in range(layers)]
+    second = Rope(kind="none"), tuple(not i for i in rotated)
+  else:
+    return None, ()
+  return second if any(second[1]) else (None, ())
+
+
+def _refuse_rest(fields: Mapping[str, Any], family: Family) -> None:
   for key, value in fields.items():
     neutral = key in _NEUTRAL and value == _NEUTRAL[key]
-    if value is not None and key not in NO_EFFECT and not neutral:
+    known = key in NO_EFFECT or key in family.ignored
+    if value is not None and not known and not neutral:
       raise UnsupportedConfigError(
         f"config.json has {key}={value!r}, which this decoder does not compute"
       )
@@ -233,7 +253,9 @@ def _refuse_rest(fields: Mapping[str, Any]) -> None:
 
 def _check_round_trip(config: TransformerConfig, hf: Mapping[str, Any]) -> None:
   back = dataclasses.replace(
-    from_hf(hf), dtype=config.dtype, tokenizer_size=config.tokenizer_size
+    from_hf(hf).with_max_length(config.max_length),
+    dtype=config.dtype,
+    tokenizer_size=config.tokenizer_size,
   )
   lost = [
     field.name

@@ -3,6 +3,7 @@
 `rope_parameters` of transformers 5, `rope_theta` and `rope_scaling` of 4.
 """
 
+from collections.abc import Mapping
 import math
 from typing import Any
 
@@ -22,31 +23,94 @@ _ROPE_KEYS = {
     "mscale",
     "mscale_all_dim",
   ),
+  "longrope": ("short_factor", "long_factor", "factor", "attention_factor"),
 }
+_REQUIRED = {
+  "factor",
+  "low_freq_factor",
+  "high_freq_factor",
+  "short_factor",
+  "long_factor",
+}
+_ALIASES = {"su": "longrope"}  # in the first files of Phi 3
 
 
-def take(fields: dict[str, Any], max_length: int) -> Rope:
+def take(
+  fields: dict[str, Any], defaults: Mapping[str, Any], max_length: int
+) -> tuple[Rope, Rope | None]:
   """Takes the rotary settings out of a config.json's fields.
+
+  Args:
+    fields: of the config.json; rotary keys are removed.
+    defaults: of the model type.
+    max_length: `max_position_embeddings`.
+
+  Returns:
+    The settings, and those of sliding layers where the model type has two.
 
   Raises:
     UnsupportedConfigError: names the setting that is missing or not supported.
   """
-  outer, theta = fields.pop("rope_theta", None), 10000.0
+
+  def outer(key: str) -> Any:
+    value = fields.pop(key, None)
+    return defaults.get(key) if value is None else value
+
   new, old = fields.pop("rope_parameters", 0), fields.pop("rope_scaling", 0)
-  rope = dict(old or new or {})
-  old_kind = rope.pop("type", None)
-  kind = rope.pop("rope_type", None) or old_kind or "default"
-  theta = rope.pop("rope_theta", None) or outer or theta
+  given: Mapping[str, Any] = old or new or {}
+  shared = {
+    "rope_theta": outer("rope_theta"),
+    "original_max_position_embeddings": outer(
+      "original_max_position_embeddings"
+    ),
+  }
+  if "partial_rotary_factor" in defaults:
+    shared["partial_rotary_factor"] = outer("partial_rotary_factor")
+  if "rope_local_base_freq" not in defaults:
+    return _rope(shared, given, max_length), None
+  local = {"rope_theta": outer("rope_local_base_freq") or shared["rope_theta"]}
+  inner = given.get("sliding_attention", {})
+  whole = (
+    given.get("full_attention", {}) if "full_attention" in given else given
+  )
+  return _rope(shared, whole, max_length), _rope(local, inner, max_length)
+
+
+def _rope(
+  shared: Mapping[str, Any], given: Mapping[str, Any], max_length: int
+) -> Rope:
+  """Returns the settings of `given`, and of `shared` where it has none."""
+  given = {key: value for key, value in given.items() if value is not None}
+  old_kind = given.pop("type", "default")
+  kind = given.pop("rope_type", old_kind)
+  kind = _ALIASES.get(kind, kind)
   if kind not in _ROPE_KEYS:
     raise UnsupportedConfigError(
       f"rope type {kind!r} is not supported; one of {', '.join(_ROPE_KEYS)}"
     )
-  inner = rope.pop("original_max_position_embeddings", None)
-  original = fields.pop("original_max_position_embeddings", None) or inner
-  original = original or max_length
-  if rope.pop("partial_rotary_factor", None) not in (None, 1.0):
+  theta = given.pop("rope_theta", shared["rope_theta"])
+  original = given.pop("original_max_position_embeddings", None)
+  original = (
+    shared.get("original_max_position_embeddings") or original or max_length
+  )
+  rotated = given.pop("partial_rotary_factor", 1.0)
+  if "partial_rotary_factor" in shared:
+    rotated = shared["partial_rotary_factor"] if rotated == 1.0 else rotated
+  elif rotated != 1.0:
     raise UnsupportedConfigError("partial_rotary_factor is not supported")
-  given = {k: v for k, v in rope.items() if v is not None}
+  _check_keys(kind, given)
+  if kind == "default":
+    return Rope(theta, rotated=rotated)
+  if kind in ("yarn", "longrope"):
+    given = {"factor": max_length / original} | given
+  complete = {"yarn": _yarn, "longrope": _longrope}.get(kind)
+  if complete:
+    given = complete(given, original)
+  length = 0 if kind == "linear" else original
+  return Rope(theta, kind, rotated, original_length=length, **given)
+
+
+def _check_keys(kind: str, given: Mapping[str, Any]) -> None:
   if "attn_factor" in given:
     raise UnsupportedConfigError(
       f"rope_scaling has attn_factor={given['attn_factor']}, which "
@@ -58,22 +122,15 @@ def take(fields: dict[str, Any], max_length: int) -> Rope:
     raise UnsupportedConfigError(
       f"rope type {kind!r} with {sorted(unknown)} is not supported"
     )
-  if kind == "default":
-    return Rope(theta)
-  if kind == "yarn":
-    given = _yarn(given, max_length / original)
-  missing = {"factor", "low_freq_factor", "high_freq_factor"} & (
-    set(_ROPE_KEYS[kind]) - set(given)
-  )
+  derived = {"factor"} if kind in ("yarn", "longrope") else set()
+  missing = _REQUIRED & set(_ROPE_KEYS[kind]) - set(given) - derived
   if missing:
     raise UnsupportedConfigError(f"rope type {kind!r} lacks {sorted(missing)}")
-  length = 0 if kind == "linear" else original
-  return Rope(theta, kind, original_length=length, **given)
 
 
-def _yarn(given: dict[str, Any], stretch: float) -> dict[str, Any]:
-  """YaRN's settings with the attention factor resolved (2309.00071, eq. 22)."""
-  given = {"factor": stretch} | given
+def _yarn(given: dict[str, Any], original: int) -> dict[str, Any]:
+  """Resolves YaRN's attention factor (2309.00071, eq. 22)."""
+  del original
   mscale = given.pop("mscale", None)
   mscale_all = given.pop("mscale_all_dim", None)
 
@@ -86,12 +143,33 @@ def _yarn(given: dict[str, Any], stretch: float) -> dict[str, Any]:
   return {"attention_factor": factor} | given
 
 
+def _longrope(given: dict[str, Any], original: int) -> dict[str, Any]:
+  """Resolves LongRoPE's attention factor (2402.13753, section 3.3)."""
+  growth = math.log(max(given["factor"], 1.0)) / math.log(original)
+  resolved = {"attention_factor": math.sqrt(1 + growth)} | given
+  for name in ("short", "long"):
+    resolved[f"{name}_factors"] = tuple(resolved.pop(f"{name}_factor"))
+  return resolved
+
+
+def context(rope: Rope, max_length: int) -> int:
+  """Returns the longest context that a config.json's settings allow, tokens.
+
+  YaRN's may be longer than `max_position_embeddings`. LongRoPE's is that before
+  scaling, until `TransformerConfig.with_max_length` asks for more.
+  """
+  if rope.kind == "longrope":
+    return rope.original_length
+  return max(max_length, rope.stretched_length)
+
+
 def scaling(rope: Rope) -> dict[str, Any] | None:
-  """The `rope_scaling` of a config.json."""
+  """Returns the `rope_scaling` of a config.json."""
   if rope.kind == "default":
     return None
   keys = set(_ROPE_KEYS[rope.kind]) - {"mscale", "mscale_all_dim"}
-  settings = {key: getattr(rope, key) for key in sorted(keys)}
+  names = {"short_factor": "short_factors", "long_factor": "long_factors"}
+  settings = {key: getattr(rope, names.get(key, key)) for key in sorted(keys)}
   if rope.original_length:
     settings["original_max_position_embeddings"] = rope.original_length
   return {"rope_type": rope.kind} | settings

@@ -6,23 +6,27 @@ from typing import Any
 import jax
 
 from jaxrl_entropy import sharding
+from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.models.io.hf_families import FAMILIES
 
 _LAYER = "model.layers.{}."
-_MODULES = {
+_TOP = {
   "embed": "model.embed_tokens",
   "final_norm": "model.norm",
   "lm_head": "lm_head",
-  "layers/input_norm": _LAYER + "input_layernorm",
-  "layers/post_attention_norm": _LAYER + "post_attention_layernorm",
-  "layers/attention/q_proj": _LAYER + "self_attn.q_proj",
-  "layers/attention/k_proj": _LAYER + "self_attn.k_proj",
-  "layers/attention/v_proj": _LAYER + "self_attn.v_proj",
-  "layers/attention/o_proj": _LAYER + "self_attn.o_proj",
-  "layers/attention/q_norm": _LAYER + "self_attn.q_norm",
-  "layers/attention/k_norm": _LAYER + "self_attn.k_norm",
-  "layers/mlp/gate_proj": _LAYER + "mlp.gate_proj",
-  "layers/mlp/up_proj": _LAYER + "mlp.up_proj",
-  "layers/mlp/down_proj": _LAYER + "mlp.down_proj",
+}
+_LAYERS = {
+  "input_norm": "input_layernorm",
+  "post_attention_norm": "post_attention_layernorm",
+  "attention/q_proj": "self_attn.q_proj",
+  "attention/k_proj": "self_attn.k_proj",
+  "attention/v_proj": "self_attn.v_proj",
+  "attention/o_proj": "self_attn.o_proj",
+  "attention/q_norm": "self_attn.q_norm",
+  "attention/k_norm": "self_attn.k_norm",
+  "mlp/gate_proj": "mlp.gate_proj",
+  "mlp/up_proj": "mlp.up_proj",
+  "mlp/down_proj": "mlp.down_proj",
 }
 
 
@@ -34,18 +38,47 @@ class Stored:
     names: the tensor of each layer; one where the leaf is not stacked.
     transposed: stored [out, in], ours is [in, out].
     stacked: ours has a leading axis of layers.
+    start: the first row of the stored tensor that belongs to the leaf.
+    rows: of the stored tensor; None: those of the leaf.
   """
 
   names: tuple[str, ...]
   transposed: bool
   stacked: bool
+  start: int = 0
+  rows: int | None = None
 
 
-def stored(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> Stored:
-  """Where the leaf at a key path of jax.tree_util is stored."""
+def stored(
+  path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct, config: TransformerConfig
+) -> Stored:
+  """Returns where the leaf at a key path of jax.tree_util is stored."""
   module, _, kind = sharding.path_name(path).rpartition("/")
-  name = _MODULES[module] + (".bias" if kind == "bias" else ".weight")
-  stacked = module.startswith("layers/")
-  count = leaf.shape[0] if stacked else 1
-  names = tuple(name.format(layer) for layer in range(count))
-  return Stored(names, kind == "kernel", stacked)
+  suffix = ".bias" if kind == "bias" else ".weight"
+  if module in _TOP:
+    return Stored((_TOP[module] + suffix,), kind == "kernel", False)
+  family = FAMILIES[config.family]
+  inner = module.removeprefix("layers/")
+  name = (_LAYERS | dict(family.modules))[inner]
+  start, rows = 0, None
+  for fused, members in family.fused.items():
+    if inner in members:
+      widths = [_width(member, config) for member in members]
+      start, rows = sum(widths[: members.index(inner)]), sum(widths)
+      name = fused
+  names = tuple(
+    _LAYER.format(layer) + name + suffix for layer in range(config.num_layers)
+  )
+  return Stored(names, kind == "kernel", True, start, rows)
+
+
+def _width(module: str, config: TransformerConfig) -> int:
+  """Returns the outputs of a projection that is stored with others."""
+  heads = {
+    "attention/q_proj": config.num_heads,
+    "attention/k_proj": config.num_kv_heads,
+    "attention/v_proj": config.num_kv_heads,
+  }
+  if module in heads:
+    return heads[module] * config.head_dim
+  return config.intermediate_size

@@ -23,6 +23,7 @@ def attend(
   segments: Int[Array, "B T"],
   window: int = 0,
   backend: str = "auto",
+  softcap: float = 0.0,
 ) -> Float[Array, "B T H d"]:
   """Computes causal attention within each segment and its shared prefix.
 
@@ -36,6 +37,7 @@ def attend(
       prefix of it (see `xla.visible`). "splash" ignores shared prefixes.
     window: number of tokens a query sees, itself included; 0 means all.
     backend: one of `BACKENDS`.
+    softcap: c, if not 0: scores become `c tanh(scores / c)`; "cudnn" has none.
 
   Returns:
     The weighted values, in the dtype of `v`.
@@ -48,20 +50,24 @@ def attend(
       f"attention {backend!r} is unknown; one of {', '.join(BACKENDS)}"
     )
   q = sharding.constrain(q, sharding.ROWS, "context", "tensor", None)
-  chosen = _platform_backend(q) if backend == "auto" else backend
+  chosen = _platform_backend(q, softcap) if backend == "auto" else backend
   if chosen == "splash":
-    return splash.attend(q, k, v, segments, window)
+    return splash.attend(q, k, v, segments, window, softcap=softcap)
   # With the row split over context, a query may need any key of its row.
   k, v = (
     sharding.constrain(x, sharding.ROWS, None, "tensor", None) for x in (k, v)
   )
   if chosen == "cudnn":
+    if softcap:
+      raise ValueError("attention 'cudnn' has no softcap: use 'xla'")
     return _cudnn(q, k, v, segments, window)
-  return xla.attend(q, k, v, segments, window)
+  return xla.attend(q, k, v, segments, window, softcap)
 
 
-def _platform_backend(q: jax.Array) -> str:
+def _platform_backend(q: jax.Array, softcap: float) -> str:
   platform = sharding.platform()
+  if platform == "gpu" and softcap:
+    return "xla"
   if platform == "gpu" and q.dtype in (jnp.bfloat16, jnp.float16):
     return "cudnn" if q.shape[-1] % 8 == 0 and q.shape[-1] <= 128 else "xla"
   return "splash" if platform == "tpu" and splash.supports(q) else "xla"

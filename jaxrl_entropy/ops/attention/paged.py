@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxrl_entropy.ops.softcap import soft_cap
+
 PagesT = TypeVar("PagesT")
 _MASKED = float(jnp.finfo(jnp.float32).min)
 
@@ -97,7 +99,11 @@ class Pages:
     )
 
   def attend(
-    self, q: Float[Array, "B T H d"], view: View, window: int = 0
+    self,
+    q: Float[Array, "B T H d"],
+    view: View,
+    window: int = 0,
+    softcap: float = 0.0,
   ) -> Float[Array, "B T H d"]:
     """Computes causal attention of each token over the row up to itself.
 
@@ -109,6 +115,7 @@ class Pages:
       q: queries of tokens that `write` has already put into the pages.
       view: positions and pages of the rows.
       window: number of tokens a query sees, itself included; 0 means all.
+      softcap: c, if not 0: scores become `c tanh(scores / c)`.
 
     Returns:
       The weighted values, in the dtype of `q`.
@@ -143,6 +150,7 @@ class Pages:
         gather(self.k, page),
         preferred_element_type=jnp.float32,
       )
+      scores = soft_cap(scores, softcap)
       distance = position - (index * per_block * size + offsets)
       seen = distance >= 0
       if window:

@@ -58,7 +58,11 @@ class RaggedPages:
     )
 
   def attend(
-    self, q: Float[Array, "B T H d"], view: View, window: int = 0
+    self,
+    q: Float[Array, "B T H d"],
+    view: View,
+    window: int = 0,
+    softcap: float = 0.0,
   ) -> Float[Array, "B T H d"]:
     """Computes causal attention of each token over the row up to itself."""
     # Imported late: it loads slowly and serves TPUs alone.
@@ -79,6 +83,7 @@ class RaggedPages:
         jnp.array([rows], jnp.int32),
         sm_scale=dim**-0.5,
         sliding_window=window or None,
+        soft_cap=softcap or None,
         num_kv_pages_per_block=min(pages_per_sequence, pages_per_block),
         num_queries_per_block=QUERIES_PER_BLOCK,
       )

@@ -31,6 +31,7 @@ def attend(
   segments: Int[Array, "B T"],
   window: int = 0,
   *,
+  softcap: float = 0.0,
   interpret: bool = False,
 ) -> Float[Array, "B T H d"]:
   """Computes `ops.attention.attend` with the kernel, without shared prefixes.
@@ -41,6 +42,7 @@ def attend(
     v: values.
     segments: segment of each token; a token sees its own segment alone.
     window: number of tokens a query sees, itself included; 0 means all.
+    softcap: c, if not 0: scores become `c tanh(scores / c)`.
     interpret: run the kernel in Pallas's interpreter, on any platform.
 
   Raises:
@@ -52,7 +54,9 @@ def attend(
       f"device, not {q.shape[1]} over {_context_shards()}: use attention='xla'"
     )
   length, heads = q.shape[1:3]
-  make = functools.partial(_kernel, length, window=window, interpret=interpret)
+  make = functools.partial(
+    _kernel, length, window=window, softcap=softcap, interpret=interpret
+  )
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty:
     return _attend_local(make(heads), q, k, v, segments)
@@ -83,7 +87,9 @@ def _repeats(heads: int, kv_heads: int, shards: int) -> int:
   return repeats if heads % (kv_heads * repeats) == 0 else 1
 
 
-def _kernel(length: int, heads: int, window: int, interpret: bool) -> Any:
+def _kernel(
+  length: int, heads: int, window: int, softcap: float, interpret: bool
+) -> Any:
   """Makes the kernel for one device's heads and all blocks of a row."""
   # Imported late: it takes as long to load as the rest of this package.
   from jax.experimental.pallas.ops.tpu import splash_attention as splash
@@ -108,6 +114,7 @@ def _kernel(length: int, heads: int, window: int, interpret: bool) -> Any:
       block_q_dq=block,
       block_kv_dq=block,
     ),
+    attn_logits_soft_cap=softcap or None,
     interpret=interpret,
   )
 

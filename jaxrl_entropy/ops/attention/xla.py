@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxrl_entropy.ops.softcap import soft_cap
+
 BLOCK = 512
 """Queries whose scores are in memory at one time."""
 
@@ -26,6 +28,7 @@ def attend(
   v: Float[Array, "B T K d"],
   segments: Int[Array, "B T"],
   window: int = 0,
+  softcap: float = 0.0,
 ) -> Float[Array, "B T H d"]:
   """Computes `ops.attention.attend` on any platform.
 
@@ -34,13 +37,15 @@ def attend(
   """
   length = q.shape[1]
   if length <= BLOCK or _context_is_split():
-    return _attend_block(q, k, v, segments, segments, window, 0)
+    return _attend_block(q, k, v, segments, segments, window, 0, softcap)
   blocks = []
   for start in range(0, length, BLOCK):
     stop = min(start + BLOCK, length)
     low = max(0, start - window + 1) if window else 0
     block = jax.checkpoint(
-      functools.partial(_attend_block, window=window, first=start - low)
+      functools.partial(
+        _attend_block, window=window, first=start - low, softcap=softcap
+      )
     )
     keys = slice(low, stop)
     blocks.append(
@@ -88,14 +93,17 @@ def _context_is_split() -> bool:
   return not mesh.empty and mesh.shape["context"] > 1
 
 
-def _attend_block(q, k, v, query_segments, key_segments, window, first):
+def _attend_block(
+  q, k, v, query_segments, key_segments, window, first, softcap
+):
   rows, length, heads, dim = q.shape
   q = q.reshape(rows, length, k.shape[2], -1, dim)
   scores = jnp.einsum(
     "btkgd,bskd->bkgts", q, k, preferred_element_type=jnp.float32
   )
   mask = visible(query_segments, key_segments, window, first)[:, None, None]
-  scores = jnp.where(mask, scores * dim**-0.5, jnp.finfo(jnp.float32).min)
+  scores = soft_cap(scores * dim**-0.5, softcap)
+  scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
   weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
   mixed = jnp.einsum("bkgts,bskd->btkgd", weights, v)
   return mixed.reshape(rows, length, heads, dim)

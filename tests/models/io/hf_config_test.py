@@ -23,7 +23,6 @@ PUBLISHED = Path(__file__).parents[2] / "fixtures" / "hf_configs"
 
 REFUSED = {
   "MiMo-7B-Base": "model_type 'mimo' is not supported",
-  "OLMo-2-1124-7B": "model_type 'olmo2' is not supported",
   "Qwen3-30B-A3B": "model_type 'qwen3_moe' is not supported",
   "gpt-oss-20b": "model_type 'gpt_oss' is not supported",
 }
@@ -157,7 +156,11 @@ def test_no_window_where_it_is_null():
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    ({"model_type": "gemma3"}, "model_type 'gemma3' is not supported"),
+    ({"model_type": "mamba"}, "model_type 'mamba' is not supported"),
+    (
+      {"model_type": "gemma3", "text_config": {}},
+      "model_type 'gemma3' is multimodal and not supported",
+    ),
     ({"attention_multiplier": 0.5}, "attention_multiplier=0.5"),
     ({"logit_scale": 2.0}, "logit_scale=2.0"),
     ({"partial_rotary_factor": 0.5}, "partial_rotary_factor=0.5"),
@@ -234,7 +237,7 @@ def test_yarn_without_a_factor_stretches_to_the_maximum():
 
 
 def test_export_refuses_what_the_model_type_cannot_express():
-  odd = preset("tiny", qk_norm=True, family="llama")
+  odd = preset("tiny", qk_norm="head", family="llama")
   with pytest.raises(
     hf_config.UnsupportedConfigError, match="llama model cannot have qk_norm"
   ):

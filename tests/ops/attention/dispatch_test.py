@@ -13,7 +13,9 @@ from tests import devices
 close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
 
 
-attend = jax.jit(attention.attend, static_argnames=("window", "backend"))
+attend = jax.jit(
+  attention.attend, static_argnames=("window", "backend", "softcap")
+)
 
 
 def make_inputs(
@@ -29,7 +31,7 @@ def make_inputs(
   return normal(heads), normal(kv_heads), normal(kv_heads), ids.astype(np.int32)
 
 
-def _reference(q, k, v, segments, window=0):
+def _reference(q, k, v, segments, window=0, softcap=0.0):
   """A loop over rows, heads and queries, in float64."""
   q, k, v = (x.astype(float) for x in (q, k, v))
   rows, length, heads, dim = q.shape
@@ -39,6 +41,7 @@ def _reference(q, k, v, segments, window=0):
     low = max(0, t - window + 1) if window else 0
     seen = [s for s in range(low, t + 1) if segments[b, s] == segments[b, t]]
     scores = k[b, seen, h // group] @ q[b, t, h] / np.sqrt(dim)
+    scores = softcap * np.tanh(scores / softcap) if softcap else scores
     weights = np.exp(scores - scores.max())
     out[b, t, h] = weights / weights.sum() @ v[b, seen, h // group]
   return out
@@ -52,6 +55,17 @@ def test_xla_agrees_with_a_loop(window, block, monkeypatch):
   attend.clear_cache()
   got = attend(*inputs, window=window, backend="xla")
   close(got, _reference(*inputs, window))
+
+
+def test_scores_are_capped_before_the_mask():
+  inputs = make_inputs()
+  got = attend(*inputs, window=3, backend="xla", softcap=0.8)
+  close(got, _reference(*inputs, 3, 0.8))
+
+
+def test_cudnn_has_no_cap():
+  with pytest.raises(ValueError, match="'cudnn' has no softcap: use 'xla'"):
+    attend(*make_inputs(), backend="cudnn", softcap=1.0)
 
 
 def test_blocks_change_no_gradient(monkeypatch):
@@ -69,11 +83,12 @@ def test_blocks_change_no_gradient(monkeypatch):
   jax.tree.map(close, gradient(), whole)
 
 
-@pytest.mark.parametrize("window", [0, 100])
-def test_splash_agrees_with_xla(window):
+@pytest.mark.parametrize(("window", "softcap"), [(0, 0.0), (100, 1.5)])
+def test_splash_agrees_with_xla(window, softcap):
   inputs = make_inputs(length=256, heads=4, kv_heads=2, dim=64, rows=1)
-  got = splash.attend(*inputs, window=window, interpret=True)
-  want = attention.attend(*inputs, window=window, backend="xla")
+  options = {"window": window, "softcap": softcap}
+  got = splash.attend(*inputs, **options, interpret=True)
+  want = attention.attend(*inputs, **options, backend="xla")
   close(got, want, atol=1e-4)
 
 

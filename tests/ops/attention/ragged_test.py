@@ -47,19 +47,19 @@ def reference(monkeypatch):
 
 
 @pytest.mark.usefixtures("reference")
-@pytest.mark.parametrize("window", [0, 3])
-def test_a_prompt_and_single_tokens_equal_the_whole_row(window):
+@pytest.mark.parametrize(("window", "softcap"), [(0, 0.0), (3, 1.5)])
+def test_a_prompt_and_single_tokens_equal_the_whole_row(window, softcap):
   q, k, v = (
     make_heads(n, i) for i, n in enumerate((HEADS, KV_HEADS, KV_HEADS))
   )
   expected = attention.attend(
-    q, k, v, jnp.ones((ROWS, LENGTH), jnp.int32), window
+    q, k, v, jnp.ones((ROWS, LENGTH), jnp.int32), window, softcap=softcap
   )
   pages, mixed = make_pages(), []
   for start, end in ((0, 6), (6, 7), (7, 8)):
     part, view = slice(start, end), make_view(start, end - start)
     pages = pages.write(k[:, part], v[:, part], view)
-    mixed.append(pages.attend(q[:, part], view, window))
+    mixed.append(pages.attend(q[:, part], view, window, softcap))
   np.testing.assert_allclose(
     jnp.concatenate(mixed, axis=1), expected, atol=1e-5
   )
