@@ -127,10 +127,15 @@ class TransformerConfig:
     return min(self.tokenizer_size or self.vocab_size, self.vocab_size)
 
   @property
+  def slides(self) -> tuple[bool, ...]:
+    """Whether each layer has the sliding window."""
+    return self.sliding_layers or (self.sliding_window > 0,) * self.num_layers
+
+  @property
   def windows(self) -> tuple[int, ...]:
-    """The attention window of each layer, tokens; 0: unlimited."""
-    layers = self.sliding_layers or (True,) * self.num_layers
-    return tuple(self.sliding_window if slides else 0 for slides in layers)
+    """The attention window of each layer, tokens; 0: the whole context."""
+    reach = self.sliding_window if self.sliding_window < self.max_length else 0
+    return tuple(reach if slides else 0 for slides in self.slides)
 
   @property
   def ropes(self) -> tuple[Rope, ...]:

@@ -80,3 +80,6 @@ def test_windows():
     "tiny", sliding_window=8, sliding_layers=(False, True, False)
   )
   assert mixed.windows == (0, 8, 0)
+  # A window of the whole context is none.
+  whole = config.preset("tiny", sliding_window=512)
+  assert whole.windows == (0, 0, 0)

@@ -49,6 +49,7 @@ _NEUTRAL: dict[str, Any] = {
   "add_cross_attention": False,
   "attention_bias": False,
   "is_encoder_decoder": False,
+  "lm_head_bias": False,
   "mlp_bias": False,
   "partial_rotary_factor": 1.0,
   "pruned_heads": {},
@@ -161,8 +162,8 @@ def to_hf(config: TransformerConfig) -> dict[str, Any]:
   described |= {k: v for k, v in optional.items() if k in family.defaults}
   if family.windows == "mixed":
     described["layer_types"] = [
-      "sliding_attention" if window else "full_attention"
-      for window in config.windows
+      "sliding_attention" if slides else "full_attention"
+      for slides in config.slides
     ]
   _check_round_trip(config, described)
   return described
@@ -263,7 +264,7 @@ def _check_round_trip(config: TransformerConfig, hf: Mapping[str, Any]) -> None:
     if getattr(back, field.name) != getattr(config, field.name)
     and field.name != "sliding_layers"
   ]
-  if back.windows != config.windows:
+  if back.slides != config.slides:
     lost.append("sliding_layers")
   if lost:
     raise UnsupportedConfigError(

@@ -194,6 +194,11 @@ FAMILIES: dict[str, Family] = {
       ),
       "mlp.gate_up_proj": ("mlp/gate_proj", "mlp/up_proj"),
     },
-    ignored=("embd_pdrop", "resid_pdrop"),
+    ignored=(
+      "embd_pdrop",
+      "full_attn_mod",
+      "interpolate_factor",
+      "resid_pdrop",
+    ),
   ),
 }

@@ -243,3 +243,117 @@ def test_export_refuses_what_the_model_type_cannot_express():
   ):
     hf_config.to_hf(odd)
   hf_config.to_hf(dataclasses.replace(odd, family="qwen3"))
+
+
+GEMMA2 = {
+  "model_type": "gemma2",
+  "vocab_size": 256000,
+  "hidden_size": 2304,
+  "intermediate_size": 9216,
+  "num_hidden_layers": 4,
+  "num_attention_heads": 8,
+}
+
+
+def test_gemma2_files_of_transformers_4():
+  """Keys as in the published gemma-2-2b."""
+  config = hf_config.from_hf(
+    GEMMA2
+    | {
+      "attn_logit_softcapping": 50.0,
+      "cache_implementation": "hybrid",
+      "final_logit_softcapping": 30.0,
+      "head_dim": 256,
+      "hidden_act": "gelu_pytorch_tanh",
+      "hidden_activation": "gelu_pytorch_tanh",
+      "max_position_embeddings": 8192,
+      "num_key_value_heads": 4,
+      "query_pre_attn_scalar": 224,
+      "sliding_window": 4096,
+      "sliding_window_size": 4096,
+    }
+  )
+  assert config.windows == (4096, 0, 4096, 0)
+  assert (config.attention_softcap, config.logits_softcap) == (50, 30)
+  assert config.query_pre_attn_scalar == 224
+  assert config.tie_embeddings
+
+
+def test_gemma3_has_another_base_in_sliding_layers():
+  config = hf_config.from_hf(
+    GEMMA2
+    | {
+      "model_type": "gemma3_text",
+      "num_hidden_layers": 6,
+      "rope_local_base_freq": 10000,
+      "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+      "rope_theta": 1000000,
+      "sliding_window": 512,
+      "sliding_window_pattern": 6,
+    }
+  )
+  assert config.ropes == (Rope(1e6, "linear", factor=8.0), Rope(1e4))
+  assert config.rope_index == (1, 1, 1, 1, 1, 0)
+  assert config.windows == (512,) * 5 + (0,)
+
+
+def test_olmo3_scales_the_layers_that_see_everything():
+  yarn = {
+    "attention_factor": 1.2079441541679836,
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+    "factor": 8.0,
+    "original_max_position_embeddings": 8192,
+    "rope_type": "yarn",
+  }
+  config = _parse(
+    model_type="olmo3",
+    num_hidden_layers=4,
+    max_position_embeddings=65536,
+    rope_scaling=yarn,
+    rope_theta=500000,
+    sliding_window=4096,
+  )
+  assert [rope.kind for rope in config.ropes] == ["yarn", "default"]
+  assert config.rope_index == (1, 1, 1, 0)
+  assert config.max_length == 65536
+
+
+def test_smollm3_has_layers_without_rotation():
+  config = _parse(
+    model_type="smollm3",
+    num_hidden_layers=8,
+    num_key_value_heads=2,
+    max_window_layers=28,
+    use_sliding_window=False,
+    sliding_window=None,
+  )
+  assert config.ropes[1].kind == "none"
+  assert config.rope_index == (0, 0, 0, 1) * 2
+
+
+def test_longrope_is_long_where_the_context_is():
+  """Keys as in the published Phi-4-mini."""
+  config = _parse(
+    model_type="phi3",
+    hidden_size=96,
+    max_position_embeddings=131072,
+    original_max_position_embeddings=4096,
+    partial_rotary_factor=0.75,
+    rope_scaling={
+      "long_factor": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+      "short_factor": [1.0] * 6,
+      "type": "longrope",
+    },
+    sliding_window=262144,
+    full_attn_mod=1,
+    interpolate_factor=1,
+    lm_head_bias=False,
+  )
+  assert (config.max_length, config.rope.long) == (4096, False)
+  assert config.rope.rotated == 0.75
+  assert not any(config.windows)
+  longer = config.with_max_length(16384)
+  assert longer.rope.long
+  assert longer.rope.attention_factor == pytest.approx(1.1902, abs=1e-4)
+  assert hf_config.to_hf(longer)["max_position_embeddings"] == 131072
