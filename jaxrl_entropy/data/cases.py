@@ -199,10 +199,22 @@ def _own(test: Any) -> Test:
 
 def _call(name: Any, arguments: Any, output: Any) -> Test:
   """Returns a test of a function; APPS and TACO wrap the output in a list."""
+  if isinstance(arguments, list | tuple):
+    arguments = list(map(_with_integer_keys, arguments))
   test = {"call": name, "args": arguments, "expected": output}
   if isinstance(output, list | tuple) and len(output) == 1:
     return test | {"unwrapped": output[0]}
   return test
+
+
+def _with_integer_keys(value: Any) -> Any:
+  """Returns a dict whose integer keys JSON has made texts as it was before."""
+  if not isinstance(value, Mapping):
+    return value
+  try:
+    return {int(key): item for key, item in value.items()}
+  except ValueError:
+    return value
 
 
 def _arguments(value: Any) -> Any:

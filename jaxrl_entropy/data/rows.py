@@ -63,7 +63,7 @@ def to_problem(
     verifier=verifier,
     difficulty=difficulty_of(row),
     tests=tests.tests,
-    extra={"prelude": tests.prelude} if tests.prelude else {},
+    extra=_settings(row, tests) if tests.tests else {},
     system=system,
   )
   "".join((prompt, answer, problem.source, system)).encode()
@@ -153,6 +153,19 @@ def _tests(row: Row, layout: Format) -> Cases:
   if not tests.tests and not layout.answer:
     raise RowError("it has no test cases")
   return tests
+
+
+def _settings(row: Row, tests: Cases) -> dict[str, Any]:
+  """Returns how the verifier `code` is to judge the row's programs."""
+  settings: dict[str, Any] = {}
+  if tests.prelude:
+    settings["prelude"] = tests.prelude
+  tolerance = row.get("tolerance")
+  if tolerance is not None:
+    if not isinstance(tolerance, float) or not 0 < tolerance < 1:
+      raise RowError(f"the tolerance is {tolerance!r:.40}, not from 0 to 1")
+    settings["tolerance"] = tolerance
+  return settings
 
 
 def _answer(row: Row, layout: Format) -> str:

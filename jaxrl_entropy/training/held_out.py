@@ -3,6 +3,7 @@
 from ml_collections import ConfigDict
 
 from jaxrl_entropy import distributed
+from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.evaluation import Evaluation, evaluate, generator
 from jaxrl_entropy.rewards.pool import RewardPool
 from jaxrl_entropy.sampling.sampler import Sampler
@@ -17,7 +18,7 @@ def evaluate_policy(
   The processes share the work; all get the whole result.
 
   Raises:
-    ValueError: their responses could not be scored here.
+    UserError: their responses cannot be scored here.
   """
   settings, task = config.eval, policy.task
   count = min(settings.problems, task.size("test"))
@@ -31,7 +32,7 @@ def evaluate_policy(
     settings.top_p,
     settings.top_k,
   )
-  return evaluate(
+  result = evaluate(
     distributed.shard_over_hosts(generate),
     policy.tokenizer,
     chosen,
@@ -41,3 +42,16 @@ def evaluate_policy(
     source_temperatures=settings.source_temperatures,
     greedy=settings.greedy,
   )
+  stop_if_nothing_judged(pool)
+  return result
+
+
+def stop_if_nothing_judged(pool: RewardPool) -> None:
+  """Ends a run whose rewards cannot be right; all processes must call this.
+
+  Raises:
+    UserError: on every process, a reward function has judged no response yet.
+  """
+  messages = distributed.all_gather(pool.nothing_judged())
+  if messages[0] is not None and None not in messages:
+    raise UserError(messages[0])

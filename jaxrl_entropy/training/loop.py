@@ -15,7 +15,7 @@ import numpy as np
 from jaxrl_entropy import config as config_lib, distributed
 from jaxrl_entropy.data.tasks.listed import fixed
 from jaxrl_entropy.distributed import Preemption
-from jaxrl_entropy.errors import PREEMPTED, UserError
+from jaxrl_entropy.errors import PREEMPTED
 from jaxrl_entropy.models import lora
 from jaxrl_entropy.rewards import references
 from jaxrl_entropy.rewards.pool import RewardPool
@@ -33,7 +33,10 @@ from jaxrl_entropy.training.algorithm import Algorithm
 from jaxrl_entropy.training.build import Policy
 from jaxrl_entropy.training.checkpoint import BestPolicies, Checkpoints
 from jaxrl_entropy.training.collector import Collector, Stopwatch
-from jaxrl_entropy.training.held_out import evaluate_policy
+from jaxrl_entropy.training.held_out import (
+  evaluate_policy,
+  stop_if_nothing_judged,
+)
 from jaxrl_entropy.training.layout import make_layout
 from jaxrl_entropy.training.learner import Learner
 from jaxrl_entropy.training.lease import lease_for_job
@@ -204,7 +207,9 @@ class _Run:
       self._best.offer(step, state.params, record)
       watch.lap("eval")
     sampled, staleness = self._take_rollout(state, step)
-    self._stop_if_unjudged()
+    stop_if_nothing_judged(self._pool)
+    if (notice := self._pool.notice()) is not None:
+      warnings.warn(notice, stacklevel=2)
     record["rollout/staleness"] = staleness
     watch.lap("rollout")
     rollout, kept, informative = self._collector.prepare(state, sampled, step)
@@ -253,14 +258,6 @@ class _Run:
     self._check_lease()
     carried = pending.encode((self._ahead, self._collector.carried()))
     self._checkpoints.save(records, state, host, carried)
-
-  def _stop_if_unjudged(self) -> None:
-    """Ends a run whose rewards cannot be right, before it has learned."""
-    messages = distributed.all_gather(self._pool.nothing_judged())
-    if messages[0] is not None and None not in messages:
-      raise UserError(messages[0])
-    if (notice := self._pool.notice()) is not None:
-      warnings.warn(notice, stacklevel=2)
 
   def _stop_if_broken(self, state: TrainState, step: int) -> None:
     skipped, limit = int(state.skipped), self._config.optimizer.max_skipped

@@ -222,3 +222,17 @@ def test_a_named_format_wants_its_own_columns(name):
 def test_bad_rows_say_why(row, reason):
   with pytest.raises(rows.RowError, match=reason):
     read(row)
+
+
+def test_integer_keys_that_json_made_texts_are_integers_in_calls():
+  cases = {"fn_name": "f", "inputs": [[{"1": 2}, {"a": 3}, 4]], "outputs": [1]}
+  (test,) = read({"prompt": "Q", "tests": cases}).tests
+  assert test["args"] == [{1: 2}, {"a": 3}, 4]
+
+
+def test_a_row_may_give_the_tolerance_of_its_floats():
+  row = {"prompt": "Q", "tests": [{"stdin": "", "stdout": "0.5"}]}
+  assert read(row).extra == {}
+  assert read(row | {"tolerance": 1e-6}).extra == {"tolerance": 1e-6}
+  with pytest.raises(rows.RowError, match="tolerance is 2"):
+    read(row | {"tolerance": 2})

@@ -1,10 +1,10 @@
-"""Runs inside the sandbox: gives up this process's rights, then serves.
+"""Entry point inside the sandbox: gives up rights, then runs a module.
 
-`python confine.py FD` takes a request (marshal) out of the file FD, shuts off
-files, and calls `main(request)` of the module that the request names; that
-calls `confine` when it needs no more rights. This is the first thing that runs
-for every program of a model: it imports little, for half of the time a run
-takes is imports (`json`, `typing` and `base64` would double it).
+`python confine.py FD` reads a request (marshal) from the file FD, restricts the
+process to the files that the request lists, and calls `main(request)` of the
+module that it names. That module calls `confine` once it needs no more rights.
+This file is run for every program of a model and imports little: imports are
+half of the time of a run (`json`, `typing` and `base64` would double it).
 """
 
 import ctypes
@@ -23,7 +23,7 @@ _READ = 0b1100  # read file, read directory
 _LIST = 0b1000
 _WRITE = 0b10  # write file
 _FILE_ONLY = 0b110
-# Every right of the first version; later ones add refer, truncate, ioctl.
+# All rights of each version of Landlock: later ones add refer, truncate, ioctl.
 _RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}
 _NEWEST = (1 << 16) - 1
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
@@ -49,7 +49,7 @@ class _PathRule(ctypes.Structure):
 
 
 def landlock_version() -> int:
-  """Version of the kernel's Landlock; 0 where it has none."""
+  """Returns the version of the kernel's Landlock; 0 where it has none."""
   version = _libc.syscall(
     _LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_RULESET_VERSION
   )
@@ -88,7 +88,7 @@ def restrict_files(
 
 
 def private_folder(size: int) -> None:
-  """An empty file system in memory, of so many bytes, as working folder."""
+  """Mounts an empty file system of `size` bytes over the working folder."""
   folder = os.getcwd().encode()
   options = f"size={size},mode=700".encode()
   _check(_libc.mount(b"tmpfs", folder, b"tmpfs", 0, options))
@@ -96,7 +96,7 @@ def private_folder(size: int) -> None:
 
 
 def limit_resources(cpu: int, memory: int, file_size: int) -> None:
-  """Hard limits: CPU seconds, bytes of memory and bytes of a file."""
+  """Sets hard limits: CPU seconds, bytes of memory and bytes of a file."""
   for kind, value in (
     (resource.RLIMIT_CPU, cpu),
     (resource.RLIMIT_AS, memory),
@@ -108,7 +108,7 @@ def limit_resources(cpu: int, memory: int, file_size: int) -> None:
 
 
 def deny_calls(code: bytes) -> None:
-  """Loads a seccomp program, its BPF instructions."""
+  """Loads a seccomp program, given as BPF instructions."""
   _no_new_privileges()
   filters = _Program(len(code) // 8, code)
   _check(
@@ -146,7 +146,7 @@ def _check(result: int) -> int:
 
 
 def confine(request: dict) -> None:
-  """Lowers limits and denies calls as the request says; for good."""
+  """Lowers limits and denies system calls as the request says, for good."""
   limit_resources(**request["limits"])
   if request["seccomp"]:
     deny_calls(request["seccomp"])
@@ -155,7 +155,7 @@ def confine(request: dict) -> None:
 def main() -> None:
   with open(int(sys.argv[1]), "r+b") as file:
     request = marshal.load(file)
-    file.truncate(0)  # says that it came this far
+    file.truncate(0)  # tells the parent that the sandbox has started
   sys.path[:0] = request["path"]
   module = importlib.import_module(request["module"])
   if request["private_folder"]:

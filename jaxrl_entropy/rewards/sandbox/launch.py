@@ -1,17 +1,17 @@
-"""Runs code that a model wrote, or that reads what a model wrote.
+"""Starts sandboxed processes for hostile code and hostile text.
 
-Three levels, by what the machine has:
+There are three levels, and the machine decides which of them work:
 
-- `bubblewrap`: own namespaces and a file system of the interpreter's files
-  and an empty /tmp, by the `bwrap` program;
-- `namespaces`: own namespaces by the `unshare` program, an empty working
-  folder in memory, all other files shut off by the kernel's Landlock;
-- `rlimits`: no namespaces, a working folder on disk; Landlock and seccomp
-  where there are any. It is never chosen unless it is asked for.
+- `bubblewrap`: the `bwrap` program makes namespaces and a file system that
+  holds the interpreter's files and an empty /tmp;
+- `namespaces`: the `unshare` program makes namespaces; the working folder is an
+  empty file system in memory, and Landlock denies all other files;
+- `rlimits`: no namespaces, a working folder on disk; Landlock and seccomp where
+  the machine has them. It is used only where it is asked for by name.
 
-Every level limits time, memory, output and file size, scrubs the environment,
-and kills whatever is left. The first two need seccomp (see `seccomp.py`): no
-new processes, signals or sockets.
+Every level limits time, memory, output and file size, clears the environment
+and kills the processes that are left. The first two require seccomp (see
+`seccomp.py`), which denies new processes, signals and sockets.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,8 +35,8 @@ from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.rewards.sandbox import confine, seccomp
 
 LEVELS = ("bubblewrap", "namespaces", "rlimits")
-FOLDER = 4  # size of the working folder, in largest files
-TIMEOUT = "timeout"  # the error of whatever took too long
+FOLDER = 4  # size of the working folder, in units of the largest file
+TIMEOUT = "timeout"  # the error of a response that took too long
 
 Import = tuple[str, str]
 """A folder to import from, and the file or folder there that may be read."""
@@ -54,12 +54,12 @@ _NOBODY = "65534"
 
 
 class SandboxError(UserError):
-  """This machine cannot give the sandbox that was asked for."""
+  """The sandbox that was asked for does not work on this machine."""
 
 
 @dataclass(frozen=True)
 class Limits:
-  """What one run may use.
+  """Limits of one run.
 
   Attributes:
     wall: seconds of time.
@@ -76,13 +76,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Outcome:
-  """What a run left.
+  """Results of a run.
 
   Attributes:
     status: exit status; negative or above 128 after a signal.
-    stdout: what it printed, at most `Limits.output` bytes.
-    stderr: the same of standard error.
-    results: what it wrote to its results file.
+    stdout: text of standard output, at most `Limits.output` bytes.
+    stderr: text of standard error, likewise.
+    results: content of its results file.
     timed_out: whether the wall limit ended it.
     seconds: wall time.
   """
@@ -96,7 +96,7 @@ class Outcome:
 
 
 def choose(level: str = "auto") -> str:
-  """The level to use: the strongest here for "auto", else the one asked for.
+  """Returns the level to use: for "auto" the strongest that works here.
 
   Raises:
     SandboxError: the level is unknown or does not work here, or "auto" found
@@ -121,7 +121,7 @@ def choose(level: str = "auto") -> str:
 
 @cache
 def failure(level: str) -> str | None:
-  """Why a level does not work on this machine; None where it does."""
+  """Returns why a level does not work on this machine; None where it does."""
   if level != "rlimits" and not seccomp.available():
     return "seccomp is missing: install pyseccomp and libseccomp2"
   if level == "namespaces" and not confine.landlock_version():
@@ -155,7 +155,7 @@ def run(
   Args:
     level: one of `LEVELS`, known to work.
     module: of `jaxrl_entropy.rewards`.
-    request: what `main` gets, of plain types.
+    request: argument of `main`, of plain types.
     stdin: text of standard input.
     limits: for the run.
     imports: what it may import besides the standard library.
@@ -208,13 +208,14 @@ def launch(
   pass_fds: tuple[int, ...] = (),
   imports: Iterable[Import] = (),
 ) -> Iterator[subprocess.Popen]:
-  """A sandboxed process; it and all it started are gone when the block ends.
+  """Starts a sandboxed process, and kills its process group at the block's end.
 
   Args:
     level: one of `LEVELS`, known to work.
     module: of `jaxrl_entropy.rewards`; its `main(request)` is called.
-    request: of plain types; with it, `confine.confine` gives up all rights.
-    limits: that `confine` sets.
+    request: argument of `main`, of plain types; `confine.confine` reads the
+      rights to give up from it.
+    limits: set by `confine`.
     streams: standard input, output and error, as `subprocess` takes them.
     pass_fds: other descriptors that it inherits, with the same numbers.
     imports: what it may import besides the standard library.
@@ -269,7 +270,7 @@ def launch(
 
 
 def wait(process: subprocess.Popen, timeout: float) -> bool:
-  """Waits without reaping; whether the process ended in time."""
+  """Waits without reaping; returns whether the process ended in time."""
   descriptor = os.pidfd_open(process.pid)
   try:
     return is_ready(descriptor, timeout)
@@ -280,7 +281,7 @@ def wait(process: subprocess.Popen, timeout: float) -> bool:
 def is_ready(
   descriptor: int, timeout: float, event: int = select.POLLIN
 ) -> bool:
-  """Whether a descriptor can be read, or the like, within so many seconds."""
+  """Returns whether an event comes at a descriptor within so many seconds."""
   poll = select.poll()  # select() has a limit of 1024 descriptors
   poll.register(descriptor, event)
   return bool(poll.poll(1000 * timeout))
@@ -289,7 +290,7 @@ def is_ready(
 def _restrictions(
   level: str, readable: list[str], limits: Limits
 ) -> dict[str, Any]:
-  """What `confine` is to give up."""
+  """The part of a request that says which rights `confine` gives up."""
   private = level == "namespaces"
   return {
     "readable": readable,
@@ -305,7 +306,7 @@ def _restrictions(
 
 
 def _prefix(level: str, readable: list[str], size: int) -> list[str]:
-  """The command that starts another command at a level."""
+  """The words to put in front of a command to run it at a level."""
   if level == "rlimits":
     return []
   if level == "namespaces":
@@ -332,13 +333,13 @@ def _prefix(level: str, readable: list[str], size: int) -> list[str]:
 
 
 def _program(name: str) -> str:
-  """Its full path: the sandbox's environment has no PATH to search."""
+  """The full path, for the sandbox's environment has no PATH to search."""
   return shutil.which(name) or name
 
 
 @contextmanager
 def _folder() -> Iterator[str]:
-  """A folder for one run."""
+  """Makes a folder for one run, and removes it with all that is in it."""
   folder = tempfile.mkdtemp(prefix="jaxrl_entropy_")
   try:
     yield folder
@@ -346,15 +347,15 @@ def _folder() -> Iterator[str]:
     try:
       os.rmdir(folder)
     except OSError:
-      # What is in it may be nested deeper than Python's own removal can go,
-      # or shut off by its mode.
+      # Its content may be nested deeper than Python's own removal can go, or
+      # have modes that deny access.
       subprocess.run(("chmod", "-R", "u+rwx", "--", folder), check=False)
       subprocess.run(("rm", "-rf", "--", folder), check=False)
 
 
 @contextmanager
 def memory_file(content: bytes = b"") -> Iterator[int]:
-  """A descriptor of an anonymous file in memory."""
+  """Opens an anonymous file in memory; yields its descriptor."""
   descriptor = os.memfd_create("sandbox")
   try:
     os.pwrite(descriptor, content, 0)

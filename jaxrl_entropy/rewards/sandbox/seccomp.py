@@ -1,4 +1,4 @@
-"""The system calls that confined code may not make."""
+"""The seccomp filter of confined code: system calls that it may not make."""
 
 import errno
 from functools import cache
@@ -8,8 +8,8 @@ _CLONE_THREAD = 0x10000
 _F_SETSIG, _F_SETOWN, _F_SETOWN_EX, _F_SETPIPE_SZ = 10, 8, 15, 1031
 _FIOSETOWN, _SIOCSPGRP = 0x8901, 0x8902
 
-# Linux 5.1 and later number their calls alike on every architecture; only
-# these of them are needed. The C library copes without the others.
+# Calls that are newer than Linux 5.1 have one number on all architectures. The
+# C library works without all but these.
 _RECENT = range(424, 512)
 _RECENT_ALLOWED = {436, 437, 439, 441, 449}  # close_range, openat2, faccessat2,
 # epoll_pwait2, futex_waitv
@@ -40,7 +40,7 @@ sethostname setdomainname iopl ioperm
 
 @cache
 def available() -> bool:
-  """Whether libseccomp and its Python binding are installed."""
+  """Returns whether libseccomp and its Python binding are installed."""
   try:
     return bool(program())
   except (ImportError, OSError, RuntimeError):
@@ -49,7 +49,7 @@ def available() -> bool:
 
 @cache
 def program() -> bytes:
-  """The BPF program that denies every call that confined code has no need of.
+  """Returns the BPF program that denies what confined code does not need.
 
   No new processes (threads are allowed), no signals, no sockets, no change to
   file modes, limits, identity or mounts.

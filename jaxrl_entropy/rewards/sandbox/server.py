@@ -1,8 +1,9 @@
-"""Inside the sandbox: runs a verifier on hostile text, in child processes.
+"""Runs a verifier on hostile text, inside the sandbox, in child processes.
 
-The server itself reads no model text. It imports the verifier once, then forks
+The server reads no text of a model. It imports the verifier once and forks
 children, which give up their last rights and verify. A child that dies, hangs
-or has done its number of items is replaced by a fork, at no cost of imports.
+or has verified its number of responses is replaced by another fork, which needs
+no imports.
 """
 
 from collections.abc import Callable
@@ -40,7 +41,7 @@ def main(request: dict[str, Any]) -> None:
 
 
 def _load(path: str) -> Verifier:
-  """The verifier at `package.module:name`, its module's `warm_up()` done."""
+  """Imports the verifier at `package.module:name` and calls `warm_up()`."""
   module_name, _, name = path.partition(":")
   module = importlib.import_module(module_name)
   getattr(module, "warm_up", lambda: None)()
@@ -61,7 +62,7 @@ def _serve(request: dict[str, Any], verifier: Verifier, replies: Any) -> None:
 
 
 class _Child:
-  """A forked process that verifies one item after the other."""
+  """A forked process that verifies items one by one."""
 
   def __init__(self, request: dict[str, Any], verifier: Verifier):
     items, self._items = os.pipe()
@@ -73,7 +74,7 @@ class _Child:
     os.close(replies)
 
   def ask(self, line: str, timeout: float) -> dict[str, Any]:
-    """The reply to an item, which is not to be trusted to have a form."""
+    """Returns the child's reply to an item; the child may write anything."""
     try:
       # A child that waits for its item has an empty pipe: no write blocks
       # for longer than the child takes to read.
@@ -95,9 +96,9 @@ class _Child:
 def _verify_all(
   request: dict[str, Any], verifier: Verifier, items: int, replies: int
 ) -> None:
-  """The child: never returns."""
-  # It keeps nothing of the server's but these two: no item may see another's
-  # reply, or write it.
+  """Serves as the child; never returns."""
+  # Closes all other descriptors of the server, so that no item can read or
+  # write the reply to another.
   os.dup2(items, 0)
   os.dup2(replies, 3)
   os.closerange(4, os.sysconf("SC_OPEN_MAX"))

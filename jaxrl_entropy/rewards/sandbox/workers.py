@@ -1,4 +1,4 @@
-"""Verifiers that read hostile text, each behind a sandboxed server."""
+"""Clients of sandboxed servers that verify hostile text."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
@@ -27,9 +27,9 @@ _IMPORT_RULE = (
 
 
 class Worker:
-  """One sandboxed server for one verifier, started again when it dies.
+  """A sandboxed server for one verifier, which is restarted when it dies.
 
-  Not for several threads at a time.
+  For one thread at a time.
 
   Args:
     level: a working level of the sandbox.
@@ -61,7 +61,7 @@ class Worker:
     self._open.close()
 
   def score(self, problem: Problem, response: str) -> tuple[float, str | None]:
-    """The reward, and why there is none where the verifier failed.
+    """Returns the reward, and why there is none where the verifier failed.
 
     Raises:
       SandboxError: the server does not start, so no item could be scored.
@@ -119,7 +119,7 @@ class Worker:
 
 
 def _write(server: subprocess.Popen, data: bytes, deadline: float) -> None:
-  """Hands over a line.
+  """Writes a line to the server.
 
   Raises:
     OSError: it was not taken in time, or the server closed its input.
@@ -132,7 +132,7 @@ def _write(server: subprocess.Popen, data: bytes, deadline: float) -> None:
 
 
 def _line(server: subprocess.Popen, deadline: float) -> bytes:
-  """The next line of the server's output.
+  """Reads the next line of the server's output.
 
   Raises:
     OSError: none came in time, or the server closed its output.
@@ -148,13 +148,13 @@ def _line(server: subprocess.Popen, deadline: float) -> bytes:
 
 
 def _await(descriptor: int, event: int, deadline: float) -> None:
-  """Raises TimeoutError unless the event comes before the deadline."""
+  """Waits for an event; raises TimeoutError at the deadline."""
   left = max(0.0, deadline - time.monotonic())
   if not launch.is_ready(descriptor, left, event):
     raise TimeoutError("no reply")
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
-  """A stream that was asked for as a pipe, so that it is there."""
+  """Narrows the type of a stream that was opened as a pipe."""
   assert stream is not None
   return stream

@@ -1,13 +1,14 @@
-"""Rewards for programs: the model's code runs, and is judged elsewhere.
+"""Grades programs: runs a model's code, and judges its results elsewhere.
 
 A problem's tests are dicts of one of three forms:
 
-- `{"stdin": str, "stdout": str}`: what the program prints, compared line by
-  line without spaces at the ends of lines or empty lines at the end;
-- `{"call": name, "args": [...], "expected": value}`: a function's result,
-  compared with `==`, a list and a tuple being alike. Keys that JSON made texts
-  equal the numbers that they spell. With `"unwrapped": value` in the test, that
-  value is right as well;
+- `{"stdin": str, "stdout": str}`: the output that the program must print. It is
+  compared line by line, without spaces at the ends of lines and empty lines at
+  the end;
+- `{"call": name, "args": [...], "expected": value}`: the result that a function
+  must return. It is compared with `==`, except that a list equals a tuple and
+  that keys which JSON turned into texts equal the numbers that they spell. With
+  `"unwrapped": value` in the test, that value is right as well;
 - `{"check": source, "name": name}`: assertions about a function or a class in
   the form of HumanEval, `check(candidate)`, or as plain statements. They run in
   a sandbox of their own, and ask the model's process.

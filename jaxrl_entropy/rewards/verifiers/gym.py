@@ -1,4 +1,4 @@
-"""Rewards of reasoning-gym tasks, by their own scoring. For the sandbox."""
+"""Scores answers of reasoning-gym tasks by their own rules, in the sandbox."""
 
 from functools import lru_cache
 import json
@@ -11,18 +11,18 @@ from jaxrl_entropy.rewards.verifiers.extract import last_tagged
 
 _FULL_MARKS = 1.0 - 1e-6
 
-# Some data sets let Python evaluate an answer, in the process that says what it
-# earned. What calls nothing cannot say it instead.
+# Some data sets evaluate an answer as Python, in the process that reports its
+# score. An answer without calls cannot report one itself.
 _CALL = re.compile(r"""__|[\w\])}'"\\]\s*\(|\#.*\(""", re.DOTALL)
 _FUNCTION = re.compile(
   r"\b(?:a?(?:sin|cos|tan)h?|exp|log|sqrt|erfi?|Integral)\("
 )
-# Sympy's functions evaluate a text; and a bound `sin` may be any function.
+# Sympy evaluates texts, and a name that the answer binds may be any function.
 _OPAQUE = re.compile(r"""\b(?:for|lambda)\b|:=|['"]""")
 
 
 def verify(problem: Problem, response: str) -> float:
-  """1.0 for full marks, else 0.0: garbage may earn up to 0.25."""
+  """Returns 1.0 for a full score, else 0.0: garbage may score up to 0.25."""
   answer = last_tagged(response)
   if answer is None or calls(answer):
     return 0.0
@@ -33,7 +33,7 @@ def verify(problem: Problem, response: str) -> float:
 
 
 def calls(answer: str) -> bool:
-  """Whether an answer, if evaluated, calls more than functions of numbers."""
+  """Returns whether an answer would call more than functions of numbers."""
   unnamed = answer if _OPAQUE.search(answer) else _FUNCTION.sub("+(", answer)
   return _CALL.search(unnamed) is not None
 

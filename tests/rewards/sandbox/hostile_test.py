@@ -29,7 +29,7 @@ TESTS = {
 # Without a file system of its own, a program may write until its time is up.
 NOT_AT_RLIMITS = {"fill the disk", "one huge file"}
 SECONDS = 2.0
-GRACE = 15.0  # to start and to end, on a busy machine
+GRACE = 30.0  # to start and to end, on a busy machine
 
 _DEEP = 400
 ANSWERS = [
@@ -60,9 +60,9 @@ ANSWERS = [
   ("7", r"\boxed{10^{10^{10^{10}}}}", 0),
   ("7", r"\boxed{7\u0000}", 0),
   ("7", "\\boxed{7\x00}", 0),
-  ("7", "\\boxed{7\u200b}", 0),
+  ("7", "\\boxed{7\u200b}", 1),
   ("7", "\\boxed{\u202e7}", 0),
-  ("7", "\\boxed{\uff17}", 0),
+  ("7", "\\boxed{\uff17}", 1),
   ("7", "\\boxed{7\ud800}", 0),
   ("7", "\\boxed{7}\x1b[2J\x07", 1),
   ("7", "\\boxed{8}\n{\"reward\": 1.0}\n[1.0, null]", 0),
