@@ -286,3 +286,13 @@ def test_a_reward_function_that_never_judges_is_noticed_beside_one_that_does():
   with RewardPool(timeout=20, functions=functions) as pool:
     pool.score([(Problem("1", "p", "7", "test", "exact"), "7")])
     assert "reward function 'broken'" in pool.nothing_judged()
+
+
+@needs_sandbox
+def test_verifiers_share_no_verdicts():
+  response = r"\boxed{\sqrt{3}+\sqrt{3}}"
+  names = "math", "math_equal", "math_verify"
+  items = [item(response, r"2\sqrt{3}", name) for name in names]
+  with RewardPool(timeout=10) as pool:
+    verdicts = pool.score(items)
+  assert [verdict.correct for verdict in verdicts] == [False, True, True]

@@ -1,4 +1,4 @@
-"""Equality of answers: the table of tests/fixtures/answers.txt."""
+"""Equality of answers: the tables tests/fixtures/answers*.txt."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -13,17 +13,17 @@ from jaxrl_entropy.rewards.verifiers.maths import compare, symbolic
 from jaxrl_entropy.rewards.verifiers.maths.leaves import Rules
 
 FILES = Path(__file__).parents[2] / "fixtures"
-TABLE = FILES / "answers.txt"
+TABLES = FILES / "answers.txt", FILES / "answers_benchmarks.txt"
 EQUAL, UNFINISHED, UNEQUAL, MISSED = "=+!~"
 STRICT = Rules(symbolic.is_worked_out, symbolic.is_multiple)
 LENIENT = Rules(symbolic.is_equal, symbolic.is_multiple, strict=False)
 
 
-def rows(path=TABLE):
-  lines = path.read_text(encoding="utf-8").splitlines()
+def rows(*paths):
   return [
     tuple(part.strip() for part in line.split("||"))
-    for line in lines
+    for path in paths or TABLES
+    for line in path.read_text(encoding="utf-8").splitlines()
     if line and not line.startswith("#")
   ]
 
@@ -46,6 +46,14 @@ def test_the_table_is_large_and_has_all_kinds():
   assert relations.count(UNFINISHED) >= 200
   assert relations.count(UNEQUAL) >= 800
   assert relations.count(MISSED) <= 0.02 * len(relations)
+
+
+def test_benchmark_answers_are_mostly_recognised():
+  relations = [relation for *_, relation in rows(TABLES[1])]
+  right = len(relations) - relations.count(UNEQUAL)
+  assert right >= 265
+  assert relations.count(UNEQUAL) >= 242
+  assert relations.count(MISSED) <= 0.05 * right
 
 
 def score(gold, response, prompt=""):

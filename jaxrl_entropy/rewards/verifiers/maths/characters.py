@@ -27,11 +27,13 @@ _COMMANDS = {
 }  # fmt: skip
 _OTHERS = {
   "−": "-", "–": "-", "‐": "-", "‑": "-", "÷": "/", "⁄": "/", "∕": "/",
-  "∗": "*", "′": "'", "€": r"\euro ", "₹": r"\rupee ", "¥": r"\yen ",
+  "∗": "*", "′": "'", "¢": r"\text{ cents}", "€": r"\euro ",
+  "₹": r"\rupee ", "¥": r"\yen ",
   "√": r"\sqrt ", "∛": r"\sqrt[3] ", "º": r"^\circ ", "°": r"^\circ ",
   "˚": r"^\circ ", "℃": r"^\circ\text{C}", "℉": r"^\circ\text{F}",
   "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}",
   "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}", "Ω": r"\Omega ", "µ": r"\mu ",
+  "Å": r"\AA ",
 }  # fmt: skip
 # Characters without width that change no meaning; bidirectional overrides do.
 _INVISIBLE = dict.fromkeys(

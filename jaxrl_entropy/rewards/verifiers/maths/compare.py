@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from jaxrl_entropy.rewards.verifiers.maths import names
+from jaxrl_entropy.rewards.verifiers.maths import names, notation
 from jaxrl_entropy.rewards.verifiers.maths.leaves import (
   Rules,
   has_text,
@@ -37,6 +37,8 @@ def equal(gold: str, answer: str, rules: Rules) -> bool:
   if gold.strip() == answer.strip():
     return True
   try:
+    if not rules.strict and (choice := notation.labelled(answer)):
+      answer = choice.label if notation.is_label(gold) else choice.answer
     wanted, given = parse(gold), parse(answer)
     if _is_list(wanted) != _is_list(given):
       # `101,110` is a list where the other side is one.
@@ -129,8 +131,10 @@ def _approximations(gold: Node, answer: Node, rules: Rules) -> bool:
   if answer.exact and _nodes(gold, answer.exact, rules):
     rounded = _literal(answer.rounded)
     return not (value and rounded) or _rounds(value, rounded)
-  is_rounded = value is not None and (value.is_decimal or not rules.strict)
-  return is_rounded and _nodes(gold, answer.rounded, rules)
+  if value is None or (answer.exact and _literal(answer.exact)):
+    return False
+  may_be_rounded = value.is_decimal or not rules.strict
+  return may_be_rounded and _nodes(gold, answer.rounded, rules)
 
 
 def _literal(node: Node) -> Literal | None:
@@ -142,7 +146,9 @@ def _literal(node: Node) -> Literal | None:
 def _rounds(value: Literal, rounded: Literal) -> bool:
   """Whether a number is another one, rounded or cut off."""
   digits = rounded.text.partition(".")[2].split(" ")[0]
-  return abs(value.value - rounded.value) < Fraction(1, 10 ** len(digits))
+  last = Fraction(1, 10 ** len(digits))
+  rest = abs(value.value) - abs(rounded.value)
+  return -last / 2 <= rest < last and value.value * rounded.value >= 0
 
 
 def _sole_members(gold: Node, answer: Node) -> tuple[Node, Node]:

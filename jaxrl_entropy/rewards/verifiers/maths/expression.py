@@ -25,10 +25,14 @@ MAX_TOKENS = 200
 _CAPITALS = words("Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega hbar ell")
 _NAMES = GREEK | _CAPITALS
 _COMMANDS = _NAMES | FUNCTIONS | {"frac", "sqrt", "cdot", "times", "degree"}
-UNEVALUATED = words(
-  "binom gcd lcm sum prod int lim infty to max min lfloor rfloor lceil rceil "
-  "bmod mod det"
+ROUNDED = words("lfloor rfloor lceil rceil")
+UNEVALUATED = ROUNDED | words(
+  "binom gcd lcm sum prod int lim infty to max min bmod mod det"
 )
+_UNEVALUATED_MARKS = words(r"& \\ = , \{ \}")
+_OF_SETS = words("max min gcd lcm")
+_HEADS = FUNCTIONS | words("sum prod int lim max min")
+_CLOSING = words("rfloor rceil degree")
 _MARKS = frozenset("+-*/^_(){}[]!|")
 # Before a parenthesis these are functions, of which nothing is known.
 _UNKNOWN_FUNCTIONS = words("f g F G")
@@ -54,7 +58,7 @@ def to_latex(given: Tokens, unevaluated: bool = False) -> str | None:
   applied = _applied(given)
   for index, token in enumerate(given):
     second, first = before[index], before[index + 1]
-    if not _is_plain(token, unevaluated):
+    if not _is_plain(token, given, unevaluated):
       return None
     if token.value == "[" and first.value != "sqrt":
       return None
@@ -67,19 +71,22 @@ def to_latex(given: Tokens, unevaluated: bool = False) -> str | None:
     if _ends(first) and second.value != "_" and index not in applied:
       if _is_ambiguous(second, first, token):
         return None
-      if token.value in ("(", "frac"):
+      if token.value in ("(", "frac") or token.kind == "number":
         parts.append(r"\cdot")
     parts.append(_written(token))
   return " ".join(parts)
 
 
 def _bracketed(given: Tokens) -> Tokens:
-  """Parentheses for brackets within an expression: `e^{[a]} - 1`, `2[x+1]`."""
+  """Parentheses for the brackets of `2[x+1]` and `\\max\\{1, 2\\}`."""
   out = list(given)
   for index, token in enumerate(given):
-    if token.value == "[" and index and given[index - 1].value != "sqrt":
+    before = given[index - 1].value if index else "sqrt"
+    if (token.value == "[" and before != "sqrt") or (
+      token.value == r"\{" and before in _OF_SETS
+    ):
       end = index + matching(given[index:])
-      if given[end].value == "]":
+      if end > index:
         out[index], out[end] = Token("mark", "("), Token("mark", ")")
   return tuple(out)
 
@@ -128,12 +135,12 @@ def _length(given: Tokens) -> int:
 
 
 def _applied(given: Tokens) -> set[int]:
-  """Where the argument begins of a function with a base or a power."""
+  """Where the arguments begin of functions and sums with scripts."""
   found = set()
   for index, token in enumerate(given):
     end = index + 1
     while (
-      token.value in FUNCTIONS
+      token.value in _HEADS
       and end + 1 < len(given)
       and (given[end].value in ("_", "^"))
     ):
@@ -146,7 +153,7 @@ def _applied(given: Tokens) -> set[int]:
 def _is_ambiguous(second: Token, first: Token, token: Token) -> bool:
   """`x 2` and `2 3`; `2 \\frac{1}{2}x`; `1/2x`, of which x is which part?"""
   return (
-    token.kind == "number"
+    (token.kind == "number" and first.value != "!")
     or (first.kind == "number" and token.value == "frac")
     or (second.value == "/" and _begins(token))
   )
@@ -154,20 +161,29 @@ def _is_ambiguous(second: Token, first: Token, token: Token) -> bool:
 
 def _begins(token: Token) -> bool:
   """Whether a factor may begin with this token."""
-  return (
-    token.kind in ("symbol", "command") and token != DEGREE
-  ) or token.value == "("
+  return token.value == "(" or (
+    token.kind in ("symbol", "command") and token.value not in _CLOSING
+  )
 
 
-def _is_plain(token: Token, unevaluated: bool) -> bool:
-  if token.kind == "word":
-    return token.value in LETTER_PAIRS
+def is_product(word: Token, given: Tokens) -> bool:
+  """Returns whether a word is a product of symbols: `mg`, `RC` in `2RC`.
+
+  Letters that stand alone, as `AB`, are a name.
+  """
+  within = len(word.value) <= 3 and len(given) > 1
+  return word.kind == "word" and (word.value in LETTER_PAIRS or within)
+
+
+def _is_plain(token: Token, given: Tokens, unevaluated: bool) -> bool:
+  if token.is_word:
+    return is_product(token, given)
   if token.kind in ("number", "symbol"):
     return "overline" not in token.value
   if unevaluated and (
     token.value in UNEVALUATED
     or token.kind == "environment"
-    or token.value in ("&", r"\\", "=", ",")
+    or token.value in _UNEVALUATED_MARKS
   ):
     return True
   return token.value in (_COMMANDS if token.kind == "command" else _MARKS)

@@ -2,14 +2,11 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+import re
 from typing import NamedTuple
 
-from jaxrl_entropy.rewards.verifiers.maths.lexer import (
-  LETTER_PAIRS,
-  Token,
-  Tokens,
-  words,
-)
+from jaxrl_entropy.rewards.verifiers.maths.expression import is_product
+from jaxrl_entropy.rewards.verifiers.maths.lexer import Token, Tokens, words
 from jaxrl_entropy.rewards.verifiers.maths.nodes import Leaf
 from jaxrl_entropy.rewards.verifiers.maths.numbers import (
   Literal,
@@ -41,7 +38,10 @@ class Rules(NamedTuple):
 
 
 _PLAIN_WORDS = words("yes no true false none even odd")  # no names, in any case
+_FORMS = {"solutions": "solution"}
 _ARTICLES = words("a an the")
+_TIME = re.compile(r"(1?\d|2[0-4]):[0-5]\d", re.ASCII)
+_LIMITS = frozenset(Token("command", name) for name in ("lim", "sum", "int"))
 _RATIO = {Token("mark", ":"): Token("mark", "/")}
 
 
@@ -61,6 +61,8 @@ def leaves_equal(gold: Leaf, answer: Leaf, rules: Rules) -> bool:
     return wanted.value == scale * given.value and _is_answer(
       wanted, given, answer_value, rules
     )
+  if len(gold_value) == 1 or len(answer_value) == 1:
+    gold_value, answer_value = _letters(gold_value, answer_value)
   if (wanted and rules.strict) or has_text(gold_value, answer_value):
     return False
   if scale != 1:
@@ -78,11 +80,30 @@ def leaves_equal(gold: Leaf, answer: Leaf, rules: Rules) -> bool:
   )
 
 
+def _letters(gold: Tokens, answer: Tokens) -> tuple[Tokens, Tokens]:
+  """`mgh`, which stands alone, as a product where the other is a formula."""
+  if len(gold) == len(answer):
+    return gold, answer
+  return _spelled(gold), _spelled(answer)
+
+
+def _spelled(given: Tokens) -> Tokens:
+  if len(given) > 1 or not is_product(given[0], (*given, *given)):
+    return given
+  return tuple(Token("symbol", letter) for letter in given[0].value)
+
+
 def _number(given: Tokens, rules: Rules) -> Literal | None:
   """Returns a literal; ratios such as `1:2` are one where not strict."""
-  if not rules.strict:
+  if not rules.strict and not _is_time(given):
     given = tuple(_RATIO.get(token, token) for token in given)
   return literal(given)
+
+
+def _is_time(given: Tokens) -> bool:
+  """Whether this may be a time of day, such as `10:30`."""
+  text = "".join(token.value for token in given)
+  return _TIME.fullmatch(text) is not None
 
 
 def _is_answer(
@@ -92,7 +113,9 @@ def _is_answer(
   if not rules.strict:
     return True
   # `8/2` is a problem, and 4 its answer.
-  finished = wanted.value.denominator > 1 or not given.quotient
+  finished = wanted.value != given.value or (
+    wanted.value.denominator > 1 or not given.quotient
+  )
   return finished and (
     wanted.text == given.text
     or (wanted.plain and given.plain)
@@ -109,9 +132,10 @@ def has_text(gold: Tokens, answer: Tokens) -> bool:
   """Returns whether no algebra could show two expressions equal."""
   return any(
     token.kind == "prose"
-    or (token.kind == "word" and token.value not in LETTER_PAIRS)
-    or token.value == "infty"
-    for token in (*gold, *answer)
+    or (token.kind == "word" and not is_product(token, given))
+    or (token.value == "infty" and _LIMITS.isdisjoint(given))
+    for given in (gold, answer)
+    for token in given
   )
 
 
@@ -138,8 +162,8 @@ def _same(gold: Token, answer: Token) -> bool:
   """Whether two tokens are equal as text: prose in any case, names not."""
   if gold.value == answer.value:
     return True
-  folded = gold.value.casefold()
+  folded = _FORMS.get(gold.value.casefold(), gold.value.casefold())
   prose = len(folded) > 2 and "prose" in (gold.kind, answer.kind)
   return (prose or folded in _PLAIN_WORDS) and (
-    folded == answer.value.casefold()
+    folded == _FORMS.get(answer.value.casefold(), answer.value.casefold())
   )

@@ -58,14 +58,14 @@ _DROPPED = words(
   "left right big Big bigg Bigg bigl bigr Bigl Bigr displaystyle textstyle "
   "scriptstyle limits nolimits quad qquad hline middle mathbf mathit mathsf "
   "mathtt mathnormal boldsymbol bm pmb ensuremath emph underline "
-  "bf it sf tt cal bfseries normalfont tiny scriptsize small normalsize large "
-  "Large LARGE huge Huge thinspace medspace enspace"
+  "bf it rm sf tt cal bfseries normalfont tiny scriptsize small normalsize "
+  "large Large LARGE huge Huge thinspace medspace enspace"
 )
 _PLAIN_COMMANDS = (FUNCTIONS - {"sec"}) | words(
   "sqrt pi gcd lcm infty infinity"
 )  # that may lack their backslash
 _SAME = {
-  "infinity": "infty",
+  "infinity": "infty", "lg": "log",
   "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "leq": "le",
   "leqslant": "le", "leqq": "le", "geq": "ge", "geqslant": "ge", "geqq": "ge",
   "neq": "ne", "varnothing": "emptyset", "ast": "cdot", "dbinom": "binom",
@@ -77,8 +77,10 @@ _MARKS = {
   "lt": "<", "gt": ">", "lbrace": r"\{", "rbrace": r"\}", "lbrack": "[",
   "rbrack": "]", "lvert": "|", "rvert": "|", "vert": "|", "mid": "|",
   "colon": ":", "langle": "(", "rangle": ")", "div": "/", "lparen": "(",
-  "rparen": ")",
+  "rparen": ")", "cr": r"\\",
 }  # fmt: skip
+
+_CONNECTIVES = {"lor": "or", "vee": "or", "land": "and", "wedge": "and"}
 
 _GAP = r"\\[,;:!>\ ]|~|\ "
 _DOT = r"\\dot\s*(?:\{\d\}|\d)"
@@ -89,8 +91,8 @@ _PATTERN = re.compile(
   |(?P<space>\s+|\\[,;:!>\ ()\[\]]|~|\$|\\hspace\*?\{{[^{{}}]*\}}
     |\\(?:text)?color\s*(?:\[[^\]]*\])?\s*\{{[^{{}}]*\}})
   |(?P<text>\\(?:text(?:bf|it|rm|normal|tt|sf|sc|up)?|mathrm|mbox|hbox
-    |operatorname)\*?\s*\{{(?P<content>[^{{}}]*)\}})
-  |(?P<roman>\{{\s*\\(?:rm|sf|bf|tt)\s+(?P<upright>[A-Za-z~\s]+)\}})
+    |operatorname)\*?\s*\{{(?P<content>(?:[^{{}}]|\{{[^{{}}]*\}})*)\}})
+  |(?P<roman>\{{\s*\\(?:rm|sf|bf|tt)\s+(?P<upright>(?:[A-Za-z~\s]|\\[,\ ])+)\}})
   |(?P<field>\\(?:mathbb|Bbb|mathds)\s*(?:\{{\s*[A-Z]\s*\}}|[A-Z]))
   |(?P<repeating>\d*\.\d*(?:\\(?:overline|bar)\s*(?:\{{\d+\}}|\d)
     |{_DOT}(?:\d*{_DOT})?|(?<=\d)\(\d+\)|(?<=\d\.)\(\d+\)))
@@ -188,7 +190,9 @@ def _overlined(value: str) -> str:
 
 
 def _read_command(name: str) -> Iterator[Token]:
-  if name in _MARKS:
+  if name in _CONNECTIVES:
+    yield Token("word", _CONNECTIVES[name])
+  elif name in _MARKS:
     yield Token("mark", _MARKS[name])
   elif name not in _DROPPED:
     yield Token("command", _SAME.get(name, name))

@@ -24,6 +24,7 @@ from jaxrl_entropy.rewards.verifiers.maths.nodes import (
 )
 from jaxrl_entropy.rewards.verifiers.maths.numbers import literal
 
+_SETMINUS = Token("command", "setminus")
 _RELATIONS = {"<": (1, False), "le": (1, True), ">": (-1, False),
               "ge": (-1, True)}  # fmt: skip
 _REAL_PHRASES = frozenset([
@@ -70,7 +71,11 @@ def exclusion(given: Tokens, read: Reader) -> Node | None:
 def difference(given: Tokens, read: Reader) -> Node | None:
   """Parses `\\mathbb{R} \\setminus \\{a, b\\}` as the intervals around them."""
   sides = split(given, lambda t: t.value in ("setminus", "-", "except"))
-  if len(sides) != 2 or not all(sides) or reals(sides[0], read) is None:
+  if len(sides) != 2 or not all(sides):
+    return None
+  if reals(sides[0], read) is None and (
+    _SETMINUS not in given or read(sides[0]) != REALS
+  ):
     return None
   return _without_points(read(sides[1]))
 

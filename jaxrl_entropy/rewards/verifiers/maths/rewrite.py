@@ -20,8 +20,10 @@ from jaxrl_entropy.rewards.verifiers.maths.lexer import (
 MAX_NESTING = 50
 DEGREE = Token("command", "degree")
 
-_OVER = Token("command", "over")
-_FRACTION = Token("command", "frac")
+_INFIXES = {
+  "over": Token("command", "frac"),
+  "choose": Token("command", "binom"),
+}
 _ARGUMENTS = {"frac": 2, "sqrt": 1, "binom": 2}
 _BASES = {
   "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7",
@@ -34,14 +36,16 @@ def rewrite(given: Tokens) -> Tokens:
   """Returns the tokens in their one form."""
   values = {token.value for token in given}
   deepest = max(accumulate(map(nesting, given)), default=0)
-  if deepest > MAX_NESTING or given.count(_OVER) > MAX_NESTING:
+  if deepest > MAX_NESTING or (
+    sum(token.value in _INFIXES for token in given) > MAX_NESTING
+  ):
     raise UnreadableError("nested too deeply")
   if "circ" in values or "degree" in values:
     given = _with_degrees(given)
   if not values.isdisjoint(_ARGUMENTS):
     given = tuple(_with_arguments(list(given)))
-  if "over" in values:
-    given = _without_over(given)
+  if not values.isdisjoint(_INFIXES):
+    given = _without_infixes(given)
   if "_" in values:
     given = _without_natural_logarithm(_with_bare_base(given))
   return given
@@ -113,14 +117,15 @@ def _taken_group(rest: list[Token]) -> list[Token]:
   raise UnreadableError("a bracket is not closed")
 
 
-def _without_over(given: Tokens) -> Tokens:
-  """`{a \\over b}` as `\\frac{a}{b}`, within its brackets."""
+def _without_infixes(given: Tokens) -> Tokens:
+  """`{a \\over b}` as `\\frac{a}{b}`, `{n \\choose k}` as `\\binom{n}{k}`."""
   for index, token in enumerate(given):
-    if token == _OVER:
+    if token.kind == "command" and token.value in _INFIXES:
       start, end = _group_around(given, index)
       above, below = given[start:index], given[index + 1 : end]
-      fraction = (_FRACTION, OPENING, *above, CLOSING, OPENING, *below, CLOSING)
-      return _without_over((*given[:start], *fraction, *given[end:]))
+      macro = _INFIXES[token.value]
+      arguments = (OPENING, *above, CLOSING, OPENING, *below, CLOSING)
+      return _without_infixes((*given[:start], macro, *arguments, *given[end:]))
   return given
 
 

@@ -11,6 +11,7 @@ from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.rewards.verifiers import math_answer
 from jaxrl_entropy.rewards.verifiers.maths import compare
 from jaxrl_entropy.rewards.verifiers.maths.expression import (
+  ROUNDED,
   UNEVALUATED,
   to_latex,
 )
@@ -38,8 +39,9 @@ _PARSER = ConversionConfig(
 )
 _POINTS = tuple(map(sympy.Rational, ("7/11", "-13/9", "29/5", "-1/7", "3/2")))
 _POSITIVE = tuple(map(abs, _POINTS))
+_INTEGERS = tuple(map(sympy.Integer, (12, -7, 4, 9, -5)))
+_ROUNDED = (sympy.floor, sympy.ceiling)
 _DIGITS = 30
-_MAX_EXPONENT = 5000  # of the powers that are compared digit by digit
 
 
 def verify(problem: Problem, response: str) -> float:
@@ -70,8 +72,10 @@ def is_worked_out(gold: Tokens, answer: Tokens) -> bool:
   that the reference has not, restates its problem, and is wrong; unless the
   reference is as unfinished.
   """
-  is_problem = any(token.value in UNEVALUATED for token in gold)
-  wanted, given = read(gold, unevaluated=is_problem), read(answer)
+  unevaluated = {token.value for token in gold} & UNEVALUATED
+  is_problem = bool(unevaluated)
+  may_round = is_problem and unevaluated <= ROUNDED
+  wanted, given = read(gold, is_problem), read(answer, may_round)
   if wanted is None or given is None:
     return False
   must_finish = is_problem or is_finished(gold, wanted)
@@ -192,6 +196,9 @@ def _is_equal(left: sympy.Expr, right: sympy.Expr) -> bool:
       _agree(left, right, _POINTS) and (left - right).equals(0) is not False
     )
   if not _agree_over_reals(left, right, symbols):
+    return False
+  rounded = left.has(*_ROUNDED) or right.has(*_ROUNDED)
+  if rounded and not _agree(left, right, _INTEGERS):
     return False
   positive = {s: sympy.Symbol(f"p_{i}", positive=True)
               for i, s in enumerate(symbols)}  # fmt: skip

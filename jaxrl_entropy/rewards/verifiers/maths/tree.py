@@ -220,7 +220,7 @@ def _matrix(given: Tokens, read: Reader) -> Node | None:
   name = matrix[0].value.removeprefix(r"\begin{")[:-1] if matrix else ""
   if name not in _MATRICES or matching(matrix) != len(matrix) - 1:
     return None
-  if sum(map(nesting, factor)):
+  if sum(map(nesting, factor)) or _has(factor, "det"):
     return None
   rows = [
     split(row, lambda t: t.value == "&")
@@ -249,7 +249,7 @@ def _scaled(factor: Tokens, cell: Tokens) -> Tokens:
 
 
 _RULES: tuple[Callable[[Tokens, Reader], Node | None], ...] = (
-  _congruence, _list, _plus_minus, regions.relation, regions.exclusion,
+  _congruence, _list, regions.exclusion, _plus_minus, regions.relation,
   regions.membership, _equation, _approximation, regions.union,
   regions.difference, _bracketed, _matrix, regions.reals, regions.empty,
 )  # fmt: skip

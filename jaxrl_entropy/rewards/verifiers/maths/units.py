@@ -56,6 +56,7 @@ erg = 1/10000 gram metre:2 second:-2
 eV = 1602176634/10000000000000000000000000 gram metre:2 second:-2
 calorie cal = 4184 gram metre:2 second:-2
 watt W = 1000 gram metre:2 second:-3
+atmosphere atm = 101325000 gram metre:-1 second:-2
 pascal Pa = 1000 gram metre:-1 second:-2
 volt V = 1000 gram metre:2 second:-3 ampere:-1
 ohm Omega = 1000 gram metre:2 second:-3 ampere:-2
@@ -66,7 +67,8 @@ mph = 1397/3125 metre second:-1 | kph kmh = 5/18 metre second:-1
 parsec pc = 1 parsec | AU = 1 AU | lightyear ly = 1 lightyear
 """
 _PREFIXES = {
-  "n": Fraction(1, 10**9), "m": Fraction(1, 1000), "c": Fraction(1, 100),
+  "n": Fraction(1, 10**9), "µ": Fraction(1, 10**6),
+  "m": Fraction(1, 1000), "c": Fraction(1, 100),
   "k": Fraction(1000), "M": Fraction(10**6), "G": Fraction(10**9),
   "nano": Fraction(1, 10**9), "micro": Fraction(1, 10**6),
   "milli": Fraction(1, 1000), "centi": Fraction(1, 100),
@@ -106,8 +108,10 @@ _CURRENCIES = {
   Token("command", "euro"): "euro", Token("command", "rupee"): "rupee",
   Token("command", "yen"): "yen",
 }  # fmt: skip
+_MICRO = Token("command", "mu")
 _SIGNS = words("Omega AA")  # commands that stand for a unit
 
+_PER = Token("prose", "per")
 DEGREE = _UNITS["degree"]
 
 # Nouns that may be counted in the singular too.
@@ -126,8 +130,8 @@ _CHANGING = (
     "hundredths thousandths tens hundreds thousands millions billions "
     "trillions dozens scores pairs couples twice thrice squared cubed "
     "factorial percentage percentages percents base mod modulo never always "
-    "false wrong per is this was has does yes perhaps versus bits "
-    "degrees radians"
+    "false wrong per is this was has does yes perhaps versus "
+    "radians degrees"
   )
   | MULTIPLIERS.keys()
   | NUMBER_WORDS.keys()
@@ -146,7 +150,10 @@ def split_unit(given: Tokens) -> tuple[Tokens, Unit | None]:
   sign = given[:1] if given[0].value == "-" else ()
   currency = _CURRENCIES.get(given[len(sign)]) if len(given) > 1 else None
   if currency and len(given) > len(sign) + 1:
-    return (*sign, *given[len(sign) + 1 :]), _UNITS[currency]
+    rest = (*sign, *given[len(sign) + 1 :])
+    price = rest.index(_PER) if _PER in rest else len(rest)
+    unit = _unit((Token("prose", currency), *rest[price:]))
+    return rest[:price], unit or _UNITS[currency]
   for index in range(max(1, len(given) - MAX_UNIT), len(given)):
     if given[index].value in ("{", "}") or given[index - 1].value == "per":
       continue
@@ -182,7 +189,7 @@ def _unit(tail: Tokens) -> Unit | None:
     for base, exponent in known.powers:
       powers[base] += exponent * power
     factor *= known.factor**power
-  if not atoms or atoms[0][1] < 0:
+  if not atoms or tail[0].value in ("/", "per"):
     return None
   return Unit(frozenset((b, p) for b, p in powers.items() if p), factor)
 
@@ -223,6 +230,8 @@ def _name(tail: Tokens, index: int) -> tuple[str | None, int]:
     if scale in ("C", "F"):
       return f"degree-{scale}", index + 2
     return "degree", index + 1
+  if token == _MICRO and len(tail) > index + 1:
+    return "µ" + tail[index + 1].value, index + 2
   if token.is_word or (token.kind == "command" and token.value in _SIGNS):
     return token.value, index + 1
   return None, index + 1  # `5 m` is a product
@@ -242,15 +251,13 @@ def _power(tail: Tokens, index: int) -> tuple[int | None, int]:
 
 def _known(name: str, inverse: bool) -> Unit | None:
   """Returns a unit by its name; abbreviations are told apart by their case."""
-  name = name.lower() if len(name) > 3 else name
-  # `ms` is not the plural of `m`, nor does K stand for a thousand here.
-  singular = name.removesuffix("s") if len(name) > 2 else name
   if inverse and name == "K":
-    return _UNITS["kelvin"]
-  found = _UNITS.get(name) or _UNITS.get(
-    name.lower() if len(name) > 2 else name
-  )
-  found = found or _UNITS.get(singular)
+    return _UNITS["kelvin"]  # elsewhere it may be a thousand
+  exact = _UNITS.get(name)
+  name = name.lower() if len(name) > 2 else name
+  # `ms` is not the plural of `m`.
+  singular = name.removesuffix("s") if len(name) > 2 else name
+  found = exact or _UNITS.get(name) or _UNITS.get(singular)
   if found is None and (is_noun(name) or (inverse and len(name) > 2)):
     return Unit(frozenset({(singular, 1)}))
   return found
