@@ -2,9 +2,9 @@
 
     python -m benchmarks.answers
 
-Pairs of a reference and an answer in the styles of published benchmarks, from
-tests/fixtures/answers_benchmarks.txt, and the larger table of answers.txt. Right
-answers are either worked out, or equal but left to work out.
+Pairs of a reference and an answer in the styles of published benchmarks
+(answers_benchmarks.txt in tests/fixtures), and the larger table answers.txt.
+Right answers are either worked out, or equal but left to work out.
 """
 
 from collections import Counter
