@@ -242,6 +242,7 @@ def _records(
       "greedy": greedy,
       "temperature": temperature,
       "sample": index,
+      "system": problem.system,
       "prompt": problem.prompt,
       "answer": problem.answer,
       "verifier": problem.verifier,

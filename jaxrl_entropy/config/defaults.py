@@ -73,6 +73,18 @@ def get_config() -> ConfigDict:
   config.sft.batch_size = 128
   config.sft.learning_rate = 4e-3
   config.sft.wrong_share = 0.3  # share of demonstrations with a wrong answer
+  config.sft.micro_batches = 1  # slices of a mini-batch, for memory
+  # Where the responses come from; no name: demonstrations of config.task.
+  # "traces" with args path=... imitates those of files (data/tasks/traces.py).
+  config.sft.task = ConfigDict({"name": ""})
+  config.sft.task.args = ConfigDict({}, type_safe=False)
+  config.sft.epochs = 0.0  # passes over the traces, where steps is 0
+  config.sft.max_length = 0  # tokens of question and response; 0: of a rollout
+  config.sft.eval_every = 100  # steps between held-out losses; 0: at the end
+  # Rejection sampling: responses sampled for each question, of which the right
+  # ones are imitated; 0: off. And how many training questions are asked.
+  config.sft.samples = 0
+  config.sft.questions = 1024
 
   config.rollout = ConfigDict()
   config.rollout.prompts_per_step = 72  # prompts sampled per step

@@ -28,6 +28,7 @@ from jaxrl_entropy.training import (
   pending,
   probe as probe_lib,
   rollout_metrics,
+  sft,
 )
 from jaxrl_entropy.training.algorithm import Algorithm
 from jaxrl_entropy.training.build import Policy
@@ -42,7 +43,6 @@ from jaxrl_entropy.training.learner import Learner
 from jaxrl_entropy.training.lease import lease_for_job
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.run_log import METRICS, RunLog
-from jaxrl_entropy.training.sft import fine_tuned_params
 from jaxrl_entropy.training.state import TrainState
 from jaxrl_entropy.types import Params
 
@@ -85,8 +85,8 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     if step > config.steps:
       _say(f"{workdir}: all {config.steps} steps are done")
       return 0
-    if step == 0 and config.sft.steps:
-      start = fine_tuned_params(config, policy, workdir, preemption)
+    if step == 0 and sft.wanted(config):
+      start = sft.fine_tuned_params(config, policy, workdir, preemption)
       state = run.learner.init(start)
     return run.steps(state, step, preemption)
 

@@ -1,64 +1,85 @@
-"""Supervised fine-tuning (SFT) on a task's demonstrations.
+"""Supervised fine-tuning (SFT) on demonstrations or traces.
 
-Imitation is REINFORCE with advantage 1 on somebody else's responses, so the
-update is the one of reinforcement learning.
+Imitation is REINFORCE with advantage 1 on given responses, so the update is the
+one of reinforcement learning.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+import contextlib
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
+import optax
 
-from jaxrl_entropy import losses, sharding
-from jaxrl_entropy.data.task import Problem
+from jaxrl_entropy import distributed, losses, sharding
 from jaxrl_entropy.distributed import Preemption
 from jaxrl_entropy.errors import PREEMPTED, UserError
+from jaxrl_entropy.rewards.settings import make_pool
 from jaxrl_entropy.training import (
   build,
+  demonstrations,
   memory,
-  packed_batch,
   state as state_lib,
 )
 from jaxrl_entropy.training.build import Policy
 from jaxrl_entropy.training.checkpoint import Checkpoints
+from jaxrl_entropy.training.forward import Forward, forward_slices
+from jaxrl_entropy.training.held_out import evaluate_policy
 from jaxrl_entropy.training.lease import lease_for_job
 from jaxrl_entropy.training.packed_batch import Rows
-from jaxrl_entropy.training.run_log import Progress
+from jaxrl_entropy.training.rejection import sampled_traces
+from jaxrl_entropy.training.run_log import MetricsFile, Progress
+from jaxrl_entropy.training.state import TrainState
 from jaxrl_entropy.training.update import make_update
-from jaxrl_entropy.types import Params
+from jaxrl_entropy.types import Metrics, Params
 
-# Settings of the optimiser that SFT shares with the run.
+# Settings of the optimiser that SFT shares with the run, and its own.
 OPTIMIZER = ("b1", "b2", "eps", "weight_decay", "grad_clip", "warmup_steps")
-IMITATION = {"name": "adamw"}  # and what it does not
+IMITATION = {"name": "adamw", "schedule": "cosine"}
 SAVE_EVERY = 400
 SHOW_EVERY = 20
+RECORDS = "sft.jsonl"
+
+
+def wanted(config: ConfigDict) -> bool:
+  """Whether a run starts with SFT."""
+  return bool(config.sft.steps or config.sft.epochs)
 
 
 def fine_tune(config: ConfigDict, workdir: str | Path) -> None:
-  """Runs the SFT stage of a run alone and saves its checkpoint.
+  """Runs the SFT stage of a run alone, saves its checkpoint and evaluates it.
 
   Raises:
-    UserError: if the config has no SFT steps.
+    UserError: if the config asks for no SFT.
   """
-  if not config.sft.steps:
+  if not wanted(config):
     raise UserError(
-      "sft.steps is 0, so there is nothing to fine-tune: set --config.sft.steps"
+      "sft.steps and sft.epochs are 0, so there is nothing to fine-tune: set "
+      "--config.sft.steps, or --config.sft.epochs for traces"
     )
   policy = build.build_policy(config)
   memory.check_training(IMITATION["name"], policy.params)
   with jax.set_mesh(policy.mesh), Preemption() as preemption:
-    fine_tuned_params(config, policy, Path(workdir), preemption)
-  print(f"sft: {start_folder(config, Path(workdir))}")
+    params = fine_tuned_params(config, policy, Path(workdir), preemption)
+    policy = dataclasses.replace(policy, params=params)
+    accuracy = _accuracy(config, policy)
+  if distributed.is_writer():
+    print(f"sft: {start_folder(config, Path(workdir))}")
+    if accuracy is not None:
+      print(f"accuracy on the task's test problems: {accuracy:.4f}")
 
 
 def fine_tuned_params(
   config: ConfigDict, policy: Policy, workdir: Path, preemption: Preemption
 ) -> Params:
-  """Parameters after `config.sft.steps` of imitation.
+  """Returns the policy's parameters after the imitation of `config.sft`.
 
   The optimiser is AdamW, whatever trains the policy afterwards: gradients of an
   untrained model are too unlike in size for plain descent.
@@ -69,93 +90,145 @@ def fine_tuned_params(
   """
   folder = start_folder(config, workdir)
   with lease_for_job(folder) as check_lease:
-    return _imitate(config, policy, folder, preemption, check_lease)
+    if config.sft.samples:
+      config = sampled_traces(config, policy, folder)
+    batches = demonstrations.make(config, policy)
+    return _imitate(config, policy, batches, folder, preemption, check_lease)
 
 
 def _imitate(
   config: ConfigDict,
   policy: Policy,
+  batches: demonstrations.Fresh | demonstrations.Imitated,
   folder: Path,
   preemption: Preemption,
   check_lease: Callable[[], None],
 ) -> Params:
   """Runs the SFT steps that are not done yet and saves them in `folder`."""
-  steps = config.sft.steps
-  schedule = ConfigDict(config.optimizer)
-  with schedule.unlocked():
-    schedule.update(IMITATION)
-    schedule.schedule = "cosine"
-    schedule.learning_rate = config.sft.learning_rate
-  optimizer = state_lib.make_optimizer(
-    schedule, state_lib.learning_rate(schedule, steps)
-  )
+  steps = batches.steps
+  optimizer = _optimizer(config, steps)
   state = state_lib.init_state(
     policy.params, optimizer, config.seed, policy.mesh
   )
-  checkpoints = Checkpoints(folder, keep=1)
-  found = checkpoints.restore(state)
-  done, state = (found.step, found.state) if found else (0, state)
-  objective = losses.objective(
-    losses.log_likelihood(), aggregate=losses.token_mean()
-  )
-  update = make_update(
-    lambda _: objective,
-    optimizer,
-    build.build_forward(config, policy.model),
-    sharding.param_shardings(state, policy.mesh),
-    num_responses=config.sft.batch_size,
-    max_length=config.rollout.max_response_length,
-  )
-  progress = Progress("sft", steps, done)
-  for step in range(done, steps):
-    state, metrics = update(state, _batch(config, policy, step))
-    done, stop = step + 1, False
-    if done % SHOW_EVERY == 0 or done == steps:
-      progress.show(done, loss=float(metrics["loss"].compute()))
-      stop = preemption.requested()
-    if stop or done % SAVE_EVERY == 0 or done == steps:
-      check_lease()
-      checkpoints.save(done, state, {}, np.zeros(1, np.uint8))
-    if stop and done < steps:
-      checkpoints.close()
-      raise SystemExit(PREEMPTED)
-  checkpoints.close()
+  forward = build.build_forward(config, policy.model)
+  update = _make_update(config, policy, optimizer, forward, state)
+  loss = _loss(forward)
+  with contextlib.closing(Checkpoints(folder, keep=1)) as checkpoints:
+    found = checkpoints.restore(state)
+    done, state = (found.step, found.state) if found else (0, state)
+    offset = found.host.get("offset", 0) if found else 0
+    with _Records(folder, steps, done, offset) as records:
+      for step in range(done, steps):
+        state, metrics = update(state, batches.train(step))
+        done, stop = step + 1, False
+        if done % SHOW_EVERY == 0 or done == steps:
+          record = {"step": done, "loss": float(metrics["loss"].compute())}
+          if _due(config, done) or done == steps:
+            record |= _held_out(loss, state.params, batches.held_out())
+          records.write(record | {"left_out": batches.left_out})
+          stop = preemption.requested()
+        if stop or done % SAVE_EVERY == 0 or done == steps:
+          check_lease()
+          host = {"offset": records.offset()}
+          checkpoints.save(done, state, host, np.zeros(1, np.uint8))
+        if stop and done < steps:
+          raise SystemExit(PREEMPTED)
   return state.params
 
 
-def _batch(config: ConfigDict, policy: Policy, step: int) -> Rows:
-  """Fresh demonstrations; a pure function of the seed and the step."""
-  size = config.sft.batch_size
-  rng = np.random.default_rng([config.seed, step])
-  pairs = policy.task.demonstrations(rng, size, config.sft.wrong_share)
-  rows = packed_batch.fill_rows(
-    *_encode(pairs, policy, config),
-    packed_batch.one_per_row(size),
-    rows=size,
-    length=build.row_length(config),
+def _make_update(
+  config: ConfigDict,
+  policy: Policy,
+  optimizer: optax.GradientTransformation,
+  forward: Forward,
+  state: TrainState,
+) -> Callable[[TrainState, Rows], tuple[TrainState, Metrics]]:
+  objective = losses.objective(
+    losses.log_likelihood(), aggregate=losses.token_mean()
   )
-  ones = np.ones(rows.mask.shape, np.float32)
-  rows = rows.replace(signals={"advantages": ones, "old_logp": 0 * ones})
-  return packed_batch.put(rows, 1, policy.mesh)
+  return make_update(
+    lambda _: objective,
+    optimizer,
+    forward,
+    sharding.param_shardings(state, policy.mesh),
+    num_responses=config.sft.batch_size,
+    max_length=demonstrations.row_length(config),
+  )
 
 
-def _encode(
-  pairs: Sequence[tuple[Problem, str]], policy: Policy, config: ConfigDict
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-  """Prompt and response ids, the response ended by the stop token."""
-  tokenizer, limit = policy.tokenizer, config.rollout.max_prompt_length
-  prompts, responses = [], []
-  for problem, response in pairs:
-    prompts.append(np.array(build.encode_prompt(problem, tokenizer, limit)))
-    ids = [*tokenizer.encode(response), tokenizer.eos_id]
-    longest = config.rollout.max_response_length
-    if len(ids) > longest:
-      raise UserError(
-        f"the demonstration for problem {problem.id} has {len(ids)} tokens and "
-        f"rollout.max_response_length is {longest}: raise it"
-      )
-    responses.append(np.array(ids, np.int32))
-  return prompts, responses
+def _optimizer(config: ConfigDict, steps: int) -> optax.GradientTransformation:
+  settings = ConfigDict(config.optimizer)
+  with settings.unlocked():
+    settings.update(IMITATION)
+    settings.learning_rate = config.sft.learning_rate
+  schedule = state_lib.learning_rate(settings, steps)
+  return state_lib.make_optimizer(settings, schedule)
+
+
+def _due(config: ConfigDict, done: int) -> bool:
+  """Whether the held-out loss is due, which is looked at with the loss."""
+  every = config.sft.eval_every
+  return bool(every) and done % every < SHOW_EVERY
+
+
+def _loss(forward: Forward) -> Callable[[Params, Rows], Any]:
+  """Returns the jitted sum of -log p over response tokens, and their count."""
+
+  @jax.jit
+  def loss(params: Params, rows: Rows) -> Any:
+    logp = forward_slices(forward, params, rows).logp
+    return -jnp.where(rows.mask, logp, 0.0).sum(), rows.mask.sum()
+
+  return loss
+
+
+def _held_out(
+  loss: Callable[[Params, Rows], Any], params: Params, batches: Iterable[Rows]
+) -> dict[str, float]:
+  """Returns the loss per token on held-out traces, where there are any."""
+  sums = [tuple(map(float, loss(params, rows))) for rows in batches]
+  if not sums:
+    return {}
+  total, tokens = map(sum, zip(*sums, strict=True))
+  return {"held_out_loss": total / tokens}
+
+
+class _Records:
+  """`sft.jsonl` and the progress line, written by one process.
+
+  A context manager.
+  """
+
+  def __init__(self, folder: Path, steps: int, done: int, offset: int):
+    self._progress = Progress("sft", steps, done)
+    self._file: MetricsFile | None = None
+    if distributed.is_writer():
+      self._file = MetricsFile(folder / RECORDS, offset)
+
+  def __enter__(self) -> "_Records":
+    return self
+
+  def __exit__(self, *exception: object) -> None:
+    if self._file is not None:
+      self._file.close()
+
+  def write(self, record: dict[str, float]) -> None:
+    if self._file is not None:
+      self._file.write(record)
+    shown = {name: value for name, value in record.items() if value}
+    self._progress.show(int(shown.pop("step")), **shown)
+
+  def offset(self) -> int:
+    return self._file.offset() if self._file is not None else 0
+
+
+def _accuracy(config: ConfigDict, policy: Policy) -> float | None:
+  """Returns the accuracy on the task's test problems, if it has any."""
+  if not policy.task.size("test"):
+    return None
+  sampler = build.build_sampler(config, policy.model, policy.mesh)
+  with make_pool(config.reward.to_dict()) as pool:
+    return evaluate_policy(config, policy, sampler, pool).metrics["accuracy"]
 
 
 def start_folder(config: ConfigDict, workdir: Path) -> Path:

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxrl_entropy.data.table import Chosen, question_hash
 from jaxrl_entropy.data.task import Demonstration, Problem, Task
+from jaxrl_entropy.data.tokenizers import Tokenizer
 
 Render = Callable[[Problem], Sequence[int]]
 """Returns the token ids of a problem's prompt, chat template included."""
@@ -35,7 +36,7 @@ class OnUse(Mapping[str, Sequence[Problem]]):
 class Listed:
   """A task made of one sequence of problems for each split."""
 
-  tokenizer = None
+  tokenizer: Tokenizer | None = None
 
   def __init__(self, splits: Mapping[str, Sequence[Problem]]):
     self._splits = splits

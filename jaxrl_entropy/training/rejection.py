@@ -1,0 +1,81 @@
+"""Rejection sampling: right responses of the policy itself become traces."""
+
+import json
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from jaxrl_entropy import distributed
+from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.evaluation import Evaluation, evaluate, generator
+from jaxrl_entropy.rewards.settings import make_pool
+from jaxrl_entropy.training import build
+from jaxrl_entropy.training.build import Policy
+
+SAMPLES = "samples.jsonl"
+
+
+def sampled_traces(
+  config: ConfigDict, policy: Policy, folder: Path
+) -> ConfigDict:
+  """Samples responses, and returns a config of SFT on the right ones.
+
+  The first `sft.questions` training problems are asked `sft.samples` times
+  each, as rollouts are, and all responses are written with their verdicts;
+  samples that are there already are not drawn again.
+
+  Raises:
+    UserError: no response is right.
+    ValueError: the responses could not be verified here.
+  """
+  path = folder / SAMPLES
+  if not path.exists():
+    result = _sample(config, policy)
+    if not any(record["correct"] for record in result.records):
+      raise UserError(
+        f"sft: none of {len(result.records)} sampled responses is right, so "
+        "there is nothing to learn from: raise sft.questions or sft.samples"
+      )
+    distributed.on_writer(lambda: _write(result, path))
+  config = ConfigDict(config.to_dict())
+  config.sft.task.name = "traces"
+  config.sft.task.args = {"path": str(path)} | dict(config.sft.task.args)
+  return config
+
+
+def _sample(config: ConfigDict, policy: Policy) -> Evaluation:
+  rollout = config.rollout
+  count = min(config.sft.questions, policy.task.size("train"))
+  problems = [policy.task.problem("train", i) for i in range(count)]
+  sampler = build.build_sampler(config, policy.model, policy.mesh)
+  generate = generator(
+    sampler,
+    policy.params,
+    policy.tokenizer,
+    rollout.max_response_length,
+    rollout.top_p,
+    rollout.top_k,
+  )
+  with make_pool(config.reward.to_dict()) as pool:
+    pool.check(problems)
+    return evaluate(
+      distributed.shard_over_hosts(generate),
+      policy.tokenizer,
+      problems,
+      distributed.shard_over_hosts(pool.verify),
+      samples=config.sft.samples,
+      temperature=rollout.temperature,
+      greedy=False,
+    )
+
+
+def _write(result: Evaluation, path: Path) -> None:
+  """Writes the samples; an empty response is nothing to imitate."""
+  partial = path.with_suffix(".partial")
+  with partial.open("w", encoding="utf-8") as lines:
+    lines.writelines(
+      json.dumps(record) + "\n"
+      for record in result.records
+      if record["response"].strip()
+    )
+  partial.replace(path)
