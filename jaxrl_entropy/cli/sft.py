@@ -18,7 +18,7 @@ def main(argv: Sequence[str]) -> int:
     "sft", "Fine-tunes a policy on demonstrations of its task.", _EXAMPLES
   )
   flags.add_config_flag(command)
-  command.add_argument("--workdir", required=True, help="folder of the run")
+  flags.add_workdir_flag(command, "folder of the run")
   args, overrides = flags.parse_with_overrides(command, argv)
   config = config_lib.load(args.config, overrides)
   distributed.start()

@@ -33,7 +33,7 @@ _LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 def main(argv: Sequence[str]) -> int:
   command = flags.parser("sweep", "Runs all runs of a config file.", _EXAMPLES)
   flags.add_config_flag(command)
-  command.add_argument("--workdir", required=True, help="folder of the study")
+  flags.add_workdir_flag(command, "folder of the study")
   command.add_argument(
     "--launcher",
     default="local",

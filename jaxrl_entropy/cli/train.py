@@ -20,7 +20,7 @@ def main(argv: Sequence[str]) -> int:
     "train", "Trains a policy by a config file.", _EXAMPLES
   )
   flags.add_config_flag(command)
-  command.add_argument("--workdir", required=True, help="folder of this run")
+  flags.add_workdir_flag(command, "folder of this run")
   args, overrides = flags.parse_with_overrides(command, argv)
   config = config_lib.load(args.config, overrides)
   distributed.start()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pickle
 from typing import IO, Any, NamedTuple, cast
 
+from jaxrl_entropy import paths
 from jaxrl_entropy.data.formats import COLUMNS
 
 _BATCH = 1024  # rows of Parquet
@@ -33,13 +34,19 @@ class Row(NamedTuple):
 def expand(where: str) -> list[Path]:
   """Returns the files that a path or a pattern names, or several with commas.
 
+  A URL of an object store is copied to this machine first.
+
   Raises:
     ValueError: one of them names no file.
   """
   files: list[Path] = []
   for pattern in where.split(","):
     pattern = pattern.strip()
-    matches = sorted(glob.glob(pattern))
+    if paths.is_url(pattern):
+      urls = paths.expand_url(pattern, "task.args.path")
+      matches = [str(paths.fetch(url, "task.args.path")) for url in urls]
+    else:
+      matches = sorted(glob.glob(pattern))
     if not matches:
       raise ValueError(f"{pattern!r}: there is no such file of problems")
     files += map(Path, matches)

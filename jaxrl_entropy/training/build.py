@@ -11,7 +11,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from jaxrl_entropy import sharding
+from jaxrl_entropy import paths, sharding
 from jaxrl_entropy.data import task as task_lib, tokenizers
 from jaxrl_entropy.data.task import Problem, Task
 from jaxrl_entropy.data.tasks import listed
@@ -211,8 +211,10 @@ def build_tokenizer(config: ConfigDict, task: Task) -> Tokenizer:
 
 
 def weights_path(weights: str) -> Path:
-  """Where `model.weights` is: a path, or the file a package holds."""
-  return gguf_file.smollm2_path() if weights == PACKAGED else Path(weights)
+  """Where `model.weights` is: a path, a copy, or the file a package holds."""
+  if weights == PACKAGED:
+    return gguf_file.smollm2_path()
+  return paths.fetch(weights, "config.model.weights")
 
 
 def build_model(

@@ -12,7 +12,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from jaxrl_entropy import config as config_lib, distributed
+from jaxrl_entropy import config as config_lib, distributed, paths
 from jaxrl_entropy.data.tasks.listed import fixed
 from jaxrl_entropy.distributed import Preemption
 from jaxrl_entropy.errors import PREEMPTED
@@ -63,7 +63,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     UserError: for settings that do not fit together.
     FloatingPointError: after too many updates in a row that are not finite.
   """
-  workdir = Path(workdir)
+  workdir = paths.local_folder(workdir, "workdir")
   warn_if_idle(config)
   build.check_fields(config)
   algorithm = algorithm_lib.resolve(config)
