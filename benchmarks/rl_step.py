@@ -30,6 +30,7 @@ import numpy as np
 from benchmarks import common
 from benchmarks.common import Result
 from configs import smollm2
+from jaxrl_entropy import config as config_lib
 from jaxrl_entropy.data import task as task_lib
 from jaxrl_entropy.data.task import Problem
 
@@ -76,17 +77,17 @@ class Load:
     config = smollm2.get_config()
     config.model.remat = "none"
     config.rollout.update(
-      prompts=self.groups,
-      groups=self.groups,
-      responses=self.samples,
+      prompts_per_step=self.groups,
+      train_groups=self.groups,
+      group_size=self.samples,
       max_prompt_length=PROMPT,
       max_response_length=self.longest,
-      filter_groups=False,
+      group_filter="all",
+      num_minibatches=1,
       share_prompts=True,
     )
     config.optimizer.update(
       learning_rate=LEARNING_RATE,
-      updates=1,
       micro_batches=self.rows // self.micro,
     )
     return config
@@ -142,15 +143,21 @@ def serve_ours(pipe: Connection, load: Load) -> None:
   """Runs a step of this package for each message."""
   import jax
 
+  from jaxrl_entropy.data.stream import PromptStream
   from jaxrl_entropy.rewards.pool import RewardPool
+  from jaxrl_entropy.rewards.settings import make_shaping
   from jaxrl_entropy.training import (
     algorithm as algorithm_lib,
     build,
     rollout_metrics,
   )
-  from jaxrl_entropy.training.collector import Collector
+  from jaxrl_entropy.training.collector import Collector, make_collection
+  from jaxrl_entropy.training.filters import make_group_filter
   from jaxrl_entropy.training.layout import make_layout
-  from jaxrl_entropy.training.learner import Learner
+  from jaxrl_entropy.training.learner import Learner, learner_settings
+  from jaxrl_entropy.training.rollout import estimate_advantages
+  from jaxrl_entropy.training.scorer import Scorer
+  from jaxrl_entropy.training.stopwatch import Stopwatch
 
   # As the commands do.
   cache = Path.home() / ".cache" / "jaxrl_entropy"
@@ -158,26 +165,36 @@ def serve_ours(pipe: Connection, load: Load) -> None:
     jax.config.update("jax_compilation_cache_dir", str(cache))
   config = load.config()
   policy = build.build_policy(config)
-  method = algorithm_lib.resolve(config)
+  config_lib.finalize(config)
+  algorithm = algorithm_lib.resolve(config)
   forward = build.build_forward(config, policy.model)
   layout = make_layout(config, policy.mesh)
   sampler = Forced(
     build.build_sampler(config, policy.model, policy.mesh), load.lengths()
   )
-  learner = Learner(config, method, (), forward, layout)
+  learner = Learner(learner_settings(config), algorithm, (), forward, layout)
+  scorer = Scorer(forward, layout, (), algorithm.needs, True)
+  select_groups = make_group_filter(config.rollout)
   with jax.set_mesh(policy.mesh), RewardPool(1) as pool:
     collector = Collector(
-      config, policy, method, (), forward, layout, sampler, pool
+      make_collection(config, False),
+      policy,
+      PromptStream(policy.task, config.seed),
+      sampler,
+      pool,
+      make_shaping(config.reward, layout.response_length),
     )
     state, step = learner.init(policy.params), 0
     while True:
       pipe.recv()
       start = time.perf_counter()
-      sampled = collector.sample(state, step)
+      sampled = collector.collect(state, step, Stopwatch())
       middle = time.perf_counter()
-      rollout, kept, informative = collector.prepare(state, sampled, step)
-      rollout_metrics.rollout_metrics(rollout, kept, informative)
-      state, _ = learner.learn(state, kept, step)
+      rollout = scorer.add_logprobs(state, sampled)
+      rollout = estimate_advantages(rollout, algorithm.estimator)
+      kept = select_groups(rollout, 0.0)
+      rollout_metrics.rollout_metrics(rollout, kept)
+      state, _ = learner.update(state, kept, step)
       update = time.perf_counter() - middle
       prompts = sum(map(len, rollout.prompts))
       pipe.send(

@@ -28,7 +28,8 @@ _TRAIN = (
   "--config.steps=1",
   "--config.eval.every=0",
   # Random weights answer nothing right: no group would be learned from.
-  "--config.rollout.filter_groups=False",
+  "--config.rollout.group_filter=all",
+  "--config.rollout.train_groups=0",
 )
 _POLL = 0.05  # seconds
 

@@ -22,32 +22,22 @@ def paper(method: str, **args: float):
   """The hyper-parameters of all runs; `args` change those of the method."""
   config = defaults.get_config()
   config.steps = 256
-  config.loss.name = method
+  config.recipe = method
   config.loss.args.update(METHODS[method] | args)
 
-  # bfloat16 weights do not move at these learning rates: float32 masters.
-  config.model.param_dtype = "float32"
-  config.model.compute_dtype = "bfloat16"
-  config.model.tokenizer = "auto"
-  config.model.remat = "full"
-
-  config.task.name = "files"
   config.task.args.update(path="data/dapo-math-17k.jsonl")
   config.reward.workers = 16
 
   config.rollout.prompts_per_step = 256
-  config.rollout.train_groups = 256
+  config.rollout.group_filter = "mixed"
   config.rollout.group_size = 8
   config.rollout.max_generation_rounds = 10
   config.rollout.max_prompt_length = 2048
   config.rollout.max_response_length = 8192
 
   config.rollout.num_minibatches = 8  # mini-batches of 32 prompts
-  config.optimizer.grad_clip = 1.0
-  config.optimizer.weight_decay = 0.0
 
   config.eval.every = 4
-  config.probe.every = 0
   return config
 
 

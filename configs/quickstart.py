@@ -27,15 +27,24 @@ def get_config(method: str = "grpo"):
     raise UserError(f"method {method!r}: {nearest(method, METHODS)}")
   config = defaults.get_config()
   config.name = f"quickstart-{method}"
-  config.loss.name = method
+  config.recipe = method
   config.loss.args.update(METHODS[method])
   config.steps = 64
+  config.task.name = "countdown"
   config.model.preset = "nano"
-  config.sft.steps = 1200
+  config.model.tokenizer = "symbols"
+  config.model.compute_dtype = "float32"
+  config.model.remat = "none"
+  config.reward.workers = 1
+  config.sft.update(steps=1200, batch_size=128, learning_rate=4e-3)
+  config.sft.wrong_share = 0.3
+  config.optimizer.learning_rate = 3e-4
   config.rollout.prompts_per_step = 144
+  config.rollout.group_filter = "mixed"
   config.rollout.train_groups = 96
+  config.rollout.num_minibatches = 8
   config.eval.every = 4
-  config.probe.states = 2048
+  config.probe.update(every=1, states=2048)
   # Three numbers, a target and "="; two steps of four symbols and an end.
   config.rollout.max_prompt_length = 5
   config.rollout.max_response_length = 9

@@ -26,7 +26,7 @@ def get_config(start: str = STARTS[0]):
     return config
   config.sft.samples = 4
   config.sft.questions = 256
-  config.sft.task.args = {"per_question": 2, "test_size": 16}
+  config.sft.task.args.update(per_question=2, test_size=16)
   config.sft.epochs = 2.0
   config.sft.batch_size = 16
   config.sft.learning_rate = 1e-5

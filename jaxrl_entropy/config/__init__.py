@@ -15,4 +15,4 @@ from jaxrl_entropy.config.files import (
   to_json,
   versions,
 )
-from jaxrl_entropy.config.validate import override
+from jaxrl_entropy.config.validate import finalize, override

@@ -1,193 +1,373 @@
-"""Every setting of a run, with its default: the one typed configuration.
+"""Every setting of a run: default, allowed values and meaning.
 
 A config file starts from `get_config()` and changes fields; a field that is not
-here does not exist. Method choices (`loss`, `advantage`, `task`) are a name and
-a dict of keyword arguments for the function of that name, or for a function of
-the user's own by import path (`my_lab.losses:mine`).
+declared here does not exist. Choices of a function (`loss`, `advantage`,
+`task`) are a name and `args`, its keyword arguments; the name may be an import
+path (`my_lab.losses:mine`). Defaults suit a language model of 0.5B to 7B
+parameters; configs/quickstart.py has those of a toy.
 """
 
 from ml_collections import ConfigDict
 
+from jaxrl_entropy.config.fields import Field, Open, Section, make
+from jaxrl_entropy.config.recipes import RECIPES
+
+_FLOATS = ("float32", "bfloat16")
+_EVERY = "; 0: only at the end"
+
+MODEL: Section = {
+  "preset": Field(
+    "qwen2.5-0.5b",
+    "Architecture of a model with random weights; not read where `weights` "
+    "names a model. The list is in models/config.py.",
+  ),
+  "weights": Field(
+    "",
+    "Pretrained weights: a Hugging Face folder, a GGUF file or the folder of a "
+    "run. Empty: random weights of the preset.",
+  ),
+  "tokenizer": Field(
+    "auto",
+    "'auto': the tokenizer beside the weights; 'symbols': the task's own "
+    "symbols; otherwise the path of a tokenizer.",
+  ),
+  "max_length": Field(
+    0,
+    "Tokens of the longest context; 0: that of the weights. More than the "
+    "weights were trained for gives a warning.",
+    low=0,
+  ),
+  "param_dtype": Field(
+    "float32", "Dtype of the trained parameters.", choices=_FLOATS
+  ),
+  "compute_dtype": Field(
+    "bfloat16", "Dtype of the forward and backward pass.", choices=_FLOATS
+  ),
+  "remat": Field(
+    "full",
+    "Rematerialization policy of the layers, by name.",
+  ),
+  "attention": Field("auto", "Attention back end, by name."),
+  "lora_rank": Field(0, "Rank of LoRA adapters; 0: full training.", low=0),
+  "lora_targets": Field(
+    ("q_proj", "k_proj", "v_proj", "o_proj"), "Projections with adapters."
+  ),
+}
+
+REWARD: Section = {
+  "workers": Field(4, "Processes that verify responses, per host.", low=1),
+  "timeout": Field(5.0, "Seconds to verify one response.", above=0),
+  "sandbox": Field(
+    "auto",
+    "Isolation of programs that a model wrote; 'auto': the strongest here.",
+    choices=("auto", "bubblewrap", "namespaces", "rlimits"),
+  ),
+  "packages": Field(
+    (), "Installed packages that programs may import, such as ('numpy',)."
+  ),
+  "folders": Field(
+    (),
+    "Folders that own verifiers may read, besides that of their package.",
+  ),
+  "weight": Field(
+    1.0, "Weight of the reward of the problem's own verifier.", low=0
+  ),
+  "functions": Open(
+    "Further rewards by names of your choice, as brevity=dict("
+    "verifier='my_lab.rewards:brevity', weight=.2, args=dict(words=100))."
+  ),
+  "judge": Open(
+    "The verifier 'judge', a model behind an endpoint: arguments of "
+    "rewards.judge.Judge, at least its address and model."
+  ),
+  "kl_coefficient": Field(
+    0.0, "Weight of the KL to the reference policy in the reward.", low=0
+  ),
+  "kl_kind": Field(
+    "k1",
+    "Estimator of that KL.",
+    choices=("k1", "abs", "k2", "k3", "low_var_kl"),
+  ),
+  "format": Field(
+    "",
+    "Form that earns `format_bonus`; '': none.",
+    choices=("", "boxed", "code", "tagged", "think"),
+  ),
+  "format_bonus": Field(
+    0.1, "Reward for the form of a response, right or wrong."
+  ),
+  "overlong_buffer": Field(
+    0,
+    "Last tokens before the length limit that cost up to `overlong_penalty` "
+    "(DAPO); 0: off.",
+    low=0,
+  ),
+  "overlong_penalty": Field(
+    1.0, "Penalty of a response at the length limit.", low=0
+  ),
+}
+
+SFT: Section = {
+  "steps": Field(
+    0, "Updates of supervised fine-tuning before RL; 0: none.", low=0
+  ),
+  "folder": Field(
+    "sft",
+    "Folder of its checkpoint, relative to the workdir; the runs of a study "
+    "may share one.",
+  ),
+  "batch_size": Field(64, "Demonstrations per update.", low=1),
+  "learning_rate": Field(1e-5, "Peak learning rate.", low=0),
+  "wrong_share": Field(
+    0.0, "Share of demonstrations with a wrong answer.", low=0, high=1
+  ),
+  "micro_batches": Field(
+    1, "Slices of a batch whose gradients are accumulated.", low=1
+  ),
+  "task": {
+    "name": Field(
+      "",
+      "Where the responses come from; '': demonstrations of config.task; "
+      "'traces' reads them from files (data/tasks/traces.py).",
+    ),
+    "args": Open("Arguments of that task."),
+  },
+  "epochs": Field(0.0, "Passes over the traces, where `steps` is 0.", low=0),
+  "max_length": Field(
+    0, "Tokens of question and response; 0: those of a rollout.", low=0
+  ),
+  "eval_every": Field(
+    100, "Steps between held-out losses; 0: only at the end.", low=0
+  ),
+  "samples": Field(
+    0,
+    "Rejection sampling: responses sampled per question, of which the right "
+    "ones are imitated; 0: off.",
+    low=0,
+  ),
+  "questions": Field(
+    1024, "Training questions asked in rejection sampling.", low=1
+  ),
+}
+
+ROLLOUT: Section = {
+  "prompts_per_step": Field(128, "Prompts sampled per step.", low=1),
+  "group_size": Field(8, "Responses per prompt.", low=1),
+  "group_filter": Field(
+    "",
+    "Groups to train on. 'all'; 'mixed': those whose responses are neither all "
+    "right nor all wrong (DAPO's dynamic sampling); '': the recipe's.",
+    choices=("", "all", "mixed"),
+  ),
+  "train_groups": Field(
+    0,
+    "Groups to train on per step, at most; 0: prompts_per_step. Fewer need "
+    "group_filter='mixed'.",
+    low=0,
+  ),
+  "max_generation_rounds": Field(
+    1, "Rounds of sampling to fill train_groups with mixed groups.", low=1
+  ),
+  "num_minibatches": Field(4, "Optimizer updates per rollout.", low=1),
+  "max_prompt_length": Field(1024, "Tokens of a prompt, at most.", low=1),
+  "max_response_length": Field(2048, "Tokens of a response, at most.", low=1),
+  "temperature": Field(1.0, "Sampling temperature.", above=0),
+  "top_k": Field(0, "Tokens to sample from; 0: all.", low=0),
+  "top_p": Field(1.0, "Nucleus sampling; 1: off.", above=0, high=1),
+  "min_p": Field(
+    0.0,
+    "Smallest probability to sample, as a share of the largest; 0: off.",
+    low=0,
+    high=1,
+  ),
+  "slots": Field(0, "Sequences decoded at a time; 0: all of the step.", low=0),
+  "kv_tokens": Field(
+    0, "Tokens in the KV cache; 0: slots times the longest sequence.", low=0
+  ),
+  "recompute_old_logp": Field(
+    True,
+    "Compute old log-probs with the trainer; False: take the sampler's.",
+  ),
+  "pack": Field(False, "Put several responses in one row of the update."),
+  "share_prompts": Field(
+    False, "As `pack`, with the prompt of a group stored once per row."
+  ),
+  "max_staleness": Field(
+    0,
+    "Steps that a rollout may lag behind the policy; 1: the next rollout is "
+    "sampled before this one's updates.",
+    low=0,
+    high=1,
+  ),
+  "partial_tokens": Field(
+    0,
+    "New tokens of a response per step; a longer one continues in the next "
+    "step, and its group is trained on once complete. 0: no limit.",
+    low=0,
+  ),
+  "weight_dtype": Field(
+    "",
+    "Dtype of the sampler's copy of the weights; '': the compute dtype.",
+    choices=("", "bfloat16", "int8"),
+  ),
+  "tis_cap": Field(
+    2.0,
+    "Cap of the importance weights pi_old / pi_sampler, which correct the loss "
+    "where max_staleness, partial_tokens or weight_dtype makes rollouts off "
+    "policy.",
+    above=0,
+  ),
+  "accept": {
+    "name": Field(
+      "everything",
+      "Responses to train on, by their advantages (training/filters.py).",
+    ),
+    "args": Open("Arguments of that filter."),
+  },
+}
+
+IMPLICIT_REWARD: Section = {
+  "learning_rate": Field(1e-6, "Learning rate of the reward model.", low=0),
+  "loss": Field(
+    "cross_entropy",
+    "Loss of the reward model.",
+    choices=("cross_entropy", "pairwise"),
+  ),
+  "best_of_n": Field(
+    "",
+    "Weigh a response by how likely it is the best of its group, in accuracy "
+    "or in score; '': all alike.",
+    choices=("", "accuracy", "score"),
+  ),
+  "beta": Field(0.05, "Reward of a token: beta log(pi_rm / pi_ref).", above=0),
+  "lam": Field(0.0, "Decay in reward_t += lam reward_{t+1}.", low=0, high=1),
+  "normalize": Field(True, "Scale the largest reward-to-go to 1."),
+  "sum_to_outcome": Field(
+    False, "Shift rewards so that a response's sum is its outcome."
+  ),
+}
+
+OPTIMIZER: Section = {
+  "name": Field("adamw", "Optimizer.", choices=("adamw", "sgd")),
+  "learning_rate": Field(1e-6, "Peak learning rate.", low=0),
+  "schedule": Field(
+    "constant",
+    "Learning rate after the warm-up.",
+    choices=("constant", "cosine", "linear"),
+  ),
+  "warmup_steps": Field(0, "Updates of linear warm-up.", low=0),
+  "b1": Field(0.9, "Decay of AdamW's first moment.", low=0, high=1),
+  "b2": Field(0.999, "Decay of AdamW's second moment.", low=0, high=1),
+  "eps": Field(1e-8, "AdamW's epsilon.", low=0),
+  "weight_decay": Field(0.0, "AdamW's weight decay.", low=0),
+  "grad_clip": Field(1.0, "Largest norm of the gradient.", above=0),
+  "max_skipped": Field(
+    8, "Updates in a row that may be not finite before the run stops.", low=1
+  ),
+  "micro_batches": Field(
+    1, "Slices of a mini-batch whose gradients are accumulated.", low=1
+  ),
+  "logits_chunk": Field(1024, "Tokens per chunk of the fused head.", low=1),
+}
+
+EVAL: Section = {
+  "every": Field(10, f"Steps between evaluations{_EVERY}.", low=0),
+  "problems": Field(256, "Held-out problems, at most.", low=1),
+  "samples": Field(
+    4, "Responses per problem, for accuracy, pass@k and maj@k.", low=1
+  ),
+  "temperature": Field(1.0, "Temperature of these responses.", low=0),
+  "top_p": Field(1.0, "Nucleus sampling; 1: off.", above=0, high=1),
+  "top_k": Field(0, "Tokens to sample from; 0: all.", low=0),
+  "max_response_length": Field(
+    0, "Tokens of a response; 0: rollout.max_response_length.", low=0
+  ),
+  "source_temperatures": Field(
+    (), "Pairs (data source, temperature) that differ; 0 is greedy."
+  ),
+  "greedy": Field(True, "Measure greedy accuracy as well."),
+}
+
+FIELDS: Section = {
+  "name": Field("run", "Name of the run in logs and reports."),
+  "seed": Field(0, "Seed of every random number.", low=0),
+  "steps": Field(200, "Steps: a rollout with all of its updates.", low=1),
+  "recipe": Field(
+    "grpo",
+    "Method: a loss, an advantage estimator and a group filter, each of which "
+    "its own field replaces.",
+    choices=tuple(RECIPES),
+  ),
+  "mesh": {
+    "data": Field(
+      1, "Devices with copies of the parameters.", low=1, extra=(-1,)
+    ),
+    "fsdp": Field(
+      -1,
+      "Devices that share the parameters; -1: all that are left.",
+      low=1,
+      extra=(-1,),
+    ),
+    "tensor": Field(1, "Devices that split each layer.", low=1, extra=(-1,)),
+    "context": Field(1, "Devices that split sequences.", low=1, extra=(-1,)),
+  },
+  "model": MODEL,
+  "task": {
+    "name": Field("files", "Task: a name of data/task.py or an import path."),
+    "args": Open("Arguments of the task."),
+  },
+  "reward": REWARD,
+  "sft": SFT,
+  "rollout": ROLLOUT,
+  "advantage": {
+    "name": Field("", "Advantage estimator; '': the recipe's."),
+    "args": Open("Arguments of the estimator."),
+  },
+  "loss": {
+    "name": Field("", "Objective; '': the recipe's."),
+    "args": Open("Arguments of the objective."),
+    "statistics": Field(
+      "minibatch",
+      "Tokens that means and quotas of the loss are taken over; 'microbatch' "
+      "is what some other code bases do.",
+      choices=("minibatch", "microbatch"),
+    ),
+    "controllers": Open(
+      "Controllers that drive arguments of the loss, as coefficient=dict("
+      "name='target_entropy', target=.3, start=1.)."
+    ),
+  },
+  "critic": {
+    "learning_rate": Field(1e-5, "Learning rate of the critic.", low=0),
+    "clip": Field(0.5, "Trust region of a value around its old one.", above=0),
+  },
+  "implicit_reward": IMPLICIT_REWARD,
+  "optimizer": OPTIMIZER,
+  "eval": EVAL,
+  "probe": {
+    "every": Field(
+      0, "Steps between probes of entropy dynamics; 0: never.", low=0
+    ),
+    "states": Field(512, "Pairs (prompt, prefix) of a probe.", low=1),
+  },
+  "checkpoint": {
+    "every": Field(20, f"Steps between checkpoints{_EVERY}.", low=0),
+    "keep": Field(2, "Newest checkpoints to keep.", low=1),
+    "keep_best": Field(1, "Best policies to keep, for --best; 0: none.", low=0),
+    "best_by": Field(
+      "eval/held_out/accuracy", "Evaluation metric of the best policy."
+    ),
+  },
+  "log": {
+    "writers": Field(
+      ("tensorboard",),
+      "Where records go beside metrics.jsonl.",
+      choices=("tensorboard", "wandb", "trackio"),
+    ),
+  },
+}
+
 
 def get_config() -> ConfigDict:
-  config = ConfigDict()
-  config.name = "run"
-  config.seed = 0
-  # One step is one rollout and all of its updates.
-  config.steps = 160
-
-  config.mesh = ConfigDict({"data": 1, "fsdp": -1, "tensor": 1, "context": 1})
-
-  config.model = ConfigDict()
-  # A preset of models/config.py; its weights are random unless `weights` says
-  # where they are: a Hugging Face folder or a GGUF file.
-  config.model.preset = "tiny"
-  config.model.weights = ""
-  # "symbols" (the task's own symbols), "auto" (beside the weights), or a path.
-  config.model.tokenizer = "symbols"
-  # Tokens of the longest context; 0: that the weights were made for. More is
-  # allowed, with a warning.
-  config.model.max_length = 0
-  config.model.param_dtype = "float32"
-  config.model.compute_dtype = "float32"
-  config.model.remat = "none"
-  config.model.attention = "auto"
-  config.model.lora_rank = 0  # 0: every parameter is trained.
-  config.model.lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj")
-
-  config.task = ConfigDict()
-  config.task.name = "countdown"
-  config.task.args = ConfigDict({}, type_safe=False)
-
-  config.reward = ConfigDict()
-  config.reward.workers = 1
-  config.reward.timeout = 5.0  # seconds for one response
-  config.reward.sandbox = "auto"
-  # Installed packages that programs may import, such as ("numpy",).
-  config.reward.packages = ()
-  # Folders that own verifiers may read, besides their package and its folder.
-  config.reward.folders = ()
-  config.reward.weight = 1.0  # of the reward of the problem's own verifier
-  # Further rewards, by names of your choice:
-  # functions.brevity = dict(verifier="my_lab.rewards:brevity", weight=0.2,
-  #                          args=dict(words=100))
-  config.reward.functions = ConfigDict({}, type_safe=False)
-  # The verifier "judge", a model behind an endpoint: arguments of
-  # rewards.judge.Judge, at least its address and model.
-  config.reward.judge = ConfigDict({}, type_safe=False)
-  config.reward.kl_coefficient = 0.0  # reference KL in the reward
-  config.reward.kl_kind = "k1"
-  # Added for the form of a response, right or wrong: "boxed", "code", "tagged"
-  # (<answer>), "think"; "" turns it off.
-  config.reward.format = ""
-  config.reward.format_bonus = 0.1
-  # Length shaping (DAPO): the last `overlong_buffer` tokens cost up to
-  # `overlong_penalty`. 0 turns it off.
-  config.reward.overlong_buffer = 0
-  config.reward.overlong_penalty = 1.0
-
-  config.sft = ConfigDict()
-  config.sft.steps = 0  # 0: the policy starts from its weights as loaded.
-  # Its checkpoint, relative to the workdir; runs of a study may share one.
-  config.sft.folder = "sft"
-  config.sft.batch_size = 128
-  config.sft.learning_rate = 4e-3
-  config.sft.wrong_share = 0.3  # share of demonstrations with a wrong answer
-  config.sft.micro_batches = 1  # slices of a mini-batch, for memory
-  # Where the responses come from; no name: demonstrations of config.task.
-  # "traces" with args path=... imitates those of files (data/tasks/traces.py).
-  config.sft.task = ConfigDict({"name": ""})
-  config.sft.task.args = ConfigDict({}, type_safe=False)
-  config.sft.epochs = 0.0  # passes over the traces, where steps is 0
-  config.sft.max_length = 0  # tokens of question and response; 0: of a rollout
-  config.sft.eval_every = 100  # steps between held-out losses; 0: at the end
-  # Rejection sampling: responses sampled for each question, of which the right
-  # ones are imitated; 0: off. And how many training questions are asked.
-  config.sft.samples = 0
-  config.sft.questions = 1024
-
-  config.rollout = ConfigDict()
-  config.rollout.prompts_per_step = 72  # prompts sampled per step
-  config.rollout.train_groups = 48  # groups trained on per step, at most
-  config.rollout.group_size = 8  # responses per prompt
-  config.rollout.filter_groups = True  # drop all-equal groups
-  config.rollout.max_generation_rounds = 1  # to fill train_groups
-  config.rollout.num_minibatches = 8  # optimizer updates per rollout
-  config.rollout.max_prompt_length = 16
-  config.rollout.max_response_length = 16
-  config.rollout.temperature = 1.0
-  config.rollout.top_k = 0  # 0: off
-  config.rollout.top_p = 1.0
-  config.rollout.min_p = 0.0
-  config.rollout.slots = 0  # decode slots; 0: as many as sequences
-  config.rollout.kv_tokens = 0  # KV budget in tokens; 0: slots x max length
-  # True: old log-probs come from the trainer; False: from the sampler.
-  config.rollout.recompute_old_logp = True
-  config.rollout.pack = False  # several responses a row
-  # The same, and a row holds the prompt of a group once for all its responses.
-  config.rollout.share_prompts = False
-  # Steps a rollout may lag behind the policy: 1 samples the next rollout
-  # before this one's updates.
-  config.rollout.max_staleness = 0
-  # New tokens of a response in one step; a longer one goes on in the next step
-  # and its group is learned from when all of it is complete. 0: no limit.
-  config.rollout.partial_tokens = 0
-  # Of the sampler's copy of the weights: "bfloat16", "int8"; "": as computed.
-  config.rollout.weight_dtype = ""
-  # Cap of the weights pi_old / pi_sampler that correct the loss where one of
-  # these three makes a rollout off policy.
-  config.rollout.tis_cap = 2.0
-  # Which responses are learned from (training/filters.py): "everything", or
-  # "entropy_band" with args lower=(0.6, 0.4), upper=(0.7, 0.5).
-  config.rollout.accept = ConfigDict({"name": "everything"})
-  config.rollout.accept.args = ConfigDict({}, type_safe=False)
-
-  config.advantage = ConfigDict()
-  config.advantage.name = "grpo"
-  config.advantage.args = ConfigDict({}, type_safe=False)
-
-  config.loss = ConfigDict()
-  config.loss.name = "grpo"
-  config.loss.args = ConfigDict({}, type_safe=False)
-  # "microbatch": means and quotas per micro-batch, as some peers compute them.
-  config.loss.statistics = "minibatch"
-  # What drives an argument of the loss in the run (training/controllers.py):
-  # controllers.coefficient = dict(name="target_entropy", target=0.3, start=1.0)
-  config.loss.controllers = ConfigDict({}, type_safe=False)
-
-  config.critic = ConfigDict()  # read with advantage.name = "gae"
-  config.critic.learning_rate = 3e-4
-  config.critic.clip = 0.5  # trust region of a value around its old one
-
-  config.implicit_reward = ConfigDict()  # read with advantage.name = "prime"
-  config.implicit_reward.learning_rate = 3e-4
-  config.implicit_reward.loss = "cross_entropy"  # or "pairwise"
-  # Weighs a response by how likely it is the best of its group, in "accuracy"
-  # or in "score"; "": all alike.
-  config.implicit_reward.best_of_n = ""
-  config.implicit_reward.beta = 0.05  # reward of a token: beta log(rm / ref)
-  config.implicit_reward.lam = 0.0  # reward_t += lam reward_{t+1}
-  config.implicit_reward.normalize = True  # largest reward-to-go is 1
-  config.implicit_reward.sum_to_outcome = False
-
-  config.optimizer = ConfigDict()
-  config.optimizer.name = "adamw"  # or "sgd"
-  config.optimizer.learning_rate = 3e-4
-  config.optimizer.schedule = "constant"  # or "cosine", "linear"
-  config.optimizer.warmup_steps = 0  # updates
-  config.optimizer.b1 = 0.9
-  config.optimizer.b2 = 0.999
-  config.optimizer.eps = 1e-8
-  config.optimizer.weight_decay = 0.0
-  config.optimizer.grad_clip = 1.0
-  config.optimizer.max_skipped = 8  # not finite in a row, then the run stops
-  config.optimizer.micro_batches = 1  # slices of a mini-batch, for memory
-  config.optimizer.logits_chunk = 1024  # tokens a chunk of the fused head
-
-  config.eval = ConfigDict()
-  config.eval.every = 10  # steps; 0: only at the end
-  config.eval.problems = 256
-  config.eval.samples = 4  # of each problem, for accuracy, pass@k and maj@k
-  config.eval.temperature = 1.0
-  config.eval.top_p = 1.0
-  config.eval.top_k = 0  # 0: off
-  config.eval.max_response_length = 0  # tokens; 0: rollout.max_response_length
-  # Pairs (data source, temperature) that differ; 0 is greedy.
-  config.eval.source_temperatures = ()
-  config.eval.greedy = True
-
-  config.probe = ConfigDict()
-  config.probe.every = 1  # steps; 0: never
-  config.probe.states = 512  # (prompt, prefix) pairs, of whole responses
-
-  config.checkpoint = ConfigDict()
-  config.checkpoint.every = 20  # steps; 0: only at the end
-  config.checkpoint.keep = 2
-  # Beside them: the policies that did best in an evaluation, for `--best`.
-  config.checkpoint.keep_best = 1  # 0: none
-  config.checkpoint.best_by = "eval/held_out/accuracy"  # more is better
-
-  config.log = ConfigDict()
-  # Beside metrics.jsonl, any of "tensorboard", "wandb", "trackio".
-  config.log.writers = ("tensorboard",)
-  return config
+  """Returns the default configuration, every field with its type."""
+  return make(FIELDS)

@@ -37,7 +37,7 @@ _PACKAGES = (
 
 
 def load(spec: str, overrides: Iterable[tuple[str, str]] = ()) -> ConfigDict:
-  """The config of `path.py` or `path.py:arg`, locked, overrides applied.
+  """Loads the config of `path.py` or `path.py:arg`, checked and locked.
 
   Args:
     spec: a file with `get_config`, and after a colon its argument.
@@ -55,11 +55,11 @@ def load(spec: str, overrides: Iterable[tuple[str, str]] = ()) -> ConfigDict:
   if not isinstance(config, ConfigDict):
     raise UserError(
       f"config {path}: get_config returned {config!r}; return the ConfigDict "
-      "of jaxrl_entropy.config.defaults.get_config(), changed"
+      "of jaxrl_entropy.config.get_config(), changed"
     )
   validate.check_fields(config, path)
-  for field, text in overrides:
-    validate.override(config, field, text)
+  validate.apply_overrides(config, overrides)
+  validate.finalize(config)
   return config.lock()
 
 
@@ -171,7 +171,7 @@ def read(workdir: str | Path) -> dict[str, Any]:
 def of_run(
   workdir: str | Path, overrides: Iterable[tuple[str, str]] = ()
 ) -> ConfigDict:
-  """The config that `workdir` was started with, locked, overrides applied.
+  """Loads the config that `workdir` was started with, checked and locked.
 
   Raises:
     UserError: as `read` and `load` do.
@@ -180,8 +180,8 @@ def of_run(
   with config.unlocked():
     config.update(read(workdir))
   validate.check_fields(config, str(Path(workdir) / FILE))
-  for field, text in overrides:
-    validate.override(config, field, text)
+  validate.apply_overrides(config, overrides)
+  validate.finalize(config)
   return config.lock()
 
 

@@ -6,8 +6,35 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxrl_entropy.config import defaults
+from jaxrl_entropy.config import defaults, recipes
+from jaxrl_entropy.config.fields import Field, walk
 from jaxrl_entropy.errors import UserError, nearest
+
+
+def apply_overrides(
+  config: ConfigDict, overrides: Iterable[tuple[str, str]]
+) -> None:
+  """Sets dotted fields from text.
+
+  A recipe comes first and clears the parts that the config had chosen: they
+  belong to the method that it replaces.
+
+  Args:
+    config: changed in place.
+    overrides: pairs of a dotted field and its value as text.
+
+  Raises:
+    UserError: for an unknown field or a value of the wrong type.
+  """
+  pairs = sorted(overrides, key=lambda pair: pair[0] != "recipe")
+  if pairs and pairs[0][0] == "recipe":
+    config.rollout.group_filter = ""
+    for section in (config.loss, config.advantage):
+      section.name = ""
+      for key in list(section.args):
+        del section.args[key]
+  for field, text in pairs:
+    override(config, field, text)
 
 
 def override(config: ConfigDict, field: str, text: str) -> None:
@@ -47,15 +74,111 @@ def _section(node: ConfigDict, name: str, field: str) -> ConfigDict:
 
 
 def _unknown(field: str, name: str, valid: Iterable[str]) -> UserError:
+  for old, new in RENAMED.items():
+    if field == old or field.startswith(f"{old}."):
+      return UserError(
+        f"config.{field}: its name is now config.{new}{field.removeprefix(old)}"
+      )
   return UserError(
     f"config.{field}: there is no field {name!r}; {nearest(name, valid)}"
   )
 
 
+# Names of fields before they took the field's words, and their names now.
+RENAMED = {
+  "pretrain": "sft",
+  "optimizer.updates": "rollout.num_minibatches",
+  "rollout.prompts": "rollout.prompts_per_step",
+  "rollout.responses": "rollout.group_size",
+  "rollout.groups": "rollout.train_groups",
+  "rollout.filter_groups": "rollout.group_filter",
+  "rollout.max_batches": "rollout.max_generation_rounds",
+  "rollout.async_rollouts": "rollout.max_staleness",
+  "rollout.old_logp": "rollout.recompute_old_logp",
+  "rollout.importance_cap": "rollout.tis_cap",
+  "loss.scope": "loss.statistics",
+  "log.tensorboard": "log.writers",
+}
+
+
 def check_fields(config: ConfigDict, path: str) -> None:
+  """Checks that every field of a config is declared.
+
+  Args:
+    config: of a file or a run.
+    path: of the file, for the message.
+
+  Raises:
+    UserError: for the first field that is not, naming the nearest.
+  """
   for field, valid in _unknown_fields(config, defaults.get_config(), ""):
     error = _unknown(field, field.rpartition(".")[2], valid)
     raise UserError(f"{path}: {error}")
+
+
+def check_values(config: ConfigDict) -> None:
+  """Checks every value against the range that its field declares.
+
+  Raises:
+    UserError: for the first value out of range, naming the field and the range.
+  """
+  for name, field in walk(defaults.FIELDS):
+    if isinstance(field, Field):
+      field.check(name, _value(config, name))
+
+
+def finalize(config: ConfigDict) -> None:
+  """Checks a config and writes the parts of its recipe into it.
+
+  Raises:
+    UserError: for a value out of range, or values that do not fit together.
+  """
+  check_values(config)
+  recipes.resolve(config)
+  check_together(config)
+
+
+def check_together(config: ConfigDict) -> None:
+  """Checks the values that have to fit each other.
+
+  Raises:
+    UserError: naming the fields.
+  """
+  rollout, mesh = config.rollout, config.mesh
+  if sum(size == -1 for size in mesh.values()) > 1:
+    raise UserError(
+      f"config.mesh is {dict(mesh)}: only one axis can be -1, 'the rest'"
+    )
+  groups, prompts = rollout.train_groups, rollout.prompts_per_step
+  limit = prompts * rollout.max_generation_rounds
+  if groups > limit:
+    raise UserError(
+      f"config.rollout.train_groups is {groups}, and at most {limit} groups "
+      "are sampled (prompts_per_step times max_generation_rounds): lower it"
+    )
+  if rollout.group_filter == "all" and groups not in (0, prompts):
+    raise UserError(
+      f"config.rollout.train_groups is {groups} and prompts_per_step is "
+      f"{prompts}: with group_filter 'all' the other groups would be dropped; "
+      "make them equal, or set group_filter='mixed'"
+    )
+  if rollout.group_filter == "all" and rollout.max_generation_rounds > 1:
+    raise UserError(
+      "config.rollout.max_generation_rounds is "
+      f"{rollout.max_generation_rounds} with group_filter 'all', which never "
+      "samples again: set group_filter='mixed'"
+    )
+  if rollout.num_minibatches > (groups or prompts):
+    raise UserError(
+      f"config.rollout.num_minibatches is {rollout.num_minibatches}, and a "
+      f"step trains on {groups or prompts} groups: lower it"
+    )
+
+
+def _value(config: ConfigDict, name: str) -> Any:
+  for part in name.split("."):
+    config = config[part]
+  return config
 
 
 def _unknown_fields(

@@ -23,7 +23,7 @@ from jaxrl_entropy.training import (
   packed_batch,
 )
 from jaxrl_entropy.training.layout import Layout, make_layout
-from jaxrl_entropy.training.learner import Learner
+from jaxrl_entropy.training.learner import Learner, learner_settings
 from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.types import Params
 
@@ -70,7 +70,7 @@ def train(config: ConfigDict, mesh: Mesh) -> Program:
   forward = build.build_forward(config, model, algorithm.moments)
   layout = make_layout(config, mesh)
   roles = build.build_roles(config, forward, algorithm.needs)
-  learner = Learner(config, algorithm, roles, forward, layout)
+  learner = Learner(learner_settings(config), algorithm, roles, forward, layout)
   params = abstract_params(config, model, mesh)
   state = _placed(jax.eval_shape(learner.init, params), mesh)
   rows = _abstract_rows(layout, learner)

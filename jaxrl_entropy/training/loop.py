@@ -1,4 +1,4 @@
-"""The order of things in a run of reinforcement learning."""
+"""The RL training loop: sample, verify, score, update, log, checkpoint."""
 
 from collections.abc import Callable
 import contextlib
@@ -13,37 +13,42 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from jaxrl_entropy import config as config_lib, distributed, paths
+from jaxrl_entropy.data.stream import PromptStream
 from jaxrl_entropy.data.tasks.listed import fixed
 from jaxrl_entropy.distributed import Preemption
 from jaxrl_entropy.errors import PREEMPTED
 from jaxrl_entropy.models import lora
 from jaxrl_entropy.rewards import references
 from jaxrl_entropy.rewards.pool import RewardPool
-from jaxrl_entropy.rewards.settings import make_pool
+from jaxrl_entropy.rewards.settings import make_pool, make_shaping
 from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training import (
   algorithm as algorithm_lib,
   build,
+  filters,
   memory,
   pending,
   probe as probe_lib,
+  rollout as rollout_lib,
   rollout_metrics,
   sft,
 )
 from jaxrl_entropy.training.algorithm import Algorithm
 from jaxrl_entropy.training.build import Policy
 from jaxrl_entropy.training.checkpoint import BestPolicies, Checkpoints
-from jaxrl_entropy.training.collector import Collector, Stopwatch
+from jaxrl_entropy.training.collector import Collector, make_collection
 from jaxrl_entropy.training.held_out import (
   evaluate_policy,
   stop_if_nothing_judged,
 )
 from jaxrl_entropy.training.layout import make_layout
-from jaxrl_entropy.training.learner import Learner
+from jaxrl_entropy.training.learner import Learner, learner_settings
 from jaxrl_entropy.training.lease import lease_for_job
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.run_log import METRICS, RunLog
+from jaxrl_entropy.training.scorer import Scorer
 from jaxrl_entropy.training.state import TrainState
+from jaxrl_entropy.training.stopwatch import Stopwatch
 from jaxrl_entropy.types import Params
 
 STATES = "probe.npz"
@@ -65,7 +70,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   """
   workdir = paths.local_folder(workdir, "workdir")
   warn_if_idle(config)
-  build.check_fields(config)
+  config_lib.finalize(config)
   algorithm = algorithm_lib.resolve(config)
   policy = build.build_policy(config)
   memory.check_training(config.optimizer.name, policy.params)
@@ -129,10 +134,26 @@ class _Run:
     forward = build.build_forward(config, policy.model, algorithm.moments)
     layout = make_layout(config, policy.mesh)
     roles = build.build_roles(config, forward, algorithm.needs)
-    self._collector = Collector(
-      config, policy, algorithm, roles, forward, layout, sampler, pool
+    self._algorithm = algorithm
+    stream = PromptStream(
+      policy.task, config.seed, jax.process_index(), jax.process_count()
     )
-    self.learner = Learner(config, algorithm, roles, forward, layout)
+    collection = make_collection(config, "baseline_rewards" in algorithm.needs)
+    shape = make_shaping(config.reward, layout.response_length)
+    self._collector = Collector(
+      collection, policy, stream, sampler, pool, shape
+    )
+    self._scorer = Scorer(
+      forward,
+      layout,
+      roles,
+      algorithm.needs,
+      config.rollout.recompute_old_logp,
+    )
+    self._filter = filters.make_group_filter(config.rollout)
+    self.learner = Learner(
+      learner_settings(config), algorithm, roles, forward, layout
+    )
     self._probe = probe_lib.Probe(
       workdir / STATES,
       config.probe.states,
@@ -161,8 +182,8 @@ class _Run:
       return 0, state
     self._collector.stream.restore(found.host["stream"])
     self._offset = found.host["metrics_offset"]
-    self._ahead, held = pending.decode(found.carried)
-    self._collector.resume_pending(held)
+    self._ahead, groups = pending.decode(found.carried)
+    self._collector.resume_pending(groups)
     if found.step <= self._config.steps:
       _say(f"{self._workdir}: going on at step {found.step}")
     return found.step, found.state
@@ -205,46 +226,60 @@ class _Run:
       record |= {f"eval/held_out/{k}": v for k, v in found.metrics.items()}
       self._check_lease()
       self._best.offer(step, state.params, record)
-      watch.lap("eval")
-    sampled, staleness = self._take_rollout(state, step)
+      watch.lap("evaluate")
+    rollout, staleness = self._take_rollout(state, step, watch)
     stop_if_nothing_judged(self._pool)
     if (notice := self._pool.notice()) is not None:
       warnings.warn(notice, stacklevel=2)
     record["rollout/staleness"] = staleness
-    watch.lap("rollout")
-    rollout, kept, informative = self._collector.prepare(state, sampled, step)
-    watch.lap("score")
-    record |= rollout_metrics.rollout_metrics(rollout, kept, informative)
+    rollout = self._scorer.add_logprobs(state, rollout)
+    watch.lap("add_logprobs")
+    rollout = self._add_advantages(rollout)
+    watch.lap("add_advantages")
+    kept = self._filter(rollout, step / config.steps)
+    record |= rollout_metrics.rollout_metrics(rollout, kept)
+    watch.lap("select_groups")
     record["lr"] = float(self.learner.schedule(int(state.update)))
     if not last:
       probing = _due(step, config.probe.every)
       before = self._probe.before(state, rollout) if probing else None
       watch.lap("probe")
       record |= self.learner.coefficients(state)
-      state, metrics = self.learner.learn(state, kept, step)
+      state, metrics = self.learner.update(state, kept, step)
       record |= metrics
       watch.lap("update")
       if before is not None:
         record |= _floats(self._probe.changes(state, before))
         watch.lap("probe")
-      state = self.learner.steer(state, record)
+      state = self.learner.update_controllers(state, record)
     seconds = sum(watch.seconds.values())
     record |= {f"throughput/{k}_s": v for k, v in watch.seconds.items()}
     record["throughput/tokens_per_s"] = rollout.tokens / seconds
     record |= distributed.sum_over_hosts(self._pool.metrics())
     return state, record
 
-  def _take_rollout(self, state: TrainState, step: int) -> tuple[Rollout, int]:
-    """This step's rollout, and the updates since it was sampled.
+  def _add_advantages(self, rollout: Rollout) -> Rollout:
+    reward = self._config.reward
+    return rollout_lib.estimate_advantages(
+      rollout,
+      self._algorithm.estimator,
+      kl_coefficient=reward.kl_coefficient,
+      kl_kind=reward.kl_kind,
+    )
+
+  def _take_rollout(
+    self, state: TrainState, step: int, watch: Stopwatch
+  ) -> tuple[Rollout, int]:
+    """Returns this step's rollout, and the updates since it was sampled.
 
     With `rollout.max_staleness` the next one is sampled before this one's
     updates; the last, which nothing learns from, is always fresh.
     """
-    sample, update = self._collector.sample, int(state.update)
-    rollout, sampled_at = self._ahead or (sample(state, step), update)
+    collect, update = self._collector.collect, int(state.update)
+    rollout, sampled_at = self._ahead or (collect(state, step, watch), update)
     ahead = self._config.rollout.max_staleness
     if ahead and step + 1 < self._config.steps:
-      self._ahead = sample(state, step + 1), update
+      self._ahead = collect(state, step + 1, watch), update
     else:
       self._ahead = None
     return rollout, update - sampled_at
@@ -256,7 +291,7 @@ class _Run:
       "metrics_offset": log.offset(),
     }
     self._check_lease()
-    carried = pending.encode((self._ahead, self._collector.carried()))
+    carried = pending.encode((self._ahead, self._collector.pending()))
     self._checkpoints.save(records, state, host, carried)
 
   def _stop_if_broken(self, state: TrainState, step: int) -> None:

@@ -185,11 +185,17 @@ def concatenate(parts: Sequence[Rollout]) -> Rollout:
   return Rollout(groups=np.concatenate(groups), **joined)
 
 
-def informative(rollout: Rollout) -> np.ndarray:
-  """Group ids, ascending, whose rewards are not all equal."""
+def mixed_groups(rollout: Rollout) -> np.ndarray:
+  """Returns the ids of groups whose answers differ in quality, ascending.
+
+  Answers are compared by the verifier's reward alone, before rewards for form
+  and length: a group that is all wrong teaches nothing about the task (DAPO's
+  dynamic sampling asks for 0 < number of right answers < group size).
+  """
+  answers = rollout.components.get("answer", rollout.rewards)
   ids = np.unique(rollout.groups)
-  spread = [np.ptp(rollout.rewards[rollout.groups == i]) > 0 for i in ids]
-  return ids[np.array(spread, bool)]
+  differ = [np.ptp(answers[rollout.groups == i]) > 0 for i in ids]
+  return ids[np.array(differ, bool)]
 
 
 def estimate_advantages(

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxrl_entropy.ops import covariance as ops
 from jaxrl_entropy.training.auxiliary import implicit_reward
-from jaxrl_entropy.training.rollout import Rollout
+from jaxrl_entropy.training.rollout import Rollout, mixed_groups
 
 # The shares of tokens whose mean covariance the paper's Table 1 lists.
 TOP_PERCENT = (0.02, 0.2, 2, 20, 50)
@@ -77,9 +77,7 @@ def split_metrics(rollout: Rollout, covariance: np.ndarray) -> dict[str, float]:
   }
 
 
-def rollout_metrics(
-  everything: Rollout, kept: Rollout, informative: int
-) -> dict[str, float]:
+def rollout_metrics(everything: Rollout, kept: Rollout) -> dict[str, float]:
   """Metrics of all sampled responses and of those the updates will see.
 
   Args:
@@ -87,7 +85,6 @@ def rollout_metrics(
       `old_logp`, `entropy` and `advantages`
       (0 for a group whose rewards are all equal) among its signals.
     kept: the responses that passed the filter; may be empty.
-    informative: number of groups with unequal rewards.
   """
   mask = everything.mask
   entropy = everything.signals["entropy"]
@@ -98,7 +95,8 @@ def rollout_metrics(
     "tokens": int(mask.sum()),
     "reward/mean": everything.rewards.mean(),
     "reward/accuracy": everything.correct.mean(),
-    "groups/informative": informative / len(np.unique(everything.groups)),
+    "groups/informative": len(mixed_groups(everything))
+    / len(np.unique(everything.groups)),
     "entropy/token_mean": entropy[mask].mean(),
     "entropy/seq_mean": np.mean(
       np.where(mask, entropy, 0).sum(1) / np.maximum(lengths, 1)

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from configs import evaluation
+from jaxrl_entropy.config import finalize
 from jaxrl_entropy.data import prompts
 from jaxrl_entropy.data.task import resolve
 from jaxrl_entropy.errors import UserError
-from jaxrl_entropy.rewards import pool
+from jaxrl_entropy.rewards import catalog
 from jaxrl_entropy.rewards.verifiers import math_answer
-from jaxrl_entropy.training import build
 from tests.data.layouts import ASSERTED, MATHEMATICS, PROGRAMS
 
 QUESTION = "What is 1+1?"
@@ -45,7 +45,7 @@ def test_rows_of_the_sets_are_read(name, tmp_path):
   path = tmp_path / f"{name}.jsonl"
   path.write_text(json.dumps(ROWS[name]))
   config = evaluation.get_config(name)
-  build.check_fields(config)
+  finalize(config)
   config.task.args.test_path = str(path)
   task = resolve(config.task.name, config.task.args)
   assert (task.size("train"), task.size("test")) == (0, 1)
@@ -55,7 +55,7 @@ def test_rows_of_the_sets_are_read(name, tmp_path):
     assert problem.tests
   else:
     assert problem.prompt == f"{QUESTION}\n\n{prompts.BOXED}"
-    assert problem.verifier in pool.SANDBOXED
+    assert problem.verifier in catalog.SANDBOXED
     assert math_answer.decide_equal(problem, "\\boxed{204}") == 1
 
 

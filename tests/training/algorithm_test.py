@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import pytest
 
-from jaxrl_entropy.config import defaults
+from jaxrl_entropy.config import defaults, finalize
 from jaxrl_entropy.training import algorithm as algorithm_lib
 
 
@@ -10,6 +10,7 @@ def resolve(**changes):
   for field, value in changes.items():
     with config.unlocked():
       config.update_from_flattened_dict({field.replace("__", "."): value})
+  finalize(config)
   return algorithm_lib.resolve(config)
 
 
@@ -58,6 +59,7 @@ def test_controllers_drive_arguments_of_the_loss():
     "end": 0.0,
     "updates": 10,
   }
+  finalize(config)
   method = algorithm_lib.resolve(config)
   state = method.controllers.init()
   values = method.controllers.coefficients(state, jnp.int32(5))

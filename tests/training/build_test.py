@@ -10,7 +10,11 @@ from tests.training.runs import load
 
 def first_update(workdir, *overrides):
   fields = (("steps", "1"), ("sft.steps", "0"), ("eval.every", "0"))
-  off = (("probe.every", "0"), ("rollout.filter_groups", "false"))
+  off = (
+    ("probe.every", "0"),
+    ("rollout.group_filter", "all"),
+    ("rollout.train_groups", "0"),
+  )
   assert loop.train(load("grpo", *fields, *off, *overrides), workdir) == 0
   return json.loads((workdir / loop.METRICS).read_text().splitlines()[0])
 
@@ -60,6 +64,6 @@ def test_requests_stop_at_every_end(tmp_path):
   assert policy.model.real_vocab_size == policy.tokenizer.vocab_size
   policy.tokenizer.stop_ids = (1, 5)
   (request,) = build.make_requests(
-    [policy.task.problem("train", 0)], policy, config, [0]
+    [policy.task.problem("train", 0)], policy, 8, [0]
   )
   assert request.stop_ids == (1, 5)

@@ -235,7 +235,7 @@ def test_four_processes_give_the_numbers_of_one(tmp_path):
 
 
 def test_kl_cov_with_one_update_a_rollout_warns():
-  with pytest.warns(UserWarning, match=r"updates=1.*cannot act"):
+  with pytest.warns(UserWarning, match=r"num_minibatches=1.*cannot act"):
     loop.warn_if_idle(load("kl_cov", ("rollout.num_minibatches", "1")))
 
 
@@ -259,7 +259,7 @@ def test_bad_settings_are_named(tmp_path, field, value, message):
 
 def test_a_broken_loss_stops_the_run_with_a_diagnosis(tmp_path):
   overrides = (
-    ("optimizer.learning_rate", "inf"),
+    ("optimizer.learning_rate", "1e38"),
     ("optimizer.max_skipped", "2"),
     ("sft.steps", "0"),
   )

@@ -33,7 +33,7 @@ def test_covariance_is_split_by_difficulty_outcome_and_position():
 def test_metrics_cover_all_responses_and_the_kept_ones_apart():
   everything = make_rollout()
   kept = everything.select(np.array([0, 1]))
-  metrics = rollout_metrics.rollout_metrics(everything, kept, informative=1)
+  metrics = rollout_metrics.rollout_metrics(everything, kept)
   mask = everything.mask
   entropy = everything.signals["entropy"]
   assert metrics["entropy/token_mean"] == pytest.approx(entropy[mask].mean())
@@ -47,7 +47,7 @@ def test_metrics_cover_all_responses_and_the_kept_ones_apart():
 def test_nothing_kept_leaves_out_its_metrics_alone():
   everything = make_rollout()
   kept = everything.select(np.array([], int))
-  metrics = rollout_metrics.rollout_metrics(everything, kept, informative=0)
+  metrics = rollout_metrics.rollout_metrics(everything, kept)
   assert "entropy/filtered" not in metrics
   assert np.isfinite(metrics["cov/mean"])
 
@@ -55,4 +55,4 @@ def test_nothing_kept_leaves_out_its_metrics_alone():
 def test_groups_are_renumbered_when_batches_join():
   joined = rollout_lib.concatenate([make_rollout(), make_rollout()])
   np.testing.assert_array_equal(joined.groups, [0, 0, 1, 1, 2, 2, 3, 3])
-  np.testing.assert_array_equal(rollout_lib.informative(joined), [0, 2])
+  np.testing.assert_array_equal(rollout_lib.mixed_groups(joined), [0, 2])

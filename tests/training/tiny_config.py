@@ -27,9 +27,17 @@ def get_config(method="grpo"):
   config.name = "tiny"
   config.steps = 5
   config.model.preset = "nano"
+  config.model.tokenizer = "symbols"
+  config.model.compute_dtype = "float32"
+  config.model.remat = "none"
   config.task.name = "tests.training.tiny_config:Coin"
-  config.sft.steps = 4
-  config.sft.batch_size = 16
+  config.reward.workers = 1
+  config.sft.update(steps=4, batch_size=16, learning_rate=4e-3)
+  config.sft.wrong_share = 0.3
+  config.optimizer.learning_rate = 3e-4
+  config.critic.learning_rate = 3e-4
+  config.implicit_reward.learning_rate = 3e-4
+  config.rollout.group_filter = "mixed"
   config.rollout.prompts_per_step = 6
   config.rollout.train_groups = 4
   config.rollout.group_size = 4
@@ -39,9 +47,9 @@ def get_config(method="grpo"):
   config.eval.every = 2
   config.eval.problems = 8
   config.eval.samples = 2
-  config.probe.states = 16
+  config.probe.update(every=1, states=16)
   config.checkpoint.every = 2
-  config.loss.name = method
+  config.recipe = method
   if method in ("clip_cov", "kl_cov"):
     config.loss.args.fraction = 0.1
   return config

@@ -15,8 +15,8 @@ from jaxrl_entropy.training.learner import Learner
 VARIABLE = "WATCHED_FILE"
 CALLS = {
   "evaluating": (loop, "evaluate_policy"),
-  "sampling": (Collector, "sample"),
-  "training": (Learner, "learn"),
+  "sampling": (Collector, "collect"),
+  "training": (Learner, "update"),
 }
 
 

@@ -34,10 +34,10 @@ class Role:
     objective: what it minimises.
     optimizer: its gradient transformation.
     start: (parameters of the policy) -> its own first ones.
-    observe: (its statistics on a rollout, [N, T] by name) -> signals.
+    signals: (its statistics on a rollout, [N, T] by name) -> signals.
     summarize: adds the signals that depend on the whole rollout.
-    lesson: puts the inputs of its objective among the rollout's signals.
-    reads: names of those inputs.
+    targets: puts the inputs of its objective among the rollout's signals.
+    inputs: names of those inputs.
     reports: metrics of its objective worth keeping.
   """
 
@@ -46,10 +46,10 @@ class Role:
   objective: Objective
   optimizer: optax.GradientTransformation
   start: Callable[[Params], Params]
-  observe: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+  signals: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
   summarize: Callable[[Rollout], Rollout]
-  lesson: Callable[[Rollout], Rollout]
-  reads: tuple[str, ...]
+  targets: Callable[[Rollout], Rollout]
+  inputs: tuple[str, ...]
   reports: tuple[str, ...]
 
   def init(self, params: Params, seed: int, mesh: Mesh) -> TrainState:

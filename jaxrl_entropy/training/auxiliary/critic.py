@@ -52,7 +52,7 @@ def start(params: Params) -> Params:
   }
 
 
-def _lesson(rollout: Rollout) -> Rollout:
+def _targets(rollout: Rollout) -> Rollout:
   signals = rollout.signals
   return rollout.with_signals(
     old_values=signals["values"], logp=signals["old_logp"]
@@ -79,9 +79,9 @@ def critic(config: ConfigDict, forward: Forward) -> Role:
       config.optimizer, optax.constant_schedule(config.critic.learning_rate)
     ),
     start=start,
-    observe=lambda statistics: statistics,
+    signals=lambda statistics: statistics,
     summarize=lambda rollout: rollout,
-    lesson=_lesson,
-    reads=("old_values", "returns", "logp", "old_logp", "advantages"),
+    targets=_targets,
+    inputs=("old_values", "returns", "logp", "old_logp", "advantages"),
     reports=("value/error", "value/clip_share"),
   )

@@ -74,7 +74,7 @@ def reward_model_loss(kind: str, beta: float) -> Objective:
   return objective
 
 
-def lesson(beta: float, best_of_n: str = "") -> Callable[[Rollout], Rollout]:
+def targets(beta: float, best_of_n: str = "") -> Callable[[Rollout], Rollout]:
   """Puts at the tokens of each response its label, score to beat and weight.
 
   Args:
@@ -176,9 +176,9 @@ def implicit_reward(config: ConfigDict, forward: Forward) -> Role:
       config.optimizer, optax.constant_schedule(settings.learning_rate)
     ),
     start=copied,
-    observe=lambda statistics: {"implicit_logp": statistics["logp"]},
+    signals=lambda statistics: {"implicit_logp": statistics["logp"]},
     summarize=process_rewards(settings),
-    lesson=lesson(settings.beta, settings.best_of_n),
-    reads=("ref_logp", "returns", "old_values", "old_logp", "advantages"),
+    targets=targets(settings.beta, settings.best_of_n),
+    inputs=("ref_logp", "returns", "old_values", "old_logp", "advantages"),
     reports=("accuracy",),
   )

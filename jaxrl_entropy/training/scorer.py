@@ -1,0 +1,79 @@
+"""Log-probs, entropies and other statistics of a rollout's tokens."""
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from jaxrl_entropy.training.auxiliary.base import Role
+from jaxrl_entropy.training.forward import ForwardPass
+from jaxrl_entropy.training.layout import Layout, score_of
+from jaxrl_entropy.training.rollout import Rollout
+from jaxrl_entropy.training.state import TrainState
+
+
+class Scorer:
+  """Runs the models of a run over a rollout, before any update."""
+
+  def __init__(
+    self,
+    forward: ForwardPass,
+    layout: Layout,
+    roles: Sequence[Role],
+    needs: Collection[str],
+    recompute_old_logp: bool,
+  ) -> None:
+    """Compiles nothing yet.
+
+    Args:
+      forward: the policy's forward pass.
+      layout: of the rows.
+      roles: models beside the policy.
+      needs: fields that the objective and the estimator read.
+      recompute_old_logp: whether `old_logp` is the trainer's or the sampler's.
+    """
+    self._layout, self._roles = layout, roles
+    self._reference = "ref_logp" in needs
+    self._recompute = recompute_old_logp
+    self._policy_score = score_of(forward)
+    self._role_scores = {r.name: score_of(r.forward) for r in roles}
+
+  def add_logprobs(self, state: TrainState, rollout: Rollout) -> Rollout:
+    """Returns the rollout with the statistics of its tokens as signals.
+
+    Adds `logp`, `entropy`, `old_logp`, the moments where they are asked for,
+    `ref_logp` of the reference and the signals of the auxiliary models.
+    """
+    size, total = self._layout.capacity, len(rollout.responses)
+    slices = [
+      self._statistics(
+        state, rollout.select(np.arange(i, min(i + size, total)))
+      )
+      for i in range(0, total, size)
+    ]
+    signals = {
+      name: np.concatenate([part[name] for part in slices])
+      for name in slices[0]
+    }
+    signals["old_logp"] = (
+      signals["logp"] if self._recompute else rollout.signals["sampler_logp"]
+    )
+    rollout = rollout.with_signals(**signals)
+    for role in self._roles:
+      rollout = role.summarize(rollout)
+    return rollout
+
+  def _statistics(
+    self, state: TrainState, rollout: Rollout
+  ) -> dict[str, np.ndarray]:
+    """Returns [N, T] statistics of at most `layout.capacity` responses."""
+    signals = self._layout.score(self._policy_score, state.params, rollout)
+    if self._reference:
+      reference = self._layout.score(
+        self._policy_score, state.roles["reference"], rollout
+      )
+      signals["ref_logp"] = reference["logp"]
+    for role in self._roles:
+      params = state.roles[role.name].params
+      score = self._role_scores[role.name]
+      signals |= role.signals(self._layout.score(score, params, rollout))
+    return signals
