@@ -29,7 +29,9 @@ def test_the_layout_does_not_show_in_a_run(tmp_path, layout):
   plain = first_update(tmp_path / "plain", *once)
   other = first_update(tmp_path / "other", *once, layout)
   for name in ("loss", "grad_norm", "entropy/token_mean", "tokens"):
-    assert other[name] == pytest.approx(plain[name], rel=1e-4), name
+    # Advantages of whole groups sum to 0, and so does the loss but for rounding.
+    same = pytest.approx(plain[name], rel=1e-4, abs=1e-7)
+    assert other[name] == same, name
 
 
 def test_attention_that_knows_no_trunks_cannot_share_prompts():
