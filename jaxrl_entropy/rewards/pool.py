@@ -257,8 +257,8 @@ def _cause(name: str, problem: Problem, error: str | None) -> str | None:
   # A program that takes too long is judged: it is wrong.
   if not error or (error == TIMEOUT and problem.verifier == catalog.PROGRAM):
     return None
-  function = "verifier" if name == ANSWER else f"reward function {name!r}:"
-  return f"{function} {problem.verifier!r}: {error}"
+  function = "the" if name == ANSWER else f"reward function {name!r}, its"
+  return f"{function} verifier {problem.verifier!r}: {error}"
 
 
 def _key(name: str, item: Item) -> bytes:

@@ -299,6 +299,27 @@ def test_reference_kl_and_controllers_reach_the_loss(tmp_path):
   np.testing.assert_allclose(second["control/coefficient"], 0.5)
 
 
+def test_reward_functions_are_weighed_and_logged_by_name(tmp_path):
+  config = load("grpo", ("steps", "1"), ("sft.steps", "0"))
+  with config.unlocked():
+    config.reward.weight = 2.0
+    config.reward.functions.again = {"verifier": "coin", "weight": 0.5}
+    config.reward.format, config.reward.overlong_buffer = "boxed", 10
+  loop.train(config, tmp_path)
+  for record in records(tmp_path):
+    accuracy = record["reward/accuracy"]
+    terms = {
+      name.rpartition("/")[2]: value
+      for name, value in record.items()
+      if name.startswith("reward/component/")
+    }
+    assert terms.keys() == {"answer", "again", "format", "overlong"}
+    np.testing.assert_allclose(terms["answer"], 2 * accuracy, rtol=1e-5)
+    np.testing.assert_allclose(terms["again"], accuracy / 2, rtol=1e-5)
+    total = sum(terms.values())
+    np.testing.assert_allclose(record["reward/mean"], total, rtol=1e-5)
+
+
 def test_adapters_learn_and_the_weights_below_stay(tmp_path):
   config = load("grpo", ("steps", "1"), ("sft.steps", "0"))
   config.model.lora_rank = 2

@@ -33,8 +33,10 @@ def of_verifier(path: str, folders: Iterable[str] = ()) -> list[Import]:
   spec = importlib.util.find_spec(top)
   if spec is None:
     raise SandboxError(f"verifier {path!r}: there is no module {top!r}")
+  installed = list(_installed())
   own = [] if top == _PACKAGE else list(_neighborhood(_places(spec)))
-  return [*own, *_listed(folders), *_installed()]
+  new = [i for i in own if (i[0], i[0]) not in installed]
+  return [*new, *_listed(folders), *installed]
 
 
 def of_packages(names: Iterable[str]) -> list[Import]:

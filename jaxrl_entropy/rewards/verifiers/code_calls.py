@@ -73,6 +73,8 @@ class _Session:
   def perform(self, operation: str, *arguments: Any) -> Any:
     if operation == "name":
       value = _find(self._namespace, *arguments)
+    elif operation == "new":
+      value = object.__new__(_find(self._namespace, *arguments))
     else:
       decoded = (wire.decode(a, self._objects.__getitem__) for a in arguments)
       value = _OPERATIONS[operation](*decoded)

@@ -17,6 +17,7 @@ from typing import Any
 from jaxrl_entropy.rewards.sandbox import wire
 from jaxrl_entropy.rewards.sandbox.confine import confine
 from jaxrl_entropy.rewards.verifiers.code_names import provide, used_names
+from jaxrl_entropy.rewards.verifiers.code_script import RECURSION_LIMIT
 
 PASSED = b"passed"
 BROKEN = b"broken "  # then why the test says nothing about any program
@@ -25,6 +26,7 @@ BROKEN = b"broken "  # then why the test says nothing about any program
 def main(request: dict[str, Any]) -> None:
   """Writes `PASSED` to the results file if all assertions hold."""
   confine(request)
+  sys.setrecursionlimit(RECURSION_LIMIT)
   client = _Client()
   try:
     check = compile(request["check"], "tests.py", "exec", dont_inherit=True)
@@ -32,15 +34,28 @@ def main(request: dict[str, Any]) -> None:
     provide(prelude, client.namespace)
     exec(prelude, client.namespace)
   except Exception as error:
-    reason = f"{type(error).__name__}: {error}"
-    os.write(request["results"], BROKEN + reason.encode()[:400])
+    _report_broken(request["results"], error)
     return
-  client.import_names(request["name"], check)
-  exec(check, client.namespace)
-  if "check" in client.namespace:
-    client.namespace["check"](client.namespace[request["name"]])
+  try:
+    client.import_names(request["name"], check)
+    exec(check, client.namespace)
+    if "check" in client.namespace:
+      client.namespace["check"](client.namespace[request["name"]])
+  except (NameError, ImportError, _NotSendableError) as error:
+    if error is not client.raised:
+      _report_broken(request["results"], error)
+    return
   if client.called:  # assertions that call nothing would hold of any program
     os.write(request["results"], PASSED)
+
+
+def _report_broken(results: int, error: BaseException) -> None:
+  reason = f"{type(error).__name__}: {error}"
+  os.write(results, BROKEN + reason.encode()[:400])
+
+
+class _NotSendableError(BaseException):
+  """The assertions give the program an object that cannot be copied to it."""
 
 
 class _Client:
@@ -49,6 +64,7 @@ class _Client:
   Attributes:
     namespace: the assertions' globals.
     called: whether they called the program.
+    raised: the last exception that the program raised in them.
   """
 
   def __init__(self) -> None:
@@ -56,6 +72,8 @@ class _Client:
     os.dup2(2, 1)
     self.namespace: dict[str, Any] = {"__name__": "tests"}
     self.called = False
+    self.raised: Exception | None = None
+    self._copies: dict[int, tuple[Any, _Remote]] = {}
 
   def import_names(self, candidate: str, check: CodeType) -> None:
     """Makes the program's function, and names that only it defines, global."""
@@ -74,13 +92,34 @@ class _Client:
     Raises:
       Exception: of the kind that the operation raised there.
     """
-    self.called |= operation == "call"
-    encoded = (wire.encode(a, _number) for a in arguments)
+    if operation == "call":
+      self.called = True
+      self._copies.clear()  # the assertions may have changed their objects
+    encoded = [wire.encode(a, self._number) for a in arguments]
     print(json.dumps([operation, *encoded]), file=self._questions, flush=True)
     answer = json.loads(sys.stdin.readline())
     if "error" not in answer:
       return wire.decode(answer["value"], lambda n: _Remote(self.ask, n))
-    raise self._exception(operation, answer["kinds"])(answer["error"])
+    kind = self._exception(operation, answer["kinds"])
+    self.raised = kind(answer["error"])
+    raise self.raised
+
+  def _number(self, value: Any) -> int:
+    """The number of an object of the program's process.
+
+    Instances of classes that the prelude defines are copied there.
+    """
+    if isinstance(value, _Remote):
+      return value._number
+    if id(value) not in self._copies:
+      name = type(value).__name__
+      if self.namespace.get(name) is not type(value):
+        raise _NotSendableError(f"a {name} cannot be given to the program")
+      copy = self.ask("new", name)
+      self._copies[id(value)] = value, copy
+      for attribute, content in vars(value).items():
+        self.ask("set attribute", copy, attribute, content)
+    return self._copies[id(value)][1]._number
 
   def _exception(self, operation: str, kinds: list[str]) -> type[Exception]:
     """The nearest class known here."""
@@ -138,10 +177,3 @@ class _Remote:
 
   def __str__(self) -> str:
     return str(self._ask("text", self))
-
-
-def _number(value: Any) -> int:
-  """The number of an object of the program; no other can be sent there."""
-  if not isinstance(value, _Remote):
-    raise TypeError(f"a {type(value).__name__} cannot be given to a program")
-  return value._number

@@ -114,6 +114,7 @@ def test_returned_subclasses_and_keys(expected, program, reward):
     "print(pow(2, 3, 3) + gcd(3, 6))",
     "import sys\ndef f(n): return n and f(n - 1)\nprint(f(20_000) + 5)",
     "n: Optional[int] = 5\nprint(n)",
+    "print(len(str(10 ** 20_000)) - 19_996)",
     "from __future__ import annotations\nprint(5)",
     "def count(): yield from range(9)\nprint(list(count())[5])",
   ],
@@ -254,16 +255,53 @@ def test_assertions_that_ask_nothing_are_passed_by_none():
   assert score([test], "def f(n): return n + 1").reward == 0
 
 
+NODES = """
+class ListNode:
+  def __init__(self, val=0, next=None):
+    self.val, self.next = val, next
+
+def nodes(values):
+  return ListNode(values[0], nodes(values[1:])) if values else None
+
+def same(a, b):
+  while a and b and a.val == b.val:
+    a, b = a.next, b.next
+  return a is None and b is None
+"""
+
+
+@pytest.mark.parametrize(
+  ("body", "reward"),
+  [
+    ("h.next.next = self.reverse(h.next.next)\n    return h", 0),
+    ("while h: out, h = ListNode(h.val, out), h.next\n    return out", 1),
+    ("return None", 0),
+  ],
+)
+def test_objects_of_the_preludes_classes_are_given_to_programs(body, reward):
+  program = f"class Solution:\n  def reverse(self, h, out=None):\n    {body}"
+  values = list(range(300))
+  check = (
+    "def check(candidate):\n"
+    f"  assert same(candidate(h=nodes({values})), nodes({values[::-1]}))"
+  )
+  test = {"check": check, "name": "reverse"}
+  assert score([test], program, prelude=NODES).reward == reward
+
+
 @pytest.mark.parametrize(
   ("check", "prelude", "reason"),
   [
+    ("f()\nassert no_such_name", "", "NameError: name 'no_such_name'"),
+    ("assert f(lambda n: n) == 1", "", "a function cannot be given"),
+    ("def check(f):\n  f()\n  import no_such_library", "", "no_such_library"),
     ("assert f(", "", "SyntaxError"),
     ("assert f()", "import no_such_library", "no_such_library"),
   ],
 )
 def test_assertions_that_cannot_run_judge_nothing(check, prelude, reason):
   test = {"check": check, "name": "f"}
-  verdict = score([test], "def f(): return 1", prelude=prelude)
+  verdict = score([test], "def f(*given): return 1", prelude=prelude)
   assert verdict.reward == 0
   assert reason in verdict.error
 
@@ -328,3 +366,9 @@ def test_human_eval_accepts_its_own_solutions():
     verdicts = pool.score(items)
   assert [v.reward for v in verdicts] == [1, 0] * 3
   assert task.size("train") + task.size("test") == len(rows) == 164
+
+
+def test_a_name_error_of_the_program_is_its_own_fault():
+  test = {"check": "assert f() == 1", "name": "f"}
+  verdict = score([test], "def f(): return no_such_name")
+  assert (verdict.reward, verdict.error) == (0, None)
