@@ -18,6 +18,10 @@ _FRACTION = re.compile(
 )
 
 
+_BEFORE = re.compile(r"[\d.]")
+_BEHIND = re.compile(r"\.?\d")
+
+
 class UndecidedError(Exception):
   """Only computer algebra can tell."""
 
@@ -110,8 +114,14 @@ def _compare(problem: Problem, response: str, rules: Rules) -> float:
 
 def _contains(text: str, formula: str) -> bool:
   """Whether a formula stands in a text, and not as part of a number."""
-  start, end = r"(?<![\d.])", r"(?!\.?\d)"
-  return re.search(start + re.escape(formula) + end, text) is not None
+  start = text.find(formula)
+  while start >= 0:
+    if not _BEFORE.search(text[:start][-1:]) and not _BEHIND.match(
+      text, start + len(formula)
+    ):
+      return True
+    start = text.find(formula, start + 1)
+  return False
 
 
 def _squeeze(text: str) -> str:

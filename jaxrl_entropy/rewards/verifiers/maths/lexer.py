@@ -180,7 +180,7 @@ def _read(kind: str, value: str, match: re.Match[str]) -> Iterator[Token]:
   elif kind == "environment":
     yield Token(kind, re.sub(r"\s", "", value.partition("}")[0]) + "}")
   elif kind != "space":
-    yield Token(kind, re.sub(r"\s", "", value))
+    yield Token(kind, value)
 
 
 def _overlined(value: str) -> str:

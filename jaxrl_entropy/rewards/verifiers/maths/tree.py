@@ -22,6 +22,7 @@ from jaxrl_entropy.rewards.verifiers.maths.lexer import (
   Tokens,
   UnreadableError,
   tokens,
+  words,
 )
 from jaxrl_entropy.rewards.verifiers.maths.nodes import (
   REALS,
@@ -93,10 +94,12 @@ def _node(given: Tokens, depth: int) -> Node:
   if not given or depth > MAX_DEPTH:
     raise UnreadableError("nested too deeply" if given else "empty")
   read = partial(_node, depth=depth + 1)
-  for rule in _RULES:
-    node = rule(given, read)
-    if node is not None:
-      return node
+  values = {token.value.lower() for token in given}
+  for rule, marks in _RULES:
+    if not marks.isdisjoint(values):
+      node = rule(given, read)
+      if node is not None:
+        return node
   return Leaf(given)
 
 
@@ -248,11 +251,24 @@ def _scaled(factor: Tokens, cell: Tokens) -> Tokens:
   return (opening, *factor, closing, opening, *cell, closing)
 
 
-_RULES: tuple[Callable[[Tokens, Reader], Node | None], ...] = (
-  _congruence, _list, regions.exclusion, _plus_minus, regions.relation,
-  regions.membership, _equation, _approximation, regions.union,
-  regions.difference, _bracketed, _matrix, regions.reals, regions.empty,
-)  # fmt: skip
+Rule = Callable[[Tokens, Reader], Node | None]
+# Each rule with the tokens without which it does not apply.
+_RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
+  (_congruence, words("pmod mod")),
+  (_list, _COMMAS | _WORDS),
+  (regions.exclusion, words("ne")),
+  (_plus_minus, words("pm")),
+  (regions.relation, words("< > le ge")),
+  (regions.membership, words("in")),
+  (_equation, words("=")),
+  (_approximation, words("approx")),
+  (regions.union, words("cup")),
+  (regions.difference, words("setminus except mathbbr")),
+  (_bracketed, words(r"( [ \{")),
+  (_matrix, frozenset(rf"\begin{{{name}}}".lower() for name in _MATRICES)),
+  (regions.reals, words("mathbbr real reals number numbers values")),
+  (regions.empty, words("emptyset empty null")),
+)
 
 
 def _bare(given: Tokens) -> Tokens:
@@ -272,5 +288,5 @@ def _bare(given: Tokens) -> Tokens:
   raise UnreadableError("nested too deeply")
 
 
-def _is_word(token: Token, words: frozenset[str]) -> bool:
-  return token.is_word and token.value.lower() in words
+def _is_word(token: Token, known: frozenset[str]) -> bool:
+  return token.is_word and token.value.lower() in known
