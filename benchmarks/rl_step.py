@@ -179,7 +179,7 @@ def serve_ours(pipe: Connection, load: Load) -> None:
     collector = Collector(
       make_collection(config, False),
       policy,
-      PromptStream(policy.task, config.seed),
+      PromptStream(build.build_task(config, policy.tokenizer), config.seed),
       sampler,
       pool,
       make_shaping(config.reward, layout.response_length),

@@ -86,10 +86,11 @@ def _evaluate(config: ConfigDict, run: str | None, best: bool) -> Evaluation:
     policy = build.build_policy(config)
   else:
     policy = build.load_policy(config, run, best)
-  references.report(fixed(policy.task, "test"), "test")
+  task = build.build_task(config, policy.tokenizer)
+  references.report(fixed(task, "test"), "test")
   sampler = build.build_sampler(config, policy.model, policy.mesh)
   with make_pool(config.reward.to_dict()) as pool:
-    return evaluate_policy(config, policy, sampler, pool)
+    return evaluate_policy(config, policy, task, sampler, pool)
 
 
 def write(result: Evaluation, output: Path) -> None:

@@ -8,6 +8,7 @@ from jaxrl_entropy.config.files import (
   commit,
   flatten,
   load,
+  load as load_config,
   load_module,
   of_run,
   read,

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from jaxrl_entropy import paths, sharding
+from jaxrl_entropy.config import get_config
 from jaxrl_entropy.data import task as task_lib, tokenizers
 from jaxrl_entropy.data.task import Problem, Task
 from jaxrl_entropy.data.tasks import listed
@@ -41,34 +42,39 @@ class Policy:
 
   Attributes:
     mesh: where everything lives.
-    task: problems to train on.
     tokenizer: text to ids.
     model: the decoder's configuration.
     params: its parameters in the training layout.
   """
 
   mesh: Mesh
-  task: Task
   tokenizer: Tokenizer
   model: TransformerConfig
   params: Params
 
 
+def build_task(config: ConfigDict, tokenizer: Tokenizer) -> Task:
+  """Returns the task of a config, without prompts that are too long.
+
+  Raises:
+    UserError: if the task cannot be made, or no prompt is short enough.
+  """
+  return listed.fit(
+    task_lib.resolve(config.task.name, config.task.args),
+    lambda problem: tokenizer.render(problem.prompt, problem.system or None),
+    config.rollout.max_prompt_length,
+  )
+
+
 def build_policy(config: ConfigDict) -> Policy:
-  """The mesh, the task, and the policy with its first weights.
+  """Returns the policy of a config with its first weights, on its mesh.
 
   Raises:
     UserError: if the vocabulary does not fit the model.
     ValueError: if a name or a size in `config` is not valid.
   """
   mesh = sharding.make_mesh(**config.mesh)
-  task = task_lib.resolve(config.task.name, config.task.args)
-  tokenizer = build_tokenizer(config.model, task)
-  task = listed.fit(
-    task,
-    lambda problem: tokenizer.render(problem.prompt, problem.system or None),
-    config.rollout.max_prompt_length,
-  )
+  tokenizer = build_tokenizer(config)
   model, params = build_model(config, tokenizer, mesh)
   params = with_adapters(params, config, mesh)
   if tokenizer.vocab_size > model.vocab_size:
@@ -85,13 +91,52 @@ def build_policy(config: ConfigDict) -> Policy:
       f"model was made for {model.max_length}: lower one of them, or set "
       "model.max_length to go beyond it"
     )
-  return Policy(mesh, task, tokenizer, model, params)
+  return Policy(mesh, tokenizer, model, params)
+
+
+def load_model(
+  path: str,
+  mesh: Mesh | None = None,
+  *,
+  param_dtype: str = "bfloat16",
+  compute_dtype: str = "bfloat16",
+) -> Policy:
+  """Loads a model with its tokenizer.
+
+  Args:
+    path: a Hugging Face folder, a GGUF file or the URL of one.
+    mesh: devices with the axes of `sharding.make_mesh`; by default all devices,
+      on the fsdp axis.
+    param_dtype: dtype of the parameters.
+    compute_dtype: dtype of the forward pass.
+
+  Returns:
+    The policy: model, parameters on the mesh, tokenizer and mesh.
+
+  Raises:
+    UserError: if there is no such model, or it does not fit in memory.
+
+  Example:
+    >>> policy = load_model("Qwen2.5-0.5B")
+    >>> sampler = Sampler(policy.model, policy.mesh)
+    >>> request = Request(policy.tokenizer.render("What is 7 + 5?"))
+    >>> [[completion]] = sampler.generate(policy.params, [request])
+    >>> policy.tokenizer.decode(completion.tokens)
+  """
+  config = get_config()
+  config.model.update(
+    weights=path, param_dtype=param_dtype, compute_dtype=compute_dtype
+  )
+  tokenizer = build_tokenizer(config)
+  mesh = mesh or sharding.make_mesh(fsdp=-1)
+  model, params = build_model(config, tokenizer, mesh)
+  return Policy(mesh, tokenizer, model, params)
 
 
 def load_policy(
   config: ConfigDict, workdir: str | Path, best: bool = False
 ) -> Policy:
-  """The policy of `config` with the parameters of a run: newest, or best.
+  """Returns the policy of a run, at its newest checkpoint or its best.
 
   Raises:
     UserError: if `workdir` has no such checkpoint.
@@ -104,24 +149,30 @@ def load_policy(
   return dataclasses.replace(policy, params=found[1])
 
 
-def build_tokenizer(config: ConfigDict, task: Task) -> Tokenizer:
-  """The tokenizer of `config.model`: the task's, the weights', or a path."""
-  if config.tokenizer == "symbols":
+def build_tokenizer(config: ConfigDict) -> Tokenizer:
+  """Returns the task's symbols, the tokenizer of the weights, or of a path.
+
+  Raises:
+    UserError: if there is no such tokenizer.
+  """
+  model = config.model
+  if model.tokenizer == "symbols":
+    task = task_lib.resolve(config.task.name, config.task.args)
     if task.tokenizer is None:
       raise UserError(
         "model.tokenizer is 'symbols' but this task's prompts are text: set "
         "model.tokenizer to 'auto' or to a tokenizer's folder"
       )
     return task.tokenizer
-  if config.tokenizer == "auto" and not config.weights:
+  if model.tokenizer == "auto" and not model.weights:
     raise UserError(
       "model.tokenizer is 'auto', beside the weights, but model.weights is "
       "empty: set model.weights, or give the tokenizer's folder"
     )
-  if config.tokenizer == "auto":
-    return tokenizers.load_tokenizer(weights_path(config.weights))
-  weights = weights_path(config.weights) if config.weights else None
-  return tokenizers.load_tokenizer(config.tokenizer, weights)
+  weights = weights_path(model.weights) if model.weights else None
+  if model.tokenizer == "auto" and weights:
+    return tokenizers.load_tokenizer(weights)
+  return tokenizers.load_tokenizer(model.tokenizer, weights)
 
 
 def weights_path(weights: str) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxrl_entropy.data import task as task_lib
 from jaxrl_entropy.data.packing import first_fit
 from jaxrl_entropy.data.stream import PromptStream
-from jaxrl_entropy.data.task import Demonstration
+from jaxrl_entropy.data.task import Demonstration, Task
 from jaxrl_entropy.data.tasks.traces import Traces
 from jaxrl_entropy.data.traces import RESPONSE
 from jaxrl_entropy.errors import UserError
@@ -40,7 +40,7 @@ def make(config: ConfigDict, policy: Policy) -> "Fresh | Imitated":
       "sft.epochs counts passes over traces, and the task draws its "
       "demonstrations anew: set sft.steps, or sft.task.name=traces"
     )
-  return Fresh(config, policy)
+  return Fresh(config, policy, task)
 
 
 class Fresh:
@@ -53,8 +53,8 @@ class Fresh:
 
   left_out = 0
 
-  def __init__(self, config: ConfigDict, policy: Policy):
-    self._config, self._policy = config, policy
+  def __init__(self, config: ConfigDict, policy: Policy, task: Task):
+    self._config, self._policy, self._task = config, policy, task
     self.steps: int = config.sft.steps
 
   def train(self, step: int) -> Rows:
@@ -65,7 +65,7 @@ class Fresh:
     """
     config, policy = self._config, self._policy
     rng = np.random.default_rng([config.seed, step])
-    pairs = policy.task.demonstrations(
+    pairs = self._task.demonstrations(
       rng, config.sft.batch_size, config.sft.wrong_share
     )
     longest = config.rollout.max_response_length

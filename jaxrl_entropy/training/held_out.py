@@ -1,17 +1,31 @@
 """Evaluation of a policy on its task's test problems, by all processes."""
 
+from pathlib import Path
+from typing import Any
+
 from ml_collections import ConfigDict
 
-from jaxrl_entropy import distributed
+from jaxrl_entropy import (
+  config as config_lib,
+  distributed,
+  evaluation,
+)
+from jaxrl_entropy.data.task import Task
 from jaxrl_entropy.errors import UserError
-from jaxrl_entropy.evaluation import Evaluation, evaluate, generator
+from jaxrl_entropy.evaluation import Evaluation
 from jaxrl_entropy.rewards.pool import RewardPool
+from jaxrl_entropy.rewards.settings import make_pool
 from jaxrl_entropy.sampling.sampler import Sampler
+from jaxrl_entropy.training import build
 from jaxrl_entropy.training.build import Policy
 
 
 def evaluate_policy(
-  config: ConfigDict, policy: Policy, sampler: Sampler, pool: RewardPool
+  config: ConfigDict,
+  policy: Policy,
+  task: Task,
+  sampler: Sampler,
+  pool: RewardPool,
 ) -> Evaluation:
   """Evaluates on the first problems of the test split, as `config.eval` says.
 
@@ -20,11 +34,11 @@ def evaluate_policy(
   Raises:
     UserError: their responses cannot be scored here.
   """
-  settings, task = config.eval, policy.task
+  settings = config.eval
   count = min(settings.problems, task.size("test"))
   chosen = [task.problem("test", i) for i in range(count)]
   pool.check(chosen)
-  generate = generator(
+  generate = evaluation.generator(
     sampler,
     policy.params,
     policy.tokenizer,
@@ -32,7 +46,7 @@ def evaluate_policy(
     settings.top_p,
     settings.top_k,
   )
-  result = evaluate(
+  result = evaluation.evaluate(
     distributed.shard_over_hosts(generate),
     policy.tokenizer,
     chosen,
@@ -55,3 +69,25 @@ def stop_if_nothing_judged(pool: RewardPool) -> None:
   messages = distributed.all_gather(pool.nothing_judged())
   if messages[0] is not None and None not in messages:
     raise UserError(messages[0])
+
+
+def evaluate(
+  workdir: str | Path, best: bool = False, **settings: Any
+) -> Evaluation:
+  """Evaluates the policy of a run on the test problems of its task.
+
+  Args:
+    workdir: folder of the run.
+    best: whether its best policy is meant, or its last.
+    **settings: fields of `config.eval` that replace the run's.
+
+  Raises:
+    UserError: if there is no such run, or its responses cannot be scored here.
+  """
+  config = config_lib.of_run(workdir)
+  config.eval.update(settings)
+  policy = build.load_policy(config, workdir, best)
+  task = build.build_task(config, policy.tokenizer)
+  sampler = build.build_sampler(config, policy.model, policy.mesh)
+  with make_pool(config.reward.to_dict()) as pool:
+    return evaluate_policy(config, policy, task, sampler, pool)

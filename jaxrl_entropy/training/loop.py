@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxrl_entropy import config as config_lib, distributed, paths
 from jaxrl_entropy.data.stream import PromptStream
+from jaxrl_entropy.data.task import Task
 from jaxrl_entropy.data.tasks.listed import fixed
 from jaxrl_entropy.distributed import Preemption
 from jaxrl_entropy.errors import PREEMPTED
@@ -69,38 +70,41 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     FloatingPointError: after too many updates in a row that are not finite.
   """
   workdir = paths.local_folder(workdir, "workdir")
-  warn_if_idle(config)
   config_lib.finalize(config)
+  warn_if_idle(config)
   algorithm = algorithm_lib.resolve(config)
   policy = build.build_policy(config)
+  task = build.build_task(config, policy.tokenizer)
   memory.check_training(config.optimizer.name, policy.params)
   sampler = build.build_sampler(config, policy.model, policy.mesh)
   for split in ("train", "test"):
-    references.report(fixed(policy.task, split), split)
+    references.report(fixed(task, split), split)
   with (
     jax.set_mesh(policy.mesh),
     Preemption() as preemption,
-    _make_checked_pool(config, policy) as pool,
+    _make_checked_pool(config, task) as pool,
     lease_for_job(workdir) as check_lease,
   ):
     # Only a config that can run gets here: a refused one leaves nothing behind.
     distributed.on_writer(lambda: config_lib.save(config, workdir))
-    run = _Run(config, workdir, policy, algorithm, sampler, pool, check_lease)
+    run = _Run(
+      config, workdir, policy, task, algorithm, sampler, pool, check_lease
+    )
     step, state = run.resume()
     if step > config.steps:
       _say(f"{workdir}: all {config.steps} steps are done")
       return 0
     if step == 0 and sft.wanted(config):
-      start = sft.fine_tuned_params(config, policy, workdir, preemption)
+      start = sft.fine_tuned_params(config, policy, task, workdir, preemption)
       state = run.learner.init(start)
     return run.steps(state, step, preemption)
 
 
-def _make_checked_pool(config: ConfigDict, policy: Policy) -> RewardPool:
-  """The run's rewards, tried before anything is generated."""
+def _make_checked_pool(config: ConfigDict, task: Task) -> RewardPool:
+  """Returns the run's rewards, tried before anything is generated."""
   pool = make_pool(config.reward.to_dict())
-  if policy.task.size("train"):
-    pool.check([policy.task.problem("train", 0)])
+  if task.size("train"):
+    pool.check([task.problem("train", 0)])
   return pool
 
 
@@ -123,6 +127,7 @@ class _Run:
     config: ConfigDict,
     workdir: Path,
     policy: Policy,
+    task: Task,
     algorithm: Algorithm,
     sampler: Sampler,
     pool: RewardPool,
@@ -130,13 +135,14 @@ class _Run:
   ) -> None:
     self._config, self._workdir = config, workdir
     self._check_lease = check_lease
-    self._policy, self._sampler, self._pool = policy, sampler, pool
+    self._policy, self._task = policy, task
+    self._sampler, self._pool = sampler, pool
     forward = build.build_forward(config, policy.model, algorithm.moments)
     layout = make_layout(config, policy.mesh)
     roles = build.build_roles(config, forward, algorithm.needs)
     self._algorithm = algorithm
     stream = PromptStream(
-      policy.task, config.seed, jax.process_index(), jax.process_count()
+      task, config.seed, jax.process_index(), jax.process_count()
     )
     collection = make_collection(config, "baseline_rewards" in algorithm.needs)
     shape = make_shaping(config.reward, layout.response_length)
@@ -222,7 +228,9 @@ class _Run:
     }
     if last or _due(step, config.eval.every):
       policy = dataclasses.replace(self._policy, params=state.params)
-      found = evaluate_policy(config, policy, self._sampler, self._pool)
+      found = evaluate_policy(
+        config, policy, self._task, self._sampler, self._pool
+      )
       record |= {f"eval/held_out/{k}": v for k, v in found.metrics.items()}
       self._check_lease()
       self._best.offer(step, state.params, record)

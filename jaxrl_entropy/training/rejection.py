@@ -6,6 +6,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from jaxrl_entropy import distributed
+from jaxrl_entropy.data.task import Task
 from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.evaluation import Evaluation, evaluate, generator
 from jaxrl_entropy.rewards.settings import make_pool
@@ -16,7 +17,7 @@ SAMPLES = "samples.jsonl"
 
 
 def sampled_traces(
-  config: ConfigDict, policy: Policy, folder: Path
+  config: ConfigDict, policy: Policy, task: Task, folder: Path
 ) -> ConfigDict:
   """Samples responses, and returns a config of SFT on the right ones.
 
@@ -30,7 +31,7 @@ def sampled_traces(
   """
   path = folder / SAMPLES
   if not path.exists():
-    result = _sample(config, policy)
+    result = _sample(config, policy, task)
     if not any(record["correct"] for record in result.records):
       raise UserError(
         f"sft: none of {len(result.records)} sampled responses is right, so "
@@ -43,10 +44,10 @@ def sampled_traces(
   return config
 
 
-def _sample(config: ConfigDict, policy: Policy) -> Evaluation:
+def _sample(config: ConfigDict, policy: Policy, task: Task) -> Evaluation:
   rollout = config.rollout
-  count = min(config.sft.questions, policy.task.size("train"))
-  problems = [policy.task.problem("train", i) for i in range(count)]
+  count = min(config.sft.questions, task.size("train"))
+  problems = [task.problem("train", i) for i in range(count)]
   sampler = build.build_sampler(config, policy.model, policy.mesh)
   generate = generator(
     sampler,

@@ -19,6 +19,7 @@ import numpy as np
 import optax
 
 from jaxrl_entropy import distributed, losses, sharding
+from jaxrl_entropy.data.task import Task
 from jaxrl_entropy.distributed import Preemption
 from jaxrl_entropy.errors import PREEMPTED, UserError
 from jaxrl_entropy.rewards.settings import make_pool
@@ -65,11 +66,12 @@ def fine_tune(config: ConfigDict, workdir: str | Path) -> None:
       "--config.sft.steps, or --config.sft.epochs for traces"
     )
   policy = build.build_policy(config)
+  task = build.build_task(config, policy.tokenizer)
   memory.check_training(IMITATION["name"], policy.params)
   with jax.set_mesh(policy.mesh), Preemption() as preemption:
-    params = fine_tuned_params(config, policy, Path(workdir), preemption)
+    params = fine_tuned_params(config, policy, task, Path(workdir), preemption)
     policy = dataclasses.replace(policy, params=params)
-    accuracy = _accuracy(config, policy)
+    accuracy = _accuracy(config, policy, task)
   if distributed.is_writer():
     print(f"sft: {start_folder(config, Path(workdir))}")
     if accuracy is not None:
@@ -77,7 +79,11 @@ def fine_tune(config: ConfigDict, workdir: str | Path) -> None:
 
 
 def fine_tuned_params(
-  config: ConfigDict, policy: Policy, workdir: Path, preemption: Preemption
+  config: ConfigDict,
+  policy: Policy,
+  task: Task,
+  workdir: Path,
+  preemption: Preemption,
 ) -> Params:
   """Returns the policy's parameters after the imitation of `config.sft`.
 
@@ -91,7 +97,7 @@ def fine_tuned_params(
   folder = start_folder(config, workdir)
   with lease_for_job(folder) as check_lease:
     if config.sft.samples:
-      config = sampled_traces(config, policy, folder)
+      config = sampled_traces(config, policy, task, folder)
     batches = demonstrations.make(config, policy)
     return _imitate(config, policy, batches, folder, preemption, check_lease)
 
@@ -222,13 +228,14 @@ class _Records:
     return self._file.offset() if self._file is not None else 0
 
 
-def _accuracy(config: ConfigDict, policy: Policy) -> float | None:
+def _accuracy(config: ConfigDict, policy: Policy, task: Task) -> float | None:
   """Returns the accuracy on the task's test problems, if it has any."""
-  if not policy.task.size("test"):
+  if not task.size("test"):
     return None
   sampler = build.build_sampler(config, policy.model, policy.mesh)
   with make_pool(config.reward.to_dict()) as pool:
-    return evaluate_policy(config, policy, sampler, pool).metrics["accuracy"]
+    result = evaluate_policy(config, policy, task, sampler, pool)
+  return result.metrics["accuracy"]
 
 
 def start_folder(config: ConfigDict, workdir: Path) -> Path:

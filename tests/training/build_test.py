@@ -29,7 +29,7 @@ def test_the_layout_does_not_show_in_a_run(tmp_path, layout):
   plain = first_update(tmp_path / "plain", *once)
   other = first_update(tmp_path / "other", *once, layout)
   for name in ("loss", "grad_norm", "entropy/token_mean", "tokens"):
-    # Advantages of whole groups sum to 0, and so does the loss but for rounding.
+    # Advantages of whole groups sum to 0, so the loss is rounding alone.
     same = pytest.approx(plain[name], rel=1e-4, abs=1e-7)
     assert other[name] == same, name
 
@@ -64,8 +64,7 @@ def test_requests_stop_at_every_end(tmp_path):
   config = load("grpo")
   policy = build.build_policy(config)
   assert policy.model.real_vocab_size == policy.tokenizer.vocab_size
+  task = build.build_task(config, policy.tokenizer)
   policy.tokenizer.stop_ids = (1, 5)
-  (request,) = build.make_requests(
-    [policy.task.problem("train", 0)], policy, 8, [0]
-  )
+  (request,) = build.make_requests([task.problem("train", 0)], policy, 8, [0])
   assert request.stop_ids == (1, 5)

@@ -47,7 +47,8 @@ def config_of(path, *overrides):
 def run(config, workdir):
   policy = build.build_policy(config)
   with jax.set_mesh(policy.mesh), Preemption() as preemption:
-    return sft.fine_tuned_params(config, policy, workdir, preemption)
+    task = build.build_task(config, policy.tokenizer)
+    return sft.fine_tuned_params(config, policy, task, workdir, preemption)
 
 
 def records(config, workdir):
@@ -125,7 +126,8 @@ def test_right_samples_of_the_policy_become_traces(tmp_path):
     config.sft.questions = 6
     config.sft.task.args = {"test_size": 1}
   policy = build.build_policy(config)
-  made = rejection.sampled_traces(config, policy, tmp_path)
+  task = build.build_task(config, policy.tokenizer)
+  made = rejection.sampled_traces(config, policy, task, tmp_path)
   lines = (tmp_path / rejection.SAMPLES).read_text().splitlines()
   samples = [json.loads(line) for line in lines]
   assert 18 < len(samples) <= 24
