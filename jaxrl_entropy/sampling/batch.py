@@ -3,10 +3,12 @@
 from collections import deque
 from collections.abc import Iterator
 import dataclasses
+import time
 
 import numpy as np
 
 from jaxrl_entropy.sampling import program_inputs
+from jaxrl_entropy.sampling.draft_cost import Drafting
 from jaxrl_entropy.sampling.engine import Engine, Sizes
 from jaxrl_entropy.sampling.logits import Draw
 from jaxrl_entropy.sampling.pages import PagePool
@@ -41,6 +43,7 @@ class Batch:
     params: Params,
     version: int,
     decode_text: Decode | None,
+    drafting: Drafting,
   ):
     """Copies the weights; the caller may then overwrite `params`.
 
@@ -51,9 +54,11 @@ class Batch:
       params: the policy's parameters.
       version: their version, which completions record per token.
       decode_text: function from ids to text, for stop strings.
+      drafting: costs and counts of drafts, which outlive the batch.
     """
     self._engine, self._sizes = engine, sizes
     self._decode_text, self._queue = decode_text, queue
+    self._drafting = drafting
     self._schedulers = [
       Scheduler(
         queue,
@@ -65,8 +70,8 @@ class Batch:
       )
       for _ in range(engine.local_shards)
     ]
-    self._weights = engine.weights(params)
-    self._version = version
+    self._weights, self._version = engine.weights(params), version
+    self._new_weights: tuple[Params, int] | None = None
     self._cache = engine.new_cache()
 
   @property
@@ -75,15 +80,33 @@ class Batch:
     work = any(s.running or s.waiting for s in self._schedulers)
     return bool(self._engine.max_over_processes(work))
 
+  def update(self, params: Params, version: int) -> None:
+    """Copies new weights, which sample all tokens from the next step on."""
+    self._new_weights = self._engine.weights(params), version
+
   def advance(self) -> Iterator[Growth]:
     """Prefills, admits and decodes once; yields what each slot produced."""
+    self._swap_weights()
     for scheduler in self._schedulers:
       scheduler.reserve()
     # Fill all slots first: a decoding step costs about the same with idle ones.
+    filled = False
     while self._prefill():
-      pass
+      filled = True
     self._admit()
-    yield from self._decode()
+    yield from self._decode(timed=not filled)
+
+  def _swap_weights(self) -> None:
+    """Takes new weights into use, if there are any.
+
+    Keys and values of the old weights are computed again, so that each token
+    has exactly the log-prob of its version.
+    """
+    if self._new_weights is not None:
+      self._weights, self._version = self._new_weights
+      self._new_weights = None
+      for scheduler in self._schedulers:
+        scheduler.preempt_all()
 
   def _prefill(self) -> bool:
     """Computes the next chunks of prompts; returns whether there were any."""
@@ -112,8 +135,13 @@ class Batch:
         None, self._cache, self._engine.put(rows)
       )
 
-  def _decode(self) -> Iterator[Growth]:
-    """Runs one decode program and hands out its tokens."""
+  def _decode(self, timed: bool) -> Iterator[Growth]:
+    """Runs one decode program and hands out its tokens.
+
+    Args:
+      timed: whether no other program is running, so that the time of this one
+        tells what its steps cost.
+    """
     sizes, version = self._sizes, self._version
     running = [list(scheduler.running) for scheduler in self._schedulers]
     most = self._engine.max_over_processes(max(map(len, running)))
@@ -121,15 +149,35 @@ class Batch:
       return
     bucket = _bucket(sizes.batch_buckets, most)
     min_finished = [self._min_finished(s, bucket) for s in self._schedulers]
-    slots = program_inputs.slot_rows(running, bucket, sizes, min_finished)
-    self._cache, decoded = self._engine.decode(
-      self._weights, self._cache, self._engine.put(slots)
-    )
-    decoded = self._engine.fetch(decoded)
+    decoded = self._run(bucket, running, min_finished, timed)
     for shard, scheduler in enumerate(self._schedulers):
       for row, sequence in enumerate(running[shard], start=shard * bucket):
         if decoded.count[row]:
           yield self._record(scheduler, sequence, decoded, row, version)
+
+  def _run(
+    self,
+    bucket: int,
+    running: list[list[Sequence]],
+    min_finished: list[int],
+    timed: bool,
+  ) -> Decoded:
+    """Runs the decode program of a bucket, with drafts if it has them."""
+    sizes, engine = self._sizes, self._engine
+    drafts = sizes.drafts(bucket)
+    cost = self._drafting.cost.ratio(bucket) if drafts else None
+    program = engine.decode_with_drafts if drafts else engine.decode
+    slots = program_inputs.slot_rows(running, bucket, sizes, min_finished, cost)
+    compilations, start = engine.compilations, time.perf_counter()
+    self._cache, decoded = program(
+      self._weights, self._cache, engine.put(slots)
+    )
+    decoded = engine.fetch(decoded)
+    if drafts:
+      timed = timed and engine.compilations == compilations
+      seconds = time.perf_counter() - start if timed else None
+      self._drafting.record(bucket, decoded.drafts, seconds)
+    return decoded
 
   def _min_finished(self, scheduler: Scheduler, bucket: int) -> int:
     """Returns how many sequences may finish before the host schedules again.
@@ -163,6 +211,8 @@ class Batch:
     )
     sequence.token = int(draw.token[-1])
     sequence.position += count
+    if decoded.drafts is not None:
+      sample.hit_rate = float(decoded.drafts.hit_rate[row])
     sample.extend(draw, version)
     sample.stopped = bool(decoded.stopped[row])
     self._stop_at_strings(sample, count)

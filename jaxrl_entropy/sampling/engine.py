@@ -18,8 +18,9 @@ import numpy as np
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models import decoding
 from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.sampling.decode import decode
 from jaxrl_entropy.sampling.logits import BLOCK
-from jaxrl_entropy.sampling.programs import copy_pages, decode, prefill
+from jaxrl_entropy.sampling.programs import copy_pages, prefill
 from jaxrl_entropy.types import Params
 
 
@@ -39,6 +40,8 @@ class Sizes:
     pages_per_block: pages of a sequence attended to at one time.
     kernel: attend with the TPU kernel, on pages in its layout.
     transposed_kernels: see `layers.transposed_matmul`.
+    draft_tokens: tokens of a draft; 0 turns drafts off.
+    draft_bucket: largest bucket whose program drafts.
   """
 
   batch_buckets: tuple[int, ...]
@@ -52,11 +55,22 @@ class Sizes:
   pages_per_block: int
   kernel: bool
   transposed_kernels: bool
+  draft_tokens: int
+  draft_bucket: int
 
   @property
   def slots(self) -> int:
     """Sequences that can be decoded at a time."""
     return self.batch_buckets[-1]
+
+  @property
+  def history_length(self) -> int:
+    """Tokens of the longest sequence and of one draft after it."""
+    return self.pages_per_sequence * self.page_size + self.draft_tokens + 1
+
+  def drafts(self, bucket: int) -> bool:
+    """Returns whether the decode program of this bucket drafts."""
+    return self.draft_tokens > 0 and bucket <= self.draft_bucket
 
 
 class Engine:
@@ -111,15 +125,18 @@ class Engine:
       ),
       cache,
     )
-    self.decode = self._program(
-      functools.partial(
-        decode,
-        config=config,
-        steps=sizes.steps,
-        pages_per_block=sizes.pages_per_block,
-        transposed_kernels=sizes.transposed_kernels,
-      ),
-      (cache, self._rows),
+    decode_with = functools.partial(
+      decode,
+      config=config,
+      steps=sizes.steps,
+      pages_per_block=sizes.pages_per_block,
+      transposed_kernels=sizes.transposed_kernels,
+    )
+    self.decode, self.decode_with_drafts = (
+      self._program(
+        functools.partial(decode_with, drafts=drafts), (cache, self._rows)
+      )
+      for drafts in (0, sizes.draft_tokens)
     )
     self.copy_pages = self._program(copy_pages, cache)
     tensor = mesh.shape["tensor"]

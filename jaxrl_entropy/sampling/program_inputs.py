@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from jaxrl_entropy.sampling.drafts import DraftState
 from jaxrl_entropy.sampling.engine import Sizes
 from jaxrl_entropy.sampling.logits import Controls
 from jaxrl_entropy.sampling.programs import PageCopies, PrefillRows, Slots
 from jaxrl_entropy.sampling.scheduler import Copy
-from jaxrl_entropy.sampling.sequences import PrefillChunk, Sequence
+from jaxrl_entropy.sampling.sequences import PrefillChunk, Sample, Sequence
 
 
 class Packer:
@@ -79,14 +80,27 @@ def slot_rows(
   bucket: int,
   sizes: Sizes,
   min_finished: ListLike[int],
+  draft_cost: float | None = None,
 ) -> Slots:
-  """Packs running sequences as `bucket` slots per shard."""
+  """Packs running sequences as `bucket` slots per shard.
+
+  Args:
+    shards: sequences of each shard.
+    bucket: slots per shard.
+    sizes: static sizes of the programs.
+    min_finished: of each shard, see `Slots`.
+    draft_cost: see `DraftState.cost`; None for a program without drafts.
+  """
   packer = Packer(shards, bucket)
   sequences = list(itertools.chain.from_iterable(shards))
   samples = [sequence.sample for sequence in sequences]
   requests = [sample.request for sample in samples]
   budgets = (min(sizes.steps, s.remaining) for s in samples)
   seeds = (r.seed & 0xFFFFFFFF for r in requests)
+  drafts = None
+  if draft_cost is not None:
+    cost = np.full(len(shards), draft_cost, np.float32)
+    drafts = _draft_state(packer, samples, sizes.history_length, cost)
   return Slots(
     token=packer.vector((s.token for s in sequences), np.int32),
     position=packer.vector((s.position for s in sequences), np.int32),
@@ -104,4 +118,31 @@ def slot_rows(
     ),
     table=packer.table([s.pages for s in sequences], sizes.pages_per_sequence),
     min_finished=np.array(min_finished, np.int32),
+    drafts=drafts,
+  )
+
+
+def _draft_state(
+  packer: Packer, samples: ListLike[Sample], width: int, cost: np.ndarray
+) -> DraftState:
+  """Packs the texts and hit rates of samples.
+
+  Args:
+    packer: with one object per sample.
+    samples: the samples.
+    width: tokens of a history.
+    cost: see `DraftState`, one per shard.
+  """
+  texts = (np.concatenate([s.request.prompt, s.tokens]) for s in samples)
+  history = packer.table(texts, width)
+  zeros = np.zeros(len(history), np.int32)
+  shard_zeros = np.zeros(len(cost), np.int32)
+  return DraftState(
+    history=history,
+    hit_rate=packer.vector((s.hit_rate for s in samples), np.float32),
+    cost=cost,
+    drafted=zeros,
+    accepted=zeros,
+    steps=shard_zeros,
+    draft_steps=shard_zeros,
   )

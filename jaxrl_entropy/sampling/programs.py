@@ -1,12 +1,12 @@
-"""The sampler's device programs: pure functions over slots and pages.
+"""Inputs and outputs of the sampler's device programs, and the small programs.
 
-Each sees one shard of the mesh's data axes; `engine` maps them over all shards.
+The programs are pure functions over slots and pages. Each sees one shard of the
+mesh's data axes; `engine` maps them over all shards. `decode` has its own file.
 """
 
 from flax import struct
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, UInt
+from jaxtyping import Bool, Int, UInt
 
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models import decoding
@@ -14,7 +14,7 @@ from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.models.decoding import Cache
 from jaxrl_entropy.ops.attention import paged
 from jaxrl_entropy.ops.attention.paged import View
-from jaxrl_entropy.sampling import logits as logits_lib
+from jaxrl_entropy.sampling.drafts import DraftState
 from jaxrl_entropy.sampling.logits import AnyArray, Controls, Draw
 from jaxrl_entropy.types import Params
 
@@ -45,8 +45,7 @@ class PageCopies:
   count: Int[AnyArray, "1"]
 
 
-@struct.dataclass
-class Slots:
+class Slots(struct.PyTreeNode):
   """The sequences being decoded, one per slot.
 
   Attributes:
@@ -59,6 +58,7 @@ class Slots:
     controls: sampling settings.
     table: pages of the sequence.
     min_finished: [1], return once this many sequences have finished.
+    drafts: state of drafting; None in a program without drafts.
   """
 
   token: Int[AnyArray, "B"]
@@ -70,6 +70,7 @@ class Slots:
   controls: Controls
   table: Int[AnyArray, "B M"]
   min_finished: Int[AnyArray, "1"]
+  drafts: DraftState | None = None
 
   @property
   def active(self) -> Bool[AnyArray, "B"]:
@@ -77,19 +78,20 @@ class Slots:
     return self.budget > 0
 
 
-@struct.dataclass
-class Decoded:
+class Decoded(struct.PyTreeNode):
   """Tokens sampled by `decode`; slot b has `count[b]` of them.
 
   Attributes:
-    draws: tokens and their log-probs, [B, steps].
+    draws: tokens and their log-probs, [B, steps]; any values after `count`.
     count: number of tokens of each slot.
     stopped: whether the slot's last token is one of its stop ids.
+    drafts: state of drafting, without the history.
   """
 
   draws: Draw
   count: Int[AnyArray, "B"]
   stopped: Bool[AnyArray, "B"]
+  drafts: DraftState | None = None
 
 
 def prefill(
@@ -115,93 +117,3 @@ def copy_pages(weights: None, cache: Cache, copies: PageCopies) -> Cache:
   return tuple(
     paged.copy(pages, copies.source, copies.target, count) for pages in cache
   )
-
-
-def decode(
-  weights: Params,
-  cache: Cache,
-  slots: Slots,
-  *,
-  config: TransformerConfig,
-  steps: int,
-  pages_per_block: int,
-  transposed_kernels: bool,
-) -> tuple[Cache, Decoded]:
-  """Samples up to `steps` tokens for every slot.
-
-  Returns early when all sequences have finished, or `slots.min_finished` have.
-  """
-  started = slots.active.sum()
-
-  def loop_state(slots):
-    """Returns what the loop condition needs, equal on all shards.
-
-    Loops must run equally often on all shards, since XLA may put collectives
-    of the whole mesh into them.
-    """
-    left = slots.active.sum()
-    in_use = paged.pages_in_use(
-      slots.position, slots.active.astype(jnp.int32), cache[0].page_size
-    )
-    leave = started - left >= slots.min_finished[0]
-    local = jnp.stack([left, leave.astype(left.dtype), in_use])
-    return jax.lax.pmax(local, sharding.ROWS)
-
-  def unfinished(state):
-    step, (left, leave, _), *_ = state
-    return (step < steps) & (left > 0) & (leave == 0)
-
-  def advance(state):
-    step, (_, _, in_use), cache, slots, decoded = state
-    active = slots.active
-    new = active.astype(jnp.int32)
-    view = View(slots.table, slots.position, new, in_use, pages_per_block)
-    hidden, cache = decoding.forward(
-      weights, config, cache, slots.token[:, None], view
-    )
-    drawn = logits_lib.draw(
-      decoding.logits(weights, config, hidden[:, 0], transposed_kernels),
-      slots.controls,
-      _uniforms(slots),
-    )
-    stopped = active & (drawn.token[:, None] == slots.stop_ids).any(axis=-1)
-    decoded = Decoded(
-      jax.tree.map(
-        lambda sofar, new: sofar.at[:, step].set(new), decoded.draws, drawn
-      ),
-      decoded.count + new,
-      decoded.stopped | stopped,
-    )
-    slots = slots.replace(
-      token=jnp.where(active, drawn.token, slots.token),
-      position=slots.position + new,
-      budget=jnp.where(active & ~stopped, slots.budget - 1, 0),
-    )
-    return step + 1, loop_state(slots), cache, slots, decoded
-
-  state = (jnp.int32(0), loop_state(slots), cache, slots, _empty(slots, steps))
-  _, _, cache, _, decoded = jax.lax.while_loop(unfinished, advance, state)
-  return cache, decoded
-
-
-def _empty(slots: Slots, steps: int) -> Decoded:
-  rows = slots.token.shape[0]
-  numbers = jnp.zeros((rows, steps))
-  return Decoded(
-    Draw(jnp.zeros((rows, steps), jnp.int32), *(numbers,) * 4),
-    jnp.zeros(rows, jnp.int32),
-    jnp.zeros(rows, bool),
-  )
-
-
-def _uniforms(slots: Slots) -> Float[Array, "B 2"]:
-  """Returns random numbers that depend on seed, sample and position alone.
-
-  They do not depend on the slot, on other sequences, or on preemptions.
-  """
-
-  def row(seed, sample, position):
-    key = jax.random.fold_in(jax.random.key(seed), sample)
-    return jax.random.uniform(jax.random.fold_in(key, position), (2,))
-
-  return jax.vmap(row)(slots.seed, slots.sample, slots.position)

@@ -4,7 +4,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence as ListLike
 import dataclasses
 from typing import Any
+import weakref
 
+import jax
 from jax.sharding import Mesh
 import numpy as np
 
@@ -15,6 +17,7 @@ from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.ops.attention import ragged
 from jaxrl_entropy.sampling import program_inputs, tuning as tuning_lib
 from jaxrl_entropy.sampling.batch import Batch
+from jaxrl_entropy.sampling.draft_cost import DraftCost, Drafting, DraftStats
 from jaxrl_entropy.sampling.engine import Engine, Sizes
 from jaxrl_entropy.sampling.limits import MAX_STOP_IDS, Limits
 from jaxrl_entropy.sampling.request import Completion, Request
@@ -79,6 +82,7 @@ class Sampler:
     kv_tokens: int = 0,
     weight_dtype: str = "",
     decode_text: Decode | None = None,
+    draft_tokens: int = 0,
     tuning: Tuning | None = None,
   ):
     """Configures the sampler; memory is allocated by its calls.
@@ -97,6 +101,9 @@ class Sampler:
       weight_dtype: dtype of the sampler's copy of the weights: "float32",
         "bfloat16", "int8", or "" for the model's compute dtype.
       decode_text: a tokenizer's `decode`, needed for stop strings.
+      draft_tokens: tokens of a prompt look-up draft, verified in one step where
+        few sequences run; 0 turns drafts off. They change no completion, and
+        are used only while they save time (see `sampling.drafts`).
       tuning: sizes of the programs; by default those for the mesh's platform.
 
     Raises:
@@ -111,6 +118,7 @@ class Sampler:
       config,
       weight_dtype,
       kv_tokens,
+      draft_tokens,
       slots=slots,
       max_prompt_length=max_prompt_length,
       max_length=max_length,
@@ -140,9 +148,13 @@ class Sampler:
       pages_per_block=tuning.pages_per_block,
       kernel=kernel,
       transposed_kernels=tuning.transposed_kernels,
+      draft_tokens=draft_tokens,
+      draft_bucket=tuning.draft_bucket,
     )
     self._engine = Engine(config, mesh, self._sizes, weight_dtype)
     self._decode_text = decode_text
+    self._drafting = Drafting(DraftCost(tuning.draft_cost))
+    self._streams: weakref.WeakSet[Batch] = weakref.WeakSet()
     self._limits = Limits(
       max_prompt_length=max_prompt_length,
       max_length=max_length,
@@ -152,6 +164,11 @@ class Sampler:
       shards=shards,
       has_decode_text=decode_text is not None,
     )
+
+  @property
+  def draft_stats(self) -> DraftStats:
+    """Counts of drafted and accepted tokens since the sampler was made."""
+    return self._drafting.stats
 
   @property
   def compilations(self) -> int:
@@ -215,9 +232,46 @@ class Sampler:
     groups = [samples_of(request, i) for i, request in enumerate(requests)]
     queue = deque(prefix for group in groups for prefix in prefixes_of(group))
     batch = Batch(
-      self._engine, self._sizes, queue, params, version, self._decode_text
+      self._engine,
+      self._sizes,
+      queue,
+      params,
+      version,
+      self._decode_text,
+      self._drafting,
     )
+    self._streams.add(batch)
     return _events(groups, batch)
+
+  def update_params(self, params: Params, version: int) -> None:
+    """Replaces the weights of the streams in progress.
+
+    Tokens that are decoded after the current step come from the new weights,
+    and `Completion.versions` tells them apart. What is cached for the old
+    weights is computed again, so each token has the log-prob of its version
+    given all tokens before it. The weights are copied before this returns.
+
+    Args:
+      params: the new parameters.
+      version: their version.
+
+    Raises:
+      ValueError: if no stream is in progress, or in a job of several processes,
+        which could not agree on the step.
+    """
+    if jax.process_count() > 1:
+      raise ValueError(
+        "update_params works in jobs of one process only: let the stream end "
+        "with short max_tokens and continue with Request.partial"
+      )
+    streams = [batch for batch in self._streams if batch.unfinished]
+    if not streams:
+      raise ValueError(
+        "update_params needs a stream in progress; pass the parameters to "
+        "stream() or generate() instead"
+      )
+    for batch in streams:
+      batch.update(params, version)
 
   def check(self, requests: ListLike[Request]) -> None:
     """Raises ValueError for a request that can never run, and says why."""
@@ -269,14 +323,19 @@ def _events(groups: list[list[Sample]], batch: Batch) -> Iterator[Event]:
 
 
 def _check_sizes(
-  config: TransformerConfig, weight_dtype: str, kv_tokens: int, **sizes: int
+  config: TransformerConfig,
+  weight_dtype: str,
+  kv_tokens: int,
+  draft_tokens: int,
+  **sizes: int,
 ) -> None:
   """Raises ValueError for sizes and dtypes that no sampler can have."""
   for name, size in sizes.items():
     if size < 1:
       raise ValueError(f"{name} is {size}: it must be at least 1")
-  if kv_tokens < 0:
-    raise ValueError(f"kv_tokens is {kv_tokens}: it must not be negative")
+  for name, size in (("kv_tokens", kv_tokens), ("draft_tokens", draft_tokens)):
+    if size < 0:
+      raise ValueError(f"{name} is {size}: it must not be negative")
   if sizes["max_length"] > config.max_length:
     raise ValueError(
       f"max_length is {sizes['max_length']}, and the model was made for "

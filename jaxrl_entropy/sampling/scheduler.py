@@ -161,6 +161,13 @@ class Scheduler:
     del self.running[sequence]
     self._pool.release(sequence.pages)
 
+  def preempt_all(self) -> None:
+    """Returns all prefixes and sequences to the queue, the oldest first."""
+    while self._prefixes:
+      self._close(self._prefixes.pop())
+    while self.running:
+      self._preempt_youngest()
+
   def _growth(self, pages: list[int], position: int, sample: Sample) -> int:
     steps = min(self._steps, sample.remaining)
     return max(self._pages_for(position + steps) - len(pages), 0)
@@ -173,9 +180,12 @@ class Scheduler:
     if self._prefixes:
       self._close(self._prefixes.pop())
     else:
-      youngest = next(reversed(self.running))
-      self.finish(youngest)
-      self._queue.extendleft(prefixes_of([youngest.sample]))
+      self._preempt_youngest()
+
+  def _preempt_youngest(self) -> None:
+    youngest = next(reversed(self.running))
+    self.finish(youngest)
+    self._queue.extendleft(prefixes_of([youngest.sample]))
 
   def _close(self, prefix: Prefix) -> None:
     """Frees a prefix's pages and puts it at the head of the queue."""

@@ -7,6 +7,7 @@ import dataclasses
 import jax
 import numpy as np
 
+from jaxrl_entropy.sampling.drafts import HIT_RATE
 from jaxrl_entropy.sampling.logits import Draw
 from jaxrl_entropy.sampling.request import Completion, Request
 
@@ -23,6 +24,7 @@ class Sample:
     versions: the version of the weights of each entry of `draws`, int32.
     length: tokens so far.
     stopped: whether it ended before its limit.
+    hit_rate: how often the first token of its drafts was right.
   """
 
   request: Request
@@ -32,6 +34,7 @@ class Sample:
   versions: list[np.ndarray] = dataclasses.field(default_factory=list)
   length: int = 0
   stopped: bool = False
+  hit_rate: float = HIT_RATE
 
   @property
   def remaining(self) -> int:

@@ -22,6 +22,9 @@ class Tuning:
       default: it has not run on a TPU yet.
     transposed_kernels: store kernels transposed, see
       `layers.transposed_matmul`.
+    draft_bucket: largest bucket whose decode program drafts, if drafts are on.
+    draft_cost: duration of a step with drafts in steps without; None measures
+      it while sampling.
   """
 
   page_size: int = 64
@@ -32,6 +35,8 @@ class Tuning:
   min_bucket: int = 8
   kernel: bool = False
   transposed_kernels: bool = False
+  draft_bucket: int = 64
+  draft_cost: float | None = None
 
   def batch_buckets(self, slots: int) -> tuple[int, ...]:
     """Returns the batch sizes that decode programs are made for, ascending."""
@@ -48,7 +53,7 @@ class Tuning:
 
 TUNINGS = {
   # The cost of a step grows with its rows.
-  "cpu": Tuning(page_size=32, transposed_kernels=True),
+  "cpu": Tuning(page_size=32, transposed_kernels=True, draft_bucket=8),
   # Reading the weights dominates: idle rows are free, host round trips are not.
   # On an H100, attention to single pages made decoding take twice as long.
   "gpu": Tuning(

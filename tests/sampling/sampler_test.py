@@ -331,6 +331,48 @@ def test_the_weights_are_copied_before_a_stream_is_read(params, sampler):
       assert event.completion.tokens.tolist() == reference.tokens.tolist()
 
 
+def test_new_weights_take_over_between_steps(params):
+  """Each token has the log-prob of its version, given all tokens before it."""
+  sampler = make_sampler(slots=2)
+  requests = make_requests()[:2]
+  policies = {7: params, 8: jax.tree.map(lambda x: x * 0.9, params)}
+  completions, updated = [], False
+  for event in sampler.stream(params, requests, version=7):
+    if event.completion is not None:
+      completions.append((requests[event.request], event.completion))
+    if not updated:
+      mine = jax.tree.map(jnp.copy, policies[8])
+      sampler.update_params(mine, version=8)
+      jax.tree.map(lambda x: x.delete(), mine)
+      updated = True
+  spanning = 0
+  for request, completion in completions:
+    versions = completion.versions
+    assert (np.diff(versions) >= 0).all()
+    spanning += versions[0] < versions[-1]
+    row = np.zeros((1, MAX_LENGTH), np.int32)
+    text = np.concatenate([request.prompt, completion.tokens])
+    row[0, : len(text)] = text
+    place = np.arange(len(request.prompt) - 1, len(text) - 1)
+    for version, policy in policies.items():
+      logp = np.asarray(jax.nn.log_softmax(_logits(policy, row)[0]))
+      logp = logp[place, completion.tokens]
+      same = versions == version
+      np.testing.assert_allclose(completion.logp[same], logp[same], atol=1e-4)
+      if not same.all():
+        assert np.abs(completion.logp - logp)[~same].max() > 1e-3
+  assert spanning == 2
+
+
+def test_an_update_needs_a_stream(params, sampler):
+  with pytest.raises(ValueError, match="needs a stream in progress"):
+    sampler.update_params(params, 1)
+  for _ in sampler.stream(params, make_requests()[:1]):
+    pass
+  with pytest.raises(ValueError, match="needs a stream in progress"):
+    sampler.update_params(params, 1)
+
+
 @pytest.mark.parametrize(("dtype", "close"), [("bfloat16", 0.1), ("int8", 0.2)])
 def test_small_weights_cost_a_small_mismatch(params, dtype, close):
   request = Request(np.arange(9), n=4, max_tokens=24, seed=2)
