@@ -64,6 +64,13 @@ class TokenBatch(struct.PyTreeNode):
     returns: regression target of the value head.
     sum_p2: sum over the vocabulary of p^2.
     sum_p2_logp: sum over the vocabulary of p^2 log p, nats.
+    old_entropy: entropy under the policy that opened this round of updates.
+    teacher_logp: log-prob under the same policy when its prompt holds the
+      solution as well.
+    correct: 1 at the tokens of responses that the verifier accepts, else 0.
+    group: index of the response's prompt in the mini-batch, in
+      `[0, num_responses)` where `mask` holds.
+    group_accuracy: share of correct responses to that prompt in the rollout.
     num_responses: static capacity for responses of the mini-batch.
     max_length: static capacity for tokens of one response.
   """
@@ -82,6 +89,11 @@ class TokenBatch(struct.PyTreeNode):
   returns: Float[Array, "B T"] = struct.field(default=None)
   sum_p2: Float[Array, "B T"] = struct.field(default=None)
   sum_p2_logp: Float[Array, "B T"] = struct.field(default=None)
+  old_entropy: Float[Array, "B T"] = struct.field(default=None)
+  teacher_logp: Float[Array, "B T"] = struct.field(default=None)
+  correct: Float[Array, "B T"] = struct.field(default=None)
+  group: Int[Array, "B T"] = struct.field(default=None)
+  group_accuracy: Float[Array, "B T"] = struct.field(default=None)
   num_responses: int = struct.field(pytree_node=False, default=1)
   max_length: int = struct.field(pytree_node=False, default=1)
 

@@ -40,9 +40,18 @@ from jaxrl_entropy.losses.chains import (
   chain,
   masked,
   objective,
-  select,
   set_to_zero,
   shadow,
+)
+from jaxrl_entropy.losses.conditions import (
+  all_of,
+  complement,
+  correct_responses,
+  drifted_responses,
+  entropy_ratio_outside,
+  hard_groups,
+  mastered_groups,
+  rising_tokens,
 )
 from jaxrl_entropy.losses.likelihood import (
   clipped_likelihood,
@@ -50,7 +59,7 @@ from jaxrl_entropy.losses.likelihood import (
   log_likelihood,
   response_likelihood,
 )
-from jaxrl_entropy.losses.parts import part
+from jaxrl_entropy.losses.parts import part, pick
 from jaxrl_entropy.losses.penalties import (
   add_entropy,
   add_kl,
@@ -63,14 +72,14 @@ from jaxrl_entropy.losses.ratio import (
   sequence_token_ratio,
   token_ratio,
 )
-from jaxrl_entropy.losses.selectors import (
-  complement,
+from jaxrl_entropy.losses.scores import (
+  certainty_score,
   covariance_score,
-  drifted_responses,
   entropy_score,
+)
+from jaxrl_entropy.losses.selectors import (
   random_band,
   random_covariance,
-  rising_tokens,
   top_covariance,
   top_entropy,
   top_fraction,

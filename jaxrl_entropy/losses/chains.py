@@ -67,16 +67,6 @@ def set_to_zero() -> LossTransform:
   return update
 
 
-def select(
-  selector: Selector, loss: TokenLoss, batch: TokenBatch, key: PRNGKey
-) -> Selection:
-  """Returns the valid tokens that a selector picks; no gradient."""
-  picked = parts.call(selector, jax.lax.stop_gradient(loss), batch, key)
-  if not isinstance(picked, Selection):
-    picked = Selection(picked)
-  return picked.replace(chosen=picked.chosen & batch.mask)
-
-
 def masked(
   transform: LossTransform, selector: Selector, name: str = "select"
 ) -> LossTransform:
@@ -100,7 +90,7 @@ def masked(
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     select_key, key = jax.random.split(key)
-    picked = select(selector, loss, batch, select_key)
+    picked = parts.pick(selector, loss, batch, select_key)
     changed = parts.call(transform, loss, batch, key)
     chosen = picked.chosen
     change = jnp.abs(changed.loss - loss.loss)
@@ -131,7 +121,7 @@ def shadow(selector: Selector, name: str) -> LossTransform:
   parts.check(selector, "selector", 3)
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
-    picked = select(selector, loss, batch, key)
+    picked = parts.pick(selector, loss, batch, key)
     metrics = _selection_metrics(picked, batch, name)
     return loss.replace(metrics=loss.metrics | metrics)
 

@@ -24,7 +24,13 @@ PROVIDERS = {
   "returns": "a critic: set `advantage.name` to 'gae'",
   "sum_p2": "the policy's forward pass with `moments=True`",
   "sum_p2_logp": "the policy's forward pass with `moments=True`",
+  "old_entropy": "the pass that scores a rollout before its first update",
+  "teacher_logp": "a scoring pass whose prompts hold the solutions",
+  "correct": "the verifier, whose verdicts a rollout carries",
+  "group": "the rollout, which knows each response's prompt",
+  "group_accuracy": "the verifier, whose verdicts a rollout carries",
 }
+INTEGERS = {"group"}
 
 
 class MissingFieldError(ValueError):
@@ -109,5 +115,5 @@ def _shapes(optional: set[str]) -> TokenBatch:
     position=numbers,
     num_responses=2,
     max_length=4,
-    **dict.fromkeys(optional, grid),
+    **{name: numbers if name in INTEGERS else grid for name in optional},
   )

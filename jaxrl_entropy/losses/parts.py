@@ -12,8 +12,12 @@ import functools
 import inspect
 from typing import Any, Literal, ParamSpec, get_args
 
+import jax
+
 from jaxrl_entropy import arguments
+from jaxrl_entropy.losses.base import PRNGKey, Selection, Selector, TokenLoss
 from jaxrl_entropy.losses.fields import MissingFieldError
+from jaxrl_entropy.types import TokenBatch
 
 Kind = Literal[
   "ratio",  # sets the ratio that a surrogate reads
@@ -105,6 +109,20 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
   except MissingFieldError as missing:
     owner = missing.owner or name_of(function)
     raise MissingFieldError(missing.field, owner) from None
+
+
+def pick(
+  selector: Selector, loss: TokenLoss, batch: TokenBatch, key: PRNGKey
+) -> Selection:
+  """Calls a selector; padding is never picked, and there is no gradient.
+
+  Raises:
+    MissingFieldError: if it reads a field that the batch does not have.
+  """
+  picked = call(selector, jax.lax.stop_gradient(loss), batch, key)
+  if not isinstance(picked, Selection):
+    picked = Selection(picked)
+  return picked.replace(chosen=picked.chosen & batch.mask)
 
 
 def check(function: Any, role: str, parameters: int) -> None:

@@ -1,15 +1,13 @@
-"""Selectors: which tokens of the mini-batch a rule acts on.
+"""Selectors by rank: the highest scores, or a draw from a band of scores.
 
-Every quota, quantile and draw is over the whole mini-batch on the whole mesh.
-A token is identified by its response and its place in it, so the same tokens
-are picked however rows are ordered, packed, padded or sharded.
+A quota or a quantile is over the whole mini-batch on the whole mesh, or over
+each response or group of it. A token is identified by its response and its
+place in it, so the same tokens are picked however rows are ordered, packed,
+padded or sharded.
 """
 
-from collections.abc import Callable
-
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt32
+from jaxtyping import Array, Bool, Int, UInt32
 
 from jaxrl_entropy import arguments
 from jaxrl_entropy.losses import parts
@@ -20,56 +18,14 @@ from jaxrl_entropy.losses.base import (
   Selector,
   TokenLoss,
   count_metric,
-  response_mean,
   token_metric,
 )
 from jaxrl_entropy.losses.parts import part
-from jaxrl_entropy.ops import covariance
-from jaxrl_entropy.ops.selection import quota, radix
+from jaxrl_entropy.losses.scores import Score, covariance_score, entropy_score
+from jaxrl_entropy.ops.selection import quota, radix, segments
 from jaxrl_entropy.types import TokenBatch
 
-Score = Callable[[TokenBatch], Float[Array, "B T"]]
-
-
-def covariance_score(
-  logprob: str = "current", centering: str = "advantage"
-) -> Score:
-  """Returns a score: each token's part of the covariance of eq. 10.
-
-  Args:
-    logprob: "current" policy (paper), or "old": the same at the first update
-      after a rollout, stale later.
-    centering: the log-prob is paired with the centred "advantage" (eq. 10, the
-      change of logits under a natural policy gradient), or with the centred
-      "pi_advantage" pi A (the change under a plain policy gradient).
-
-  Returns:
-    A function of a batch, [B, T], without gradient.
-
-  Raises:
-    ValueError: for another `logprob` or `centering`.
-
-  References:
-    arXiv 2505.22617, equation 10; Theorems 2 and 1.
-  """
-  owner = "covariance_score"
-  arguments.one_of(owner, ("current", "old"), logprob=logprob)
-  arguments.one_of(owner, ("advantage", "pi_advantage"), centering=centering)
-
-  def score(batch: TokenBatch) -> Float[Array, "B T"]:
-    logp = batch.logp if logprob == "current" else batch.old_logp
-    logp = jax.lax.stop_gradient(logp)
-    weight = jnp.exp(logp) if centering == "pi_advantage" else 1.0
-    return covariance.token_covariance(
-      logp, weight * batch.advantages, batch.mask
-    )
-
-  return score
-
-
-def entropy_score(batch: TokenBatch) -> Float[Array, "B T"]:
-  """Returns the full-vocabulary entropy of each token's distribution, nats."""
-  return jax.lax.stop_gradient(batch.entropy)
+SCOPES = ("minibatch", "response", "group")
 
 
 def _identity(batch: TokenBatch) -> UInt32[Array, "B T"]:
@@ -83,55 +39,145 @@ def _identity(batch: TokenBatch) -> UInt32[Array, "B T"]:
   return start + batch.position.astype(jnp.uint32)
 
 
-def _check_quota(owner: str, fraction: Scalar, min_tokens: int = 0) -> None:
+def _check(
+  owner: str, fraction: Scalar, min_tokens: int = 0, within: str = "minibatch"
+) -> None:
   arguments.within(owner, 0.0, 1.0, fraction=fraction)
   arguments.within(owner, 0, min_tokens=min_tokens)
+  arguments.one_of(owner, SCOPES, within=within)
+
+
+def _segments(within: str, batch: TokenBatch) -> Int[Array, "B T"]:
+  return batch.response if within == "response" else batch.group
+
+
+def _tokens(
+  within: str, batch: TokenBatch, candidates: Bool[Array, "B T"]
+) -> UInt32[Array, "*S"]:
+  """The number of candidates: of the mini-batch, or of each segment."""
+  if within == "minibatch":
+    return jnp.sum(candidates, dtype=jnp.uint32)
+  where = _segments(within, batch)
+  return segments.count(candidates, where, batch.num_responses)
 
 
 def _quota(
-  fraction: Scalar, min_tokens: int, batch: TokenBatch
-) -> UInt32[Array, ""]:
-  tokens = jnp.sum(batch.mask, dtype=jnp.uint32)
-  count = quota.floor_share(fraction, tokens)
+  fraction: Scalar, min_tokens: int, tokens: UInt32[Array, "*S"]
+) -> UInt32[Array, "*S"]:
   floor = jnp.where(jnp.asarray(fraction) > 0, min_tokens, 0)
+  count = quota.floor_share(fraction, tokens)
   return jnp.maximum(count, floor.astype(jnp.uint32))
+
+
+def _smallest(
+  keys: UInt32[Array, "B T"],
+  candidates: Bool[Array, "B T"],
+  count: UInt32[Array, "*S"],
+  within: str,
+  batch: TokenBatch,
+) -> Bool[Array, "B T"]:
+  if within == "minibatch":
+    return radix.smallest(keys, _identity(batch), candidates, count)
+  where = _segments(within, batch)
+  return segments.smallest(keys, _identity(batch), candidates, where, count)
+
+
+def _kth_smallest(
+  keys: UInt32[Array, "B T"],
+  candidates: Bool[Array, "B T"],
+  rank: UInt32[Array, "*S"],
+  within: str,
+  batch: TokenBatch,
+) -> UInt32[Array, "*B_T"]:
+  """The key of a rank, for each token if it depends on the token's segment."""
+  if within == "minibatch":
+    return radix.kth_smallest(keys, candidates, rank)
+  where = _segments(within, batch)
+  key = segments.kth_smallest(keys, candidates, where, rank)
+  return key.at[where].get(mode="clip")
+
+
+def _candidates(
+  among: Selector | None, loss: TokenLoss, batch: TokenBatch, key: PRNGKey
+) -> Bool[Array, "B T"]:
+  if among is None:
+    return batch.mask
+  return parts.pick(among, loss, batch, key).chosen
 
 
 @part("selector")
 def top_fraction(
-  score: Score, fraction: Scalar, min_tokens: int = 0
+  score: Score,
+  fraction: Scalar,
+  min_tokens: int = 0,
+  *,
+  within: str = "minibatch",
+  among: Selector | None = None,
 ) -> Selector:
-  """Picks the `floor(fraction N)` valid tokens of highest score.
+  """Picks the `floor(fraction N)` tokens of highest score.
 
   Equal scores: lower token number first. NaN scores come last, and are counted
-  in the metric `nan`. Nothing is picked where every score is 0.
+  in the metric `nan`. A token of score 0 is picked only beside others of
+  another score: where every score is 0, none is.
 
   Args:
     score: what to rank by.
-    fraction: share of the N valid tokens, in [0, 1]; 0 picks none. May be
-      traced.
+    fraction: share of the N tokens, in [0, 1]; 0 picks none. May be traced.
     min_tokens: pick at least so many, unless `fraction` is 0.
+    within: the N tokens are those of the "minibatch", or the quota is one of
+      each "response" or "group".
+    among: the N tokens are those that this selector picks; None: all valid
+      ones.
 
   Raises:
-    ValueError: for a fraction or a number outside its range.
+    ValueError: for an argument outside its range.
   """
-  _check_quota("top_fraction", fraction, min_tokens)
+  _check("top_fraction", fraction, min_tokens, within)
+
+  def select(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> Selection:
+    scores = score(batch)
+    candidates = _candidates(among, loss, batch, key)
+    count = _quota(fraction, min_tokens, _tokens(within, batch, candidates))
+    scored = _tokens(within, batch, candidates & (scores != 0))
+    count = jnp.where(scored > 0, count, 0)
+    keys = radix.ascending_bits(-scores)
+    chosen = _smallest(keys, candidates, count, within, batch)
+    metrics = {
+      "score": token_metric(scores, chosen),
+      "nan": count_metric(batch.mask & jnp.isnan(scores)),
+    }
+    return Selection(chosen, metrics)
+
+  return select
+
+
+@part("selector")
+def top_quantile(
+  score: Score, fraction: Scalar, *, within: str = "minibatch"
+) -> Selector:
+  """Picks the tokens whose score reaches the `1 - fraction` quantile.
+
+  The quantile is interpolated linearly between neighbours, so these are the
+  `floor(fraction (N - 1)) + 1` highest of the N valid tokens and all that equal
+  the last of them.
+
+  Args:
+    score: what to rank by.
+    fraction: in [0, 1]; may be traced.
+    within: as in `top_fraction`.
+
+  Raises:
+    ValueError: for an argument outside its range.
+  """
+  _check("top_quantile", fraction, within=within)
 
   def select(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> Selection:
     del loss, key
-    scores = score(batch)
-    count = _quota(fraction, min_tokens, batch)
-    count = jnp.where(jnp.any(batch.mask & (scores != 0)), count, 0)
-    chosen = radix.smallest(
-      radix.ascending_bits(-scores), _identity(batch), batch.mask, count
-    )
-    return Selection(
-      chosen,
-      {
-        "score": token_metric(scores, chosen),
-        "nan": count_metric(batch.mask & jnp.isnan(scores)),
-      },
-    )
+    keys = radix.ascending_bits(-score(batch))
+    tokens = _tokens(within, batch, batch.mask)
+    rank = quota.floor_share(fraction, jnp.maximum(tokens, 1) - 1) + 1
+    cut = _kth_smallest(keys, batch.mask, rank, within, batch)
+    return Selection(batch.mask & (keys <= cut))
 
   return select
 
@@ -166,7 +212,7 @@ def random_band(
   Raises:
     ValueError: for an empty band, or a number outside its range.
   """
-  _check_quota("random_band", fraction, min_tokens)
+  _check("random_band", fraction, min_tokens)
   arguments.ordered("random_band", low=low, high=high)
 
   def select(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> Selection:
@@ -178,19 +224,18 @@ def random_band(
     candidates = batch.mask & inside
     if skip_clipped:
       candidates &= ~loss.clipped
-    count = _quota(fraction, min_tokens, batch)
+    tokens = jnp.sum(batch.mask, dtype=jnp.uint32)
+    count = _quota(fraction, min_tokens, tokens)
     # Distinct numbers, as the tokens' own are: there are no ties.
     drawn = radix.mix(key, _identity(batch))
     last = radix.kth_smallest(drawn, candidates, count)
     chosen = candidates & (drawn <= last) & (count > 0)
-    return Selection(
-      chosen,
-      {
-        "candidates": count_metric(candidates),
-        "score": token_metric(scores, chosen),
-        "nan": count_metric(batch.mask & jnp.isnan(scores)),
-      },
-    )
+    metrics = {
+      "candidates": count_metric(candidates),
+      "score": token_metric(scores, chosen),
+      "nan": count_metric(batch.mask & jnp.isnan(scores)),
+    }
+    return Selection(chosen, metrics)
 
   return select
 
@@ -218,7 +263,7 @@ def top_covariance(
   References:
     KL-Cov, arXiv 2505.22617, equation 12.
   """
-  _check_quota("top_covariance", fraction, min_tokens)
+  _check("top_covariance", fraction, min_tokens)
   return top_fraction(
     covariance_score(logprob, centering), fraction, min_tokens
   )
@@ -255,7 +300,7 @@ def random_covariance(
   References:
     Clip-Cov, arXiv 2505.22617, equation 11.
   """
-  _check_quota("random_covariance", fraction, min_tokens)
+  _check("random_covariance", fraction, min_tokens)
   arguments.ordered("random_covariance", cov_low=cov_low, cov_high=cov_high)
   return random_band(
     covariance_score(logprob, centering),
@@ -269,122 +314,20 @@ def random_covariance(
 
 
 @part("selector")
-def top_quantile(score: Score, fraction: Scalar) -> Selector:
-  """Picks the tokens whose score reaches the `1 - fraction` quantile.
-
-  The quantile is interpolated linearly between neighbours, so these are the
-  `floor(fraction (N - 1)) + 1` highest of the N valid tokens and all that equal
-  the last of them.
-
-  Args:
-    score: what to rank by.
-    fraction: in [0, 1]; may be traced.
-
-  Raises:
-    ValueError: for a fraction outside its range.
-  """
-  _check_quota("top_quantile", fraction)
-
-  def select(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> Selection:
-    del loss, key
-    keys = radix.ascending_bits(-score(batch))
-    tokens = jnp.sum(batch.mask, dtype=jnp.uint32)
-    steps = jnp.maximum(tokens, 1) - 1
-    rank = quota.floor_share(fraction, steps) + 1
-    cut = radix.kth_smallest(keys, batch.mask, rank)
-    return Selection(batch.mask & (keys <= cut))
-
-  return select
-
-
-@part("selector")
-def top_entropy(fraction: Scalar = 0.2) -> Selector:
+def top_entropy(
+  fraction: Scalar = 0.2, *, within: str = "minibatch"
+) -> Selector:
   """Picks the tokens of highest entropy, as in `top_quantile`.
 
   Args:
     fraction: in [0, 1]; may be traced.
+    within: as in `top_fraction`.
 
   Raises:
-    ValueError: for a fraction outside its range.
+    ValueError: for an argument outside its range.
 
   References:
     High-entropy minority tokens, arXiv 2506.01939.
   """
-  _check_quota("top_entropy", fraction)
-  return top_quantile(entropy_score, fraction)
-
-
-@part("selector")
-def rising_tokens(clip_low: float, clip_high: float) -> Selector:
-  """Picks tokens of A > 0 whose ratio is in (1 + clip_low, 1 + clip_high].
-
-  A symmetric clip of `clip_low` stops them and Clip-Higher lets them through.
-  Metric: `covariance`, the mean of their parts of the covariance.
-
-  Args:
-    clip_low: half-width of the symmetric clip, at least 0.
-    clip_high: upper bound of Clip-Higher, at least 0.
-
-  Raises:
-    ValueError: for a bound outside its range.
-  """
-  arguments.within("rising_tokens", 0.0, clip_low=clip_low, clip_high=clip_high)
-  score = covariance_score()
-
-  def select(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> Selection:
-    del key
-    excess = loss.ratio - 1.0
-    between = (clip_low < excess) & (excess <= clip_high)
-    chosen = batch.mask & (batch.advantages > 0) & between
-    covariances = token_metric(score(batch), chosen)
-    return Selection(chosen, {"covariance": covariances})
-
-  return select
-
-
-@part("selector")
-def complement(selector: Selector) -> Selector:
-  """Picks the valid tokens that `selector` does not pick.
-
-  Args:
-    selector: the selector to invert.
-
-  Raises:
-    ValueError: if the selector is a factory that was not called.
-  """
-  parts.check(selector, "selector", 3)
-
-  def select(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> Selection:
-    picked = parts.call(selector, loss, batch, key)
-    chosen = picked.chosen if isinstance(picked, Selection) else picked
-    return Selection(batch.mask & ~chosen)
-
-  return select
-
-
-@part("selector")
-def drifted_responses(threshold: float, logprob: str = "old") -> Selector:
-  """Picks responses of A < 0 that the policy has left behind.
-
-  Their mean of `behaviour logp - logp` exceeds `threshold`: taken out of the
-  loss, they cannot push an already unlikely response further off.
-
-  Args:
-    threshold: nats per token.
-    logprob: the behaviour's log-probs are the "old" or the "sampler" ones.
-
-  Raises:
-    ValueError: for another `logprob`.
-
-  References:
-    DeepSeek-V3.2, arXiv 2512.02556.
-  """
-  arguments.one_of("drifted_responses", ("old", "sampler"), logprob=logprob)
-
-  def select(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> Selection:
-    del loss, key
-    behaviour = batch.old_logp if logprob == "old" else batch.sampler_logp
-    drift = response_mean(behaviour - batch.logp, batch)
-    return Selection((drift > threshold) & (batch.advantages < 0))
-
-  return select
+  _check("top_entropy", fraction, within=within)
+  return top_quantile(entropy_score, fraction, within=within)
