@@ -1,5 +1,5 @@
 import ast
-import inspect
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,8 +11,8 @@ from tests.losses import batches
 KEY = jax.random.key(0)
 
 
-def value(objective):
-  return objective(batches.make(), KEY)[0]
+def value(objective, batch=None):
+  return objective(batches.make() if batch is None else batch, KEY)[0]
 
 
 def mine(scale=1.0):
@@ -45,13 +45,74 @@ def test_the_paper_s_methods_are_the_chains_of_the_design():
 
 
 def test_there_is_no_arithmetic():
-  tree = ast.parse(inspect.getsource(objectives))
-  found = [
-    node
-    for node in ast.walk(tree)
-    if isinstance(node, ast.BinOp) and not isinstance(node.op, ast.BitOr)
-  ]
-  assert not found
+  for path in Path(objectives.__file__).parent.glob("*.py"):
+    found = [
+      node
+      for node in ast.walk(ast.parse(path.read_text()))
+      if isinstance(node, ast.BinOp) and not isinstance(node.op, ast.BitOr)
+    ]
+    assert not found, path
+
+
+def test_no_name_is_a_part_and_an_objective():
+  assert not set(objectives.OBJECTIVES) & set(vars(losses))
+
+
+@pytest.mark.parametrize(
+  "name", ["rloo", "reinforce_plus_plus", "bnpo", "dr_grpo", "gpg", "dapo"]
+)
+def test_no_name_promises_more_than_a_loss(name):
+  with pytest.raises(ValueError, match=f"unknown loss '{name}'"):
+    objectives.resolve(name)
+
+
+def test_archer_clips_and_penalises_by_entropy():
+  batch = batches.make(2, drift=0.5)
+  chosen = np.zeros_like(batch.mask)
+  for row, valid in enumerate(batch.mask):
+    if valid.any():
+      cut = np.quantile(np.float64(batch.entropy[row][valid]), 0.8)
+      chosen[row] = valid & (batch.entropy[row] >= cut - 1e-7)
+  ratio = np.exp(np.float64(batch.logp - batch.old_logp))
+  width = np.where(chosen, 0.5, 0.2)
+  a = batch.advantages
+  surrogate = np.maximum(-a * ratio, -a * np.clip(ratio, 1 - width, 1 + width))
+  surrogate = np.where(a < 0, np.minimum(surrogate, -10 * a), surrogate)
+  d = np.float64(batch.ref_logp - batch.logp)
+  expected = surrogate + np.where(chosen, 0, 0.1 * (np.exp(d) - d - 1))
+  got = value(objectives.archer(coefficient=0.1), batch)
+  np.testing.assert_allclose(got, expected[batch.mask].mean(), rtol=1e-4)
+
+
+def test_htpo_has_eight_groups_of_tokens():
+  batch = batches.make(2, drift=0.5, masked=0.0)
+  high = np.zeros_like(batch.mask)
+  for row in range(batches.RESPONSES):
+    cut = np.quantile(np.float64(batch.entropy[row]), 0.8)
+    high[row] = batch.entropy[row] >= cut - 1e-7
+  hard, right = batch.group_accuracy < 0.6, batch.correct > 0
+  r, a = np.exp(np.float64(batch.logp - batch.old_logp)), batch.advantages
+  clipped = np.maximum(-a * r, -a * np.clip(r, 0.8, 1.28))
+  explore = np.where(r > 1.28, 1.28 * a, np.where(r < 0.8, a / r, -a * r))
+  pulled = np.where(r < 0.8, 0.8 * a, -a * r)
+  expected = np.where(
+    hard & right & high, explore, np.where(~right & high, pulled, clipped)
+  )
+  expected = np.where(a < 0, np.minimum(expected, -10 * a), expected)
+  zero = np.zeros_like(batch.mask)
+  for row in range(batches.RESPONSES):
+    entropy = batch.entropy[row]
+    for share, inside, order in (
+      (0.2, hard & right & ~high, entropy),
+      (0.4, ~hard & right & high, -entropy),
+    ):
+      index = np.flatnonzero(inside[row])
+      ranked = index[np.argsort(order[index], kind="stable")]
+      zero[row, ranked[: int(share * len(index))]] = True
+  assert zero.any()
+  htpo = objectives.htpo(least_share=0.2, most_share=0.4)
+  got = value(htpo, batch)
+  np.testing.assert_allclose(got, np.where(zero, 0, expected).mean(), rtol=1e-4)
 
 
 def test_an_import_path_resolves_to_the_user_s_own():

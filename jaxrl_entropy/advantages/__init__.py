@@ -15,7 +15,14 @@ from jaxrl_entropy.advantages.base import (
   Estimator,
   dense_rewards,
   group_statistics,
+  spread,
   whiten,
+)
+from jaxrl_entropy.advantages.controlled import (
+  entrocraft,
+  mcpo,
+  qae,
+  signed_outcome,
 )
 from jaxrl_entropy.advantages.outcome import (
   dr_grpo,
@@ -54,6 +61,10 @@ ESTIMATORS: dict[str, Callable[..., Estimator]] = {
     optimal_token_baseline,
     tir_optimal_token_baseline,
     prime,
+    qae,
+    signed_outcome,
+    mcpo,
+    entrocraft,
   )
 }
 
@@ -80,5 +91,6 @@ __all__ = [
   "group_statistics",
   "resolve",
   "reward_to_go",
+  "spread",
   "whiten",
 ]

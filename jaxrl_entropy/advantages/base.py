@@ -36,6 +36,9 @@ class AdvantageInputs(struct.PyTreeNode):
     sum_p2: sum over the vocabulary of p^2 under that policy.
     sampler_logp: log-prob that the sampler reported, nats.
     baseline_rewards: reward of the prompt's greedy response (ReMax).
+    correct: 1 for a response that the verifier accepts, else 0.
+    entropy: entropy of each token under that policy, nats.
+    progress: share of the run that is done, scalar.
     components: the parts of `rewards` by name, one a reward function; NaN where
       a function has nothing to say of the response.
   """
@@ -50,6 +53,9 @@ class AdvantageInputs(struct.PyTreeNode):
   sum_p2: Float[Array, "N T"] | None = None
   sampler_logp: Float[Array, "N T"] | None = None
   baseline_rewards: Float[Array, "N"] | None = None
+  correct: Float[Array, "N"] | None = None
+  entropy: Float[Array, "N T"] | None = None
+  progress: Float[Array, ""] | None = None
   components: dict[str, Float[Array, "N"]] = struct.field(default_factory=dict)
 
 

@@ -13,7 +13,13 @@ Complete losses by name are in `jaxrl_entropy.objectives`.
 
 from typing import NoReturn
 
+from jaxrl_entropy.losses.adaptive_clip import (
+  balanced_clip,
+  gradient_preserving_clip,
+  pull_back,
+)
 from jaxrl_entropy.losses.aggregates import (
+  Aggregation,
   aggregate_by,
   seq_mean_token_mean,
   seq_mean_token_sum,
@@ -30,6 +36,7 @@ from jaxrl_entropy.losses.base import (
   Selector,
   TokenLoss,
   count_metric,
+  inverse_lengths,
   response_mean,
   response_sum,
   share_metric,
@@ -53,6 +60,12 @@ from jaxrl_entropy.losses.conditions import (
   mastered_groups,
   rising_tokens,
 )
+from jaxrl_entropy.losses.entropy_flow import (
+  balance_entropy_flow,
+  entropy_change_weight,
+  entropy_polarity,
+  polarity_weight,
+)
 from jaxrl_entropy.losses.likelihood import (
   clipped_likelihood,
   divergence_likelihood,
@@ -62,7 +75,9 @@ from jaxrl_entropy.losses.likelihood import (
 from jaxrl_entropy.losses.parts import part, pick
 from jaxrl_entropy.losses.penalties import (
   add_entropy,
+  add_entropy_anchor,
   add_kl,
+  add_mastery_kl,
   add_reference_kl,
   add_value_loss,
 )
@@ -71,6 +86,11 @@ from jaxrl_entropy.losses.ratio import (
   sequence_ratio,
   sequence_token_ratio,
   token_ratio,
+)
+from jaxrl_entropy.losses.response_entropy import (
+  confident_response_weight,
+  scale_by_entropy_advantage,
+  uncertain_response_weight,
 )
 from jaxrl_entropy.losses.scores import (
   certainty_score,
@@ -94,11 +114,10 @@ from jaxrl_entropy.losses.surrogate import (
   soft_clip,
 )
 from jaxrl_entropy.losses.weighting import (
-  balance_entropy_flow,
   covariance_kernel,
-  entropy_polarity,
   importance_weight,
-  polarity_weight,
+  sign_weight,
+  teacher_weight,
   weigh,
 )
 

@@ -16,6 +16,8 @@ from jaxrl_entropy.ops import masked
 from jaxrl_entropy.types import Mean, TokenBatch
 
 Count = float | Float[Array, ""]
+Aggregation = str | Aggregate
+"""An aggregate, or its name."""
 
 
 def _lengths(batch: TokenBatch) -> Float[Array, " R"]:

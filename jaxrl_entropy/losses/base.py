@@ -87,6 +87,15 @@ def response_sum(
   return sums.at[batch.response].get(mode="clip")
 
 
+def inverse_lengths(batch: TokenBatch) -> Float[Array, "B T"]:
+  """Returns 1 / length of each token's response; 0 at masked positions.
+
+  It sums to 1 over a response, and to the number of responses over a batch.
+  """
+  length = response_sum(batch.mask.astype(jnp.float32), batch)
+  return masked.guard(1.0 / jnp.maximum(length, 1.0), batch.mask)
+
+
 def response_mean(
   x: Float[Array, "B T"], batch: TokenBatch
 ) -> Float[Array, "B T"]:

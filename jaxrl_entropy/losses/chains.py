@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxrl_entropy.losses import parts
-from jaxrl_entropy.losses.aggregates import aggregate_by
+from jaxrl_entropy.losses.aggregates import Aggregation, aggregate_by
 from jaxrl_entropy.losses.base import (
   Aggregate,
   LossTransform,
@@ -195,9 +195,7 @@ class Objective:
     return fields_read(self)
 
 
-def objective(
-  *transforms: LossTransform, aggregate: str | Aggregate
-) -> Objective:
+def objective(*transforms: LossTransform, aggregate: Aggregation) -> Objective:
   """Returns the chain of `transforms`, aggregated into one loss.
 
   The first transform sees a loss of 0 and the token ratio

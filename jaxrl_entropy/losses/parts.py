@@ -141,17 +141,17 @@ def check(function: Any, role: str, parameters: int) -> None:
   if hasattr(function, "makes"):
     raise ValueError(f"{name} was not called: write {name}(...)")
   if not callable(function):
-    raise ValueError(f"{name} is no {role}: a {role} is a function")
+    raise ValueError(f"{name} is no {role}: pass a function")
   if isinstance(function, Part):
     actual: str = function.kind
     if actual not in ("selector", "aggregate"):
       actual = "transform"
     if actual != role:
-      raise ValueError(f"{name}(...) is a {actual}; a {role} belongs here")
+      raise ValueError(f"{name}(...) is no {role}: it is of kind {actual!r}")
   elif not _takes(function, parameters):
     raise ValueError(
-      f"{name}{inspect.signature(function)} does not take the {parameters} "
-      f"arguments of a {role}: if it makes one, call it"
+      f"{name}{inspect.signature(function)} cannot be a {role}, which takes "
+      f"{parameters} arguments: if it makes one, call it"
     )
 
 

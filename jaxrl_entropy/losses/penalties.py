@@ -9,11 +9,15 @@ from jaxrl_entropy.losses.base import (
   PRNGKey,
   Scalar,
   TokenLoss,
+  inverse_lengths,
   token_metric,
 )
-from jaxrl_entropy.losses.parts import part
+from jaxrl_entropy.losses.parts import part, pick
+from jaxrl_entropy.losses.ratio import MAX_LOG_RATIO, hold, log_ratio
+from jaxrl_entropy.losses.selectors import top_entropy
+from jaxrl_entropy.ops import masked
 from jaxrl_entropy.ops.kl import check_kind, kl
-from jaxrl_entropy.types import TokenBatch
+from jaxrl_entropy.types import Mean, TokenBatch
 
 
 @part("penalty")
@@ -137,6 +141,98 @@ def add_value_loss(clip: float | None = 0.2) -> LossTransform:
     }
     return loss.replace(
       loss=loss.loss + 0.5 * worst, metrics=loss.metrics | metrics
+    )
+
+  return update
+
+
+@part("penalty")
+def add_mastery_kl(
+  coefficient: Scalar = 1.0, width: float = 0.01
+) -> LossTransform:
+  """Adds a KL penalty on prompts whose responses are all correct.
+
+  `coefficient phi(d)`, d = logp - old_logp: with `k(d) = exp(d) - d - 1`, phi
+  is 0 for |d| <= width and `k(d) - k(sign(d) width)` elsewhere. It is scaled by
+  responses / mastered responses, so that with `seq_mean_token_mean` it is a
+  mean over the mastered ones. Acts from the second update of a rollout on, and
+  only if the group filter keeps such prompts. Metric: `kl/mastered`.
+
+  Args:
+    coefficient: at least 0; may be traced.
+    width: log-ratios that are left alone, nats, at least 0.
+
+  Raises:
+    ValueError: for a number outside its range.
+
+  References:
+    Hinge-KL of MCPO, arXiv 2604.16972.
+  """
+  arguments.within("add_mastery_kl", 0.0, coefficient=coefficient, width=width)
+
+  def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
+    del key
+    d = hold(log_ratio(batch), MAX_LOG_RATIO)
+    edge = width * jnp.sign(d)
+    hinge = (jnp.expm1(d) - d) - (jnp.expm1(edge) - edge)
+    mastered = batch.mask & (batch.group_accuracy >= 1.0)
+    hinge = jnp.where(mastered & (jnp.abs(d) > width), hinge, 0.0)
+    share = inverse_lengths(batch)
+    count = masked.masked_sum(share, mastered)
+    scale = share.sum() / jnp.where(count > 0, count, 1.0)
+    metrics = {"kl/mastered": token_metric(hinge, mastered)}
+    return loss.replace(
+      loss=loss.loss + coefficient * scale * hinge,
+      metrics=loss.metrics | metrics,
+    )
+
+  return update
+
+
+@part("penalty")
+def add_entropy_anchor(
+  coefficient: float = 0.005, anchor: Scalar = -1.0, fraction: float = 0.2
+) -> LossTransform:
+  """Adds `coefficient (Hbar - anchor)^2`, spread over the tokens.
+
+  Hbar is the mean over responses of the mean entropy of their `fraction` tokens
+  of highest entropy. With `token_mean` value and gradient are those of the
+  formula. Metric: `entropy/anchored`, which is Hbar: the controller
+  `first_value` makes its first value the anchor.
+
+  Args:
+    coefficient: at least 0.
+    anchor: nats; below 0 there is none yet, and nothing is added. May be
+      traced.
+    fraction: share of each response's tokens, in [0, 1].
+
+  Raises:
+    ValueError: for a number outside its range.
+
+  References:
+    SIREN, arXiv 2509.25133, with the entropy of the whole distribution in place
+    of the nucleus's.
+  """
+  arguments.within("add_entropy_anchor", 0.0, coefficient=coefficient)
+  selector = top_entropy(fraction, within="response")
+
+  def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
+    chosen = pick(selector, loss, batch, key).chosen
+    share = inverse_lengths(batch.replace(mask=chosen))
+    share = share / jnp.maximum(share.sum(), 1.0)
+    mean = jnp.sum(share * batch.entropy)
+    tokens = jnp.maximum(jnp.sum(batch.mask), 1).astype(jnp.float32)
+    error = jnp.where(jnp.asarray(anchor) < 0, 0.0, mean - anchor)
+    term = coefficient * error**2
+    # In value the same for every token; in gradient each token's own part.
+    own = tokens * share * batch.entropy
+    constant = jax.lax.stop_gradient(2.0 * coefficient * error)
+    spread = constant * (own - jax.lax.stop_gradient(own))
+    spread += jax.lax.stop_gradient(term)
+    metrics = {"entropy/anchored": Mean(mean, jnp.float32(1))}
+    return loss.replace(
+      loss=loss.loss + spread,
+      metrics=loss.metrics | jax.lax.stop_gradient(metrics),
     )
 
   return update

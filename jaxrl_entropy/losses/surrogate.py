@@ -13,6 +13,7 @@ from jaxrl_entropy import arguments
 from jaxrl_entropy.losses.base import (
   LossTransform,
   PRNGKey,
+  Scalar,
   TokenLoss,
   response_mean,
   share_metric,
@@ -48,7 +49,7 @@ def clip_metrics(clipped: Bool[Array, "B T"], batch: TokenBatch) -> Metrics:
 
 @part("surrogate")
 def ppo_clip(
-  clip_low: float = 0.2, clip_high: float = 0.2, cap: float | None = None
+  clip_low: Scalar = 0.2, clip_high: Scalar = 0.2, cap: float | None = None
 ) -> LossTransform:
   """Sets the loss to `max(-A r, -A clip(r, 1 - clip_low, 1 + clip_high))`.
 
@@ -57,8 +58,8 @@ def ppo_clip(
   `ratio/clip_low_share`.
 
   Args:
-    clip_low: how far below 1 the ratio may fall, in [0, 1].
-    clip_high: how far above 1 it may rise, at least 0.
+    clip_low: how far below 1 the ratio may fall, in [0, 1]; may be traced.
+    clip_high: how far above 1 it may rise, at least 0; may be traced.
     cap: bound of r in the first term, which the clip leaves free for A < 0
       (two-sided clipping, INTELLECT-2); None: no bound.
 

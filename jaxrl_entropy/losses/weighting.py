@@ -17,7 +17,7 @@ from jaxrl_entropy.losses.base import (
   token_metric,
 )
 from jaxrl_entropy.losses.parts import part
-from jaxrl_entropy.losses.ratio import MAX_LOG_RATIO
+from jaxrl_entropy.losses.ratio import MAX_LOG_RATIO, hold
 from jaxrl_entropy.ops import masked
 from jaxrl_entropy.ops.covariance import token_covariance
 from jaxrl_entropy.types import Metrics, TokenBatch
@@ -104,119 +104,60 @@ def covariance_kernel(width: float = 1.0) -> LossTransform:
   return update
 
 
-def entropy_polarity(
-  logp: Float[Array, "*s"],
-  entropy: Float[Array, "*s"],
-  sum_p2: Float[Array, "*s"],
-  sum_p2_logp: Float[Array, "*s"],
-) -> Float[Array, "*s"]:
-  """Returns how fast reinforcing a token raises the entropy of its state.
-
-  A policy-gradient step of size eta on the logits of a state changes them by
-  eta A (onehot(y) - p), and by Theorem 1 of arXiv 2505.22617 its entropy by
-  eta A T, to first order, with
-
-      T = sum_v p_v^2 (log p_v + H) - p_y (log p_y + H):
-
-  a correction by the state's distribution less the sampled token's own part.
-
-  Args:
-    logp: log-prob of the token, nats.
-    entropy: H of the state, nats.
-    sum_p2: sum over the vocabulary of p^2.
-    sum_p2_logp: sum over the vocabulary of p^2 log p, nats.
-
-  Returns:
-    T, nats per unit of eta A.
-
-  References:
-    A T is the entropy polarity of PAPO, arXiv 2605.11775.
-  """
-  own = jnp.exp(logp) * (logp + entropy)
-  return sum_p2_logp + entropy * sum_p2 - own
-
-
-def _flow(loss: TokenLoss, batch: TokenBatch) -> Float[Array, "B T"]:
-  """First-order change of entropy by each token's own update; constant."""
-  rate = entropy_polarity(
-    batch.logp, batch.entropy, batch.sum_p2, batch.sum_p2_logp
-  )
-  flow = batch.advantages * loss.ratio * rate
-  flow = jnp.where(loss.clipped, 0.0, flow)
-  return jax.lax.stop_gradient(masked.guard(flow, batch.mask))
-
-
-def _flow_metrics(
-  up: Float[Array, "B T"], down: Float[Array, "B T"], batch: TokenBatch
-) -> Metrics:
-  return {
-    "flow/up": token_metric(up, batch.mask),
-    "flow/down": token_metric(down, batch.mask),
-  }
-
-
 @part("weight")
-def balance_entropy_flow(strength: Scalar = 1.0) -> LossTransform:
-  """Multiplies the loss so that entropy flows up as much as it flows down.
-
-  With U and D the summed flows up and down, tokens that raise the entropy are
-  weighed by `1 + lambda` and those that lower it by `1 - lambda`, where
-  `lambda = (D - U) / (U + D)`: both flows become `2 U D / (U + D)`. The flow of
-  a token is the exact first-order one (`entropy_polarity`); the paper drops the
-  part of the other tokens. Metrics: `flow/up`, `flow/down`, the mean flows
-  before rescaling, and `flow/lambda`.
+def sign_weight(balance: Scalar) -> LossTransform:
+  """Multiplies the loss by 1 + balance where A > 0, by 1 - balance where A < 0.
 
   Args:
-    strength: 0: no change; 1: balanced. May be traced.
-
-  Raises:
-    ValueError: for a strength outside of [0, 1].
+    balance: above 0 it favours responses that did well; may be traced.
 
   References:
-    OPEFO, arXiv 2605.11491.
+    The weights of EntroPIC, which its controller `pi_entropy` drives.
   """
-  arguments.within("balance_entropy_flow", 0.0, 1.0, strength=strength)
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     del key
-    flow = _flow(loss, batch)
-    up, down = jnp.maximum(flow, 0.0), jnp.maximum(-flow, 0.0)
-    total = up.sum() + down.sum()
-    shift = (down.sum() - up.sum()) / jnp.where(total > 0, total, 1.0)
-    weight = 1.0 + strength * shift * jnp.sign(flow)
-    lambda_ = token_metric(jnp.full_like(flow, shift), batch.mask)
-    metrics = _flow_metrics(up, down, batch) | {"flow/lambda": lambda_}
-    return weigh(loss, weight, metrics)
+    return weigh(loss, 1.0 + balance * jnp.sign(batch.advantages), {})
 
   return update
 
 
 @part("weight")
-def polarity_weight(balance: Scalar) -> LossTransform:
-  """Multiplies the loss by 1 + balance where the update raises the entropy.
+def teacher_weight(
+  mix: Scalar = 0.5, clip: float | None = 0.2, *, reverse: bool = False
+) -> LossTransform:
+  """Multiplies the loss by how much likelier the teacher finds a token.
 
-  Updates that lower it are weighed by 1 - balance. PAPO keeps both polarities
-  and shifts weight between them as the entropy moves: drive `balance` with the
-  controller `entropy_trend`. The paper's own weights and phase signal were not
-  at hand; these are this project's. Metrics: `flow/up`, `flow/down`, the mean
-  flows before.
+  `(1 - mix) + mix clip(w, 1 - clip, 1 + clip)` with
+  `w = exp(sign(A) (teacher_logp - logp))`, a constant. The teacher is the same
+  policy with the solution in its prompt. Metric: `teacher/weight`.
 
   Args:
-    balance: in [-1, 1]; above 0 it favours exploration. May be traced.
+    mix: share of w in the weight; may be traced, as an annealed one is.
+    clip: half-width of the range of w; None: w is free.
+    reverse: whether tokens that the teacher finds less likely weigh more
+      (RLRT), not less (RLSD).
 
   Raises:
-    ValueError: for a balance outside of [-1, 1].
+    ValueError: for a number outside its range.
 
   References:
-    PAPO, arXiv 2605.11775.
+    RLSD, arXiv 2604.03128; RLRT, 2605.10781.
   """
-  arguments.within("polarity_weight", -1.0, 1.0, balance=balance)
+  arguments.within("teacher_weight", 0.0, 1.0, mix=mix)
+  if clip is not None:
+    arguments.within("teacher_weight", 0.0, 1.0, clip=clip)
+  direction = -1.0 if reverse else 1.0
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     del key
-    flow = _flow(loss, batch)
-    up, down = jnp.maximum(flow, 0.0), jnp.maximum(-flow, 0.0)
-    weight = 1.0 + balance * jnp.sign(flow)
-    return weigh(loss, weight, _flow_metrics(up, down, batch))
+    gap = hold(batch.teacher_logp - batch.logp, MAX_LOG_RATIO)
+    weight = jnp.exp(direction * jnp.sign(batch.advantages) * gap)
+    if clip is not None:
+      weight = jnp.clip(weight, 1.0 - clip, 1.0 + clip)
+    weight = 1.0 - mix + mix * weight
+    return weigh(
+      loss, weight, {"teacher/weight": token_metric(weight, batch.mask)}
+    )
 
   return update

@@ -4,7 +4,7 @@ import numpy as np
 
 from jaxrl_entropy.types import TokenBatch
 
-RESPONSES, LENGTH = 8, 12
+RESPONSES, LENGTH, GROUP = 8, 12, 2
 FLOATS = ("logp", "old_logp", "advantages", "entropy", "sampler_logp")
 
 
@@ -31,6 +31,11 @@ def make(seed: int = 0, drift: float = 0.3, masked: float = 0.3) -> TokenBatch:
     values=noise[0],
     old_values=noise[1],
     returns=noise[2],
+    old_entropy=np.abs(noise[1] + np.float32(drift) * noise[2]),
+    teacher_logp=logp + noise[2],
+    correct=(response % 3 == 0).astype(np.float32),
+    group=response // GROUP,
+    group_accuracy=np.float32(1 / 2) * (response // GROUP % 3),
     num_responses=RESPONSES,
     max_length=LENGTH,
   )

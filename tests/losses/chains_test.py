@@ -18,6 +18,8 @@ ARGS = {
   "dro": {"beta": 0.1},
   "entropy_bonus": {"coefficient": 0.1},
   "reference_kl": {"coefficient": 0.1},
+  "aem": {"rate": 1.0},
+  "erc": {"entropy_low": 0.2, "entropy_high": 0.2},
 }
 
 

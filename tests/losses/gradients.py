@@ -39,6 +39,11 @@ def random_batch(seed=0, rows=6, length=8) -> TokenBatch:
     returns=tokens(-1, 1),
     sum_p2=p**2 + rest**2,
     sum_p2_logp=p**2 * logp + rest**2 * jnp.log(rest),
+    old_entropy=tokens(0.1, 1.0),
+    teacher_logp=logp + tokens(-1.0, 1.0),
+    correct=jnp.asarray((ids % 2).astype(np.float32)),
+    group=jnp.asarray(ids // 2),
+    group_accuracy=jnp.asarray((ids // 2 % 3 / 2).astype(np.float32)),
     num_responses=rows,
     max_length=length,
   )
@@ -53,6 +58,15 @@ def value_and_grad(objective, batch, field="logp"):
     return objective(batch.replace(**{field: x}), KEY)[0]
 
   return jax.jit(jax.value_and_grad(value))(getattr(batch, field))
+
+
+def weights_of(transform, batch):
+  """The factor on each token's gradient under the policy gradient."""
+  plain = objective(losses.policy_gradient())
+  _, before = value_and_grad(plain, batch)
+  chained = objective(losses.policy_gradient(), transform)
+  _, after = value_and_grad(chained, batch)
+  return np.where(batch.mask, after / np.where(batch.mask, before, 1), np.nan)
 
 
 def check_against_differences(objective, batch, field="logp", step=1e-2):

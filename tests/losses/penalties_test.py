@@ -16,6 +16,8 @@ TERMS = {
   "reference_kl k1": (losses.add_reference_kl(0.4, "k1"), "logp"),
   "entropy_bonus": (losses.add_entropy(0.3), "entropy"),
   "value_loss": (losses.add_value_loss(0.25), "values"),
+  "add_mastery_kl": (losses.add_mastery_kl(0.7, 0.05), "logp"),
+  "add_entropy_anchor": (losses.add_entropy_anchor(0.3, 2.0), "entropy"),
   "value_loss unclipped": (losses.add_value_loss(None), "values"),
 }
 
@@ -89,3 +91,76 @@ def test_a_missing_reference_is_named():
   batch = random_batch().replace(ref_logp=None)
   with pytest.raises(ValueError, match=r"reference_kl\(\) reads `ref_logp`"):
     objective(losses.add_reference_kl(1.0))(batch, gradients.KEY)
+
+
+def test_mcpo_s_hinge_is_a_mean_over_mastered_prompts():
+  batch = random_batch()
+  batch = batch.replace(old_logp=batch.logp - 0.1 * jnp.sign(batch.advantages))
+  penalty = losses.add_mastery_kl(1.0, 0.02)
+  value, metrics = losses.objective(penalty, aggregate="seq_mean_token_mean")(
+    batch, gradients.KEY
+  )
+  mask, mastered = np.asarray(batch.mask), np.asarray(batch.group_accuracy) == 1
+  d = np.asarray(batch.logp - batch.old_logp, np.float64)
+
+  def k(x):
+    return np.exp(x) - x - 1
+
+  phi = np.where(np.abs(d) <= 0.02, 0, k(d) - k(0.02 * np.sign(d)))
+  rows = mastered[:, 0]
+  assert 0 < rows.sum() < len(rows)
+  by_row = np.where(mask, phi, 0).sum(1) / mask.sum(1)
+  np.testing.assert_allclose(value, by_row[rows].mean(), rtol=1e-4)
+  np.testing.assert_allclose(
+    metrics["kl/mastered"].compute(), phi[mask & mastered].mean(), rtol=1e-4
+  )
+
+
+def test_mcpo_s_hinge_is_flat_inside_its_width():
+  batch = random_batch()
+  batch = batch.replace(old_logp=batch.logp - 0.01)
+  loss, gradient = value_and_grad(
+    objective(losses.add_mastery_kl(1.0, 0.02)), batch
+  )
+  assert loss == 0
+  assert (np.asarray(gradient) == 0).all()
+
+
+def anchored(entropy, mask):
+  """Mean over rows of the mean of their entropies from the 0.8 quantile on."""
+  means = []
+  for row, valid in zip(entropy, mask, strict=True):
+    values = np.sort(row[valid])
+    count = int(0.2 * (len(values) - 1)) + 1
+    means.append(values[-count:].mean())
+  return np.mean(means)
+
+
+def test_siren_s_term_is_a_squared_distance_to_the_anchor():
+  batch = random_batch()
+  mask = np.asarray(batch.mask)
+  entropy = np.asarray(batch.entropy, np.float64)
+  term = objective(losses.add_entropy_anchor(0.5, 0.3, 0.2))
+  value, metrics = term(batch, gradients.KEY)
+  mean = anchored(entropy, mask)
+  np.testing.assert_allclose(
+    metrics["entropy/anchored"].compute(), mean, rtol=1e-5
+  )
+  np.testing.assert_allclose(value, 0.5 * (mean - 0.3) ** 2, rtol=1e-4)
+  _, gradient = value_and_grad(term, batch, "entropy")
+  step = 1e-4
+  for index in [(0, 0), tuple(np.argwhere(mask)[-1])]:
+    moved = entropy.copy()
+    moved[index] += step
+    slope = (
+      0.5 * ((anchored(moved, mask) - 0.3) ** 2 - (mean - 0.3) ** 2) / step
+    )
+    np.testing.assert_allclose(gradient[index], slope, rtol=1e-2, atol=1e-5)
+
+
+def test_siren_without_an_anchor_adds_nothing():
+  loss, gradient = value_and_grad(
+    objective(losses.add_entropy_anchor(0.5)), random_batch(), "entropy"
+  )
+  assert loss == 0
+  assert (np.asarray(gradient) == 0).all()

@@ -159,7 +159,7 @@ def test_the_draw_is_uniform_without_replacement():
   assert abs(pairs / (3999 * quota) - quota / valid) < 0.01
 
 
-def test_theorem_1_weighs_advantages_by_probability():
+def test_pi_advantage_centering_weighs_advantages_by_probability():
   batch = batches.make()
   ours = losses.covariance_score(centering="pi_advantage")(batch)
   weighted = batch.replace(advantages=np.exp(batch.logp) * batch.advantages)
@@ -187,20 +187,35 @@ def test_top_entropy_reaches_the_quantile(fraction):
   )
 
 
-def test_complement_is_the_rest_of_the_valid():
-  high, _ = pick(losses.top_entropy(0.2))
-  rest, _ = pick(losses.complement(losses.top_entropy(0.2)))
-  np.testing.assert_array_equal(high ^ rest, batches.make().mask)
-
-
-def test_drifted_responses_are_unlikely_and_bad():
+@pytest.mark.parametrize("within", ["response", "group"])
+@pytest.mark.parametrize("fraction", [0.0, 0.2, 1.0])
+def test_a_quantile_within_a_segment(within, fraction):
   batch = batches.make()
-  chosen, _ = pick(losses.drifted_responses(0.05), batch)
-  for row in range(batches.RESPONSES):
-    valid = batch.mask[row]
-    drift = (batch.old_logp - batch.logp)[row][valid].mean()
-    expected = drift > 0.05 and batch.advantages[row, 0] < 0
-    assert (chosen[row][valid] == expected).all()
+  chosen, _ = pick(losses.top_entropy(fraction, within=within), batch)
+  for index in range(batches.RESPONSES):
+    inside = batch.mask & (getattr(batch, within) == index)
+    if not inside.any():
+      continue
+    cut = np.quantile(np.float64(batch.entropy[inside]), 1 - fraction)
+    np.testing.assert_array_equal(
+      chosen[inside], batch.entropy[inside] >= cut - 1e-7
+    )
+
+
+@pytest.mark.parametrize("within", ["response", "group"])
+def test_a_quota_within_a_segment_among_some_tokens(within):
+  batch = batches.make(masked=0.1)
+  low = losses.complement(losses.top_entropy(0.3))
+  rule = losses.top_fraction(
+    losses.certainty_score, 0.4, within=within, among=low
+  )
+  chosen, _ = pick(rule, batch)
+  among, _ = pick(low, batch)
+  for index in range(batches.RESPONSES):
+    inside = among & (getattr(batch, within) == index)
+    order = np.sort(batch.entropy[inside])[: int(0.4 * inside.sum())]
+    picked = chosen & (getattr(batch, within) == index)
+    np.testing.assert_array_equal(np.sort(batch.entropy[picked]), order)
 
 
 def test_too_many_token_numbers_are_refused():

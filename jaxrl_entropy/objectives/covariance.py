@@ -1,0 +1,74 @@
+"""Objectives that act on the covariance of log-probs and advantages."""
+
+from typing import Any
+
+from jaxrl_entropy import losses
+from jaxrl_entropy.losses import Aggregation, Objective, Scalar
+
+
+def clip_cov(
+  fraction: Scalar = 2e-4,
+  cov_low: float = 1.0,
+  cov_high: float = 5.0,
+  clip_low: float = 1.0,
+  clip_high: float = 1.0,
+  ratio_limit: float | None = 20.0,
+  aggregate: Aggregation = "token_mean",
+  **options: Any,
+) -> Objective:
+  """Returns Clip-Cov: no gradient at random tokens of a band of covariance.
+
+  `options` are those of `losses.random_covariance`.
+
+  References:
+    arXiv 2505.22617, section 4.3.
+  """
+  band = losses.random_covariance(fraction, cov_low, cov_high, **options)
+  return losses.objective(
+    losses.token_ratio(ratio_limit),
+    losses.ppo_clip(clip_low, clip_high),
+    losses.masked(losses.set_to_zero(), band),
+    aggregate=aggregate,
+  )
+
+
+def kl_cov(
+  fraction: Scalar = 2e-3,
+  coefficient: Scalar = 1.0,
+  kind: str = "abs",
+  ratio_limit: float | None = 20.0,
+  aggregate: Aggregation = "token_mean",
+  **options: Any,
+) -> Objective:
+  """Returns KL-Cov: a KL penalty at the tokens of highest covariance.
+
+  `options` are those of `losses.top_covariance`.
+
+  References:
+    arXiv 2505.22617, section 4.3.
+  """
+  top = losses.top_covariance(fraction, **options)
+  return losses.objective(
+    losses.token_ratio(ratio_limit),
+    losses.policy_gradient(),
+    losses.masked(losses.add_kl(coefficient, kind), top),
+    aggregate=aggregate,
+  )
+
+
+def cw_grpo(
+  clip_low: float = 0.2,
+  clip_high: float = 0.2,
+  width: float = 1.0,
+  aggregate: Aggregation = "token_mean",
+) -> Objective:
+  """Returns CW-GRPO: extreme covariances weigh less.
+
+  References:
+    arXiv 2605.11538.
+  """
+  return losses.objective(
+    losses.ppo_clip(clip_low, clip_high),
+    losses.covariance_kernel(width),
+    aggregate=aggregate,
+  )
