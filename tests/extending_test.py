@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from jaxrl_entropy import advantages, objectives
-from jaxrl_entropy.config import defaults
+from jaxrl_entropy.config import defaults, recipes
 from jaxrl_entropy.training import algorithm, controllers, filters
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -56,7 +56,6 @@ def test_a_transform_takes_ten_lines():
 @pytest.mark.parametrize(
   ("heading", "known"),
   [
-    ("Losses", objectives.OBJECTIVES),
     ("Advantages", advantages.ESTIMATORS),
     ("What is learned from", filters.FILTERS),
     ("Coefficients that change", controllers.CONTROLS),
@@ -65,6 +64,47 @@ def test_a_transform_takes_ten_lines():
 def test_every_name_is_in_its_table(heading, known):
   listed = [name for row in rows_of(heading) for name in names(row[0])]
   assert sorted(listed) == sorted(known)
+
+
+def methods():
+  """Name, settings and test of each row of "Methods of the field"."""
+  text = (DOCS / "objectives.md").read_text()
+  body = text.split("## Methods of the field\n")[1].split("Where they depart")[
+    0
+  ]
+  rows = [line.split("|")[1:-1] for line in body.splitlines() if "|" in line]
+  return [
+    (row[0].strip(), re.findall(r"`(.*?)`", row[3]), row[5].strip(" `"))
+    for row in rows[2:]
+  ]
+
+
+def configured(settings):
+  """The default configuration with these lines of the table."""
+  config = defaults.get_config()
+  for line in settings:
+    if line.startswith("loss.controllers."):
+      argument, value = line.removeprefix("loss.controllers.").split(" = ")
+      config.loss.controllers[argument] = eval(value)
+    else:
+      exec(f"config.{line}", {"config": config})
+  recipes.resolve(config)
+  return config
+
+
+def test_every_objective_is_in_a_table():
+  general = {name for row in rows_of("Losses") for name in names(row[0])}
+  special = {configured(lines).loss.name for _, lines, _ in methods()}
+  assert general | special == set(objectives.OBJECTIVES)
+
+
+@pytest.mark.parametrize(
+  ("settings", "test"),
+  [pytest.param(lines, test, id=name) for name, lines, test in methods()],
+)
+def test_a_method_s_settings_resolve_and_its_test_exists(settings, test):
+  algorithm.resolve(configured(settings))
+  assert (DOCS.parent / test).is_file()
 
 
 @pytest.mark.parametrize("section", ["loss", "advantage"])

@@ -28,6 +28,8 @@ class Recipe:
     advantage: name of an estimator in `jaxrl_entropy.advantages`.
     loss_args: keyword arguments of the objective that differ from its defaults.
     advantage_args: those of the estimator.
+    controllers: what drives arguments of the objective during the run, as in
+      `config.loss.controllers`.
     group_filter: 'all', or 'mixed' for groups neither all right nor all wrong.
     reference: where the method was published.
   """
@@ -36,6 +38,9 @@ class Recipe:
   advantage: str = "grpo"
   loss_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   advantage_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  controllers: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+    default_factory=dict
+  )
   group_filter: str = "all"
   reference: str = ""
 
@@ -84,7 +89,72 @@ RECIPES: dict[str, Recipe] = {
   ),
   "cw_grpo": Recipe(loss="cw_grpo", reference="arXiv 2605.11538"),
   "opefo": Recipe(loss="opefo", reference="arXiv 2605.11491"),
-  "papo": Recipe(loss="papo", reference="arXiv 2605.11775"),
+  "papo": Recipe(
+    loss="papo",
+    controllers={"balance": {"name": "entropy_trend"}},
+    reference="arXiv 2605.11775",
+  ),
+  "steer": Recipe(loss="steer", reference="arXiv 2510.10150"),
+  "ce_gppo": Recipe(loss="ce_gppo", reference="arXiv 2509.20712"),
+  "bapo": Recipe(loss="bapo", reference="arXiv 2510.18927"),
+  "adaptive_clip": Recipe(
+    loss="clip_higher",
+    loss_args={"clip_low": 0.6},
+    controllers={
+      "clip_high": {
+        "name": "step_entropy",
+        "target": 0.3,
+        "step": 0.25,
+        "start": 1.5,
+        "low": 1.5,
+        "high": 4.0,
+      }
+    },
+    reference="adaptive upper clip, as a public recipe of MAI states it",
+  ),
+  "archer": Recipe(loss="archer", reference="arXiv 2507.15778"),
+  "entropy_advantage": Recipe(
+    loss="entropy_advantage", reference="arXiv 2506.14758"
+  ),
+  "eda": Recipe(loss="eda", reference="arXiv 2507.21848"),
+  "siren": Recipe(
+    loss="siren",
+    controllers={
+      "anchor": {"name": "first_value", "metric": "entropy/anchored"}
+    },
+    reference="arXiv 2509.25133",
+  ),
+  "skywork": Recipe(
+    loss="entropy_bonus",
+    controllers={"coefficient": {"name": "adaptive_entropy"}},
+    reference="arXiv 2505.22312",
+  ),
+  "entropic": Recipe(
+    loss="sign_weighted",
+    controllers={"balance": {"name": "pi_entropy", "target": 0.3}},
+    reference="EntroPIC, as in the public code of Entrocraft",
+  ),
+  "qae": Recipe(
+    loss="clip_higher",
+    advantage="qae",
+    group_filter="mixed",
+    reference="arXiv 2509.22611",
+  ),
+  "nsr": Recipe(
+    advantage="signed_outcome",
+    advantage_args={"positive": 0.0},
+    reference="arXiv 2506.01347",
+  ),
+  "w_reinforce": Recipe(
+    advantage="signed_outcome",
+    advantage_args={"positive": 0.1},
+    reference="arXiv 2506.01347",
+  ),
+  "entrocraft": Recipe(advantage="entrocraft", reference="arXiv 2604.26326"),
+  "mcpo": Recipe(loss="mcpo", advantage="mcpo", reference="arXiv 2604.16972"),
+  "htpo": Recipe(
+    loss="htpo", group_filter="mixed", reference="arXiv 2605.08283"
+  ),
 }
 
 
@@ -124,6 +194,10 @@ def resolve(config: ConfigDict) -> None:
   """
   recipe = get(config.recipe)
   _fill(config.loss, recipe.loss, recipe.loss_args)
+  if config.loss.name == recipe.loss:
+    with config.loss.controllers.unlocked():
+      driven = {**recipe.controllers, **config.loss.controllers}
+      config.loss.controllers.update(driven)
   _fill(config.advantage, recipe.advantage, recipe.advantage_args)
   rollout = config.rollout
   rollout.group_filter = rollout.group_filter or recipe.group_filter

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 import optax
 
-from jaxrl_entropy import registry
+from jaxrl_entropy import arguments, registry
 from jaxrl_entropy.errors import UserError
 
 Scalar = Float[Array, ""]
@@ -116,24 +116,26 @@ def target_entropy(
 
 
 def adaptive_entropy(
-  target: float,
-  step: float = 0.005,
+  target: float = 0.2,
+  step: float = 1e-4,
   start: float = 0.0,
-  high: float = 1.0,
+  high: float = 5e-3,
   metric: str = "entropy/token_mean",
 ) -> Control:
-  """Skywork-OR1's entropy coefficient (He et al. 2025, arXiv 2505.22312).
+  """Raises c by `step` while the entropy is below `target`, lowers it above.
 
-  c moves by `step` once a rollout, up where the entropy is below `target` and
-  down where it is above; the coefficient is c below the target and 0 above.
-  Keeping c in [0, high] is ours.
+  The coefficient is c below the target and 0 above it; c stays in [0, high].
+  The defaults are those of the authors' code.
 
   Args:
-    target: nats a token.
+    target: nats per token.
     step: change of c at each rollout.
     start: first value of c.
     high: largest c.
-    metric: what is measured.
+    metric: key of the measured value.
+
+  References:
+    Skywork-OR1, arXiv 2505.22312.
   """
 
   def observe(state: State, entropy: Scalar) -> State:
@@ -186,6 +188,106 @@ def entropy_trend(
   )
 
 
+def step_entropy(
+  target: float,
+  step: float,
+  start: float,
+  low: float,
+  high: float,
+  metric: str = "entropy/token_mean",
+) -> Control:
+  """Raises a value by `step` below the target entropy, lowers it above.
+
+  The adaptive upper clip of MAI drives `clip_high` of `clip_higher` so, with
+  `clip_low=0.6`: target 0.3, step 0.25, start and low 1.5, high 4.0.
+
+  Args:
+    target: nats per token.
+    step: change of the value at each rollout, above 0.
+    start: first value.
+    low: smallest value.
+    high: largest value, above `low`.
+    metric: key of the measured value.
+
+  Raises:
+    ValueError: for an empty range, or a step that is not above 0.
+  """
+  arguments.above("step_entropy", 0.0, step=step)
+  arguments.ordered("step_entropy", low=low, high=high)
+
+  def observe(state: State, entropy: Scalar) -> State:
+    return jnp.clip(state + step * jnp.sign(target - entropy), low, high)
+
+  return Control(start, lambda state, _: state, observe, metric)
+
+
+def pi_entropy(
+  target: float,
+  proportional: float = 1.0,
+  integral: float = 0.01,
+  limit: float = 1.0,
+  metric: str = "entropy/token_mean",
+) -> Control:
+  """Drives a balance by the error of the entropy and by its sum.
+
+  `b = clip(I + proportional e, -limit, limit)` with `e = H - target` and `I <-
+  I + integral e`: for the loss `sign_weighted`, whose positive tokens lower the
+  entropy and so weigh more while it is above the target.
+
+  Args:
+    target: nats per token.
+    proportional: gain on the error.
+    integral: gain on its sum.
+    limit: largest |b|, above 0; the weights 1 +- b stay positive up to 1.
+    metric: key of the measured value.
+
+  Raises:
+    ValueError: if `limit` is not above 0.
+
+  References:
+    EntroPIC, as in the public code of Entrocraft.
+  """
+  arguments.above("pi_entropy", 0.0, limit=limit)
+
+  def observe(state: State, entropy: Scalar) -> State:
+    error = entropy - target
+    return {
+      "value": jnp.clip(
+        state["integral"] + proportional * error, -limit, limit
+      ),
+      "integral": state["integral"] + integral * error,
+    }
+
+  return Control(
+    {"value": 0.0, "integral": 0.0},
+    lambda state, _: state["value"],
+    observe,
+    metric,
+  )
+
+
+def first_value(metric: str, start: float = -1.0) -> Control:
+  """Holds the first measured value of a metric.
+
+  For `siren`'s anchor: the metric `entropy/anchored`.
+
+  Args:
+    metric: key of the measured value.
+    start: value until something is measured.
+  """
+
+  def observe(state: State, measured: Scalar) -> State:
+    value = jnp.where(state["known"] > 0, state["value"], measured)
+    return {"value": value, "known": jnp.ones_like(value)}
+
+  return Control(
+    {"value": start, "known": 0.0},
+    lambda state, _: state["value"],
+    observe,
+    metric,
+  )
+
+
 def adaptive_kl(
   target: float,
   start: float,
@@ -221,6 +323,9 @@ CONTROLS: dict[str, Callable[..., Control]] = {
     target_entropy,
     adaptive_entropy,
     entropy_trend,
+    step_entropy,
+    pi_entropy,
+    first_value,
     adaptive_kl,
   )
 }

@@ -31,6 +31,11 @@ CARRIED = {
   "sampler_logp",
   "old_values",
   "returns",
+  "old_entropy",
+  "teacher_logp",
+  "correct",
+  "group",
+  "group_accuracy",
 }
 
 # What scoring a rollout leaves on it of the policy's forward pass.

@@ -242,7 +242,7 @@ class _Run:
     record["rollout/staleness"] = staleness
     rollout = self._scorer.add_logprobs(state, rollout)
     watch.lap("add_logprobs")
-    rollout = self._add_advantages(rollout)
+    rollout = self._add_advantages(rollout, step / config.steps)
     watch.lap("add_advantages")
     kept = self._filter(rollout, step / config.steps)
     record |= rollout_metrics.rollout_metrics(rollout, kept)
@@ -266,14 +266,16 @@ class _Run:
     record |= distributed.sum_over_hosts(self._pool.metrics())
     return state, record
 
-  def _add_advantages(self, rollout: Rollout) -> Rollout:
+  def _add_advantages(self, rollout: Rollout, progress: float) -> Rollout:
     reward = self._config.reward
-    return rollout_lib.estimate_advantages(
+    rollout = rollout_lib.estimate_advantages(
       rollout,
       self._algorithm.estimator,
+      progress=progress,
       kl_coefficient=reward.kl_coefficient,
       kl_kind=reward.kl_kind,
     )
+    return rollout_lib.with_facts(rollout, self._algorithm.needs)
 
   def _take_rollout(
     self, state: TrainState, step: int, watch: Stopwatch

@@ -1,6 +1,6 @@
 """Prompts -> samples -> rewards -> statistics -> advantages, for one step."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 import dataclasses
 from typing import Any
 
@@ -198,10 +198,40 @@ def mixed_groups(rollout: Rollout) -> np.ndarray:
   return ids[np.array(differ, bool)]
 
 
+def _group_accuracy(rollout: Rollout) -> np.ndarray:
+  """The share of correct responses in each response's group, [N]."""
+  _, group, size = np.unique(
+    rollout.groups, return_inverse=True, return_counts=True
+  )
+  return (np.bincount(group, rollout.correct) / size)[group]
+
+
+# Facts of each token or response that an objective may read as signals.
+FACTS: dict[str, Callable[[Rollout], np.ndarray]] = {
+  "correct": lambda rollout: rollout.correct[:, None],
+  "group_accuracy": lambda rollout: _group_accuracy(rollout)[:, None],
+  "old_entropy": lambda rollout: rollout.signals["entropy"],
+}
+
+
+def with_facts(rollout: Rollout, names: Collection[str]) -> Rollout:
+  """Returns the rollout with those of `FACTS` that are named as signals.
+
+  Args:
+    rollout: all responses of the step, scored by the policy.
+    names: fields of a TokenBatch; others than facts are passed over.
+  """
+  facts = {name: FACTS[name](rollout) for name in FACTS if name in names}
+  return rollout.with_signals(
+    **{k: np.broadcast_to(x, rollout.mask.shape) for k, x in facts.items()}
+  )
+
+
 def estimate_advantages(
   rollout: Rollout,
   estimator: Estimator,
   *,
+  progress: float = 0.0,
   kl_coefficient: float = 0.0,
   kl_kind: str = "k1",
 ) -> Rollout:
@@ -210,11 +240,14 @@ def estimate_advantages(
   Args:
     rollout: with `old_logp` among its signals.
     estimator: of the advantages.
+    progress: share of the run that is done.
     kl_coefficient: of the KL to the reference (signal `ref_logp`), taken off
       the reward of each token; 0: none.
     kl_kind: estimator of that KL, see `ops.kl`.
   """
   known: dict[str, Any] = rollout.signals | rollout.outcomes
+  known["correct"] = rollout.correct.astype(np.float32)
+  known["progress"] = np.float32(progress)
   optional = {k: known[k] for k in estimator.needs if k in known}
   if kl_coefficient:
     divergence = kl(known["old_logp"], known["ref_logp"], kl_kind)
@@ -235,9 +268,12 @@ def split_minibatches(
 
   The mini-batches are equal in groups up to one.
 
-  A rollout of fewer than `count` groups yields one mini-batch a group.
+  A rollout of fewer than `count` groups yields one mini-batch per group. Each
+  mini-batch has the signal `group`, the index of a response's group in it.
   """
   groups = rng.permutation(np.unique(rollout.groups))
-  for part in np.array_split(groups, count):
-    if len(part):
-      yield rollout.select(np.flatnonzero(np.isin(rollout.groups, part)))
+  for chosen in np.array_split(groups, count):
+    if len(chosen):
+      part = rollout.select(np.flatnonzero(np.isin(rollout.groups, chosen)))
+      index = np.unique(part.groups, return_inverse=True)[1][:, None]
+      yield part.with_signals(group=np.broadcast_to(index, part.mask.shape))

@@ -37,6 +37,8 @@ def token_batch(rows: Rows, stats: Any, **capacity: int) -> TokenBatch:
   """
   rows, stats = jax.tree.map(flatten_rows, (rows, stats))
   fields: dict[str, Any] = rows.signals | vars(stats) | capacity
+  if "group" in fields:
+    fields["group"] = fields["group"].astype(jnp.int32)
   return TokenBatch(
     mask=rows.mask, response=rows.response, position=rows.index, **fields
   )

@@ -37,7 +37,10 @@ def test_every_recipe_builds_its_loss_and_estimator(name, path):
 
 def test_methods_that_share_a_loss_differ_in_their_parts():
   parts = [
-    (r.loss, r.advantage, tuple(r.loss_args.items()), r.group_filter)
+    (
+      *(r.loss, r.advantage, r.group_filter),
+      *map(str, (r.loss_args, r.advantage_args, r.controllers)),
+    )
     for r in recipes.RECIPES.values()
   ]
   assert len(set(parts)) == len(parts)

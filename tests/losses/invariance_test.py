@@ -24,10 +24,14 @@ METHODS = {
     "min_tokens": 1,
   },
   "kl_cov": {"fraction": 0.1, "min_tokens": 1},
+  "htpo": {"least_share": 0.3, "most_share": 0.3},
+  "aem": {"rate": 2.0},
 }
 RULES = {
   "clip_cov": losses.random_covariance(0.1, 0.05, 2.0, min_tokens=1),
   "kl_cov": losses.top_covariance(0.1, min_tokens=1),
+  "htpo": losses.top_fraction(losses.entropy_score, 0.3, within="response"),
+  "aem": losses.top_fraction(losses.entropy_score, 0.3, within="group"),
 }
 
 
@@ -75,8 +79,12 @@ def quantised(batch, coarse):
   """With ties: scores that differ by less than `coarse` become equal."""
   if not coarse:
     return batch
-  rounded = np.round(batch.logp / coarse) * np.float32(coarse)
-  return batch.replace(logp=rounded.astype(np.float32))
+  return batch.replace(
+    **{
+      name: (np.round(array / coarse) * coarse).astype(np.float32)
+      for name, array in (("logp", batch.logp), ("entropy", batch.entropy))
+    }
+  )
 
 
 LAYOUTS = {
@@ -121,6 +129,12 @@ def test_single_tokens_may_stand_anywhere(name):
 
 
 MESHES = ((1, 1, 1), (2, 1, 1), (1, 2, 2), (2, 2, 2), (2, 4, 1))
+# Rules within segments are compiled for the first and the last of them.
+CASES = [
+  (name, sizes)
+  for name in METHODS
+  for sizes in (MESHES if name in ("clip_cov", "kl_cov") else MESHES[::4])
+]
 
 
 def large():
@@ -138,6 +152,10 @@ def large():
     mask=rng.random(shape) < 0.8,
     response=response,
     position=position,
+    entropy=np.round(-logp, 1),
+    correct=(response % 3 == 0).astype(np.float32),
+    group=response // 4,
+    group_accuracy=(response // 4 / np.float32(3)),
     num_responses=16,
     max_length=256,
   )
@@ -155,11 +173,7 @@ def on_mesh(name, batch, sizes):
 
 
 def on_meshes(batch):
-  return {
-    (name, sizes): on_mesh(name, batch, sizes)
-    for name in METHODS
-    for sizes in MESHES
-  }
+  return {case: on_mesh(case[0], batch, case[1]) for case in CASES}
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +181,9 @@ def spread():
   return devices.run(on_meshes, large())
 
 
-@pytest.mark.parametrize("sizes", MESHES[1:])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+  ("name", "sizes"), [case for case in CASES if case[1] != MESHES[0]]
+)
 def test_devices_do_not_show(name, sizes, spread):
   (picked, loss, gradient, norm), _ = spread[name, MESHES[0]]
   (picked2, loss2, gradient2, norm2), _ = spread[name, sizes]
@@ -187,7 +202,8 @@ def test_no_token_scores_are_gathered(name, spread):
   histograms = [
     one.shape for one in moved if one.kind == "all-reduce" and one.shape
   ]
-  assert max(map(math.prod, histograms)) == 2**11
+  within = name not in ("clip_cov", "kl_cov")
+  assert max(map(math.prod, histograms)) == (16 * 2**8 if within else 2**11)
   for one in moved:
     if one.kind != "all-reduce":
       assert math.prod(one.shape) < large().logp.size / 64, one

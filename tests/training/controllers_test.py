@@ -65,13 +65,65 @@ def test_target_entropy_comes_back_after_a_long_time_above_its_target():
 
 
 def test_adaptive_entropy_acts_below_its_target_only():
-  controller = single(name="adaptive_entropy", target=0.3, step=0.01)
+  controller = single(name="adaptive_entropy", target=0.3, step=0.01, high=1.0)
   state, got = controller.init(), []
   for entropy in (0.1, 0.1, 0.5, 0.1, 0.5, 0.5, 0.5, 0.1):
     state = controller.update(state, {"entropy/token_mean": entropy})
     got.append(value(controller, state))
   expected = [0.01, 0.02, 0.0, 0.02, 0.0, 0.0, 0.0, 0.01]
   np.testing.assert_allclose(got, expected, atol=1e-7)
+
+
+def test_the_defaults_of_adaptive_entropy_are_the_authors():
+  controller = single(name="adaptive_entropy")
+  state, got = controller.init(), []
+  for _ in range(60):
+    state = controller.update(state, {"entropy/token_mean": 0.1})
+    got.append(value(controller, state))
+  np.testing.assert_allclose(got[0], 1e-4, rtol=1e-5)
+  np.testing.assert_allclose(got[-1], 5e-3, rtol=1e-5)
+
+
+def test_step_entropy_moves_by_the_sign_of_the_error():
+  controller = single(
+    name="step_entropy", target=0.3, step=0.25, start=1.5, low=1.5, high=2.0
+  )
+  state, got = controller.init(), []
+  for entropy in (0.1, 0.2, 0.2, 0.3, 0.9, 0.9, 0.9):
+    state = controller.update(state, {"entropy/token_mean": entropy})
+    got.append(value(controller, state))
+  np.testing.assert_allclose(got, [1.75, 2.0, 2.0, 2.0, 1.75, 1.5, 1.5])
+
+
+def test_pi_entropy_adds_the_error_to_its_sum():
+  controller = single(name="pi_entropy", target=0.3, integral=0.1, limit=0.5)
+  state, total = controller.init(), 0.0
+  assert value(controller, state) == 0
+  for entropy in (0.5, 0.4, 0.1, 0.3, 2.0):
+    state = controller.update(state, {"entropy/token_mean": entropy})
+    error = entropy - 0.3
+    expected = np.clip(total + error, -0.5, 0.5)
+    total += 0.1 * error
+    np.testing.assert_allclose(value(controller, state), expected, atol=1e-6)
+
+
+def test_pi_entropy_removes_a_constant_drift():
+  """The integral part leaves no error where the entropy falls by itself."""
+  controller = single(name="pi_entropy", target=0.5, integral=0.05)
+  state, entropy = controller.init(), 1.0
+  for _ in range(400):
+    state = controller.update(state, {"entropy/token_mean": entropy})
+    entropy += 0.1 * (-0.2 - value(controller, state))
+  np.testing.assert_allclose(entropy, 0.5, atol=0.02)
+
+
+def test_first_value_stays():
+  controller = single(name="first_value", metric="entropy/anchored")
+  state = controller.init()
+  assert value(controller, state) == -1
+  for entropy in (0.7, 0.2, 1.0):
+    state = controller.update(state, {"entropy/anchored": entropy})
+    np.testing.assert_allclose(value(controller, state), 0.7, rtol=1e-6)
 
 
 def test_entropy_trend_is_above_zero_while_the_entropy_falls():

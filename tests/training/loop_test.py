@@ -320,6 +320,22 @@ def test_reward_functions_are_weighed_and_logged_by_name(tmp_path):
     np.testing.assert_allclose(record["reward/mean"], total, rtol=1e-5)
 
 
+def test_facts_of_responses_reach_the_loss(tmp_path):
+  config = load("grpo", ("steps", "2"), ("sft.steps", "0"))
+  with config.unlocked():
+    config.rollout.group_filter = "all"
+    config.loss.name = "tests.training.tiny_config:factual"
+    config.advantage.name = "mcpo"
+  loop.train(config, tmp_path)
+  first = records(tmp_path)[0]
+  assert first["facts/groups"] == 2  # of two mini-batches of four groups
+  assert 0 < first["facts/correct"] < 1
+  np.testing.assert_allclose(
+    first["facts/correct"], first["facts/accuracy"], rtol=0.3
+  )
+  assert first["facts/old_entropy"] > 0
+
+
 def test_adapters_learn_and_the_weights_below_stay(tmp_path):
   config = load("grpo", ("steps", "1"), ("sft.steps", "0"))
   config.model.lora_rank = 2

@@ -9,6 +9,7 @@ from jaxrl_entropy.rewards.pool import RewardPool, Verdict
 from jaxrl_entropy.rewards.shaping import shaping
 from jaxrl_entropy.sampling.request import Completion, Request
 from jaxrl_entropy.training import rollout as rollout_lib
+from tests.training import rollouts
 
 TEXTS = ("<answer> 7 </answer>", "<answer> 8 </answer>", "7", "8")
 
@@ -87,3 +88,47 @@ def test_a_thinking_part_that_the_prompt_opens_belongs_to_the_response():
     length=4,
   )
   assert seen == ["<think></think> 7"]
+
+
+def test_facts_are_those_of_the_whole_rollout():
+  rollout = rollouts.make_rollout()
+  facts = ("correct", "group_accuracy", "old_entropy")
+  signals = rollout_lib.with_facts(rollout, facts).signals
+  np.testing.assert_array_equal(signals["correct"][:, 0], [1, 0, 1, 1])
+  np.testing.assert_array_equal(
+    signals["group_accuracy"], np.repeat([[0.5], [0.5], [1], [1]], 5, 1)
+  )
+  np.testing.assert_array_equal(signals["old_entropy"], signals["entropy"])
+  assert not set(facts) & set(rollout_lib.with_facts(rollout, ()).signals)
+
+
+def test_a_fact_outlives_the_responses_that_it_counts():
+  """Rejected responses count in the accuracy of their group."""
+  rollout = rollout_lib.with_facts(rollouts.make_rollout(), ["group_accuracy"])
+  kept = rollout.select(np.array([0, 2]))
+  assert kept.signals["group_accuracy"][:, 0].tolist() == [0.5, 1.0]
+
+
+def test_a_mini_batch_numbers_its_groups():
+  rollout = rollouts.make_rollout()
+  parts = list(
+    rollout_lib.split_minibatches(rollout, 1, np.random.default_rng(0))
+  )
+  assert parts[0].signals["group"][:, 0].tolist() == [0, 0, 1, 1]
+  for part in rollout_lib.split_minibatches(
+    rollout, 2, np.random.default_rng(0)
+  ):
+    assert (part.signals["group"] == 0).all()
+
+
+def test_an_estimator_sees_verdicts_entropy_and_progress():
+  rollout = rollouts.make_rollout()
+  low = rollout.with_signals(entropy=np.zeros((4, 5), np.float32))
+  for progress, edge in ((0.0, 0.6), (1.0, 0.4)):
+    estimator = advantages.resolve("entrocraft", {"lower": (0.6, 0.4)})
+    signals = rollout_lib.estimate_advantages(
+      low.with_signals(entropy=np.full((4, 5), edge - 0.05, np.float32)),
+      estimator,
+      progress=progress,
+    ).signals
+    assert signals["advantages"][:, 0].tolist() == [0, -1, 0, 0]

@@ -2,9 +2,13 @@
 
 import zlib
 
+import jax.numpy as jnp
+
+from jaxrl_entropy import losses
 from jaxrl_entropy.config import defaults
 from jaxrl_entropy.data.tasks.countdown import Countdown
 from jaxrl_entropy.rewards import catalog
+from jaxrl_entropy.types import Mean
 
 catalog.INLINE["coin"] = "tests.training.tiny_config:flip"
 
@@ -20,6 +24,26 @@ class Coin(Countdown):
 
 def flip(problem, response):
   return float(zlib.crc32(f"{problem.id} {response}".encode()) % 2)
+
+
+def factual():
+  """A loss that reports the facts of responses that it is given."""
+
+  @losses.part("metric")
+  def report():
+    def update(loss, batch, key):
+      del key
+      found = {
+        "facts/groups": Mean(jnp.float32(batch.group.max() + 1), 1.0),
+        "facts/correct": losses.token_metric(batch.correct, batch.mask),
+        "facts/accuracy": losses.token_metric(batch.group_accuracy, batch.mask),
+        "facts/old_entropy": losses.token_metric(batch.old_entropy, batch.mask),
+      }
+      return loss.replace(metrics=loss.metrics | found)
+
+    return update
+
+  return losses.objective(losses.ppo_clip(), report(), aggregate="token_mean")
 
 
 def get_config(method="grpo"):
