@@ -116,4 +116,5 @@ def test_every_config_line_resolves(section):
       config[section].name = name
       line = row[-1].strip("`").removeprefix("config.")
       exec(f"config.{line}", {"config": config})
+      recipes.resolve(config)
       algorithm.resolve(config)

@@ -31,7 +31,8 @@ def test_every_recipe_builds_its_loss_and_estimator(name, path):
     recipe.advantage,
     recipe.group_filter,
   )
-  objectives.resolve(config.loss.name, config.loss.args)
+  driven = dict.fromkeys(config.loss.controllers, 0.0)
+  objectives.resolve(config.loss.name, {**config.loss.args, **driven})
   advantages.resolve(config.advantage.name, config.advantage.args)
 
 

@@ -324,11 +324,12 @@ def test_facts_of_responses_reach_the_loss(tmp_path):
   config = load("grpo", ("steps", "2"), ("sft.steps", "0"))
   with config.unlocked():
     config.rollout.group_filter = "all"
+    config.rollout.train_groups = config.rollout.prompts_per_step
     config.loss.name = "tests.training.tiny_config:factual"
     config.advantage.name = "mcpo"
   loop.train(config, tmp_path)
   first = records(tmp_path)[0]
-  assert first["facts/groups"] == 2  # of two mini-batches of four groups
+  assert first["facts/groups"] == 3  # two mini-batches of six groups
   assert 0 < first["facts/correct"] < 1
   np.testing.assert_allclose(
     first["facts/correct"], first["facts/accuracy"], rtol=0.3
