@@ -4,7 +4,7 @@ Axes, always all four, of size 1 where unused:
 
 * `data`: replicas of the parameters; rows of a batch are split over it.
 * `fsdp`: parameters and optimiser state are split over it, and so are rows.
-* `tensor`: heads, MLP columns and vocabulary are split over it.
+* `tensor`: heads, MLP columns, experts and vocabulary are split over it.
 * `context`: the tokens of a row are split over it.
 
 All axes are Auto: XLA's partitioner propagates from the annotations made here.
@@ -35,6 +35,7 @@ TOKENS = (*ROWS, "context")
 PARAM_RULES: tuple[tuple[str, P], ...] = (
   (r"embed/embedding$", P("tensor", "fsdp")),
   (r"lm_head/kernel$", P("fsdp", "tensor")),
+  (r"experts/(gate|up|down)_proj/kernel$", P(None, "tensor", "fsdp")),
   (
     r"layers/.*(q_proj|k_proj|v_proj|gate_proj|up_proj)/kernel$",
     P(None, "fsdp", "tensor"),

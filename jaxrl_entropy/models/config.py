@@ -57,6 +57,10 @@ class TransformerConfig:
       "head", or over the "width" of all heads.
     query_pre_attn_scalar: scores are divided by its root; 0: by head_dim's.
     attention_softcap: c, if not 0: scores become `c tanh(scores / c)`.
+    num_experts: experts in place of the MLP; 0: one MLP for all tokens.
+    num_experts_per_tok: experts that each token is given to.
+    moe_intermediate_size: width of each expert; 0: intermediate_size.
+    norm_topk_prob: the weights of a token's experts sum to 1.
     sliding_window: tokens a query sees, itself included; 0: all before it.
     sliding_layers: which layers have the window; empty: every layer.
     max_length: longest context the weights were made for, tokens.
@@ -90,6 +94,10 @@ class TransformerConfig:
   qk_norm: str = "none"
   query_pre_attn_scalar: float = 0.0
   attention_softcap: float = 0.0
+  num_experts: int = 0
+  num_experts_per_tok: int = 0
+  moe_intermediate_size: int = 0
+  norm_topk_prob: bool = False
   sliding_window: int = 0
   sliding_layers: tuple[bool, ...] = ()
   max_length: int = 4096
@@ -114,6 +122,13 @@ class TransformerConfig:
       )
     if self.head_dim % 2:
       raise ValueError(f"head_dim={self.head_dim} must be even for rotation")
+    if self.num_experts and not (
+      0 < self.num_experts_per_tok <= self.num_experts
+    ):
+      raise ValueError(
+        f"num_experts_per_tok={self.num_experts_per_tok} must be from 1 to "
+        f"num_experts={self.num_experts}"
+      )
     for name in ("sliding_layers", "second_rope_layers"):
       entries = len(getattr(self, name))
       if entries not in (0, self.num_layers):
@@ -125,6 +140,11 @@ class TransformerConfig:
   def real_vocab_size(self) -> int:
     """Ids that can be drawn: below this, every id has a token."""
     return min(self.tokenizer_size or self.vocab_size, self.vocab_size)
+
+  @property
+  def expert_width(self) -> int:
+    """Width of each expert's MLP."""
+    return self.moe_intermediate_size or self.intermediate_size
 
   @property
   def slides(self) -> tuple[bool, ...]:

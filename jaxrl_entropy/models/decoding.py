@@ -86,7 +86,9 @@ def _transpose_kernels(params: Params) -> Params:
   """Replaces every "kernel" [..., I, O] by "transposed" [..., O, I]."""
   result = {}
   for name, child in params.items():
-    if isinstance(child, Mapping):
+    if name == "experts":
+      result[name] = child  # Their products are grouped, in one order only.
+    elif isinstance(child, Mapping):
       result[name] = _transpose_kernels(child)
     elif name == "kernel":
       result["transposed"] = child.swapaxes(-2, -1)

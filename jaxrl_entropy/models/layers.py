@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxrl_entropy import sharding
-from jaxrl_entropy.models import rope
+from jaxrl_entropy.models import experts, rope
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.types import Params
 
@@ -200,6 +200,21 @@ class MLP(nn.Module):
     return self.down_proj(gate * self.up_proj(x))
 
 
+class MixtureMLP(nn.Module):
+  """A router, and the experts that it gives each token to."""
+
+  config: TransformerConfig
+
+  def setup(self):
+    c = self.config
+    self.router = Linear(c.num_experts)
+    self.experts = experts.Experts(c, ACTIVATIONS[c.activation])
+
+  def __call__(self, x: Stream) -> Stream:
+    weights, chosen = experts.route(self.router(x), self.config)
+    return self.experts(x, weights, chosen)
+
+
 class Block(nn.Module):
   """One decoder layer, in two halves with the attention between them.
 
@@ -210,7 +225,8 @@ class Block(nn.Module):
 
   def setup(self):
     c = self.config
-    self.attention, self.mlp = Attention(c), MLP(c)
+    self.attention = Attention(c)
+    self.mlp = MixtureMLP(c) if c.num_experts else MLP(c)
     if c.input_norms:
       self.input_norm, self.post_attention_norm = norm(c), norm(c)
     if c.output_norms:

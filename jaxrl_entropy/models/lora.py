@@ -31,7 +31,8 @@ def add(
   """`params` with adapters that change nothing yet (B = 0), float32.
 
   Raises:
-    ValueError: for a rank below 1 or a target that is no projection.
+    ValueError: for a rank below 1, or a target that is no projection of the
+      model (experts have no adapters).
   """
   unknown = set(targets) - set(TARGETS)
   if rank < 1 or unknown:
@@ -40,8 +41,12 @@ def add(
       f"least 1 and the targets among {', '.join(TARGETS)}"
     )
 
+  adapted = set()
+
   def adapt(path: str, node: Mapping[str, Any]) -> Params:
-    if "kernel" in node and path.rpartition("/")[2] in targets:
+    name = path.rpartition("/")[2]
+    if "kernel" in node and name in targets and "/experts/" not in path:
+      adapted.add(name)
       return {**node, **_adapter(path, node["kernel"], rank, key)}
     return {
       name: adapt(f"{path}/{name}", child)
@@ -50,7 +55,13 @@ def add(
       for name, child in node.items()
     }
 
-  return adapt("", params)
+  result = adapt("", params)
+  missing = sorted(set(targets) - adapted)
+  if missing:
+    raise ValueError(
+      f"lora targets {missing}: the model has no such projection"
+    )
+  return result
 
 
 def merged(params: Params) -> Params:

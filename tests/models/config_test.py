@@ -59,6 +59,11 @@ def test_unknown_preset_names_the_known():
   ("change", "message"),
   [
     ({"num_kv_heads": 3}, "num_kv_heads=3 must divide num_heads=4"),
+    (
+      {"num_experts": 4, "num_experts_per_tok": 5},
+      "num_experts_per_tok=5 must be from 1 to num_experts=4",
+    ),
+    ({"qk_norm": "both"}, "qk_norm 'both' is unknown; one of none, head"),
     ({"head_dim": 7}, "head_dim=7 must be even"),
     ({"activation": "mish"}, "activation 'mish' is not supported"),
     ({"sliding_layers": (True,)}, "1 entries for num_layers=3"),

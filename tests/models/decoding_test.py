@@ -48,6 +48,9 @@ CONFIGS = {
   "output norms alone, wide query norms": dataclasses.replace(
     TINY, input_norms=False, output_norms=True, qk_norm="width"
   ),
+  "experts": dataclasses.replace(
+    TINY, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=12
+  ),
   "two ropes, one partial": dataclasses.replace(
     TINY,
     rope=Rope(100.0, rotated=0.5),

@@ -69,3 +69,10 @@ def test_merged_computes_the_same():
 def test_refuses(rank, targets):
   with pytest.raises(ValueError, match="must be at least 1"):
     lora.add(BASE, rank, targets, jax.random.key(1))
+
+
+def test_experts_have_no_adapters():
+  _, params = checkpoints.load(peers.FOLDER / "mixtral_window")
+  lora.add(params, 2, ("q_proj",), jax.random.key(0))
+  with pytest.raises(ValueError, match=r"\['up_proj'\]: the model has no such"):
+    lora.add(params, 2, ("q_proj", "up_proj"), jax.random.key(0))

@@ -14,9 +14,10 @@ from tests.models import peers
 TOLERANCE = 2e-4
 KINDS = (
   *("llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "olmo2"),
-  *("olmo3", "smollm3", "phi3"),
+  *("olmo3", "smollm3", "phi3", "qwen3_moe", "olmoe", "mixtral"),
 )
 PAD = {"pad_token_id": 0}  # Some types default to one beyond this vocabulary.
+NO_HEAD_DIM = ("olmo2", "olmo3", "olmoe", "phi3")
 LAYER_KINDS = ("sliding_attention", "full_attention")
 
 
@@ -145,10 +146,23 @@ def _random_case(seed):
   if kind == "phi3":
     settings |= _random_phi(pick, settings)
   gemma = kind.startswith("gemma")  # Their default, 256, is ill-conditioned.
-  if gemma or (pick(True, False) and kind not in ("olmo2", "olmo3", "phi3")):
+  if gemma or (pick(True, False) and kind not in NO_HEAD_DIM):
     settings["head_dim"] = head_dim
-  if kind not in ("mistral", "qwen2", "phi3"):
+  if kind not in ("mistral", "mixtral", "qwen2", "phi3"):
     settings["attention_bias"] = pick(True, False)
+  if kind in ("qwen3_moe", "olmoe", "mixtral"):
+    experts = int(rng.integers(2, 6))
+    settings |= {
+      "intermediate_size": 12,
+      "num_local_experts": experts,
+      "num_experts_per_tok": int(rng.integers(1, experts + 1)),
+    }
+    # The grouped product of torch needs strides of 16 bytes.
+    settings["hidden_size"] = 8 * settings["num_attention_heads"]
+  if kind == "qwen3_moe":
+    settings["moe_intermediate_size"] = pick(4, 8)
+  if kind in ("qwen3_moe", "olmoe"):
+    settings["norm_topk_prob"] = pick(True, False)
   if kind in ("llama", "smollm3"):
     settings["mlp_bias"] = pick(True, False)
   if gemma:
@@ -172,14 +186,16 @@ def _random_case(seed):
     }
   if kind in ("gemma2", "gemma3_text", "olmo3") and pick(True, False):
     settings["layer_types"] = [pick(*LAYER_KINDS) for _ in range(layers)]
+  if kind == "qwen3_moe":
+    settings["use_sliding_window"] = pick(True, False)
   if kind in ("qwen2", "qwen3"):
     settings["use_sliding_window"] = pick(True, False)
     settings["max_window_layers"] = int(rng.integers(0, 4))
     if settings["use_sliding_window"] and pick(True, False):
       settings["layer_types"] = [pick(*LAYER_KINDS) for _ in range(layers)]
-  if kind not in ("llama", "olmo2", "smollm3"):
+  if kind not in ("llama", "olmo2", "olmoe", "smollm3"):
     settings["sliding_window"] = int(rng.integers(1, 30))
-  if kind == "mistral" and pick(True, False):
+  if kind in ("mistral", "mixtral") and pick(True, False):
     settings["sliding_window"] = None
   return kind, settings
 

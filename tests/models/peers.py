@@ -175,6 +175,33 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     _PHI
     | {"original_max_position_embeddings": 16, "tie_word_embeddings": True},
   ),
+  "qwen3_moe_normalised": (
+    "qwen3_moe",
+    {
+      "head_dim": 8,
+      "moe_intermediate_size": 12,
+      "norm_topk_prob": True,
+      "num_experts": 5,
+      "num_experts_per_tok": 2,
+    },
+  ),
+  "olmoe_plain_weights": (
+    "olmoe",
+    {
+      "intermediate_size": 16,
+      "num_experts": 4,
+      "num_experts_per_tok": 3,
+      "pad_token_id": 0,
+    },
+  ),
+  "mixtral_window": (
+    "mixtral",
+    {
+      "intermediate_size": 8,
+      "num_local_experts": 4,
+      "sliding_window": 6,
+    },
+  ),
   "mistral_short_window": (
     "mistral",
     {"sliding_window": 4, "head_dim": 14, "hidden_act": "relu"},

@@ -18,6 +18,7 @@ from tests.models import peers
 close = functools.partial(np.testing.assert_allclose, rtol=2e-4, atol=2e-4)
 LENGTHS = (9, 4, 12, 7, 3)
 WINDOWED = "mistral_short_window"
+MESH_CASES = (WINDOWED, "mixtral_window", "gemma3_two_ropes")
 MIXED = "qwen3_yarn_mixed_layers"
 
 
@@ -57,8 +58,8 @@ def _gradient(config, params, rows, **options):
 
 
 @functools.cache
-def _packed_gradient():
-  config, params = checkpoints.load(peers.FOLDER / WINDOWED)
+def _packed_gradient(name=WINDOWED):
+  config, params = checkpoints.load(peers.FOLDER / name)
   return _gradient(config, params, _packed())
 
 
@@ -70,10 +71,11 @@ def _one_per_row():
   return _rows([(i, 0) for i in range(len(LENGTHS))], len(LENGTHS), 12)
 
 
-def test_packing_changes_neither_loss_nor_gradient():
-  config, params = checkpoints.load(peers.FOLDER / WINDOWED)
+@pytest.mark.parametrize("name", MESH_CASES)
+def test_packing_changes_neither_loss_nor_gradient(name):
+  config, params = checkpoints.load(peers.FOLDER / name)
   unpacked = _gradient(config, params, _one_per_row())
-  jax.tree.map(close, _packed_gradient(), unpacked)
+  jax.tree.map(close, _packed_gradient(name), unpacked)
 
 
 @pytest.mark.parametrize("policy", sorted(set(transformer.REMAT) - {"none"}))
@@ -129,20 +131,21 @@ def test_depth_does_not_grow_the_program():
 
 
 def _on_meshes():
-  config, params = checkpoints.load(peers.FOLDER / WINDOWED)
   rows = _rows([(i, 0) for i in range(5)], 8, 16)
   results = []
-  for sizes in (
-    {"data": 2, "fsdp": 2, "tensor": 2},
-    {"fsdp": 4, "context": 2},
-  ):
-    mesh = sharding.make_mesh(**sizes)
-    with jax.set_mesh(mesh):
-      placed = jax.device_put(params, sharding.param_shardings(params, mesh))
-      results.append(_gradient(config, placed, rows, remat="full"))
+  for name in MESH_CASES:
+    for sizes in (
+      {"data": 2, "fsdp": 2, "tensor": 2},
+      {"fsdp": 4, "context": 2},
+    ):
+      mesh = sharding.make_mesh(**sizes)
+      with jax.set_mesh(mesh):
+        config, params = checkpoints.load(peers.FOLDER / name, mesh)
+        gradient = _gradient(config, params, rows, remat="full")
+        results.append((name, gradient))
   return results
 
 
 def test_a_mesh_changes_neither_loss_nor_gradient():
-  for result in devices.run(_on_meshes):
-    jax.tree.map(close, result, _packed_gradient())
+  for name, result in devices.run(_on_meshes):
+    jax.tree.map(close, result, _packed_gradient(name))

@@ -28,7 +28,7 @@ from jaxrl_entropy.models import lora, transformer
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.models.io import gguf_file, hf_config, safetensors_folder
 from jaxrl_entropy.models.io.gguf_tensors import GgufTensors, gguf_config
-from jaxrl_entropy.models.io.names import stored
+from jaxrl_entropy.models.io.names import Stored, stored
 from jaxrl_entropy.models.io.safetensors_folder import (
   INDEX,
   SINGLE,
@@ -177,7 +177,9 @@ def _check_names(
 ) -> None:
   """Every tensor is there, and none that would be dropped."""
   leaves = jax.tree_util.tree_leaves_with_path(shapes)
-  wanted = {name for leaf in leaves for name in stored(*leaf, config).names}
+  wanted = {
+    name for leaf in leaves for name in stored(*leaf, config).names.values()
+  }
   missing = sorted(wanted - source.names())
   if missing:
     raise CheckpointError(f"{source.place(missing[0])} is missing")
@@ -210,37 +212,80 @@ def _read_leaf(
 ) -> jax.Array:
   """Reads one leaf, layer by layer straight to its devices."""
   kept = stored(path, leaf, config)
-  shape = leaf.shape[1:] if kept.stacked else leaf.shape
-  layer_sharding = _drop_leading(where) if kept.stacked else where
+  if () in kept.names:
+    return _read_array(source, kept, (), leaf.shape, dtype, where)
+  layer_sharding = _drop_leading(where)
+  stack = jnp.zeros(leaf.shape, dtype, device=where)
+  for layer in range(leaf.shape[0]):
+    array = _read_array(
+      source, kept, (layer,), leaf.shape[1:], dtype, layer_sharding
+    )
+    stack = _set_layer(stack, array, layer)
+  return jax.block_until_ready(stack)
 
-  def tensor(name: str) -> jax.Array:
-    whole = shape[::-1] if kept.transposed else shape
-    own = whole[0]
-    _check_shape(source, name, (kept.rows or own, *whole[1:]))
+
+def _read_array(
+  source: TensorSource,
+  kept: Stored,
+  place: tuple[int, ...],
+  shape: tuple[int, ...],
+  dtype: np.dtype,
+  where: Sharding,
+) -> jax.Array:
+  """Reads the part of a leaf at `place` in its leading axes."""
+  if place in kept.names:
+    name = kept.names[place]
 
     def part(index: tuple[slice, ...] | None) -> np.ndarray:
       assert index is not None
-      first, *others = index[::-1] if kept.transposed else index
-      start, stop, _ = first.indices(own)
-      rows = slice(kept.start + start, kept.start + stop)
-      values = source.read(name, (rows, *others))
-      if not jnp.issubdtype(values.dtype, jnp.floating):
-        raise CheckpointError(
-          f"{source.place(name)} holds {values.dtype}: quantised weights are "
-          "not supported"
-        )
-      if not np.isfinite(values).all():
-        raise CheckpointError(f"{source.place(name)} holds NaN or infinity")
-      return np.asarray(values.T if kept.transposed else values, dtype, "C")
+      return _read_part(source, kept, name, shape, index).astype(
+        dtype, order="C"
+      )
 
-    return jax.make_array_from_callback(shape, layer_sharding, part)
+    return jax.make_array_from_callback(shape, where, part)
 
-  if not kept.stacked:
-    return tensor(kept.names[0])
-  stack = jnp.zeros(leaf.shape, dtype, device=where)
-  for layer, name in enumerate(kept.names):
-    stack = _set_layer(stack, tensor(name), layer)
-  return jax.block_until_ready(stack)
+  def experts(index: tuple[slice, ...] | None) -> np.ndarray:
+    assert index is not None
+    chosen = range(*index[0].indices(shape[0]))
+    parts = [
+      _read_part(source, kept, kept.names[*place, i], shape[1:], index[1:])
+      for i in chosen
+    ]
+    return np.stack(parts).astype(dtype, order="C")
+
+  return jax.make_array_from_callback(shape, where, experts)
+
+
+def _read_part(
+  source: TensorSource,
+  kept: Stored,
+  name: str,
+  shape: tuple[int, ...],
+  index: tuple[slice, ...],
+) -> np.ndarray:
+  """Reads a slice of one tensor, in our order of axes.
+
+  Args:
+    source: the file.
+    kept: how the leaf is stored.
+    name: of the tensor.
+    shape: of the leaf's part that the tensor holds.
+    index: the slice of that part.
+  """
+  whole = shape[::-1] if kept.transposed else shape
+  _check_shape(source, name, (kept.rows or whole[0], *whole[1:]))
+  first, *others = index[::-1] if kept.transposed else index
+  start, stop, _ = first.indices(whole[0])
+  rows = slice(kept.start + start, kept.start + stop)
+  values = source.read(name, (rows, *others))
+  if not jnp.issubdtype(values.dtype, jnp.floating):
+    raise CheckpointError(
+      f"{source.place(name)} holds {values.dtype}: quantised weights are "
+      "not supported"
+    )
+  if not np.isfinite(values).all():
+    raise CheckpointError(f"{source.place(name)} holds NaN or infinity")
+  return values.T if kept.transposed else values
 
 
 @functools.partial(jax.jit, donate_argnums=0)
@@ -270,19 +315,18 @@ class _View:
 
   Attributes:
     leaves: whose rows make up the tensor, in order.
-    layer: of the leaves that belongs to it; None where they are not stacked.
+    place: of the tensor in the leaves' leading axes.
     transposed: whether it is stored transposed.
   """
 
   leaves: tuple[jax.Array, ...]
-  layer: int | None
+  place: tuple[int, ...]
   transposed: bool
 
   @property
   def shape(self) -> tuple[int, ...]:
     """The shape as stored."""
-    stacked = self.layer is not None
-    shapes = [leaf.shape[1:] if stacked else leaf.shape for leaf in self.leaves]
+    shapes = [leaf.shape[len(self.place) :] for leaf in self.leaves]
     if self.transposed:
       shapes = [shape[::-1] for shape in shapes]
     return (sum(shape[0] for shape in shapes), *shapes[0][1:])
@@ -293,7 +337,7 @@ class _View:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
   def _fetch(self, leaf: jax.Array) -> np.ndarray:
-    part = leaf if self.layer is None else leaf[self.layer]
+    part = leaf[self.place] if self.place else leaf
     if not part.is_fully_addressable:
       part = multihost_utils.process_allgather(part, tiled=True)
     values = np.asarray(part)
@@ -303,12 +347,12 @@ class _View:
 def _views(params: Params, config: TransformerConfig) -> dict[str, _View]:
   """The stored tensors of a model, by name."""
   members: dict[str, list[tuple[int, jax.Array]]] = {}
-  layouts: dict[str, tuple[int | None, bool]] = {}
+  layouts: dict[str, tuple[tuple[int, ...], bool]] = {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
     kept = stored(path, leaf, config)
-    for layer, name in enumerate(kept.names):
+    for place, name in kept.names.items():
       members.setdefault(name, []).append((kept.start, leaf))
-      layouts[name] = layer if kept.stacked else None, kept.transposed
+      layouts[name] = place, kept.transposed
   return {
     name: _View(
       tuple(leaf for _, leaf in sorted(parts, key=operator.itemgetter(0))),

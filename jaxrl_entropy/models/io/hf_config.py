@@ -33,7 +33,8 @@ _NO_EFFECT = """
   is_decoder is_llama_config label2id length_penalty max_length
   max_sequence_length min_length model_type name_or_path neftune_noise_alpha
   no_repeat_ngram_size num_beam_groups num_beams num_labels
-  num_return_sequences output_attentions output_hidden_states output_scores
+  num_return_sequences output_attentions output_hidden_states
+  output_router_logits output_scores router_aux_loss_coef
   pad_token_id prefix pretraining_tp problem_type remove_invalid_values
   repetition_penalty return_dict return_dict_in_generate sep_token_id
   suppress_tokens task_specific_params temperature tf_legacy_loss
@@ -48,12 +49,15 @@ _NEUTRAL: dict[str, Any] = {
   "activation": "swiglu",
   "add_cross_attention": False,
   "attention_bias": False,
+  "decoder_sparse_step": 1,
   "is_encoder_decoder": False,
   "lm_head_bias": False,
   "mlp_bias": False,
+  "mlp_only_layers": [],
   "partial_rotary_factor": 1.0,
   "pruned_heads": {},
   "rope_interleaved": False,
+  "router_jitter_noise": 0.0,
   "tie_encoder_decoder": False,
   "use_bidirectional_attention": False,
   "use_mrope": False,
@@ -70,6 +74,10 @@ def from_hf(hf: Mapping[str, Any]) -> TransformerConfig:
   name = str(hf.get("model_type"))
   _check_type(name, hf)
   family, fields = FAMILIES[name], dict(hf)
+  if (
+    "num_local_experts" in fields
+  ):  # Mixtral's name, and that of transformers 5.
+    fields["num_experts"] = fields.pop("num_local_experts")
 
   def take(key: str) -> Any:
     if key not in fields and key not in family.defaults:
@@ -111,6 +119,10 @@ def from_hf(hf: Mapping[str, Any]) -> TransformerConfig:
     "mlp_bias": bool(option("mlp_bias")),
     "query_pre_attn_scalar": 0 if scalar in (None, head_dim) else scalar,
     "attention_softcap": option("attn_logit_softcapping") or 0.0,
+    "num_experts": option("num_experts") or 0,
+    "num_experts_per_tok": option("num_experts_per_tok") or 0,
+    "moe_intermediate_size": option("moe_intermediate_size") or 0,
+    "norm_topk_prob": bool(option("norm_topk_prob")),
     "sliding_window": window,
     "sliding_layers": sliding,
     "max_length": hf_rope.context(rope, max_length),
@@ -134,6 +146,10 @@ def to_hf(config: TransformerConfig) -> dict[str, Any]:
     "hidden_act": config.activation,
     "hidden_activation": config.activation,
     "mlp_bias": config.mlp_bias,
+    "moe_intermediate_size": config.moe_intermediate_size,
+    "norm_topk_prob": config.norm_topk_prob,
+    "num_experts": config.num_experts,
+    "num_experts_per_tok": config.num_experts_per_tok,
     "no_rope_layers": [1 - index for index in config.rope_index],
     "original_max_position_embeddings": rope.original_length
     or config.max_length,
@@ -160,6 +176,8 @@ def to_hf(config: TransformerConfig) -> dict[str, Any]:
     "rope_scaling": hf_rope.scaling(rope),
   }
   described |= {k: v for k, v in optional.items() if k in family.defaults}
+  if config.num_experts:
+    described["num_local_experts"] = config.num_experts
   if family.windows == "mixed":
     described["layer_types"] = [
       "sliding_attention" if slides else "full_attention"

@@ -81,6 +81,7 @@ _OLMO_IMPLIED: dict[str, Any] = {
   "output_norms": True,
   "qk_norm": "width",
 }
+_EXPERTS: dict[str, Any] = {"num_experts": 128, "num_experts_per_tok": 8}
 _OUTPUT_NORMS = {
   "attention_output_norm": "post_attention_layernorm",
   "post_attention_norm": "pre_feedforward_layernorm",
@@ -159,6 +160,57 @@ FAMILIES: dict[str, Family] = {
     _OLMO_IMPLIED,
     windows="mixed",
     modules=_OUTPUT_NORMS,
+  ),
+  "qwen3_moe": Family(
+    "Qwen3MoeForCausalLM",
+    _COMMON
+    | _EXPERTS
+    | {
+      "attention_bias": False,
+      "max_position_embeddings": 32768,
+      "moe_intermediate_size": 768,
+      "norm_topk_prob": False,
+      "num_key_value_heads": 4,
+      "sliding_window": 4096,
+      "use_sliding_window": False,
+    },
+    {"qk_norm": "head"},
+    windows="all",
+    ignored=("max_window_layers",),
+  ),
+  "olmoe": Family(
+    "OlmoeForCausalLM",
+    _COMMON
+    | _EXPERTS
+    | {
+      "attention_bias": False,
+      "max_position_embeddings": 4096,
+      "norm_topk_prob": False,
+      "num_experts": 64,
+      "rms_norm_eps": 1e-5,
+    },
+    {"qk_norm": "width"},
+  ),
+  "mixtral": Family(
+    "MixtralForCausalLM",
+    _COMMON
+    | {
+      "max_position_embeddings": 131072,
+      "num_experts": 8,
+      "num_experts_per_tok": 2,
+      "num_key_value_heads": 8,
+      "rms_norm_eps": 1e-5,
+      "rope_theta": 1e6,
+      "sliding_window": None,
+    },
+    {"norm_topk_prob": True},
+    windows="all",
+    modules={
+      "mlp/router": "block_sparse_moe.gate",
+      "mlp/experts/gate_proj": "block_sparse_moe.experts.{}.w1",
+      "mlp/experts/up_proj": "block_sparse_moe.experts.{}.w3",
+      "mlp/experts/down_proj": "block_sparse_moe.experts.{}.w2",
+    },
   ),
   "smollm3": Family(
     "SmolLM3ForCausalLM",

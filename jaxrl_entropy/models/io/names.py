@@ -1,9 +1,11 @@
 """Our parameters' paths and Hugging Face's tensor names."""
 
+from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models.config import TransformerConfig
@@ -27,6 +29,10 @@ _LAYERS = {
   "mlp/gate_proj": "mlp.gate_proj",
   "mlp/up_proj": "mlp.up_proj",
   "mlp/down_proj": "mlp.down_proj",
+  "mlp/router": "mlp.gate",
+  "mlp/experts/gate_proj": "mlp.experts.{}.gate_proj",
+  "mlp/experts/up_proj": "mlp.experts.{}.up_proj",
+  "mlp/experts/down_proj": "mlp.experts.{}.down_proj",
 }
 
 
@@ -35,16 +41,15 @@ class Stored:
   """How one of our leaves is stored in Hugging Face's files.
 
   Attributes:
-    names: the tensor of each layer; one where the leaf is not stacked.
+    names: the tensors, by their index in the leaf's leading axes: (), (layer,)
+      or (layer, expert).
     transposed: stored [out, in], ours is [in, out].
-    stacked: ours has a leading axis of layers.
     start: the first row of the stored tensor that belongs to the leaf.
     rows: of the stored tensor; None: those of the leaf.
   """
 
-  names: tuple[str, ...]
+  names: Mapping[tuple[int, ...], str]
   transposed: bool
-  stacked: bool
   start: int = 0
   rows: int | None = None
 
@@ -56,7 +61,7 @@ def stored(
   module, _, kind = sharding.path_name(path).rpartition("/")
   suffix = ".bias" if kind == "bias" else ".weight"
   if module in _TOP:
-    return Stored((_TOP[module] + suffix,), kind == "kernel", False)
+    return Stored({(): _TOP[module] + suffix}, kind == "kernel")
   family = FAMILIES[config.family]
   inner = module.removeprefix("layers/")
   name = (_LAYERS | dict(family.modules))[inner]
@@ -66,10 +71,11 @@ def stored(
       widths = [_width(member, config) for member in members]
       start, rows = sum(widths[: members.index(inner)]), sum(widths)
       name = fused
-  names = tuple(
-    _LAYER.format(layer) + name + suffix for layer in range(config.num_layers)
-  )
-  return Stored(names, kind == "kernel", True, start, rows)
+  names = {
+    (layer, *expert): _LAYER.format(layer) + name.format(*expert) + suffix
+    for layer, *expert in np.ndindex(leaf.shape[: 2 if "{}" in name else 1])
+  }
+  return Stored(names, kind == "kernel", start, rows)
 
 
 def _width(module: str, config: TransformerConfig) -> int:

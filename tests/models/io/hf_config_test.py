@@ -23,7 +23,6 @@ PUBLISHED = Path(__file__).parents[2] / "fixtures" / "hf_configs"
 
 REFUSED = {
   "MiMo-7B-Base": "model_type 'mimo' is not supported",
-  "Qwen3-30B-A3B": "model_type 'qwen3_moe' is not supported",
   "gpt-oss-20b": "model_type 'gpt_oss' is not supported",
 }
 

@@ -1,0 +1,143 @@
+"""A mixture of experts instead of the MLP (1701.06538), without dropped tokens.
+
+Tokens are sorted by expert and multiplied group by group. On a mesh the experts
+are split over tensor: each device computes what its experts add to its tokens,
+and the sums are added up. Weights that are split over fsdp are gathered first.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Float, Int
+
+from jaxrl_entropy import sharding
+from jaxrl_entropy.models.config import TransformerConfig
+
+Activation = Callable[[jax.Array], jax.Array]
+
+
+class Kernels(nn.Module):
+  """One projection of every expert, [E, I, O]."""
+
+  shape: tuple[int, int, int]
+
+  @nn.compact
+  def __call__(self, dtype: Any) -> Float[Array, "E I O"]:
+    init = nn.initializers.lecun_normal(batch_axis=0)
+    kernel = self.param("kernel", init, self.shape).astype(dtype)
+    if self.has_variable("params", "scale"):
+      scale: jax.Array = self.get_variable("params", "scale")
+      kernel = kernel * scale[:, None, :].astype(dtype)
+    return kernel
+
+
+class Experts(nn.Module):
+  """The projections of all experts."""
+
+  config: TransformerConfig
+  activation: Activation
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Float[Array, "*B D"],
+    weights: Float[Array, "*B k"],
+    chosen: Int[Array, "*B k"],
+  ) -> Float[Array, "*B D"]:
+    c = self.config
+    count, width, inner = c.num_experts, c.hidden_size, c.expert_width
+    kernels = (
+      Kernels((count, width, inner), name="gate_proj")(x.dtype),
+      Kernels((count, width, inner), name="up_proj")(x.dtype),
+      Kernels((count, inner, width), name="down_proj")(x.dtype),
+    )
+    return _over_mesh(self.activation, x, weights, chosen, kernels)
+
+
+def route(
+  scores: Float[Array, "*B E"], config: TransformerConfig
+) -> tuple[Float[Array, "*B k"], Int[Array, "*B k"]]:
+  """Chooses each token's experts and their weights from the router's logits."""
+  probabilities = jax.nn.softmax(scores.astype(jnp.float32), axis=-1)
+  weights, chosen = jax.lax.top_k(probabilities, config.num_experts_per_tok)
+  if config.norm_topk_prob:
+    weights = weights / jnp.sum(weights, axis=-1, keepdims=True)
+  return weights.astype(scores.dtype), chosen
+
+
+def _over_mesh(
+  activation: Activation,
+  x: jax.Array,
+  weights: jax.Array,
+  chosen: jax.Array,
+  kernels: tuple[jax.Array, ...],
+) -> jax.Array:
+  """`_local` on the tokens and experts of each device."""
+  mesh = jax.sharding.get_abstract_mesh()
+  if sharding.single_device():
+    return _local(activation, x, weights, chosen, kernels, 0)
+  free = set(mesh.axis_names) - set(mesh.manual_axes)
+  rows = tuple(axis for axis in sharding.ROWS if axis in free)
+  tokens = P(rows, "context") if x.ndim == 3 else P()
+  tokens = sharding.fitting(tokens, x.shape, mesh)
+  split = P("tensor", "fsdp" if "fsdp" in free else None)
+  specs = tuple(sharding.fitting(split, k.shape, mesh) for k in kernels)
+  experts = specs[0][0]
+
+  def local(
+    x: jax.Array,
+    weights: jax.Array,
+    chosen: jax.Array,
+    kernels: tuple[jax.Array, ...],
+  ) -> jax.Array:
+    kernels = tuple(
+      kernel
+      if spec[1] is None
+      else jax.lax.all_gather(kernel, spec[1], axis=1, tiled=True)
+      for kernel, spec in zip(kernels, specs, strict=True)
+    )
+    if experts is None:
+      return _local(activation, x, weights, chosen, kernels, 0)
+    first = jax.lax.axis_index(experts) * kernels[0].shape[0]
+    part = _local(activation, x, weights, chosen, kernels, first)
+    return jax.lax.psum(part, experts)
+
+  return jax.shard_map(
+    local,
+    in_specs=(tokens, tokens, tokens, specs),
+    out_specs=tokens,
+    axis_names=free,
+    check_vma=False,
+  )(x, weights, chosen, kernels)
+
+
+def _local(
+  activation: Activation,
+  x: jax.Array,
+  weights: jax.Array,
+  chosen: jax.Array,
+  kernels: tuple[jax.Array, ...],
+  first: int | jax.Array,
+) -> jax.Array:
+  """Computes what a device's experts add; `first` is the id of the first."""
+  gate, up, down = kernels
+  count, per_token = gate.shape[0], chosen.shape[-1]
+  flat = x.reshape(-1, x.shape[-1])
+  expert = chosen.reshape(-1) - first
+  own = (expert >= 0) & (expert < count)
+  expert = jnp.where(own, expert, count)  # Other devices' experts come last.
+  order = jnp.argsort(expert)
+  sizes = jnp.bincount(expert, length=count).astype(jnp.int32)
+  rows = flat[order // per_token]
+  inner = activation(jax.lax.ragged_dot(rows, gate, sizes))
+  inner = inner * jax.lax.ragged_dot(rows, up, sizes)
+  added = jax.lax.ragged_dot(inner, down, sizes)
+  # Rows of no group are undefined.
+  added = jnp.where(own[order][:, None], added, 0)
+  added = added[jnp.argsort(order)].reshape(-1, per_token, x.shape[-1])
+  share = weights.reshape(-1, per_token, 1).astype(added.dtype)
+  return jnp.sum(added * share, axis=1).reshape(x.shape)
