@@ -404,6 +404,32 @@ def test_eight_devices_give_the_same_tokens_as_one(params, sampler):
       np.testing.assert_allclose(a.entropy, b.entropy, atol=1e-5)
 
 
+EXPERTS = dataclasses.replace(CONFIG, num_experts=4, num_experts_per_tok=2)
+
+
+def _sample_experts(*, tensor):
+  """Answers of a mixture of experts, split over `tensor` devices."""
+  mesh = sharding.make_mesh(data=len(jax.devices()) // tensor, tensor=tensor)
+  params = transformer.init(EXPERTS, jax.random.key(0))
+  params = jax.tree.map(lambda x: x * 3 if x.ndim > 2 else x, params)
+  params = jax.device_put(params, sharding.param_shardings(params, mesh))
+  sampler = make_sampler(mesh, config=EXPERTS, slots=4)
+  return sampler.generate(params, make_requests()[:2])
+
+
+def _sample_experts_on_four():
+  return _sample_experts(tensor=2)
+
+
+def test_split_experts_give_the_same_tokens():
+  whole = _sample_experts(tensor=1)
+  split = devices.run(_sample_experts_on_four, devices=4)
+  for expected, group in zip(whole, split, strict=True):
+    for a, b in zip(expected, group, strict=True):
+      assert a.tokens.tolist() == b.tokens.tolist()
+      np.testing.assert_allclose(a.logp, b.logp, atol=1e-5)
+
+
 WIDE = dataclasses.replace(CONFIG, vocab_size=530)
 
 

@@ -176,6 +176,9 @@ def to_hf(config: TransformerConfig) -> dict[str, Any]:
     "rope_scaling": hf_rope.scaling(rope),
   }
   described |= {k: v for k, v in optional.items() if k in family.defaults}
+  if "sliding_window_pattern" in family.defaults:
+    # Transformers wants a window even where no layer has it.
+    described["sliding_window"] = config.sliding_window or config.max_length
   if config.num_experts:
     described["num_local_experts"] = config.num_experts
   if family.windows == "mixed":
