@@ -15,6 +15,9 @@ between two comments, the first of which says what to show:
     <!-- generated: sentence STUDY law -->
     <!-- generated: benchmarks -->
     <!-- generated: plans -->
+    <!-- generated: config -->
+    <!-- generated: recipes -->
+    <!-- generated: api -->
     ...
     <!-- end -->
 
@@ -32,8 +35,10 @@ import re
 import sys
 from typing import Any
 
+import jaxrl_entropy as jrl
 from jaxrl_entropy import config
 from jaxrl_entropy.analysis import studies
+from jaxrl_entropy.config import reference
 from jaxrl_entropy.report import answers, claims, overview, writer
 from jaxrl_entropy.report.section import Cell, Section, Table
 
@@ -250,7 +255,50 @@ def _plan(plan: Mapping[str, Any]) -> Sequence[Cell]:
   )
 
 
+def _api() -> str:
+  """Lists the public names of the package with the first line of each."""
+  rows = [
+    (f"`jrl.{name}`", _summary(getattr(jrl, name)))
+    for name in jrl.__all__
+    if name != "__version__"
+  ]
+  tables = [_table(("name", "what it is"), rows)]
+  for module in (jrl.losses, jrl.objectives, jrl.advantages):
+    functions = [
+      (name, value)
+      for name, value in vars(module).items()
+      if callable(value) and name[0].islower() and _is_own(value)
+    ]
+    rows = [
+      (f"`{name}{_signature(value)}`", _summary(value))
+      for name, value in sorted(functions)
+    ]
+    title = f"## {module.__name__.removeprefix('jaxrl_entropy.')}"
+    tables += [title, _table(("function", "what it is"), rows)]
+  return "\n\n".join(tables)
+
+
+def _is_own(value: Any) -> bool:
+  return getattr(value, "__module__", "").startswith("jaxrl_entropy.")
+
+
+def _summary(value: Any) -> str:
+  text = (inspect.getdoc(value) or "").split("\n\n")[0]
+  return text.replace("\n", " ").replace("|", "\\|")
+
+
+def _signature(value: Any) -> str:
+  """Returns the parameters with their defaults, without annotations."""
+  parameters = inspect.signature(value).parameters.values()
+  bare = (p.replace(annotation=inspect.Parameter.empty) for p in parameters)
+  text = str(inspect.Signature(list(bare)))
+  return text.replace("|", "\\|")
+
+
 _KINDS = {
+  "config": reference.markdown,
+  "recipes": reference.recipes_markdown,
+  "api": _api,
   "plans": _plans,
   "answers": _answers,
   "studies": _studies,

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from jaxrl_entropy import config as config_lib, distributed
+from jaxrl_entropy import config as config_lib
 from jaxrl_entropy.cli import flags
-from jaxrl_entropy.training import sft
 
 _EXAMPLES = """\
   jaxrl-entropy sft --config=configs/quickstart.py --workdir=runs/start
@@ -21,6 +20,10 @@ def main(argv: Sequence[str]) -> int:
   flags.add_workdir_flag(command, "folder of the run")
   args, overrides = flags.parse_with_overrides(command, argv)
   config = config_lib.load(args.config, overrides)
+  # JAX takes a second to load, which --help and mistakes need not wait for.
+  from jaxrl_entropy import distributed
+  from jaxrl_entropy.training import sft
+
   distributed.start()
   sft.fine_tune(config, args.workdir)
   return 0

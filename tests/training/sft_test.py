@@ -139,7 +139,7 @@ def test_right_samples_of_the_policy_become_traces(tmp_path):
     problem.extra["response"] for problem in batches._stream.take(20)
   } <= right
   # What was sampled is not sampled again.
-  assert rejection.sampled_traces(config, None, tmp_path).sft.task == (
+  assert rejection.sampled_traces(config, None, None, tmp_path).sft.task == (
     made.sft.task
   )
 
