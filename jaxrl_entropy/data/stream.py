@@ -1,4 +1,4 @@
-"""The endless stream of training problems, shared by all processes."""
+"""An endless stream of training problems that all processes share."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
@@ -9,13 +9,22 @@ from jaxrl_entropy.data.task import Problem, Task
 
 
 class PromptStream:
-  """Training problems in a shuffled order that every process agrees on.
+  """Training problems in one shuffled order, the same for all processes.
 
-  All processes take the same number of problems at a time; together they take
-  the next window of one global order, each a block of it. The position counts
-  problems of that order, so a run may resume on another number of processes
-  and go on with exactly the problems that were not yet taken. The next window
-  is read ahead in a thread.
+  All processes take the same number of problems at a time: together the next
+  window of the global order, each one block of it. The position counts problems
+  of that order, so a run may resume on another number of processes and continue
+  with exactly the problems that were not taken yet. A thread reads the next
+  window ahead.
+
+  Args:
+    task: whose training problems are read.
+    seed: of the order.
+    process_index: of this process.
+    process_count: number of processes.
+
+  Raises:
+    ValueError: the task has no training problems.
   """
 
   def __init__(
@@ -37,7 +46,7 @@ class PromptStream:
     self._ahead: dict[range, Future[list[Problem]]] = {}
 
   def take(self, count: int) -> list[Problem]:
-    """The next `count` problems of this process."""
+    """Returns the next `count` problems of this process."""
     block = self._block(count)
     ready = self._ahead.pop(block, None)
     self._next += self._process[1] * count
@@ -47,10 +56,11 @@ class PromptStream:
     return problems
 
   def position(self) -> dict[str, int]:
-    """Where the stream is, for a checkpoint: the same on every process."""
+    """Returns the position for a checkpoint, the same on every process."""
     return {"next": self._next}
 
   def restore(self, position: dict[str, int]) -> None:
+    """Continues from a position that `position` returned."""
     self._next = int(position["next"])
 
   def _block(self, count: int) -> range:
@@ -62,7 +72,7 @@ class PromptStream:
 
 
 class _Split:
-  """One split of a task as the random-access source that grain reads."""
+  """A split of a task as a random-access source for grain."""
 
   def __init__(self, task: Task, split: str):
     self._task, self._split = task, split
@@ -75,5 +85,5 @@ class _Split:
 
 
 def source(task: Task, split: str) -> grain.MapDataset:
-  """A split of a task as a grain dataset, in its own order."""
+  """Returns a split of a task as a grain dataset, in its own order."""
   return grain.MapDataset.source(cast(Any, _Split(task, split)))

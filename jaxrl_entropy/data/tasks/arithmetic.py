@@ -13,10 +13,11 @@ class Arithmetic(Procedural):
   Args:
     digits: of each number.
     terms: how many numbers.
-    operators: drawn between the numbers, of `+-*`; `*` binds first.
-    instruction: follows the question, on a line of its own.
+    operators: the ones of `+-*` to draw from; `*` binds first.
+    instruction: put on a line of its own after the question.
     verifier: "integer" reads the last box, "last_integer" the last integer.
-    seed: of the problems; other keywords are `Procedural`'s.
+    seed: of the problems.
+    **sizes: `train` and `test` of `Procedural`.
   """
 
   name = "arithmetic"
@@ -57,7 +58,7 @@ class Arithmetic(Procedural):
 
 
 def value(numbers: list[int], operators: list[str]) -> int:
-  """The value of `numbers[0] operators[0] numbers[1] ...`."""
+  """Returns the value of `numbers[0] operators[0] numbers[1] ...`."""
   total, product = 0, numbers[0]
   for operator, number in zip(operators, numbers[1:], strict=True):
     if operator == "*":

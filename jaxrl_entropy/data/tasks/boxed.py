@@ -1,4 +1,4 @@
-"""Answers in a `\\boxed{}`, of models and of solutions in files."""
+"""Answers in a `\\boxed{}`, of responses and of solutions in files."""
 
 import re
 
@@ -6,12 +6,12 @@ _BOX_TOKEN = re.compile(r"(\\(?:boxed|fbox)\s*\{)|\\.|[{}]", re.DOTALL)
 
 
 def last_boxed(text: str) -> str | None:
-  """Content of the `\\boxed{}` that closes last; None where none is complete.
+  """Returns the content of the `\\boxed{}` that closes last, or None.
 
   A box inside a box belongs to the outer one; escaped braces (`\\{`) do not
-  count. Linear in the text's length.
+  count. Takes time linear in the length of the text.
   """
-  found: slice | None = None
+  content: slice | None = None
   opened: list[int | None] = []  # where a box's content begins; None: a brace
   for token in _BOX_TOKEN.finditer(text):
     if token.group(1):
@@ -21,5 +21,5 @@ def last_boxed(text: str) -> str | None:
     elif token.group() == "}" and opened:
       start = opened.pop()
       if start is not None:
-        found = slice(start, token.start())
-  return None if found is None else text[found]
+        content = slice(start, token.start())
+  return None if content is None else text[content]

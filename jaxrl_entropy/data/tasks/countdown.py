@@ -1,13 +1,13 @@
 """Countdown: reach a target from a few numbers, each used once.
 
-A prompt is the numbers, the target and `=`. A response is one `x op y z` a
-step: two of the numbers left, an operator, and their result, which takes their
-place; the last result is the target. Three numbers take eight symbols:
+A prompt is the numbers, the target and `=`. A response is one `x op y z` per
+step: two of the remaining numbers, an operator, and the result, which replaces
+them; the last result is the target. Three numbers take eight symbols:
 
   prompt    3 7 12 9 =
   response  7 x 3 21 21 - 12 9
 
-Every integer is one symbol, from 0 to `limit`, and no step may leave that
+Every integer from 0 to `limit` is one symbol, and no result may leave that
 range.
 """
 
@@ -33,16 +33,16 @@ Step = tuple[int, str, int, int]  # x, operator, y, result
 
 
 class Countdown(Procedural):
-  """Countdown problems, the multiset of the numbers held out.
+  """Countdown problems; the multiset of the numbers decides the split.
 
-  Difficulty is in bits: -log2 of the chance that a random valid path of steps
-  hits the target.
+  Difficulty is in bits: -log2 of the probability that a random valid path of
+  steps ends at the target.
 
   Args:
     numbers: how many numbers a problem has.
     largest: numbers are drawn from 1 to this.
-    limit: no result may pass it.
-    operators: those allowed, of `+-x`.
+    limit: largest result of a step.
+    operators: the allowed ones of `+-x`.
     difficulty: lowest and highest difficulty of a problem, bits.
     seed: of the problems; other keywords are `Procedural`'s.
   """
@@ -79,34 +79,36 @@ class Countdown(Procedural):
   def draw(self, rng: np.random.Generator) -> Draw:
     low, high = self._difficulty
     for _ in range(10_000):
-      given = tuple(rng.integers(1, self._largest + 1, self._numbers).tolist())
-      path = self._random_path(given, rng)
+      numbers = tuple(
+        rng.integers(1, self._largest + 1, self._numbers).tolist()
+      )
+      path = self._random_path(numbers, rng)
       if path is None:
         continue
       target = path[-1][-1]
-      bits = self._bits(given, target)
+      bits = self._bits(numbers, target)
       if low <= bits <= high:
-        prompt = " ".join(map(str, (*given, target, "=")))
+        prompt = " ".join(map(str, (*numbers, target, "=")))
         return Draw(
-          str(sorted(given)), prompt, str(target), bits, _written(path)
+          str(sorted(numbers)), prompt, str(target), bits, _written(path)
         )
     raise ValueError(f"no countdown problem has difficulty {low} to {high}")
 
   def mistake(self, drawn: Draw, rng: np.random.Generator) -> str:
-    """A valid path to another target; the right one where none is found."""
-    given = tuple(map(int, drawn.prompt.split()[:-2]))
+    """Returns a valid path to another target, if one is found."""
+    numbers = tuple(map(int, drawn.prompt.split()[:-2]))
     for _ in range(100):
-      path = self._random_path(given, rng)
+      path = self._random_path(numbers, rng)
       if path and str(path[-1][-1]) != drawn.answer:
         return _written(path)
     return drawn.solution
 
   def _random_path(
-    self, given: Numbers, rng: np.random.Generator
+    self, numbers: Numbers, rng: np.random.Generator
   ) -> list[Step] | None:
-    """A uniform draw from all paths, or None where it has an invalid step."""
-    left, path = list(given), []
-    for i, j, k in rng.random((len(given) - 1, 3)):
+    """Draws one of all paths; returns None if it has an invalid step."""
+    left, path = list(numbers), []
+    for i, j, k in rng.random((len(numbers) - 1, 3)):
       x = left.pop(int(i * len(left)))
       y = left.pop(int(j * len(left)))
       operator = self._operators[int(k * len(self._operators))]
@@ -117,29 +119,29 @@ class Countdown(Procedural):
       path.append((x, operator, y, z))
     return path
 
-  def _bits(self, given: Numbers, target: int) -> float:
-    paths = reachable(tuple(sorted(given)), self._operators, self._limit)
+  def _bits(self, numbers: Numbers, target: int) -> float:
+    paths = reachable(tuple(sorted(numbers)), self._operators, self._limit)
     return math.log2(paths.total() / paths[target])
 
 
 @lru_cache(maxsize=100_000)
-def reachable(given: Numbers, operators: str, limit: int) -> Counter[int]:
-  """Number of valid paths from sorted numbers to each target."""
-  if len(given) == 1:
-    return Counter(given)
+def reachable(numbers: Numbers, operators: str, limit: int) -> Counter[int]:
+  """Returns the number of valid paths from sorted numbers to each target."""
+  if len(numbers) == 1:
+    return Counter(numbers)
   paths: Counter[int] = Counter()
-  for left in _next_states(given, operators, limit):
+  for left in _next_states(numbers, operators, limit):
     paths.update(reachable(left, operators, limit))
   return paths
 
 
 def _next_states(
-  given: Numbers, operators: str, limit: int
+  numbers: Numbers, operators: str, limit: int
 ) -> Iterator[Numbers]:
-  """The sorted numbers left after each valid step."""
-  for i, x in enumerate(given):
-    for j, y in enumerate(given):
-      rest = [n for k, n in enumerate(given) if k not in (i, j)]
+  """Yields the sorted numbers that remain after each valid step."""
+  for i, x in enumerate(numbers):
+    for j, y in enumerate(numbers):
+      rest = [n for k, n in enumerate(numbers) if k not in (i, j)]
       for operator in operators if i != j else "":
         z = OPERATORS[operator](x, y)
         if 0 <= z <= limit:
@@ -151,9 +153,9 @@ def _written(path: list[Step]) -> str:
 
 
 def verify(problem: Problem, response: str) -> float:
-  """1.0 if the response is a valid path to the target, else 0.0.
+  """Returns 1.0 if the response is a valid path to the target, else 0.0.
 
-  Exact and safe: symbols are compared, nothing is evaluated.
+  Compares symbols and evaluates nothing, so it is safe in any process.
   """
   *numbers, target, _ = problem.prompt.split()
   left, symbols = list(numbers), response.split()

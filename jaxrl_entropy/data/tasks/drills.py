@@ -43,7 +43,7 @@ class Chain(Procedural):
 
 
 class Multiplication(Procedural):
-  """A product, with the working asked for.
+  """A product of two factors, worked out digit by digit.
 
   Difficulty is the number of partial products.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxrl_entropy.data.task import Demonstration, Problem
 
-# Their own reference answers do not score 1, or none of these is given.
+# Data sets whose own reference answers do not score 1, or which have none.
 BROKEN = frozenset(
   ["boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour"]
 )
@@ -17,16 +17,16 @@ _TEST_SEED = 2**40  # beyond the seeds of any training problem
 class Gym:
   """Problems of one reasoning-gym data set.
 
-  Tasks that compare text are verified in this process. The others have a
+  Data sets that compare text are verified in this process. The others have a
   `score_answer` of their own, which may evaluate the answer: it runs in the
-  sandbox, and counts only when it gives full marks.
+  sandbox, and only a full score counts.
 
   Args:
-    name: of the data set, as "chain_sum".
+    name: of the data set, such as "chain_sum".
     seed: of the problems.
     train: size of the training split.
     test: size of the test split.
-    settings: of the data set; more keywords are put here.
+    **settings: of the data set.
   """
 
   tokenizer = None
@@ -76,7 +76,7 @@ class Gym:
 
 
 def make(name: str, seed: int, settings: dict[str, Any]) -> Any:
-  """A reasoning-gym data set.
+  """Returns a reasoning-gym data set.
 
   Raises:
     ValueError: reasoning-gym is missing, or refuses the name or a setting.
@@ -94,7 +94,7 @@ def make(name: str, seed: int, settings: dict[str, Any]) -> Any:
 
 
 def _compares_text(dataset: Any) -> bool:
-  """Whether it scores by the base class's comparison of strings."""
+  """Returns whether a data set scores by comparing strings."""
   from reasoning_gym.factory import ProceduralDataset
 
   return type(dataset).score_answer is ProceduralDataset.score_answer

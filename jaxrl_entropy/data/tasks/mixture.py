@@ -49,10 +49,16 @@ def _weight(part: Mapping[str, Any]) -> float:
 
 
 class Mixture:
-  """Training problems of several tasks, by weight; test problems of each.
+  """Training problems of several tasks by weight, and test problems of each.
 
   Every task is shuffled and repeated on its own, so that a small one does not
   run out before a large one.
+
+  Args:
+    tasks: to mix; with more than one, their prompts are text.
+    weights: of the tasks in the training split.
+    test: test problems of each task, as far as it has them.
+    seed: of the order.
   """
 
   shuffled = True
@@ -68,7 +74,7 @@ class Mixture:
 
   @cached_property
   def _test(self) -> list[tuple[Task, int]]:
-    """Task and index of each test problem."""
+    """The task of each test problem, and its index there."""
     return [
       (task, i)
       for task in self._tasks

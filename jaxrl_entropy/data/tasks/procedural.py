@@ -1,4 +1,4 @@
-"""Tasks whose problems are drawn by a random generator, without end."""
+"""Tasks whose problems are generated, without end."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -15,11 +15,14 @@ SPLITS = ("train", "test")
 
 @dataclass(frozen=True)
 class Draw:
-  """A problem before it has a place in a split.
+  """A generated problem before it has a place in a split.
 
   Attributes:
-    key: what must not be shared by the splits.
-    solution: a right response, where the task can demonstrate one.
+    key: decides the split, so that no two splits share a key.
+    prompt: the question.
+    answer: the reference answer.
+    difficulty: in the task's own unit.
+    solution: a right response, if the task can demonstrate one.
   """
 
   key: str
@@ -30,15 +33,20 @@ class Draw:
 
 
 def held_out(key: str) -> bool:
-  """Whether a key belongs to the test split: one in five, by its hash."""
+  """Returns whether a key belongs to the test split: one in five, by hash."""
   return zlib.crc32(key.encode()) % 5 == 0
 
 
 class Procedural(ABC):
-  """Problem `index` of a split is drawn from (seed, split, index) alone.
+  """Problems that are a function of seed, split and index alone.
 
-  Subclasses say what a draw is. Keys are held out by their hash, so that no
-  seed ever trains on another's test problems.
+  Subclasses implement `draw`. Keys are held out by their hash, so that no seed
+  ever trains on another's test problems.
+
+  Args:
+    seed: of the problems.
+    train: size of the training split.
+    test: size of the test split.
   """
 
   name: ClassVar[str]
@@ -51,10 +59,10 @@ class Procedural(ABC):
 
   @abstractmethod
   def draw(self, rng: np.random.Generator) -> Draw:
-    """A random problem, of either split."""
+    """Returns a random problem, of either split."""
 
   def mistake(self, drawn: Draw, rng: np.random.Generator) -> str:
-    """A response of the right form that does not solve the problem."""
+    """Returns a response of the right form that does not solve a problem."""
     del drawn, rng
     raise ValueError(f"task {self.name!r} has no wrong demonstrations")
 
@@ -82,7 +90,7 @@ class Procedural(ABC):
     return pairs
 
   def _draw_from(self, split: str, rng: np.random.Generator) -> Draw:
-    """The first of the draws that belongs to the split."""
+    """Draws until a problem belongs to the split, and returns it."""
     for _ in range(10_000):
       drawn = self.draw(rng)
       if held_out(drawn.key) == (split == "test"):

@@ -1,15 +1,15 @@
 """Programs from examples: write the body of `def f(x, y): return ...`.
 
-A prompt is what the function returns for the first few `EXAMPLES`, and `=`. A
+A prompt is the function's results for the first few `EXAMPLES`, and `=`. A
 response is an expression in a small part of Python: integers, `+`, `-`, `*`,
 `max` and `min`, with spaces between the symbols.
 
   prompt    6 9 12 3 =
   response  min ( y , x ) * 3
 
-It is right if it computes the same function: `GRID` are its test cases. A
-program ends in a time that its length bounds, and can name nothing else, so one
-sandboxed process may run many.
+A response is right if it computes the same function on all of `GRID`. Its
+length bounds the time that it runs, and it can name no other object, so one
+sandboxed process may run many programs.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,9 +39,9 @@ _INTEGER = re.compile(r"0|[1-9][0-9]{0,3}")
 
 
 class Programs(Procedural):
-  """Functions of two integers to find from examples; what is shown is held out.
+  """Functions of two integers to find from examples.
 
-  Difficulty is the number of operators.
+  The examples shown decide the split. Difficulty is the number of operators.
 
   Args:
     operators: how many a program has, from the lowest to the highest.
@@ -91,7 +91,7 @@ class Programs(Procedural):
     raise ValueError("no program has results that a prompt can show")
 
   def mistake(self, drawn: Draw, rng: np.random.Generator) -> str:
-    """Another program of as many operators."""
+    """Returns another program with as many operators."""
     while True:
       program, _ = self._expression(int(drawn.difficulty), rng)
       if table(program) != table(drawn.answer):
@@ -117,11 +117,11 @@ def _write(operator: str, first: Written, second: Written) -> Written:
 
 
 def define(program: str) -> Callable[[int, int], int]:
-  """The function of x and y that returns the program's expression.
+  """Returns the function of x and y that a program computes.
 
   Raises:
     ValueError: a symbol is not of the language, or there are too many.
-    SyntaxError: the symbols make no expression.
+    SyntaxError: the symbols are not an expression.
   """
   symbols = program.split()
   if len(symbols) > LONGEST:
@@ -134,7 +134,7 @@ def define(program: str) -> Callable[[int, int], int]:
 
 
 def table(program: str, inputs: Sequence[Inputs] = GRID) -> list[int]:
-  """What a program returns for each input.
+  """Returns a program's result for each input.
 
   Raises:
     ValueError, SyntaxError: as `define`.
@@ -145,9 +145,9 @@ def table(program: str, inputs: Sequence[Inputs] = GRID) -> list[int]:
 
 
 def verify(problem: Problem, response: str) -> float:
-  """1.0 if the response computes the function of the answer, else 0.0.
+  """Returns 1.0 if the response computes the answer's function, else 0.0.
 
-  To be called in the sandbox.
+  Evaluates the response: call it in the sandbox.
   """
   try:
     return float(table(response) == table(problem.answer))
