@@ -10,6 +10,7 @@ import pytest
 
 from jaxrl_entropy import advantages, objectives
 from jaxrl_entropy.config import defaults, recipes
+from jaxrl_entropy.rewards import settings
 from jaxrl_entropy.training import algorithm, controllers, filters
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -46,6 +47,14 @@ def test_the_code_of_the_page_runs_and_resolves(my_lab):
   assert set(resolved.controllers.controls) == {"power"}
   accept = filters.resolve(my_lab.config.rollout.accept.name)
   assert accept(my_lab.jnp.array([0.1, -0.9]), 0.0, 0.0).tolist() == [0, 1]
+  assert my_lab.brevity(None, "one two", **brevity_args(my_lab)) == 0.96
+
+
+def brevity_args(my_lab):
+  """The arguments that the page's config gives to its reward."""
+  reward = my_lab.config.reward.to_dict()
+  with settings.make_pool(reward):
+    return reward["functions"]["brevity"]["args"]
 
 
 def test_a_transform_takes_ten_lines():
