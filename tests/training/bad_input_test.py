@@ -120,21 +120,21 @@ def test_a_folder_that_cannot_be_written_is_named(
   all(map(launch.failure, launch.LEVELS[:2])), reason="no safe sandbox here"
 )
 @pytest.mark.parametrize(
-  ("name", "message"),
+  ("name", "evaluate_every", "message"),
   [
-    ("wrong_arity", "TypeError: wrong_arity() takes 1 positional argument"),
-    ("raises", "KeyError: 'gold'"),
-    ("returns_text", "the reward is 'good', not a number"),
+    ("wrong_arity", 0, "TypeError: wrong_arity() takes 1 positional argument"),
+    ("raises", 1, "KeyError: 'gold'"),
+    ("returns_text", 0, "the reward is 'good', not a number"),
   ],
 )
 def test_rewards_that_cannot_be_right_stop_the_first_step(
-  capsys, monkeypatch, tmp_path, name, message
+  capsys, monkeypatch, tmp_path, name, evaluate_every, message
 ):
   task = "tests.training.broken_rewards:task"
   status, errors = train(
     *(capsys, monkeypatch, tmp_path / "run"),
     *(f"--config.task.name={task}", f"--config.task.args.name={name}"),
-    *("--config.sft.steps=0", "--config.eval.every=0"),
+    *("--config.sft.steps=0", f"--config.eval.every={evaluate_every}"),
   )
   assert status == 2
   assert message in errors

@@ -120,7 +120,17 @@ class Judge:
       OSError: the endpoint did not answer.
       BudgetError: the budget is spent.
     """
-    reply = self._known_reply(self._filled(problem, response))
+    prompt = self._filled(problem, response)
+    path = self._cache_path(prompt)
+    if path is not None and path.exists():
+      return self._score(path.read_text(encoding="utf-8"))
+    reply = self._ask(prompt)
+    score = self._score(reply)
+    if path is not None:  # a reply without a score is asked for again
+      _write(path, reply)
+    return score
+
+  def _score(self, reply: str) -> float:
     scores = _SCORE.findall(reply)
     if not scores:
       raise ValueError(f"the judge's reply has no score: {reply[-100:]!r}")
@@ -137,20 +147,13 @@ class Judge:
     }
     return _FIELD.sub(lambda match: texts[match.group(1)], self._prompt)
 
-  def _known_reply(self, prompt: str) -> str:
-    """The reply to a prompt: from the cache, or else asked for."""
+  def _cache_path(self, prompt: str) -> Path | None:
+    """The file of the reply to a prompt; None without a cache."""
     if self._cache is None:
-      return self._ask(prompt)
+      return None
     identity = json.dumps([self._url, self._model, self._max_tokens, prompt])
     name = hashlib.blake2b(identity.encode(), digest_size=20).hexdigest()
-    path = self._cache / name[:2] / name
-    try:
-      return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-      reply = self._ask(prompt)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, reply)
-    return reply
+    return self._cache / name[:2] / name
 
   def _ask(self, prompt: str) -> str:
     body = {
@@ -194,7 +197,7 @@ class Judge:
       self._slots,
       urllib.request.urlopen(request, timeout=self._timeout) as reply,
     ):
-      return reply.read(_MAX_REPLY)
+      return _read(reply, time.monotonic() + self._timeout)
 
   def _spend(self) -> None:
     with self._lock:
@@ -217,8 +220,19 @@ def _seconds(header: str | None, default: float) -> float:
     return default
 
 
+def _read(reply: http.client.HTTPResponse, deadline: float) -> bytes:
+  """Reads a reply, which may come slowly, until a deadline."""
+  data = b""
+  while part := reply.read1(_MAX_REPLY):
+    data += part
+    if len(data) > _MAX_REPLY or time.monotonic() > deadline:
+      raise TimeoutError("timed out, or too long a reply")
+  return data
+
+
 def _write(path: Path, text: str) -> None:
   """Writes a file that other processes never see in part."""
+  path.parent.mkdir(parents=True, exist_ok=True)
   descriptor, name = tempfile.mkstemp(dir=path.parent)
   with os.fdopen(descriptor, "w", encoding="utf-8") as file:
     file.write(text)

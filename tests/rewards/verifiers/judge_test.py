@@ -21,6 +21,7 @@ class Endpoint(ThreadingHTTPServer):
   def __init__(self):
     super().__init__(("127.0.0.1", 0), Handler)
     self.queue, self.requests, self.delay = [], [], 0.0
+    self.part, self.delay_of_part = 1 << 20, 0.0
     self.busy = self.most_busy = 0
     self.lock = threading.Lock()
 
@@ -47,7 +48,9 @@ class Handler(BaseHTTPRequestHandler):
     self.send_response(status)
     self.send_header("Content-Length", str(len(body)))
     self.end_headers()
-    self.wfile.write(body)
+    for start in range(0, len(body), server.part):
+      time.sleep(server.delay_of_part)
+      self.wfile.write(body[start : start + server.part])
 
   def log_message(self, *args):
     pass
@@ -145,6 +148,22 @@ def test_time_outs(endpoint):
   with pytest.raises(OSError, match="imed out"):
     judge(endpoint, timeout=0.1, retries=1)(PROBLEM, "r")
   assert time.perf_counter() - start < 5
+
+
+def test_a_reply_that_drips(endpoint):
+  endpoint.part, endpoint.delay_of_part = 1, 0.05
+  start = time.perf_counter()
+  with pytest.raises(OSError, match="imed out"):
+    judge(endpoint, timeout=0.3, retries=0)(PROBLEM, "r")
+  assert time.perf_counter() - start < 2
+
+
+def test_replies_without_a_score_are_not_kept(endpoint, tmp_path):
+  ask = judge(endpoint, cache=str(tmp_path))
+  endpoint.queue = [(200, says("none"))]
+  with pytest.raises(ValueError, match="no score"):
+    ask(PROBLEM, "r")
+  assert ask(PROBLEM, "r") == 1.0
 
 
 def test_known_replies_are_kept_on_disk(endpoint, tmp_path):
