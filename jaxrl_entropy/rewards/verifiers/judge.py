@@ -98,10 +98,11 @@ class Judge:
       raise UserError(
         f"reward.judge.key_variable: the environment has no {key_variable}"
       )
-    if highest <= 0 or timeout <= 0 or concurrency < 1:
+    if highest <= 0 or timeout <= 0 or concurrency < 1 or retries < 0:
       raise UserError(
         f"reward.judge has highest={highest}, timeout={timeout}, "
-        f"concurrency={concurrency}: all must be positive"
+        f"concurrency={concurrency}, retries={retries}: the first three must "
+        "be positive, and retries 0 or more"
       )
     self._url = address.rstrip("/") + "/chat/completions"
     self._model, self._prompt, self._highest = model, prompt, highest
