@@ -1,6 +1,10 @@
 """Installation of jaxrl_entropy."""
 
+from pathlib import Path
+import shutil
+
 import setuptools
+from setuptools.command.build_py import build_py
 
 CORE = (
   "absl-py",
@@ -60,12 +64,25 @@ EXTRAS["test"] = TOOLS + sum(
   (),
 )
 
+
+class BuildWithConfigs(build_py):
+  """Adds `configs/` to a wheel, where `--config=configs/...` is looked up."""
+
+  def run(self) -> None:
+    """Builds the package; an editable install has the folder itself."""
+    super().run()
+    if not self.editable_mode:
+      target = Path(self.build_lib) / "jaxrl_entropy" / "share" / "configs"
+      shutil.copytree("configs", target, dirs_exist_ok=True)
+
+
 setuptools.setup(
   name="jaxrl_entropy",
   version="0.1.0",
   description="Reinforcement learning of reasoning models, and its entropy",
   license="Apache-2.0",
   python_requires=">=3.11",
+  cmdclass={"build_py": BuildWithConfigs},
   packages=setuptools.find_packages(include=["jaxrl_entropy*"]),
   install_requires=CORE,
   extras_require=EXTRAS,

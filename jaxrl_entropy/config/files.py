@@ -25,6 +25,8 @@ from jaxrl_entropy.config import defaults, validate
 from jaxrl_entropy.errors import UserError
 
 FILE = "config.json"
+# Where a wheel has the folder configs/ of the project.
+_SHARE = Path(__file__).resolve().parents[1] / "share"
 _PACKAGES = (
   "jaxrl_entropy",
   "jax",
@@ -66,19 +68,23 @@ def load(spec: str, overrides: Iterable[tuple[str, str]] = ()) -> ConfigDict:
 def load_module(path: str) -> ModuleType:
   """The Python file at `path`, run as a module.
 
-  It can import from the current folder: `from configs import common`.
+  It can import from the current folder: `from configs import common`. A file
+  that is not there is looked up among those that come with the package.
 
   Raises:
     UserError: if there is no such file, or it imports what is not there.
   """
-  if not Path(path).is_file():
+  file, root = Path(path), os.getcwd()
+  if not file.is_file():
+    file, root = _SHARE / path, str(_SHARE)
+  if not file.is_file():
     raise UserError(f"config {path}: no such file; try configs/quickstart.py")
-  spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+  spec = importlib.util.spec_from_file_location(file.stem, file)
   if spec is None or spec.loader is None:
     raise UserError(f"config {path}: not a Python file (.py)")
   module = importlib.util.module_from_spec(spec)
-  if os.getcwd() not in sys.path:
-    sys.path.insert(0, os.getcwd())
+  if root not in sys.path:
+    sys.path.insert(0, root)
   try:
     spec.loader.exec_module(module)
   except ModuleNotFoundError as error:
