@@ -41,6 +41,13 @@ COVARIANCE = "cov/"
 COVARIANCE_MEAN = "cov/mean"
 FILTERED_COVARIANCE_MEAN = "cov/filtered_mean"
 
+# Parts of the mean covariance, by probability and sign of the advantage; the
+# first two are positive and lower the entropy, the others raise it.
+LIKELY_REWARDED = "cov/likely_rewarded"
+UNLIKELY_PUNISHED = "cov/unlikely_punished"
+LIKELY_PUNISHED = "cov/likely_punished"
+UNLIKELY_REWARDED = "cov/unlikely_rewarded"
+
 PROBE_DELTA_ENTROPY = "probe/delta_entropy"
 PROBE_MINUS_COVARIANCE = "probe/minus_cov"
 

@@ -24,6 +24,7 @@ COMMANDS = {
   "generate": "answers of a policy to a prompt",
   "data": "look at problems in files, and choose among them",
   "analyze": "report on a study: plots, the entropy law, tables",
+  "samples": "sampled responses of a run, colored token by token",
   "sweep": "a study: many runs of one config file",
   "plan": "memory, compute and collectives on a TPU slice, without one",
   "convert": "weights from and to the formats of other libraries",

@@ -364,6 +364,9 @@ FIELDS: Section = {
       "Where records go beside metrics.jsonl.",
       choices=("tensorboard", "wandb", "trackio"),
     ),
+    "samples_every": Field(
+      20, "Steps between writes of samples.jsonl; 0: never.", low=0
+    ),
   },
 }
 

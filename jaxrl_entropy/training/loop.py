@@ -12,7 +12,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from jaxrl_entropy import config as config_lib, distributed, paths
+from jaxrl_entropy import config as config_lib, distributed, paths, run_files
 from jaxrl_entropy.data.stream import PromptStream
 from jaxrl_entropy.data.task import Task
 from jaxrl_entropy.data.tasks.listed import fixed
@@ -32,6 +32,7 @@ from jaxrl_entropy.training import (
   probe as probe_lib,
   rollout as rollout_lib,
   rollout_metrics,
+  sample_log,
   sft,
 )
 from jaxrl_entropy.training.algorithm import Algorithm
@@ -49,6 +50,7 @@ from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.run_log import METRICS, RunLog
 from jaxrl_entropy.training.scorer import Scorer
 from jaxrl_entropy.training.state import TrainState
+from jaxrl_entropy.training.step_file import StepFile
 from jaxrl_entropy.training.stopwatch import Stopwatch
 from jaxrl_entropy.types import Params
 
@@ -174,6 +176,7 @@ class _Run:
     self._best = BestPolicies(
       workdir / build.BEST, saving.keep_best, saving.best_by
     )
+    self._samples = StepFile(workdir / run_files.SAMPLES)
     self._offset = 0
     self._ahead: tuple[Rollout, int] | None = None
 
@@ -197,6 +200,8 @@ class _Run:
   def steps(self, state: TrainState, first: int, preemption: Preemption) -> int:
     """All steps from `first` on, and the last look at the final policy."""
     config, total = self._config, self._config.steps
+    if distributed.is_writer():
+      self._samples.cut(first)
     with (
       contextlib.closing(self._checkpoints),
       contextlib.closing(self._best),
@@ -247,6 +252,12 @@ class _Run:
     kept = self._filter(rollout, step / config.steps)
     record |= rollout_metrics.rollout_metrics(rollout, kept)
     watch.lap("select_groups")
+    if _due(step, config.log.samples_every) and distributed.is_writer():
+      self._samples.append(
+        sample_log.describe(
+          rollout, self._policy.tokenizer, step, config.loss.args
+        )
+      )
     record["lr"] = float(self.learner.schedule(int(state.update)))
     if not last:
       probing = _due(step, config.probe.every)

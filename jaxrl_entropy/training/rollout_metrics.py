@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl_entropy import run_files
 from jaxrl_entropy.ops import covariance as ops
 from jaxrl_entropy.training.auxiliary import implicit_reward
 from jaxrl_entropy.training.rollout import Rollout, mixed_groups
@@ -77,6 +78,31 @@ def split_metrics(rollout: Rollout, covariance: np.ndarray) -> dict[str, float]:
   }
 
 
+def quadrant_metrics(
+  rollout: Rollout, covariance: np.ndarray
+) -> dict[str, float]:
+  """Splits `cov/mean` by probability and advantage of a token.
+
+  "Likely" tokens have a log-prob above the mean, "rewarded" ones an advantage
+  above the mean. The four parts add up to `cov/mean`.
+
+  Args:
+    rollout: all sampled responses.
+    covariance: `token_covariance(rollout)`.
+  """
+  logp = rollout.signals["old_logp"][rollout.mask]
+  advantages = rollout.signals["advantages"][rollout.mask]
+  likely = logp > logp.mean()
+  rewarded = advantages > advantages.mean()
+  parts = {
+    run_files.LIKELY_REWARDED: likely & rewarded,
+    run_files.UNLIKELY_PUNISHED: ~likely & ~rewarded,
+    run_files.LIKELY_PUNISHED: likely & ~rewarded,
+    run_files.UNLIKELY_REWARDED: ~likely & rewarded,
+  }
+  return {name: covariance[p].sum() / p.size for name, p in parts.items()}
+
+
 def rollout_metrics(everything: Rollout, kept: Rollout) -> dict[str, float]:
   """Metrics of all sampled responses and of those the updates will see.
 
@@ -106,6 +132,7 @@ def rollout_metrics(everything: Rollout, kept: Rollout) -> dict[str, float]:
     "response/truncated": everything.truncated.mean(),
     **covariance_metrics(covariance),
     **split_metrics(everything, covariance),
+    **quadrant_metrics(everything, covariance),
   }
   if len(everything.components) > 1:
     metrics |= {

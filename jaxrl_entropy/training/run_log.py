@@ -4,6 +4,7 @@
 writers (TensorBoard, Weights & Biases, ...) get the same records.
 """
 
+import collections
 import contextlib
 import json
 import os
@@ -16,7 +17,8 @@ from ml_collections import ConfigDict
 
 from jaxrl_entropy import config as config_lib, distributed, run_files
 from jaxrl_entropy.errors import UserError, write_failed
-from jaxrl_entropy.training import writers
+from jaxrl_entropy.training import alarms, writers
+from jaxrl_entropy.training.step_file import StepFile
 from jaxrl_entropy.training.writers.base import Record, RunInfo, Writer
 
 METRICS = run_files.METRICS
@@ -108,6 +110,12 @@ class Progress:
     self._stream.write(f"\r\x1b[K{line}{end}" if live else line + end)
     self._stream.flush()
 
+  def note(self, text: str) -> None:
+    """Prints a line of its own."""
+    start = "\r\x1b[K" if self._stream.isatty() else ""
+    self._stream.write(f"{start}[{self._name}] {text}\n")
+    self._stream.flush()
+
   def _pace(self, done: int, now: float) -> str:
     """Rate and time left; nothing before the first step of this process."""
     if done <= self._first:
@@ -115,6 +123,43 @@ class Progress:
     rate = (done - self._first) / max(now - self._start, 1e-9)
     left = (self._total - done) / rate
     return f"{rate:.2f} steps/s  ETA {left // 60:.0f}:{left % 60:02.0f}  "
+
+
+class _AlarmLog:
+  """Reports alarms when they begin, on the screen and in `alarms.jsonl`."""
+
+  def __init__(self, workdir: Path, first: int, progress: Progress) -> None:
+    self._progress = progress
+    self._file = StepFile(workdir / run_files.ALARMS)
+    self._file.cut(first)
+    self._records: collections.deque[Record] = collections.deque(
+      maxlen=alarms.WINDOW
+    )
+    self._last_seen: dict[str, int] = {}
+
+  def look(self, record: Record) -> None:
+    """Checks the latest records.
+
+    An alarm is reported again only after it was absent for a whole window.
+    """
+    self._records.append(record)
+    step = int(record[run_files.STEP])
+    for alarm in alarms.check(list(self._records)):
+      seen = self._last_seen.get(alarm.name, -alarms.WINDOW - 1)
+      self._last_seen[alarm.name] = step
+      if step - seen <= alarms.WINDOW:
+        continue
+      self._progress.note(f"step {step}: {alarm.message}; try {alarm.setting}")
+      self._file.append(
+        [
+          {
+            "step": step,
+            "alarm": alarm.name,
+            "message": alarm.message,
+            "setting": alarm.setting,
+          }
+        ]
+      )
 
 
 class RunLog:
@@ -136,6 +181,7 @@ class RunLog:
       self._file = MetricsFile(workdir / METRICS, offset)
       run = RunInfo(config.name, workdir, config_lib.to_json(config), first)
       self._writers = writers.make(config.log.writers, run)
+      self._alarms = _AlarmLog(workdir, first, self._progress)
 
   def __enter__(self) -> "RunLog":
     return self
@@ -160,6 +206,7 @@ class RunLog:
         writer.write(record)
     except OSError as error:
       raise write_failed(self._workdir, str(error.strerror)) from error
+    self._alarms.look(record)
     self._latest |= {
       short: record[name] for short, name in SHOWN.items() if name in record
     }

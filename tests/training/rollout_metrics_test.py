@@ -30,6 +30,15 @@ def test_covariance_is_split_by_difficulty_outcome_and_position():
   }
 
 
+def test_the_quadrants_add_up_to_the_mean_covariance():
+  everything = make_rollout()
+  covariance = rollout_metrics.token_covariance(everything)
+  parts = rollout_metrics.quadrant_metrics(everything, covariance)
+  assert sum(parts.values()) == pytest.approx(covariance.mean(), rel=1e-5)
+  assert parts["cov/likely_rewarded"] >= 0 >= parts["cov/likely_punished"]
+  assert parts["cov/unlikely_punished"] >= 0 >= parts["cov/unlikely_rewarded"]
+
+
 def test_metrics_cover_all_responses_and_the_kept_ones_apart():
   everything = make_rollout()
   kept = everything.select(np.array([0, 1]))

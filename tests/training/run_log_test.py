@@ -78,3 +78,26 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path):
   with pytest.raises(UserError, match="No space left") as error, log:
     log.write({"step": 0})
   assert error.value.status == WRITE_FAILED
+
+
+def saturated(step):
+  return {"step": step, "reward/accuracy": 1.0, "reward/mean": 1.0}
+
+
+def test_an_alarm_is_reported_once_and_kept_in_a_file(tmp_path, capsys):
+  with RunLog(tmp_path, defaults.get_config(), 0, 0) as log:
+    for step in range(40):
+      log.write(saturated(step))
+  shown = capsys.readouterr().err
+  assert shown.count("the problems are too easy; try harder problems") == 1
+  (alarm,) = read(tmp_path / "alarms.jsonl")
+  assert (alarm["step"], alarm["alarm"]) == (7, "rewards_saturated")
+
+
+def test_alarms_after_the_checkpoint_are_cut_off(tmp_path):
+  with RunLog(tmp_path, defaults.get_config(), 0, 0) as log:
+    for step in range(9):
+      log.write(saturated(step))
+  with RunLog(tmp_path, defaults.get_config(), 0, 5):
+    pass
+  assert read(tmp_path / "alarms.jsonl") == []
