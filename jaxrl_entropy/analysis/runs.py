@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxrl_entropy import run_files
+from jaxrl_entropy.config.recipes import RECIPES
 from jaxrl_entropy.errors import UserError
 
 BASELINE = "GRPO"
@@ -33,7 +34,21 @@ METHOD_NAMES = {
   "kl_cov": "KL-Cov",
   "dapo": "DAPO",
   "gspo": "GSPO",
+  "reinforce_plus_plus_baseline": "REINFORCE++-baseline",
+  "ppo": "PPO",
+  "remax": "ReMax",
+  "opo": "OPO",
+  "gpg": "GPG",
+  "gmpo": "GMPO",
+  "cispo": "CISPO",
+  "sapo": "SAPO",
+  "entropy_tokens": "Entropy tokens",
+  "cw_grpo": "CW-GRPO",
+  "opefo": "OPEFO",
+  "papo": "PAPO",
 }
+
+_PLAIN_LOSSES = ("grpo", "reinforce")
 
 SCORE_NAMES = {
   run_files.HELD_OUT_ACCURACY: "held-out accuracy",
@@ -134,9 +149,18 @@ class Run:
 
   @property
   def method(self) -> str:
-    """The algorithm: the loss, or the advantage where the loss is GRPO's."""
+    """The algorithm: the recipe, or what loss and advantage make of it.
+
+    A recipe whose loss or advantage was replaced does not name the method. The
+    loss does, or the advantage where the loss is a plain policy gradient.
+    """
     advantage = str(self.setting("advantage.name", "grpo"))
-    key = advantage if self.loss == "grpo" else self.loss
+    name = str(self.setting("recipe", ""))
+    recipe = RECIPES.get(name)
+    if recipe and (recipe.loss, recipe.advantage) == (self.loss, advantage):
+      key = name
+    else:
+      key = advantage if self.loss in _PLAIN_LOSSES else self.loss
     return METHOD_NAMES.get(key, key)
 
   @property

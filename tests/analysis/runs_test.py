@@ -112,3 +112,25 @@ def test_seeds_are_one_variant_and_settings_tell_variants_apart(tmp_path):
     "Clip-Cov r=0.02": 2,
   }
   assert study.baseline[0] == "GRPO"
+
+
+@pytest.mark.parametrize(
+  ("recipe", "loss", "advantage", "method"),
+  [
+    ("dapo", "clip_higher", "grpo", "DAPO"),
+    ("gpg", "reinforce", "gpg", "GPG"),
+    ("ppo", "grpo", "gae", "PPO"),
+    ("grpo", "grpo", "grpo", "GRPO"),
+    # A part that replaces the recipe's makes another method of it.
+    ("grpo", "clip_cov", "grpo", "Clip-Cov"),
+    ("dapo", "kl_cov", "grpo", "KL-Cov"),
+    ("", "grpo", "rloo", "RLOO"),
+  ],
+)
+def test_the_method_is_what_ran(recipe, loss, advantage, method):
+  config = {
+    "recipe": recipe,
+    "loss": {"name": loss},
+    "advantage": {"name": advantage},
+  }
+  assert runs.Run("run", config, []).method == method
