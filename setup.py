@@ -13,7 +13,6 @@ CORE = (
   "flax",
   "fsspec",
   "grain",
-  "huggingface_hub",
   "importlib_resources",
   "jax",
   "jaxtyping",

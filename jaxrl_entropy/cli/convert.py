@@ -1,15 +1,13 @@
 """`jaxrl-entropy convert`: weights as a folder that `transformers` loads."""
 
-import argparse
 from collections.abc import Sequence
 import json
 from pathlib import Path
-import tempfile
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxrl_entropy import config as config_lib, distributed, hub
+from jaxrl_entropy import config as config_lib, distributed
 from jaxrl_entropy.cli import flags
 from jaxrl_entropy.data.gguf_tokenizer import from_gguf
 from jaxrl_entropy.errors import UserError
@@ -21,7 +19,6 @@ from jaxrl_entropy.types import Params
 _EXAMPLES = """\
   jaxrl-entropy convert --source=runs/mine --target=mine-hf
   jaxrl-entropy convert --source=model.gguf --target=model-hf --dtype=bfloat16
-  jaxrl-entropy convert --source=runs/mine --to=hub --target=my-lab/mine
 
 Training reads Hugging Face folders and GGUF files as they are: set
 --config.model.weights.
@@ -37,35 +34,15 @@ def main(argv: Sequence[str]) -> int:
   )
   add = command.add_argument
   add("--source", required=True, help="a run, Hugging Face folder or .gguf")
-  add("--target", required=True, help="folder to make, or name on the hub")
-  add(
-    "--to",
-    choices=("folder", "hub"),
-    default="folder",
-    help="hub: upload the model as ORGANISATION/NAME[@BRANCH]",
-  )
+  add("--target", required=True, help="folder to make")
   add("--dtype", choices=("float32", "bfloat16", "float16"), help="of weights")
   add("--shard-gb", type=float, default=4.0, help="size of a file")
   args = command.parse_args(argv)
-  if args.to == "hub":
-    if not hub.is_name(args.target):
-      command.error(f"--target {args.target!r} is no ORGANISATION/NAME")
-    with tempfile.TemporaryDirectory() as folder:
-      _write(Path(folder), args)
-      print(hub.push(Path(folder), args.target))
-    return 0
-  target = Path(args.target)
+  distributed.start()
+  source, target = Path(args.source), Path(args.target)
   if any(target.glob("*.safetensors")):
     raise UserError(f"--target {target} already holds weights: choose another")
-  _write(target, args)
-  print(target)
-  return 0
-
-
-def _write(target: Path, args: argparse.Namespace) -> None:
-  """Writes the model of `--source` into a folder."""
-  distributed.start()
-  model, params, origin = _load(Path(args.source))
+  model, params, origin = _load(source)
   checkpoints.save(
     target,
     model,
@@ -74,6 +51,8 @@ def _write(target: Path, args: argparse.Namespace) -> None:
     dtype=args.dtype,
     shard_bytes=int(args.shard_gb * 1e9),
   )
+  print(target)
+  return 0
 
 
 def _load(source: Path) -> tuple[TransformerConfig, Params, Path | None]:

@@ -105,12 +105,14 @@ def _read_prompts(file: str | None) -> list[str]:
   if file is None:
     return []
   try:
-    text = sys.stdin.read() if file == "-" else Path(file).read_text()
+    text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
   except OSError as error:
     raise UserError(f"--prompts {file}: {error.strerror}") from error
   except UnicodeDecodeError as error:
     raise UserError(f"--prompts {file}: {error}; save it as UTF-8") from error
-  return [line for line in text.splitlines() if line.strip()]
+  # splitlines would also cut at form feeds and Unicode's line separators.
+  lines = text.removeprefix("\ufeff").split("\n")
+  return [line for line in lines if line.strip()]
 
 
 def _seed(seed: int, place: int) -> int:

@@ -9,8 +9,8 @@ import pytest
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from jaxrl_entropy.cli.generate import _Screen
-from jaxrl_entropy.cli.main import main
+from jaxrl_entropy.cli import main
+from jaxrl_entropy.cli.generate import _read_prompts, _Screen
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import preset
 from jaxrl_entropy.models.io import checkpoints
@@ -21,7 +21,16 @@ CONFIG = """
 from jaxrl_entropy.config import defaults
 
 def get_config():
-  return defaults.get_config()
+  config = defaults.get_config()
+  config.task.name = "countdown"
+  config.model.update(
+    preset="tiny",
+    tokenizer="symbols",
+    compute_dtype="float32",
+    remat="none",
+  )
+  config.rollout.update(max_prompt_length=16, max_response_length=16)
+  return config
 """
 
 
@@ -150,3 +159,9 @@ def test_an_answer_that_begins_with_half_a_character_has_one_title(capsys):
     screen.show(_event((0, 0), bytes([byte])))
   screen.show(_event((0, 0), euro[-1:], ended=True))
   assert capsys.readouterr().out == "\n> first\n€\n"
+
+
+def test_prompts_end_at_the_ends_of_lines_alone(tmp_path):
+  file = tmp_path / "prompts.txt"
+  file.write_bytes("\ufeffone\u2028more\r\n\n two\x0cmore\n".encode())
+  assert _read_prompts(str(file)) == ["one\u2028more", " two\x0cmore"]
