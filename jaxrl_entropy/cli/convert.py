@@ -1,11 +1,8 @@
 """`jaxrl-entropy convert`: weights as a folder that `transformers` loads."""
 
 from collections.abc import Sequence
-import json
 from pathlib import Path
 from typing import Any
-
-from ml_collections import ConfigDict
 
 from jaxrl_entropy import config as config_lib, distributed
 from jaxrl_entropy.cli import flags
@@ -13,14 +10,14 @@ from jaxrl_entropy.data.gguf_tokenizer import from_gguf
 from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.models.io import checkpoints
-from jaxrl_entropy.training.build import load_policy, weights_path
+from jaxrl_entropy.training import build
 from jaxrl_entropy.types import Params
 
 _EXAMPLES = """\
   jaxrl-entropy convert --source=runs/mine --target=mine-hf
   jaxrl-entropy convert --source=model.gguf --target=model-hf --dtype=bfloat16
 
-Training reads Hugging Face folders and GGUF files as they are: set
+Training reads runs, Hugging Face folders and GGUF files as they are: set
 --config.model.weights.
 """
 _TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -34,6 +31,7 @@ def main(argv: Sequence[str]) -> int:
   )
   add = command.add_argument
   add("--source", required=True, help="a run, Hugging Face folder or .gguf")
+  add("--best", action="store_true", help="the run's best policy, not its last")
   add("--target", required=True, help="folder to make")
   add("--dtype", choices=("float32", "bfloat16", "float16"), help="of weights")
   add("--shard-gb", type=float, default=4.0, help="size of a file")
@@ -42,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
   source, target = Path(args.source), Path(args.target)
   if any(target.glob("*.safetensors")):
     raise UserError(f"--target {target} already holds weights: choose another")
-  model, params, origin = _load(source)
+  model, params, origin = _load(source, args.best)
   checkpoints.save(
     target,
     model,
@@ -55,23 +53,31 @@ def main(argv: Sequence[str]) -> int:
   return 0
 
 
-def _load(source: Path) -> tuple[TransformerConfig, Params, Path | None]:
+def _load(
+  source: Path, best: bool
+) -> tuple[TransformerConfig, Params, Path | None]:
   """The model of a run or of files, and where its tokenizer is."""
   if not source.exists():
     raise UserError(f"--source {source}: no such file or folder")
-  if not _is_run(source):
+  run = build.run_of(source)
+  if run is None and best:
+    raise UserError(f"--best needs a run, and --source {source} is none")
+  if run is None:
     return *checkpoints.load(source), source
-  config = ConfigDict(config_lib.read(source))
-  policy = load_policy(config, source)
-  weights = config.model.weights
-  return policy.model, policy.params, weights_path(weights) if weights else None
+  policy = build.load_policy(
+    config_lib.of_run(run.folder), run.folder, best or run.best
+  )
+  return policy.model, policy.params, _origin(run.folder)
 
 
-def _is_run(source: Path) -> bool:
-  try:
-    return "config" in json.loads((source / config_lib.FILE).read_text())
-  except (OSError, ValueError):
-    return False
+def _origin(run: Path) -> Path | None:
+  """The files that a run, or the run that it went on from, was started from."""
+  weights = config_lib.of_run(run).model.weights
+  if not weights:
+    return None
+  path = build.weights_path(weights)
+  parent = build.run_of(path)
+  return _origin(parent.folder) if parent else path
 
 
 def _copy_tokenizer(origin: Path | None, target: Path) -> dict[str, Any]:

@@ -132,11 +132,18 @@ def to_json(config: ConfigDict) -> dict[str, Any]:
   return json.loads(json.dumps(plain))
 
 
-def save(config: ConfigDict, workdir: str | Path) -> None:
+def save(
+  config: ConfigDict, workdir: str | Path, tied: str | None = None
+) -> None:
   """Writes `config.json`: the config, package versions, the git commit.
 
   A workdir that already holds the same config is left as it is, so that a run
   can be resumed.
+
+  Args:
+    config: of the run.
+    workdir: its folder.
+    tied: as of `check_same`; a number of steps that may grow is written.
 
   Raises:
     UserError: if the workdir cannot be written, or holds another config.
@@ -144,7 +151,9 @@ def save(config: ConfigDict, workdir: str | Path) -> None:
   path = Path(workdir) / FILE
   resolved = to_json(config)
   if path.exists():
-    return check_same(config, workdir)
+    check_same(config, workdir, tied)
+    if read(workdir)["steps"] == config.steps:
+      return
   record = {"config": resolved, "versions": versions(), "commit": commit()}
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -212,8 +221,16 @@ def commit() -> str | None:
   return done.stdout.strip() or None
 
 
-def check_same(config: ConfigDict, workdir: str | Path) -> None:
+def check_same(
+  config: ConfigDict, workdir: str | Path, tied: str | None = None
+) -> None:
   """Checks that `workdir` was started with this config.
+
+  Args:
+    config: of the run now.
+    workdir: its folder.
+    tied: the setting that ties the run to its number of steps; "" if there is
+      none, so that `steps` may grow; None to compare `steps` as any field.
 
   Raises:
     UserError: naming the first field that differs.
@@ -221,11 +238,14 @@ def check_same(config: ConfigDict, workdir: str | Path) -> None:
   flat_new, flat_old = flatten(to_json(config)), flatten(read(workdir))
   for field in sorted(flat_new | flat_old):
     was, now = flat_old.get(field), flat_new.get(field)
-    if was != now:
-      raise UserError(
-        f"workdir {workdir} holds another config: config.{field} is {was!r} "
-        f"there and {now!r} now; choose another --workdir"
-      )
+    grows = field == "steps" and was is not None and config.steps > was
+    if was == now or (grows and tied == ""):
+      continue
+    reason = f" ({tied} depends on it)" if grows and tied else ""
+    raise UserError(
+      f"workdir {workdir} holds another config: config.{field} is {was!r} "
+      f"there and {now!r} now{reason}; choose another --workdir"
+    )
 
 
 def _broken(path: str, error: Exception) -> UserError:

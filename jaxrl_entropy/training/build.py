@@ -3,6 +3,7 @@
 from collections.abc import Container, Sequence
 import dataclasses
 import functools
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from jaxrl_entropy import paths, sharding
+from jaxrl_entropy import config as config_lib, paths, sharding
 from jaxrl_entropy.config import get_config
 from jaxrl_entropy.data import task as task_lib, tokenizers
 from jaxrl_entropy.data.task import Problem, Task
@@ -170,6 +171,8 @@ def build_tokenizer(config: ConfigDict) -> Tokenizer:
       "empty: set model.weights, or give the tokenizer's folder"
     )
   weights = weights_path(model.weights) if model.weights else None
+  if model.tokenizer == "auto" and weights and (run := run_of(weights)):
+    return build_tokenizer(config_lib.of_run(run.folder))
   if model.tokenizer == "auto" and weights:
     return tokenizers.load_tokenizer(weights)
   return tokenizers.load_tokenizer(model.tokenizer, weights)
@@ -194,6 +197,10 @@ def build_model(
     from jaxrl_entropy.models.io import checkpoints
 
     path = weights_path(config.model.weights)
+    if run := run_of(path):
+      model, params = run_model(run, config.model.param_dtype, mesh)
+      model = dataclasses.replace(model, dtype=config.model.compute_dtype)
+      return _fitted(model, config, tokenizer), params
     _check_room("weights", config, checkpoints.read_config(path), mesh)
     model, params = checkpoints.load(path, mesh, config.model.param_dtype)
     model = dataclasses.replace(model, dtype=config.model.compute_dtype)
@@ -203,6 +210,47 @@ def build_model(
   shardings = _check_room("preset", config, model, mesh)
   init = functools.partial(_init, model, config)
   return model, jax.jit(init, out_shardings=shardings)()
+
+
+@dataclasses.dataclass(frozen=True)
+class RunWeights:
+  """Weights that a run has trained.
+
+  Attributes:
+    folder: of the run.
+    best: whether its best policy is meant, not its last.
+  """
+
+  folder: Path
+  best: bool = False
+
+
+def run_of(path: Path) -> RunWeights | None:
+  """Returns the run that `path` is the folder of, or its folder `best`."""
+  for folder, best in ((path, False), (path.parent, path.name == BEST)):
+    try:
+      record = json.loads((folder / config_lib.FILE).read_text())
+    except (OSError, ValueError):
+      continue
+    if "config" in record and (best or folder == path):
+      return RunWeights(folder, best)
+  return None
+
+
+def run_model(
+  run: RunWeights, param_dtype: str, mesh: Mesh
+) -> tuple[TransformerConfig, Params]:
+  """Returns the model of a run and its parameters, adapters merged.
+
+  Raises:
+    UserError: if it has no checkpoint.
+  """
+  config = config_lib.of_run(run.folder)
+  with config.unlocked():
+    config.mesh = ConfigDict(dict(mesh.shape))
+    config.model.param_dtype = param_dtype
+  policy = load_policy(config, run.folder, run.best)
+  return policy.model, lora.merged(policy.params)
 
 
 def _init(model: TransformerConfig, config: ConfigDict) -> Params:

@@ -1,9 +1,10 @@
 """The RL training loop: sample, verify, score, update, log, checkpoint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import contextlib
 import dataclasses
 from pathlib import Path
+import shlex
 import time
 from typing import Any
 import warnings
@@ -34,6 +35,7 @@ from jaxrl_entropy.training import (
   rollout_metrics,
   sample_log,
   sft,
+  start,
 )
 from jaxrl_entropy.training.algorithm import Algorithm
 from jaxrl_entropy.training.build import Policy
@@ -88,7 +90,8 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     lease_for_job(workdir) as check_lease,
   ):
     # Only a config that can run gets here: a refused one leaves nothing behind.
-    distributed.on_writer(lambda: config_lib.save(config, workdir))
+    tied = start.tied_to_steps(config, algorithm.needs)
+    distributed.on_writer(lambda: config_lib.save(config, workdir, tied))
     run = _Run(
       config, workdir, policy, task, algorithm, sampler, pool, check_lease
     )
@@ -96,9 +99,10 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     if step > config.steps:
       _say(f"{workdir}: all {config.steps} steps are done")
       return 0
+    _say(start.describe(config, policy, task))
     if step == 0 and sft.wanted(config):
-      start = sft.fine_tuned_params(config, policy, task, workdir, preemption)
-      state = run.learner.init(start)
+      tuned = sft.fine_tuned_params(config, policy, task, workdir, preemption)
+      state = run.learner.init(tuned)
     return run.steps(state, step, preemption)
 
 
@@ -178,6 +182,7 @@ class _Run:
     )
     self._samples = StepFile(workdir / run_files.SAMPLES)
     self._offset = 0
+    self._kept = -1
     self._ahead: tuple[Rollout, int] | None = None
 
   def resume(self) -> tuple[int, TrainState]:
@@ -189,13 +194,19 @@ class _Run:
     found = self._checkpoints.restore(state)
     if found is None:
       return 0, state
-    self._collector.stream.restore(found.host["stream"])
-    self._offset = found.host["metrics_offset"]
+    step, position = found.step, found.host
+    if step <= self._config.steps and "before_last" in position:
+      # The run was done and has more steps now. Its last record was of a step
+      # without updates, which is made again; the checkpoint after it stays.
+      self._kept = step
+      step, position = step - 1, position["before_last"]
+    self._collector.stream.restore(position["stream"])
+    self._offset = position["metrics_offset"]
     self._ahead, groups = pending.decode(found.carried)
     self._collector.resume_pending(groups)
-    if found.step <= self._config.steps:
-      _say(f"{self._workdir}: going on at step {found.step}")
-    return found.step, found.state
+    if step <= self._config.steps:
+      _say(f"{self._workdir}: going on at step {step}")
+    return step, found.state
 
   def steps(self, state: TrainState, first: int, preemption: Preemption) -> int:
     """All steps from `first` on, and the last look at the final policy."""
@@ -208,16 +219,22 @@ class _Run:
       RunLog(self._workdir, config, self._offset, first) as log,
     ):
       for step in range(first, total + 1):
+        before = self._position(log) if step == total else {}
         state, record = self._step(state, step)
         self._check_lease()
         log.write(record)
         self._stop_if_broken(state, step)
         stop = preemption.requested()
         if stop or step == total or _due(step + 1, config.checkpoint.every):
-          self._save(step + 1, state, log)
+          last = {"before_last": before} if step == total else {}
+          self._save(step + 1, state, self._position(log) | last)
         if stop and step < total:
           _say(f"{self._workdir}: stopped after step {step}; run it again")
           return PREEMPTED
+    _say(
+      f"{self._workdir}: done; for a report: jaxrl-entropy analyze --workdir="
+      f"{shlex.quote(str(self._workdir))}"
+    )
     return 0
 
   def _step(
@@ -305,15 +322,20 @@ class _Run:
       self._ahead = None
     return rollout, update - sampled_at
 
-  def _save(self, records: int, state: TrainState, log: RunLog) -> None:
+  def _position(self, log: RunLog) -> dict[str, Any]:
+    """Where the run stands on the host, between two steps."""
+    stream = self._collector.stream.position()
+    return {"stream": stream, "metrics_offset": log.offset()}
+
+  def _save(
+    self, records: int, state: TrainState, position: Mapping[str, Any]
+  ) -> None:
     """A checkpoint named by the number of records written before it."""
-    host = {
-      "stream": self._collector.stream.position(),
-      "metrics_offset": log.offset(),
-    }
+    if records == self._kept:
+      return
     self._check_lease()
     carried = pending.encode((self._ahead, self._collector.pending()))
-    self._checkpoints.save(records, state, host, carried)
+    self._checkpoints.save(records, state, position, carried)
 
   def _stop_if_broken(self, state: TrainState, step: int) -> None:
     skipped, limit = int(state.skipped), self._config.optimizer.max_skipped

@@ -9,7 +9,10 @@ import jax
 import numpy as np
 import pytest
 
+from jaxrl_entropy import config as config_lib
+from jaxrl_entropy.cli.main import main
 from jaxrl_entropy.errors import PREEMPTED, WRITE_FAILED, UserError
+from jaxrl_entropy.models.io import checkpoints
 from jaxrl_entropy.training import build, loop
 from jaxrl_entropy.training.run_log import METRICS
 from tests.training import runs
@@ -93,6 +96,67 @@ def test_a_finished_run_says_so_and_stays(finished, capsys):
   assert loop.train(load("kl_cov"), finished) == 0
   assert "all 5 steps are done" in capsys.readouterr().out
   assert (finished / METRICS).read_bytes() == before
+
+
+def test_a_finished_run_may_get_more_steps(finished, tmp_path, capsys):
+  longer, whole = tmp_path / "longer", tmp_path / "whole"
+  shutil.copytree(finished, longer)
+  config = load("kl_cov", ("steps", "7"))
+  assert loop.train(config, longer) == 0
+  assert f"{longer}: going on at step 5" in capsys.readouterr().out
+  loop.train(config, whole)
+  assert timeless(longer) == timeless(whole)
+  assert config_lib.read(longer)["steps"] == 7
+  with pytest.raises(UserError, match="steps is 7 there and 6 now"):
+    loop.train(load("kl_cov", ("steps", "6")), longer)
+
+
+def test_a_schedule_over_all_steps_keeps_their_number(tmp_path):
+  decay = ("optimizer.schedule", "cosine")
+  config_lib.save(load("grpo", decay, ("steps", "1")), tmp_path)
+  with pytest.raises(UserError) as error:
+    loop.train(load("grpo", decay, ("steps", "2")), tmp_path)
+  assert "config.steps is 1 there and 2 now (optimizer.schedule='cosine' " in (
+    str(error.value)
+  )
+
+
+def test_a_run_says_what_it_starts_with_and_how_to_read_it(tmp_path, capsys):
+  loop.train(load("grpo", ("steps", "1"), ("sft.steps", "0")), tmp_path)
+  first, *_, last = capsys.readouterr().out.splitlines()
+  assert first.startswith("model: nano with random weights, 0.")
+  assert "task: tests.training.tiny_config:Coin, " in first
+  assert last == (
+    f"{tmp_path}: done; for a report: jaxrl-entropy analyze "
+    f"--workdir={tmp_path}"
+  )
+
+
+@pytest.mark.parametrize("part", ["", "best"])
+def test_a_run_starts_from_the_weights_of_another(finished, part):
+  config = load(
+    "kl_cov",
+    ("model.weights", str(finished / part)),
+    ("model.tokenizer", "auto"),
+  )
+  mine = build.build_policy(config)
+  theirs = build.load_policy(load("kl_cov"), finished, best=part == "best")
+  jax.tree.map(np.testing.assert_array_equal, mine.params, theirs.params)
+  assert mine.tokenizer.encode("1 2") == theirs.tokenizer.encode("1 2")
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_the_last_or_the_best_policy_is_exported(finished, tmp_path, best):
+  status = main(
+    [
+      *("convert", f"--source={finished}", f"--target={tmp_path / 'out'}"),
+      *(["--best"] if best else []),
+    ]
+  )
+  assert status == 0
+  _, params = checkpoints.load(tmp_path / "out")
+  policy = build.load_policy(load("kl_cov"), finished, best)
+  jax.tree.map(np.testing.assert_array_equal, params, policy.params)
 
 
 def saving(workdir):
