@@ -78,7 +78,7 @@ REWARD: Section = {
   ),
   "judge": Open(
     "The verifier 'judge', a model behind an endpoint: arguments of "
-    "rewards.judge.Judge, at least its address and model."
+    "verifiers.judge.Judge, at least its address and model."
   ),
   "kl_coefficient": Field(
     0.0, "Weight of the KL to the reference policy in the reward.", low=0
