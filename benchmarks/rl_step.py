@@ -33,6 +33,8 @@ from configs import smollm2
 from jaxrl_entropy import config as config_lib
 from jaxrl_entropy.data import task as task_lib
 from jaxrl_entropy.data.task import Problem
+from jaxrl_entropy.sampling.request import Completion
+from jaxrl_entropy.sampling.sampler import Event
 
 INSTALL = "pip install trl datasets torch transformers"
 LEARNING_RATE = 1e-6
@@ -127,16 +129,22 @@ class Forced:
   def __init__(self, sampler: Any, lengths: np.ndarray):
     self._sampler, self._lengths = sampler, lengths
 
-  def generate(self, params: Any, requests: list) -> list:
+  def stream(self, params: Any, requests: list) -> Iterator[Event]:
     forced = [
       dataclasses.replace(request, max_tokens=tuple(row), stop_ids=())
       for request, row in zip(requests, self._lengths.tolist(), strict=True)
     ]
-    # One cut short would be taken up again by the collector.
-    return [
-      [dataclasses.replace(completion, finish="stop") for completion in group]
-      for group in self._sampler.generate(params, forced)
-    ]
+    # The collector would continue one that was cut short.
+    for event in self._sampler.stream(params, forced):
+      yield dataclasses.replace(
+        event,
+        completion=_stopped(event.completion),
+        group=event.group and tuple(map(_stopped, event.group)),
+      )
+
+
+def _stopped(completion: Completion | None) -> Completion | None:
+  return completion and dataclasses.replace(completion, finish="stop")
 
 
 def serve_ours(pipe: Connection, load: Load) -> None:

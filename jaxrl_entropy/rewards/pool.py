@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 import dataclasses
 from dataclasses import dataclass, field
 import hashlib
@@ -41,6 +41,10 @@ class RewardFunction:
   verifier: str
   weight: float = 1.0
   args: Mapping[str, Any] = field(default_factory=dict)
+
+  def asked(self, problem: Problem) -> Problem:
+    """Returns the problem with this function's verifier."""
+    return dataclasses.replace(problem, verifier=self.verifier)
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ class RewardPool:
     self._threads = ThreadPoolExecutor(max(1, workers), "verify")
     self._waiting = ThreadPoolExecutor(WAITING, "judge")
     self._cache: dict[bytes, Verdict] = {}
+    self._started: dict[bytes, Future[Verdict]] = {}
     self._tallies: defaultdict[str, Tally] = defaultdict(Tally)
     self._counts: Counter[str] = Counter()
     self._seconds = 0.0
@@ -130,6 +135,22 @@ class RewardPool:
     """
     return self._judge_all(ANSWER, items, _NONE)
 
+  def start(self, problem: Problem, response: str) -> None:
+    """Starts to judge a response that `score` will be asked about later.
+
+    Returns at once, so that responses are judged while others are sampled.
+    Verifiers that take no time are left to `score`.
+    """
+    asked = [(ANSWER, problem, _NONE)] + [
+      (name, function.asked(problem), function.args)
+      for name, function in self._functions.items()
+    ]
+    for name, judged, args in asked:
+      key = _key(name, (judged, response))
+      known = key in self._cache or key in self._started
+      if judged.verifier not in catalog.INLINE and not known:
+        self._started[key] = self._submit((judged, response), args)
+
   def score(self, items: Sequence[Item]) -> list[Verdict]:
     """Returns verdicts with the rewards of all functions, in order.
 
@@ -140,8 +161,7 @@ class RewardPool:
     components = [{ANSWER: self._weight * v.reward} for v in verdicts]
     for name, function in self._functions.items():
       asked = [
-        (dataclasses.replace(problem, verifier=function.verifier), response)
-        for problem, response in items
+        (function.asked(problem), response) for problem, response in items
       ]
       values = self._judge_all(name, asked, function.args)
       for terms, verdict in zip(components, values, strict=True):
@@ -211,13 +231,21 @@ class RewardPool:
       for key, item in zip(keys, items, strict=True)
       if key not in self._cache
     }
-    waits = any(p.verifier == catalog.JUDGE for p, _ in new.values())
-    threads = self._waiting if waits else self._threads
-    judged = threads.map(lambda item: self._judge(item, args), new.values())
-    self._cache |= zip(new, judged, strict=True)
+    judged = {
+      key: self._started.pop(key)
+      if key in self._started
+      else self._submit(item, args)
+      for key, item in new.items()
+    }
+    self._cache |= {key: future.result() for key, future in judged.items()}
     verdicts = [self._cache[key] for key in keys]
     self._forget(new)
     return verdicts, len(items) - len(new)
+
+  def _submit(self, item: Item, args: Mapping[str, Any]) -> Future[Verdict]:
+    waits = item[0].verifier == catalog.JUDGE
+    threads = self._waiting if waits else self._threads
+    return threads.submit(self._judge, item, args)
 
   def _judge(self, item: Item, args: Mapping[str, Any]) -> Verdict:
     start = time.perf_counter()

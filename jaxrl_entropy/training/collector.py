@@ -91,7 +91,8 @@ class Collector:
     Args:
       state: of the policy that samples.
       step: names the random numbers.
-      watch: gets the laps `sample` and `verify`.
+      watch: gets the laps `sample`, which includes the judging of responses
+        that end before others, and `verify`, the wait for the rest.
     """
     settings = self._settings
     rounds: list[Rollout] = []
@@ -143,12 +144,30 @@ class Collector:
   def _continue(
     self, params: Params, groups: Sequence[PartialGroup]
   ) -> list[PartialGroup]:
-    """Returns the groups with their responses begun or continued."""
-    answers = self._sampler.generate(params, self._requests(groups))
-    return [
-      dataclasses.replace(group, completions=tuple(answer))
-      for group, answer in zip(groups, answers, strict=True)
-    ]
+    """Returns the groups with their responses begun or continued.
+
+    A response is sent to its verifier as soon as it ends, while others are
+    still sampled.
+    """
+    requests, grown = self._requests(groups), list(groups)
+    for event in self._sampler.stream(params, requests):
+      index, completion = event.request, event.completion
+      if completion is not None and self._has_ended(completion):
+        text = rollout_lib.response_text(
+          requests[index], completion, self._policy.tokenizer
+        )
+        self._pool.start(groups[index].problem, text)
+      if event.group is not None:
+        grown[index] = dataclasses.replace(
+          groups[index], completions=event.group
+        )
+    return grown
+
+  def _has_ended(self, completion: Completion) -> bool:
+    length = len(completion.tokens)
+    return completion.finish == "stop" or (
+      length == self._settings.response_length
+    )
 
   def _requests(
     self, groups: Sequence[PartialGroup], **overrides: Any

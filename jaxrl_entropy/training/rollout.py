@@ -105,6 +105,17 @@ class PartialGroup:
     )
 
 
+def response_text(
+  request: Request, completion: Completion, tokenizer: Tokenizer
+) -> str:
+  """Returns a response as verifiers read it.
+
+  It begins with the tag of its thinking where the prompt opens that.
+  """
+  end = tokenizer.decode(list(request.prompt[-PROMPT_END:]))
+  return opened_thinking(end) + tokenizer.decode(completion.tokens.tolist())
+
+
 def from_completions(
   problems: Sequence[Problem],
   requests: Sequence[Request],
@@ -128,12 +139,8 @@ def from_completions(
   flat = [completion for group in groups for completion in group]
   owners = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
   asked = [problems[int(i)] for i in owners]
-  opened = [
-    opened_thinking(tokenizer.decode(list(request.prompt[-PROMPT_END:])))
-    for request in requests
-  ]
   texts = [
-    opened[int(i)] + tokenizer.decode(completion.tokens.tolist())
+    response_text(requests[int(i)], completion, tokenizer)
     for i, completion in zip(owners, flat, strict=True)
   ]
   verdicts = score(list(zip(asked, texts, strict=True)))

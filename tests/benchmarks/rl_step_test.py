@@ -4,6 +4,7 @@ import pytest
 from benchmarks import rl_step
 from benchmarks.rl_step import Load, Step
 from jaxrl_entropy.sampling.request import Completion, Request
+from jaxrl_entropy.sampling.sampler import Event
 
 LOAD = Load(groups=2, samples=3, longest=16)
 
@@ -63,19 +64,22 @@ def test_lengths_reach_the_longest_and_fit():
 
 def test_our_sampler_is_asked_for_these_lengths_and_nothing_is_cut_short():
   class Fake:
-    def generate(self, params, requests):
+    def stream(self, params, requests):
       none = np.zeros(0)
-      return [
-        [
+      for index, request in enumerate(requests):
+        assert not request.stop_ids
+        group = tuple(
           Completion(np.zeros(limit), *[none] * 5, "length")
           for limit in request.limits
-        ]
-        for request in requests
-        if not request.stop_ids
-      ]
+        )
+        for sample, completion in enumerate(group):
+          last = sample == len(group) - 1
+          yield Event(index, sample, none, completion, group if last else None)
 
   asked = [Request((1,), n=3, stop_ids=(2,)) for _ in range(2)]
-  answers = rl_step.Forced(Fake(), LOAD.lengths()).generate(None, asked)
+  events = list(rl_step.Forced(Fake(), LOAD.lengths()).stream(None, asked))
+  assert {e.completion.finish for e in events} == {"stop"}
+  answers = [event.group for event in events if event.group]
   lengths = [[len(c.tokens) for c in group] for group in answers]
   assert lengths == LOAD.lengths().tolist()
   assert {c.finish for group in answers for c in group} == {"stop"}

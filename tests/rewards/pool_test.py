@@ -289,6 +289,32 @@ def test_a_reward_function_that_never_judges_is_noticed_beside_one_that_does():
 
 
 @needs_sandbox
+def test_a_response_that_was_started_is_judged_once(monkeypatch):
+  functions = {"words": RewardFunction(f"{HERE}:words", weight=0.5)}
+  with RewardPool(timeout=20, functions=functions) as pool:
+    grade, graded = pool._graders.grade, []
+
+    def counting(problem, response, args):
+      graded.append((problem.verifier, response))
+      return grade(problem, response, args)
+
+    monkeypatch.setattr(pool._graders, "grade", counting)
+    items = [item("ab"), item("one two"), item("raise")]
+    for problem, response in items[:2] * 2:
+      pool.start(problem, response)
+    verdicts = pool.score(items)
+    assert [v.reward for v in verdicts] == [0.5 + 0.5, 7 / 4 + 1.0, 0.5]
+    assert [v.error is None for v in verdicts] == [True, True, False]
+    assert len(graded) == len(set(graded)) == 6
+    assert pool.metrics()["reward/errors"] == 1
+    # Later, verdicts are remembered and errors tried again, as ever.
+    pool.start(*items[0])
+    pool.start(*items[2])
+    pool.score(items)
+    assert len(graded) == 7
+
+
+@needs_sandbox
 def test_verifiers_share_no_verdicts():
   response = r"\boxed{\sqrt{3}+\sqrt{3}}"
   names = "math", "math_equal", "math_verify"
