@@ -13,6 +13,7 @@ CORE = (
   "flax",
   "fsspec",
   "grain",
+  "huggingface_hub",
   "importlib_resources",
   "jax",
   "jaxtyping",

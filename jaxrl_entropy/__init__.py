@@ -9,7 +9,7 @@
       ),
       aggregate=jrl.losses.token_mean(),
     )
-    policy = jrl.load_model("Qwen2.5-0.5B")
+    policy = jrl.load_model("Qwen/Qwen2.5-0.5B")
     jrl.train(jrl.recipes.get_config("kl_cov"), "runs/mine")
 
 `losses` has the parts of losses, `objectives` complete losses, `advantages` the

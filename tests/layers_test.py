@@ -31,7 +31,7 @@ LAYERS = {
 # Anyone may import a leaf; a leaf imports other leaves only.
 LEAVES = {
   *("types", "sharding", "text", "distributed", "errors", "registry"),
-  *("arguments", "config", "paths", "run_files"),
+  *("arguments", "config", "hub", "paths", "run_files"),
 }
 
 

@@ -1,10 +1,12 @@
 """`jaxrl-entropy convert`: weights as a folder that `transformers` loads."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
+import tempfile
 from typing import Any
 
-from jaxrl_entropy import config as config_lib, distributed
+from jaxrl_entropy import config as config_lib, distributed, hub
 from jaxrl_entropy.cli import flags
 from jaxrl_entropy.data.gguf_tokenizer import from_gguf
 from jaxrl_entropy.errors import UserError
@@ -16,6 +18,7 @@ from jaxrl_entropy.types import Params
 _EXAMPLES = """\
   jaxrl-entropy convert --source=runs/mine --target=mine-hf
   jaxrl-entropy convert --source=model.gguf --target=model-hf --dtype=bfloat16
+  jaxrl-entropy convert --source=runs/mine --to=hub --target=my-lab/mine
 
 Training reads runs, Hugging Face folders and GGUF files as they are: set
 --config.model.weights.
@@ -32,15 +35,35 @@ def main(argv: Sequence[str]) -> int:
   add = command.add_argument
   add("--source", required=True, help="a run, Hugging Face folder or .gguf")
   add("--best", action="store_true", help="the run's best policy, not its last")
-  add("--target", required=True, help="folder to make")
+  add("--target", required=True, help="folder to make, or name on the hub")
+  add(
+    "--to",
+    choices=("folder", "hub"),
+    default="folder",
+    help="hub: upload the model as ORGANISATION/NAME[@BRANCH]",
+  )
   add("--dtype", choices=("float32", "bfloat16", "float16"), help="of weights")
   add("--shard-gb", type=float, default=4.0, help="size of a file")
   args = command.parse_args(argv)
-  distributed.start()
-  source, target = Path(args.source), Path(args.target)
+  if args.to == "hub":
+    if not hub.is_name(args.target):
+      command.error(f"--target {args.target!r} is no ORGANISATION/NAME")
+    with tempfile.TemporaryDirectory() as folder:
+      _write(Path(folder), args)
+      print(hub.push(Path(folder), args.target))
+    return 0
+  target = Path(args.target)
   if any(target.glob("*.safetensors")):
     raise UserError(f"--target {target} already holds weights: choose another")
-  model, params, origin = _load(source, args.best)
+  _write(target, args)
+  print(target)
+  return 0
+
+
+def _write(target: Path, args: argparse.Namespace) -> None:
+  """Writes the model of `--source` into a folder."""
+  distributed.start()
+  model, params, origin = _load(Path(args.source), args.best)
   checkpoints.save(
     target,
     model,
@@ -49,8 +72,6 @@ def main(argv: Sequence[str]) -> int:
     dtype=args.dtype,
     shard_bytes=int(args.shard_gb * 1e9),
   )
-  print(target)
-  return 0
 
 
 def _load(

@@ -23,8 +23,9 @@ MODEL: Section = {
   ),
   "weights": Field(
     "",
-    "Pretrained weights: a Hugging Face folder, a GGUF file or the folder of a "
-    "run. Empty: random weights of the preset.",
+    "Pretrained weights: a Hugging Face folder, a GGUF file, a name on the hub "
+    "('Qwen/Qwen2.5-0.5B', '@REVISION' pins it) or the URL of a folder. "
+    "Empty: random weights of the preset.",
   ),
   "tokenizer": Field(
     "auto",
@@ -45,12 +46,34 @@ MODEL: Section = {
   ),
   "remat": Field(
     "full",
-    "Rematerialization policy of the layers, by name.",
+    "Activations that the backward pass recomputes.",
+    choices=("none", "dots", "full"),
   ),
-  "attention": Field("auto", "Attention back end, by name."),
+  "attention": Field(
+    "auto", "Attention back end.", choices=("auto", "xla", "cudnn", "splash")
+  ),
   "lora_rank": Field(0, "Rank of LoRA adapters; 0: full training.", low=0),
   "lora_targets": Field(
     ("q_proj", "k_proj", "v_proj", "o_proj"), "Projections with adapters."
+  ),
+}
+
+PROMPT: Section = {
+  "template": Field(
+    "auto",
+    "'auto': the tokenizer's chat template, or plain text where it has none; "
+    "'chat': its template; 'none': plain text.",
+    choices=("auto", "chat", "none"),
+  ),
+  "system": Field("", "System message of problems that bring none."),
+  "suffix": Field("", "Text after each question."),
+  "date": Field(
+    "26 Jul 2024",
+    "What templates write as today's date, fixed so that a run repeats; '': "
+    "today's.",
+  ),
+  "variables": Open(
+    "Variables of the chat template, such as enable_thinking=False."
   ),
 }
 
@@ -316,6 +339,7 @@ FIELDS: Section = {
     "name": Field("files", "Task: a name of data/task.py or an import path."),
     "args": Open("Arguments of the task."),
   },
+  "prompt": PROMPT,
   "reward": REWARD,
   "sft": SFT,
   "rollout": ROLLOUT,

@@ -10,9 +10,10 @@ from pathlib import Path
 import pickle
 from typing import IO, Any, NamedTuple, cast
 
-from jaxrl_entropy import paths
+from jaxrl_entropy import hub, paths
 from jaxrl_entropy.data.formats import COLUMNS
 
+HUB = "hub:"
 _BATCH = 1024  # rows of Parquet
 _DECODER = json.JSONDecoder()
 
@@ -34,7 +35,8 @@ class Row(NamedTuple):
 def expand(where: str) -> list[Path]:
   """Returns the files that a path or a pattern names, or several with commas.
 
-  A URL of an object store is copied to this machine first.
+  URLs of object stores and data sets of the hub (`hub:ORG/NAME:PATTERN`, the
+  pattern of its files) are copied to this machine first.
 
   Raises:
     ValueError: one of them names no file.
@@ -42,7 +44,11 @@ def expand(where: str) -> list[Path]:
   files: list[Path] = []
   for pattern in where.split(","):
     pattern = pattern.strip()
-    if paths.is_url(pattern):
+    if pattern.startswith(HUB):
+      name, _, inside = pattern.removeprefix(HUB).partition(":")
+      found = hub.fetch_data(name, inside or "*", "task.args.path")
+      matches = [str(path) for path in found]
+    elif paths.is_url(pattern):
       urls = paths.expand_url(pattern, "task.args.path")
       matches = [str(paths.fetch(url, "task.args.path")) for url in urls]
     else:

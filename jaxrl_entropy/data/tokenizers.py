@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any, Protocol
 
+from jaxrl_entropy.data.chat import DEFAULT, PromptFormat
+
 _PROBE = (
   "The  7 + 12\u00a03  =?\n\n\tx_1 := [0.50, 1/2];  "
   "d\u00e9j\u00e0 vu, it 's\u2026 \u4e2d\u6587 "
@@ -81,13 +83,25 @@ class TextTokenizer:
   Args:
     tokenizer: of transformers.
     stop_ids: ids that end a response beside the tokenizer's own.
+    prompt_format: form of the prompts that `render` makes.
 
   Raises:
-    ValueError: the tokenizer names no end-of-sequence token.
+    ValueError: the tokenizer names no end-of-sequence token, or has no chat
+      template where the format asks for one.
   """
 
-  def __init__(self, tokenizer: Any, stop_ids: Iterable[int] = ()):
-    self._tokenizer = tokenizer
+  def __init__(
+    self,
+    tokenizer: Any,
+    stop_ids: Iterable[int] = (),
+    prompt_format: PromptFormat = DEFAULT,
+  ):
+    self._tokenizer, self._format = tokenizer, prompt_format
+    if prompt_format.template == "chat" and tokenizer.chat_template is None:
+      raise ValueError(
+        "config.prompt.template is 'chat', and the tokenizer has no chat "
+        "template: set it to 'none'"
+      )
     # Added tokens may have ids beyond the count of tokens.
     self.vocab_size = max(tokenizer.get_vocab().values()) + 1
     self.eos_id = tokenizer.eos_token_id
@@ -96,34 +110,36 @@ class TextTokenizer:
     self.stop_ids = tuple(dict.fromkeys((self.eos_id, *stop_ids)))
     pad = tokenizer.pad_token_id
     self.pad_id = self.eos_id if pad is None else pad
+    self._control = {*self.stop_ids, pad, tokenizer.bos_token_id}
 
   def encode(self, text: str) -> list[int]:
     return self._tokenizer.encode(text, add_special_tokens=False)
 
   def decode(self, ids: Sequence[int]) -> str:
-    ids = list(ids)
-    if ids and ids[-1] in self.stop_ids:
-      ids.pop()  # It need not be a special token.
-    return self._tokenizer.decode(ids, skip_special_tokens=True)
+    # Tags such as <think> may be special tokens; rewards read them.
+    kept = [token for token in ids if token not in self._control]
+    return self._tokenizer.decode(
+      kept, skip_special_tokens=False, spaces_between_special_tokens=False
+    )
 
   def render(self, prompt: str, system: str | None = None) -> list[int]:
-    if self._tokenizer.chat_template is None:
-      text = f"{system}\n\n{prompt}" if system else prompt
-      ids = self._tokenizer.encode(text)
+    form = self._format
+    if form.template == "none" or self._tokenizer.chat_template is None:
+      ids = self._tokenizer.encode(form.text(prompt, system))
       # Some tokenizers end every text; a prompt goes on.
       return ids[:-1] if ids and ids[-1] == self.eos_id else ids
-    roles = [("system", system)] if system else []
-    messages = [
-      {"role": role, "content": content}
-      for role, content in (*roles, ("user", prompt))
-    ]
     return self._tokenizer.apply_chat_template(
-      messages, add_generation_prompt=True, return_dict=False
+      form.messages(prompt, system),
+      add_generation_prompt=True,
+      return_dict=False,
+      **form.template_variables(),
     )
 
 
 def load_tokenizer(
-  path: str | Path, weights: str | Path | None = None
+  path: str | Path,
+  weights: str | Path | None = None,
+  prompt_format: PromptFormat = DEFAULT,
 ) -> TextTokenizer:
   """Loads the tokenizer of a local Hugging Face folder or of a GGUF file.
 
@@ -131,6 +147,7 @@ def load_tokenizer(
     path: the folder or file.
     weights: the model's folder or file, whose `stop_ids` end a response too;
       by default `path`.
+    prompt_format: form of the prompts that it renders.
 
   Raises:
     ValueError: there is no tokenizer at `path`, or it cannot be read as it is.
@@ -144,7 +161,9 @@ def load_tokenizer(
     tokenizer = _from_folder(path)
   else:
     raise ValueError(f"no tokenizer at {path}: give a folder or a .gguf file")
-  return TextTokenizer(tokenizer, stop_ids(Path(weights or path)))
+  return TextTokenizer(
+    tokenizer, stop_ids(Path(weights or path)), prompt_format
+  )
 
 
 def stop_ids(path: Path) -> tuple[int, ...]:

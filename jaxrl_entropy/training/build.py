@@ -12,9 +12,10 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from jaxrl_entropy import config as config_lib, paths, sharding
+from jaxrl_entropy import config as config_lib, hub, paths, sharding
 from jaxrl_entropy.config import get_config
 from jaxrl_entropy.data import task as task_lib, tokenizers
+from jaxrl_entropy.data.chat import PromptFormat
 from jaxrl_entropy.data.task import Problem, Task
 from jaxrl_entropy.data.tasks import listed
 from jaxrl_entropy.data.tokenizers import Tokenizer
@@ -105,7 +106,8 @@ def load_model(
   """Loads a model with its tokenizer.
 
   Args:
-    path: a Hugging Face folder, a GGUF file or the URL of one.
+    path: a Hugging Face folder, a GGUF file, the URL of one, or a name on the
+      hub, `ORGANISATION/NAME[@REVISION]`.
     mesh: devices with the axes of `sharding.make_mesh`; by default all devices,
       on the fsdp axis.
     param_dtype: dtype of the parameters.
@@ -118,7 +120,7 @@ def load_model(
     UserError: if there is no such model, or it does not fit in memory.
 
   Example:
-    >>> policy = load_model("Qwen2.5-0.5B")
+    >>> policy = load_model("Qwen/Qwen2.5-0.5B")
     >>> sampler = Sampler(policy.model, policy.mesh)
     >>> request = Request(policy.tokenizer.render("What is 7 + 5?"))
     >>> [[completion]] = sampler.generate(policy.params, [request])
@@ -164,6 +166,11 @@ def build_tokenizer(config: ConfigDict) -> Tokenizer:
         "model.tokenizer is 'symbols' but this task's prompts are text: set "
         "model.tokenizer to 'auto' or to a tokenizer's folder"
       )
+    if prompt_format(config) != PromptFormat():
+      raise UserError(
+        "config.prompt is set, and model.tokenizer is 'symbols', whose prompts "
+        "are the task's alone: leave config.prompt as it is"
+      )
     return task.tokenizer
   if model.tokenizer == "auto" and not model.weights:
     raise UserError(
@@ -174,14 +181,32 @@ def build_tokenizer(config: ConfigDict) -> Tokenizer:
   if model.tokenizer == "auto" and weights and (run := run_of(weights)):
     return build_tokenizer(config_lib.of_run(run.folder))
   if model.tokenizer == "auto" and weights:
-    return tokenizers.load_tokenizer(weights)
-  return tokenizers.load_tokenizer(model.tokenizer, weights)
+    return tokenizers.load_tokenizer(
+      weights, prompt_format=prompt_format(config)
+    )
+  return tokenizers.load_tokenizer(
+    model.tokenizer, weights, prompt_format(config)
+  )
+
+
+def prompt_format(config: ConfigDict) -> PromptFormat:
+  """Returns the form of the prompts of a config."""
+  prompt = config.prompt
+  return PromptFormat(
+    template=prompt.template,
+    system=prompt.system,
+    suffix=prompt.suffix,
+    date=prompt.date,
+    variables=prompt.variables.to_dict(),
+  )
 
 
 def weights_path(weights: str) -> Path:
-  """Where `model.weights` is: a path, a copy, or the file a package holds."""
+  """Returns the path of `model.weights`, fetched where it is not local."""
   if weights == PACKAGED:
     return gguf_file.smollm2_path()
+  if hub.is_name(weights):
+    return hub.fetch_model(weights, "config.model.weights")
   return paths.fetch(weights, "config.model.weights")
 
 

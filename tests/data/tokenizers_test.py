@@ -13,6 +13,7 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
+from jaxrl_entropy.data.chat import PromptFormat
 from jaxrl_entropy.data.tokenizers import SymbolTokenizer, load_tokenizer
 from jaxrl_entropy.models.io import gguf_file
 
@@ -220,3 +221,56 @@ def test_the_tokenizer_of_a_gguf_file():
   assert tokenizer.encode("7 + 512") == [39, 1232, 216, 37, 33, 34]
   assert tokenizer.render("7?")[:4] == [1, 9690, 198, 2683]
   assert (tokenizer.vocab_size, tokenizer.eos_id) == (49152, 2)
+
+
+@pytest.fixture
+def tagged(folder):
+  """A tokenizer whose tags are special tokens, with a template of variables."""
+  config = json.loads((folder / "tokenizer_config.json").read_text())
+  config["chat_template"] = None
+  template = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    "{% if enable_thinking %}<answer>{% endif %}"
+    "{% if date_string == '26 Jul 2024' %} hi{% endif %}"
+  )
+  for file in folder.glob("chat_template.jinja"):
+    file.write_text(template)
+  (folder / "tokenizer_config.json").write_text(
+    json.dumps(config | {"chat_template": template})
+  )
+  return folder
+
+
+def test_tags_that_are_special_tokens_stay_in_responses(folder):
+  tokenizer = load_tokenizer(folder)
+  text = tokenizer.decode([3, 4, tokenizer.eos_id])
+  assert text.replace(" ", "") == "<answer>hi"
+
+
+def test_the_form_of_prompts_can_be_set(tagged):
+  def render(**settings):
+    form = PromptFormat(**settings)
+    return load_tokenizer(tagged, prompt_format=form).render("hi")
+
+  assert render() == [1, 4, 4]
+  assert render(date="1 Jan 2000") == [1, 4]
+  assert render(variables={"enable_thinking": True}) == [1, 4, 3, 4]
+  assert render(template="none") == [4]
+  assert render(template="none", system="hi", suffix=" hi") == [4, 4, 4]
+  assert render(system="hi") == [2, 4, 1, 4, 4]
+
+
+def test_the_system_message_of_a_row_comes_first(tagged):
+  form = PromptFormat(system="<answer>")
+  tokenizer = load_tokenizer(tagged, prompt_format=form)
+  assert tokenizer.render("hi", "hi")[:2] == [2, 4]
+
+
+def test_a_template_that_must_be_there(tmp_path):
+  words = {"<eos>": 0, "hi": 1}
+  raw = Tokenizer(models.WordLevel(words, unk_token="<eos>"))
+  PreTrainedTokenizerFast(
+    tokenizer_object=raw, eos_token="<eos>"
+  ).save_pretrained(tmp_path)
+  with pytest.raises(ValueError, match="no chat template"):
+    load_tokenizer(tmp_path, prompt_format=PromptFormat(template="chat"))

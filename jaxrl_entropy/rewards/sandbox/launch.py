@@ -146,8 +146,8 @@ def run(
   module: str,
   request: Mapping[str, Any],
   *,
-  stdin: str = "",
   limits: Limits = Limits(),
+  results: int = 1,
   imports: Iterable[Import] = (),
 ) -> Outcome:
   """Runs `main` of a module of this package in a fresh sandbox, to its end.
@@ -156,8 +156,8 @@ def run(
     level: one of `LEVELS`, known to work.
     module: of `jaxrl_entropy.rewards`.
     request: argument of `main`, of plain types.
-    stdin: text of standard input.
     limits: for the run.
+    results: size of the results file to read, in `limits.output`.
     imports: what it may import besides the standard library.
 
   Raises:
@@ -165,20 +165,19 @@ def run(
   """
   start = time.perf_counter()
   with (
-    memory_file(stdin.encode(errors="replace")) as given,
     memory_file() as printed,
     memory_file() as errors,
-    memory_file() as results,
+    memory_file() as written,
   ):
-    request = {**request, "results": results}
+    request = {**request, "results": written}
     try:
       with launch(
         level,
         module,
         request,
         limits=limits,
-        streams=(given, printed, errors),
-        pass_fds=(results,),
+        streams=(subprocess.DEVNULL, printed, errors),
+        pass_fds=(written,),
         imports=imports,
       ) as process:
         timed_out = not wait(process, limits.wall)
@@ -191,7 +190,7 @@ def run(
       status=process.returncode,
       stdout=_content(printed, limits.output).decode(errors="replace"),
       stderr=_content(errors, limits.output).decode(errors="replace"),
-      results=_content(results, limits.output),
+      results=_content(written, results * limits.output),
       timed_out=timed_out,
       seconds=time.perf_counter() - start,
     )

@@ -30,11 +30,13 @@ from typing import Any
 
 from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.rewards.sandbox import launch, wire
-from jaxrl_entropy.rewards.verifiers import code_compare
+from jaxrl_entropy.rewards.verifiers import code_compare, code_prints
 from jaxrl_entropy.rewards.verifiers.code_tester import BROKEN, PASSED
 from jaxrl_entropy.rewards.verifiers.extract import last_code_block
 
 Test = Mapping[str, Any]
+_FORMS = ("stdin", "call", "check")
+_BATCH = 16  # inputs that one sandbox runs
 
 
 def verify(
@@ -97,29 +99,44 @@ class _Run:
     Raises:
       TimeoutError: at the test that used up the time.
     """
-    yield from self._calls([test for test in tests if "call" in test])
     for test in tests:
-      if "stdin" in test:
-        yield self._prints(test)
-      elif "check" in test:
-        yield self._checks(test)
-      elif "call" not in test:
+      if not any(form in test for form in _FORMS):
         raise ValueError(f"a test has an unknown form: {sorted(test)}")
+    yield from self._calls([test for test in tests if "call" in test])
+    yield from self._prints([test for test in tests if "stdin" in test])
+    for test in tests:
+      if "check" in test:
+        yield self._checks(test)
 
-  def _prints(self, test: Test) -> bool:
+  def _prints(self, tests: Sequence[Test]) -> Iterator[bool]:
+    """Whether the program prints as expected: one test first, then batches.
+
+    Most wrong programs fail the first.
+    """
+    starts = [0, *range(1, len(tests), _BATCH)]
+    for start, end in zip(starts, [*starts[1:], len(tests)], strict=True):
+      yield from self._prints_of_batch(tests[start:end])
+
+  def _prints_of_batch(self, tests: Sequence[Test]) -> Iterator[bool]:
+    inputs = [test["stdin"].encode(errors="replace") for test in tests]
     outcome = self._run(
-      "verifiers.code_script", self._program, stdin=test["stdin"]
+      "verifiers.code_prints", {**self._program, "inputs": inputs}, len(tests)
     )
-    return outcome.status == 0 and code_compare.printed(
-      outcome.stdout, test["stdout"], self._tolerance or 0.0
-    )
+    records = code_prints.records(outcome.results)
+    for test, (status, text) in zip(tests, records, strict=False):
+      yield status == 0 and code_compare.printed(
+        text, test["stdout"], self._tolerance or 0.0
+      )
+    if outcome.timed_out:
+      raise TimeoutError
+    yield from [False] * (len(tests) - len(records))
 
   def _calls(self, tests: Sequence[Test]) -> Iterator[bool]:
     if not tests:
       return
     calls = [[t["call"], *map(wire.encode, t["args"])] for t in tests]
     request = {**self._program, "calls": calls}
-    outcome = self._run("verifiers.code_calls", request, late=True)
+    outcome = self._run("verifiers.code_calls", request)
     replies = outcome.results.splitlines()
     for test, reply in zip(tests, replies, strict=False):
       wanted = [test[key] for key in ("expected", "unwrapped") if key in test]
@@ -180,24 +197,17 @@ class _Run:
     )
 
   def _run(
-    self,
-    module: str,
-    request: dict[str, Any],
-    stdin: str = "",
-    late: bool = False,
+    self, module: str, request: dict[str, Any], results: int = 1
   ) -> launch.Outcome:
-    """Raises TimeoutError unless a `late` outcome is still of use."""
-    outcome = launch.run(
+    """A run to its end or its time limit; `results` are as many outputs."""
+    return launch.run(
       self._level,
       module,
       request,
-      stdin=stdin,
       limits=self._limits(),
+      results=results,
       imports=self._packages,
     )
-    if outcome.timed_out and not late:
-      raise TimeoutError
-    return outcome
 
   def _limits(self) -> launch.Limits:
     left = self._deadline - time.monotonic()

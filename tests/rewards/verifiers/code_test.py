@@ -1,5 +1,6 @@
 """Programs scored by their tests."""
 
+import dataclasses
 import gzip
 import importlib.util
 import json
@@ -372,3 +373,43 @@ def test_a_name_error_of_the_program_is_its_own_fault():
   test = {"check": "assert f() == 1", "name": "f"}
   verdict = score([test], "def f(): return no_such_name")
   assert (verdict.reward, verdict.error) == (0, None)
+
+
+SQUARES = [{"stdin": f"{n}\n", "stdout": f"{n * n}"} for n in range(20)]
+
+
+@pytest.mark.parametrize(
+  ("program", "share"),
+  [
+    ("print(int(input()) ** 2)", 1),
+    ("n = int(input())\nprint(n ** 2 if n != 17 else 0)", 0.95),
+    ("n = int(input())\nprint(n ** 2)\nexit(n == 3)", 0.95),
+    ("import os\nn = int(input())\nif n == 4: os._exit(0)\nprint(n * n)", 0.95),
+    ("import os\nn = int(input())\nif n == 4: os.abort()\nprint(n * n)", 0.95),
+    # Nothing of one input's process reaches another's, nor the results.
+    (
+      "import builtins, os\nbuiltins.seen = getattr(builtins, 'seen', 0) + 1\n"
+      "for n in range(3, 64):\n"
+      "  try: os.write(n, b'0 4\\n1000')\n  except OSError: pass\n"
+      "print(int(input()) ** 2 * builtins.seen)",
+      1,
+    ),
+    (
+      "import sys\nsys.stderr.write('x' * 10 ** 6)\nprint(int(input()) ** 2)",
+      1,
+    ),
+  ],
+)
+def test_many_inputs_of_one_program(program, share):
+  assert score(SQUARES, program, scoring="fraction").reward == share
+  assert score(SQUARES, program).reward == (share == 1)
+
+
+def test_what_was_printed_before_the_time_was_up_counts():
+  problem = Problem("1", "p", "", "test", "code", tests=tuple(SQUARES))
+  problem = dataclasses.replace(problem, extra={"scoring": "fraction"})
+  program = "n = int(input())\nwhile n == 9: pass\nprint(n * n)"
+  with RewardPool(timeout=4) as pool:
+    (verdict,) = pool.score([(problem, f"```python\n{program}\n```")])
+  assert verdict.error == "timeout"
+  assert verdict.reward == 0.45
