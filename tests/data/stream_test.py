@@ -4,7 +4,7 @@ import pytest
 
 from jaxrl_entropy.data.stream import PromptStream
 from jaxrl_entropy.data.task import Problem, resolve
-from jaxrl_entropy.data.tasks.listed import Listed
+from jaxrl_entropy.data.tasks.listed import Listed, fixed
 from jaxrl_entropy.data.tasks.mixture import mixture
 
 
@@ -123,3 +123,11 @@ def test_tasks_with_symbols_cannot_be_mixed():
 def test_procedural_problems_come_fast_enough_to_be_endless():
   stream = PromptStream(resolve("countdown"))
   assert len({problem.prompt for problem in stream.take(200)}) > 190
+
+
+def test_the_fixed_problems_of_a_mixture_are_those_of_its_lists():
+  part = {"name": f"{__name__}:listed", "args": {"count": 7}}
+  mixed = mixture([part, {"name": "sorting"}])
+  assert len(fixed(mixed, "train")) == 7
+  assert len(fixed(mixed, "test")) == 2
+  assert fixed(resolve("sorting"), "train") == ()

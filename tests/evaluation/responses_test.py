@@ -1,6 +1,5 @@
 """Accuracy, pass@k and their breakdown."""
 
-from itertools import combinations
 import json
 from types import SimpleNamespace
 
@@ -12,9 +11,6 @@ from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.data.tokenizers import SymbolTokenizer
 from jaxrl_entropy.evaluation import (
   evaluate,
-  majority,
-  pass_at_k,
-  summarise,
 )
 from jaxrl_entropy.rewards.pool import Verdict
 
@@ -49,19 +45,6 @@ def score(items):
     Verdict(float(response == p.answer), response == p.answer)
     for p, response in items
   ]
-
-
-@pytest.mark.parametrize("right", range(6))
-@pytest.mark.parametrize("k", [1, 2, 5])
-def test_pass_at_k_counts_the_subsets_with_a_right_sample(right, k):
-  subsets = list(combinations([True] * right + [False] * (5 - right), k))
-  expected = np.mean([any(subset) for subset in subsets])
-  assert pass_at_k(5, right, k) == pytest.approx(expected)
-
-
-def test_pass_at_k_needs_k_samples():
-  with pytest.raises(ValueError, match="pass@4"):
-    pass_at_k(3, 1, 4)
 
 
 def test_metrics_of_a_known_policy():
@@ -122,47 +105,6 @@ def test_difficulty_by_value_or_by_quartile():
   metrics = evaluate(generate, TOKENIZER, many, score).metrics
   buckets = [v for k, v in metrics.items() if k.startswith("difficulty/")]
   assert buckets == [1.0, 0.0, 0.0, 0.0]
-
-
-@pytest.mark.parametrize(
-  ("answers", "right", "chance"),
-  [
-    (["4", "4", "5"], [True, True, False], 1.0),
-    (["5", "5", "4"], [False, False, True], 0.0),
-    # Two spellings of the right answer are one answer.
-    (["1/2", "0.5", "3", "3"], [True, True, False, False], 0.5),
-    (["4", "5", "6"], [True, False, False], 1 / 3),
-    ([None, None, "5", "4", "4"], [False, False, False, True, True], 1.0),
-    ([None, None, None], [False, False, False], 0.0),
-  ],
-)
-def test_a_majority_votes(answers, right, chance):
-  assert majority(answers, right) == pytest.approx(chance)
-
-
-def test_majority_is_reported_where_answers_are_boxed():
-  rows = [
-    {
-      "id": "a",
-      "source": "s",
-      "difficulty": None,
-      "greedy": False,
-      "temperature": 1.0,
-      "response": response,
-      "correct": right,
-      "finish": "stop",
-      "length": 1,
-      "error": None,
-    }
-    for response, right in (
-      ("\\boxed{ 1/ 2}", True), ("\\boxed{3}", False), ("\\boxed{0.5}", True)
-    )
-  ]  # fmt: skip
-  assert summarise(rows)[0]["maj@3"] == 1.0
-  plain = [row | {"response": "right"} for row in rows]
-  assert "maj@3" not in summarise(plain)[0]
-  # The standard error of one problem is not known.
-  assert summarise(rows)[1] == {}
 
 
 def test_mistakes_are_named():
