@@ -71,6 +71,10 @@ class TokenBatch(struct.PyTreeNode):
     group: index of the response's prompt in the mini-batch, in
       `[0, num_responses)` where `mask` holds.
     group_accuracy: share of correct responses to that prompt in the rollout.
+    router_balance: the token's part of the load-balance loss of a mixture of
+      experts, see `ops.router`. Carries the gradient.
+    router_z: the token's squared log-normaliser of the router. Carries the
+      gradient.
     num_responses: static capacity for responses of the mini-batch.
     max_length: static capacity for tokens of one response.
   """
@@ -94,6 +98,8 @@ class TokenBatch(struct.PyTreeNode):
   correct: Float[Array, "B T"] = struct.field(default=None)
   group: Int[Array, "B T"] = struct.field(default=None)
   group_accuracy: Float[Array, "B T"] = struct.field(default=None)
+  router_balance: Float[Array, "B T"] = struct.field(default=None)
+  router_z: Float[Array, "B T"] = struct.field(default=None)
   num_responses: int = struct.field(pytree_node=False, default=1)
   max_length: int = struct.field(pytree_node=False, default=1)
 

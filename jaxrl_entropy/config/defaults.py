@@ -52,6 +52,12 @@ MODEL: Section = {
   "attention": Field(
     "auto", "Attention back end.", choices=("auto", "xla", "cudnn", "splash")
   ),
+  "router_balance": Field(
+    0.0, "Coefficient of a mixture of experts' load-balance loss.", low=0.0
+  ),
+  "router_z": Field(
+    0.0, "Coefficient of a mixture of experts' router z loss.", low=0.0
+  ),
   "lora_rank": Field(0, "Rank of LoRA adapters; 0: full training.", low=0),
   "lora_targets": Field(
     ("q_proj", "k_proj", "v_proj", "o_proj"), "Projections with adapters."

@@ -79,6 +79,7 @@ from jaxrl_entropy.losses.penalties import (
   add_kl,
   add_mastery_kl,
   add_reference_kl,
+  add_router_losses,
   add_value_loss,
 )
 from jaxrl_entropy.losses.ratio import (

@@ -106,6 +106,40 @@ def add_entropy(coefficient: Scalar) -> LossTransform:
 
 
 @part("penalty")
+def add_router_losses(
+  balance: Scalar = 0.001, z: Scalar = 0.0
+) -> LossTransform:
+  """Adds the losses of a mixture of experts' router.
+
+  `balance` times the load-balance loss, which is 1 for an even load, and `z`
+  times the squared log-normaliser of the router's logits, both means over the
+  layers. Metrics: `router/balance`, `router/z`.
+
+  Args:
+    balance: at least 0; may be traced.
+    z: at least 0; may be traced.
+
+  Raises:
+    ValueError: for a negative coefficient.
+
+  References:
+    Switch Transformers, arXiv 2101.03961; ST-MoE, 2202.08906.
+  """
+  arguments.within("add_router_losses", 0.0, balance=balance, z=z)
+
+  def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
+    del key
+    added = balance * batch.router_balance + z * batch.router_z
+    metrics = {
+      "router/balance": token_metric(batch.router_balance, batch.mask),
+      "router/z": token_metric(batch.router_z, batch.mask),
+    }
+    return loss.replace(loss=loss.loss + added, metrics=loss.metrics | metrics)
+
+  return update
+
+
+@part("penalty")
 def add_value_loss(clip: float | None = 0.2) -> LossTransform:
   """Adds the value head's squared error, clipped as in PPO.
 

@@ -211,7 +211,9 @@ class MixtureMLP(nn.Module):
     self.experts = experts.Experts(c, ACTIVATIONS[c.activation])
 
   def __call__(self, x: Stream) -> Stream:
-    weights, chosen = experts.route(self.router(x), self.config)
+    scores = self.router(x)
+    self.sow("intermediates", "router_logits", scores)  # For router losses.
+    weights, chosen = experts.route(scores, self.config)
     return self.experts(x, weights, chosen)
 
 

@@ -4,6 +4,7 @@ Parameters are one tree of arrays. Those of the layers are stacked on a leading
 axis, so that the layers are one scan and the program does not grow with depth.
 """
 
+from collections.abc import Callable
 import functools
 from typing import Any
 
@@ -117,7 +118,7 @@ def hidden_states(
   remat: str = "none",
   attention: str = "auto",
 ) -> Float[Array, "B T D"]:
-  """Hidden states after the final norm, in the compute dtype.
+  """Computes hidden states after the final norm, in the compute dtype.
 
   Args:
     params: as `init` makes them, in any dtype.
@@ -131,6 +132,27 @@ def hidden_states(
 
   Raises:
     ValueError: for an unknown remat policy or attention back-end.
+  """
+  x, _ = run_layers(
+    params, config, tokens, positions, segments, remat, attention
+  )
+  return x
+
+
+def run_layers(
+  params: Params,
+  config: TransformerConfig,
+  tokens: Int[Array, "B T"],
+  positions: Int[Array, "B T"],
+  segments: Int[Array, "B T"],
+  remat: str = "none",
+  attention: str = "auto",
+  of_router: Callable[[jax.Array], Any] | None = None,
+) -> tuple[Float[Array, "B T D"], Any]:
+  """Computes `hidden_states`, and `of_router` of each layer's router logits.
+
+  Arguments as those of `hidden_states`. The results of `of_router` are stacked
+  over the layers; None if it is None.
   """
   if remat not in REMAT:
     raise ValueError(f"remat {remat!r} is unknown; one of {', '.join(REMAT)}")
@@ -148,15 +170,21 @@ def hidden_states(
     def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
       return _attend(config, q, k, v, segments, slides, attention)
 
-    return apply(block, layer_params, x, rotation, attend), None
+    if of_router is None:
+      return apply(block, layer_params, x, rotation, attend), None
+    x, sown = block.apply(
+      {"params": layer_params}, x, rotation, attend, mutable="intermediates"
+    )
+    (scores,) = sown["intermediates"]["mlp"]["router_logits"]
+    return x, of_router(scores)
 
   if remat != "none":
     layer = jax.checkpoint(layer, prevent_cse=False, policy=REMAT[remat])
   slides = jnp.asarray([window > 0 for window in config.windows])
   x = stream(embed(params, config, tokens))
   index = jnp.asarray(config.rope_index)
-  x, _ = jax.lax.scan(layer, x, (params["layers"], slides, index))
-  return final_norm(params, config, x)
+  x, found = jax.lax.scan(layer, x, (params["layers"], slides, index))
+  return final_norm(params, config, x), found
 
 
 def rotations(

@@ -31,12 +31,17 @@ class TokenStats:
     entropy: `-sum p log p` over the whole vocabulary.
     sum_p2: `sum p^2`; None unless asked for.
     sum_p2_logp: `sum p^2 log p`; None unless asked for.
+    router_balance: of a mixture of experts, see `ops.router`; None unless
+      asked for. Not a statistic of the distribution.
+    router_z: likewise.
   """
 
   logp: Float[Array, "*B"]
   entropy: Float[Array, "*B"]
   sum_p2: Float[Array, "*B"] | None = None
   sum_p2_logp: Float[Array, "*B"] | None = None
+  router_balance: Float[Array, "*B"] | None = None
+  router_z: Float[Array, "*B"] | None = None
 
 
 def token_stats(

@@ -67,7 +67,9 @@ def train(config: ConfigDict, mesh: Mesh) -> Program:
   """One optimiser update of one mini-batch."""
   model = planned_model(config)
   algorithm = algorithm_lib.resolve(config)
-  forward = build.build_forward(config, model, algorithm.moments)
+  forward = build.build_forward(
+    config, model, algorithm.moments, algorithm.router_losses
+  )
   layout = make_layout(config, mesh)
   roles = build.build_roles(config, forward, algorithm.needs)
   learner = Learner(learner_settings(config), algorithm, roles, forward, layout)

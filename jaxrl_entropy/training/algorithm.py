@@ -26,6 +26,7 @@ class Algorithm:
     controllers: of the loss's arguments.
     tis_cap: of the weights that correct off-policy rollouts; None where
       rollouts are on policy, or the loss has such weights itself.
+    router: coefficients of `losses.add_router_losses`, if any is above 0.
     needs: optional fields of a TokenBatch or of AdvantageInputs that are read.
   """
 
@@ -33,12 +34,18 @@ class Algorithm:
   estimator: Estimator
   controllers: Controllers
   tis_cap: float | None = None
+  router: tuple[float, float] | None = None
   needs: frozenset[str] = frozenset()
 
   @property
   def moments(self) -> bool:
     """Whether the second moments of the distributions are read."""
     return bool(self.needs & {"sum_p2", "sum_p2_logp"})
+
+  @property
+  def router_losses(self) -> bool:
+    """Whether the losses of the experts' router are read."""
+    return bool(self.needs & {"router_balance", "router_z"})
 
   def objective(self, state: TrainState) -> Objective:
     """The objective at a state; its controlled arguments may be traced."""
@@ -48,11 +55,15 @@ class Algorithm:
   def build(self, driven: Mapping[str, Any]) -> losses.Objective:
     """The objective with the controlled arguments given."""
     plain = objectives.resolve(self.loss.name, {**self.loss.args, **driven})
-    if self.tis_cap is None:
+    added = []
+    if self.tis_cap is not None:
+      added.append(losses.importance_weight(self.tis_cap))
+    if self.router is not None:
+      added.append(losses.add_router_losses(*self.router))
+    if not added:
       return plain
-    correction = losses.importance_weight(self.tis_cap)
     return losses.objective(
-      *plain.transforms, correction, aggregate=plain.aggregate
+      *plain.transforms, *added, aggregate=plain.aggregate
     )
 
 
@@ -68,7 +79,10 @@ def resolve(config: ConfigDict) -> Algorithm:
   )
   estimator = advantages.resolve(config.advantage.name, config.advantage.args)
   controllers = controllers_lib.resolve(config.loss.controllers)
-  method = Algorithm(config.loss, estimator, controllers)
+  router = config.model.router_balance, config.model.router_z
+  method = Algorithm(
+    config.loss, estimator, controllers, router=router if any(router) else None
+  )
   start = controllers.coefficients(controllers.init(), jnp.int32(0))
   needs = _needs(method.build(start), config)
   # A loss that reads the sampler's log-probs corrects for it by itself.

@@ -350,13 +350,22 @@ def sampled_length(config: ConfigDict) -> int:
 
 
 def build_forward(
-  config: ConfigDict, model: TransformerConfig, moments: bool = False
+  config: ConfigDict,
+  model: TransformerConfig,
+  moments: bool = False,
+  router: bool = False,
 ) -> Forward:
   """The training forward pass of `config`.
 
   Raises:
-    UserError: if the model's attention cannot share prompts, and should.
+    UserError: if the model's attention cannot share prompts, and should; or
+      there are router losses, and no experts.
   """
+  if router and not model.num_experts:
+    raise UserError(
+      "config.model.router_balance or router_z is above 0, and the model has "
+      "no experts: set them to 0"
+    )
   return Forward(
     model,
     temperature=config.rollout.temperature,
@@ -364,6 +373,7 @@ def build_forward(
     attention=_attention(config, model),
     chunk=config.optimizer.logits_chunk,
     moments=moments,
+    router=router,
   )
 
 
@@ -392,7 +402,7 @@ def build_roles(
   config: ConfigDict, forward: Forward, needs: Container[str]
 ) -> list[Role]:
   """The models that `needs` ask for, run as the policy is by `forward`."""
-  plain = dataclasses.replace(forward, moments=False)
+  plain = dataclasses.replace(forward, moments=False, router=False)
   return [
     make(config, plain) for field, make in ROLES.items() if field in needs
   ]

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.models.router_losses import hidden_and_router_losses
 from jaxrl_entropy.ops.logprobs import TokenStats, token_stats
 from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.types import Params
@@ -26,6 +27,7 @@ class Forward:
     attention: attention back-end by name.
     chunk: tokens in one chunk of the fused head.
     moments: whether the second moments of the distribution are computed.
+    router: whether the losses of the experts' router are computed.
   """
 
   model: TransformerConfig
@@ -34,10 +36,14 @@ class Forward:
   attention: str = "auto"
   chunk: int = 1024
   moments: bool = False
+  router: bool = False
 
   def hidden(self, params: Params, rows: Rows) -> Float[Array, "R L D"]:
     """Hidden states of one micro-batch after the final norm."""
-    return transformer.hidden_states(
+    return self._run(transformer.hidden_states, params, rows)
+
+  def _run(self, run: Callable[..., Any], params: Params, rows: Rows) -> Any:
+    return run(
       params,
       self.model,
       rows.tokens,
@@ -52,8 +58,12 @@ class Forward:
 
     Column t describes token t; column 0, which nothing predicts, is undefined.
     """
+    if self.router:
+      hidden, balance, z = self._run(hidden_and_router_losses, params, rows)
+    else:
+      hidden, balance, z = self.hidden(params, rows), None, None
     stats = token_stats(
-      self.hidden(params, rows),
+      hidden,
       transformer.lm_head(params, self.model),
       jnp.roll(rows.tokens, -1, axis=-1),
       temperature=self.temperature,
@@ -62,6 +72,7 @@ class Forward:
       vocabulary=self.model.real_vocab_size,
       softcap=self.model.logits_softcap,
     )
+    stats = dataclasses.replace(stats, router_balance=balance, router_z=z)
     return jax.tree.map(lambda x: jnp.roll(x, 1, axis=-1), stats)
 
 

@@ -143,7 +143,9 @@ class _Run:
     self._check_lease = check_lease
     self._policy, self._task = policy, task
     self._sampler, self._pool = sampler, pool
-    forward = build.build_forward(config, policy.model, algorithm.moments)
+    forward = build.build_forward(
+      config, policy.model, algorithm.moments, algorithm.router_losses
+    )
     layout = make_layout(config, policy.mesh)
     roles = build.build_roles(config, forward, algorithm.needs)
     self._algorithm = algorithm

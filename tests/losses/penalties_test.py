@@ -164,3 +164,19 @@ def test_siren_without_an_anchor_adds_nothing():
   )
   assert loss == 0
   assert (np.asarray(gradient) == 0).all()
+
+
+def test_router_losses_are_added_and_logged():
+  batch = random_batch()
+  balance = 1.0 + batch.entropy
+  batch = batch.replace(router_balance=balance, router_z=batch.entropy**2)
+  term = objective(losses.add_router_losses(0.5, 0.25))
+  loss, metrics = term(batch, gradients.KEY)
+  parts = {
+    name: metrics[f"router/{name}"].compute() for name in ("balance", "z")
+  }
+  want = 0.5 * parts["balance"] + 0.25 * parts["z"]
+  np.testing.assert_allclose(loss, want, rtol=1e-5)
+  _, gradient = value_and_grad(term, batch, "router_balance")
+  mask = np.asarray(batch.mask)
+  np.testing.assert_allclose(gradient[mask], 0.5 / mask.sum(), rtol=1e-5)

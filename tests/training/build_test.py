@@ -68,3 +68,28 @@ def test_requests_stop_at_every_end(tmp_path):
   policy.tokenizer.stop_ids = (1, 5)
   (request,) = build.make_requests([task.problem("train", 0)], policy, 8, [0])
   assert request.stop_ids == (1, 5)
+
+
+def test_router_losses_need_experts():
+  config = load("grpo")
+  with pytest.raises(UserError, match="the model has no experts"):
+    build.build_forward(config, preset("nano"), router=True)
+
+
+def test_router_losses_are_part_of_an_update(tmp_path):
+  experts = (
+    ("model.preset", "tiny-moe"),
+    ("optimizer.micro_batches", "2"),
+    ("rollout.num_minibatches", "1"),
+  )
+  plain = first_update(tmp_path / "plain", *experts)
+  added = first_update(
+    tmp_path / "added",
+    *experts,
+    ("model.router_balance", "0.1"),
+    ("model.router_z", "0.01"),
+  )
+  assert added["router/balance"] >= 0.9
+  extra = 0.1 * added["router/balance"] + 0.01 * added["router/z"]
+  assert added["loss"] - plain["loss"] == pytest.approx(extra, rel=1e-2)
+  assert added["grad_norm"] != plain["grad_norm"]

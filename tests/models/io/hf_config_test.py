@@ -39,6 +39,7 @@ PRESET_FILES = {
   "qwen3-4b": "Qwen3-4B",
   "qwen3-8b": "Qwen3-8B",
   "qwen3-14b": "Qwen3-14B",
+  "qwen3-30b-a3b": "Qwen3-30B-A3B",
   "llama3.2-1b": "Llama-3.2-1B",
   "llama3.2-3b": "Llama-3.2-3B-Instruct",
   "llama3.1-8b": "Llama-3.1-8B",

@@ -1,0 +1,43 @@
+"""The losses of a mixture of experts' router, beside the hidden states."""
+
+from typing import Any
+
+import jax
+from jaxtyping import Array, Float, Int
+
+from jaxrl_entropy.models import transformer
+from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.ops import router
+from jaxrl_entropy.types import Params
+
+
+def hidden_and_router_losses(
+  params: Params,
+  config: TransformerConfig,
+  tokens: Int[Array, "B T"],
+  positions: Int[Array, "B T"],
+  segments: Int[Array, "B T"],
+  **options: Any,
+) -> tuple[Float[Array, "B T D"], Float[Array, "B T"], Float[Array, "B T"]]:
+  """Computes `transformer.hidden_states` and each token's router losses.
+
+  Returns:
+    Hidden states, `ops.router.balance_loss` and `ops.router.z_loss`: means over
+    the layers. The load is that of all tokens of the call but padding.
+
+  Raises:
+    ValueError: for a model without experts, or as `hidden_states`.
+  """
+  if not config.num_experts:
+    raise ValueError("the model has no experts, and so no router losses")
+
+  def losses(scores: Float[Array, "B T E"]) -> tuple[Array, Array]:
+    per_token = config.num_experts_per_tok
+    balance = router.balance_loss(scores, segments > 0, per_token)
+    return balance, router.z_loss(scores)
+
+  hidden, per_layer = transformer.run_layers(
+    params, config, tokens, positions, segments, **options, of_router=losses
+  )
+  balance, z = jax.tree.map(lambda loss: loss.mean(axis=0), per_layer)
+  return hidden, balance, z
