@@ -146,7 +146,12 @@ def _random_case(seed):
   if kind == "phi3":
     settings |= _random_phi(pick, settings)
   gemma = kind.startswith("gemma")  # Their default, 256, is ill-conditioned.
-  if gemma or (pick(True, False) and kind not in NO_HEAD_DIM):
+  # Transformers reads no YaRN of a Mixtral without a head_dim.
+  if (
+    gemma
+    or kind == "mixtral"
+    or (pick(True, False) and kind not in NO_HEAD_DIM)
+  ):
     settings["head_dim"] = head_dim
   if kind not in ("mistral", "mixtral", "qwen2", "phi3"):
     settings["attention_bias"] = pick(True, False)

@@ -241,9 +241,11 @@ def make(kind: str, settings: dict[str, Any], seed: int = 0) -> Any:
   config._attn_implementation = "eager"
   torch.manual_seed(seed)
   model = AutoModelForCausalLM.from_config(config).eval()
+  # The norms of Gemma add the one themselves.
+  norm = 0.0 if kind.startswith("gemma") else 1.0
   with torch.no_grad():
     for name, parameter in model.named_parameters():
-      center = 1.0 if "norm" in name else 0.0
+      center = norm if "norm" in name else 0.0
       parameter.copy_(center + 0.25 * torch.randn(parameter.shape))
   return model
 
