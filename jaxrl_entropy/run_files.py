@@ -14,6 +14,7 @@ CHECKPOINTS = "checkpoints"
 BEST = "best"
 TENSORBOARD = "tensorboard"
 PROBE_STATES = "probe.npz"
+PROFILE = "profile"
 REPORT = "report"
 
 # Keys of every record.

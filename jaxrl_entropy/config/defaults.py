@@ -394,6 +394,11 @@ FIELDS: Section = {
       "Where records go beside metrics.jsonl.",
       choices=("tensorboard", "wandb", "trackio"),
     ),
+    "profile_steps": Field(
+      (),
+      "First and last step of a trace of the program, in the run's folder "
+      "profile/; empty: none.",
+    ),
     "samples_every": Field(
       20, "Steps between writes of samples.jsonl; 0: never.", low=0
     ),

@@ -192,6 +192,7 @@ _PHASES = {
   # Phase: largest share of a step's time that is no reason for an alarm, and
   # the settings that shorten it.
   "evaluate": (0.5, "a larger eval.every, or fewer eval.problems"),
+  "checkpoint": (0.4, "a larger checkpoint.every, or a faster disk"),
   "probe": (0.4, "a larger probe.every, or fewer probe.states"),
   "verify": (0.4, "more reward.workers, or a lower reward.timeout"),
   "sample": (

@@ -36,6 +36,7 @@ from jaxrl_entropy.training import (
   sample_log,
   sft,
   start,
+  throughput,
 )
 from jaxrl_entropy.training.algorithm import Algorithm
 from jaxrl_entropy.training.build import Policy
@@ -48,6 +49,7 @@ from jaxrl_entropy.training.held_out import (
 from jaxrl_entropy.training.layout import make_layout
 from jaxrl_entropy.training.learner import Learner, learner_settings
 from jaxrl_entropy.training.lease import lease_for_job
+from jaxrl_entropy.training.profile import Profiler
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.run_log import METRICS, RunLog
 from jaxrl_entropy.training.scorer import Scorer
@@ -183,6 +185,10 @@ class _Run:
       workdir / build.BEST, saving.keep_best, saving.best_by
     )
     self._samples = StepFile(workdir / run_files.SAMPLES)
+    self._profiler = Profiler(
+      workdir / run_files.PROFILE, config.log.profile_steps
+    )
+    self._watch = Stopwatch()
     self._offset = 0
     self._kept = -1
     self._ahead: tuple[Rollout, int] | None = None
@@ -218,11 +224,14 @@ class _Run:
     with (
       contextlib.closing(self._checkpoints),
       contextlib.closing(self._best),
+      contextlib.closing(self._profiler),
       RunLog(self._workdir, config, self._offset, first) as log,
     ):
       for step in range(first, total + 1):
         before = self._position(log) if step == total else {}
+        self._profiler.before(step)
         state, record = self._step(state, step)
+        self._profiler.after(step)
         self._check_lease()
         log.write(record)
         self._stop_if_broken(state, step)
@@ -244,7 +253,7 @@ class _Run:
   ) -> tuple[TrainState, dict[str, Any]]:
     """One rollout with all its updates (none at the last), as one record."""
     config, last = self._config, step == self._config.steps
-    watch = Stopwatch()
+    watch = self._watch
     record: dict[str, Any] = {
       "step": step,
       "time": time.time(),
@@ -290,11 +299,21 @@ class _Run:
         record |= _floats(self._probe.changes(state, before))
         watch.lap("probe")
       state = self.learner.update_controllers(state, record)
-    seconds = sum(watch.seconds.values())
-    record |= {f"throughput/{k}_s": v for k, v in watch.seconds.items()}
-    record["throughput/tokens_per_s"] = rollout.tokens / seconds
+    record |= self._rates(watch, rollout, kept, state)
     record |= distributed.sum_over_hosts(self._pool.metrics())
     return state, record
+
+  def _rates(
+    self, watch: Stopwatch, rollout: Rollout, kept: Rollout, state: TrainState
+  ) -> dict[str, float]:
+    """`throughput/*` of a step, and of the checkpoint before it."""
+    trained = len(kept.responses) if "update" in watch.seconds else 0
+    pairs = zip(kept.prompts, kept.responses, strict=True)
+    lengths = [len(p) + len(r) for p, r in pairs][:trained]
+    flops = throughput.training_flops(self._policy.model, state.params, lengths)
+    metrics = throughput.rates(watch.seconds, rollout.tokens, lengths, flops)
+    self._watch = Stopwatch()
+    return metrics
 
   def _add_advantages(self, rollout: Rollout, progress: float) -> Rollout:
     reward = self._config.reward
@@ -338,6 +357,7 @@ class _Run:
     self._check_lease()
     carried = pending.encode((self._ahead, self._collector.pending()))
     self._checkpoints.save(records, state, position, carried)
+    self._watch.lap("checkpoint")
 
   def _stop_if_broken(self, state: TrainState, step: int) -> None:
     skipped, limit = int(state.skipped), self._config.optimizer.max_skipped
