@@ -22,6 +22,11 @@ _NOT_COMPARED = ("seed", "name", "sft.folder")
 _SECTIONS_NOT_COMPARED = ("checkpoint.", "eval.", "log.", "mesh.", "probe.")
 # Sections without a fixed set of fields: a method sets the ones it needs.
 _FREE_SECTIONS = (".args.", ".controllers.")
+_SETTINGS_OF_METHODS = (
+  *("recipe", "loss.", "advantage.", "critic.", "implicit_reward."),
+  *("rollout.group_filter", "rollout.train_groups"),
+  "rollout.max_generation_rounds",
+)
 # Symbols by method and last part of the field. Where the symbol is empty, the
 # value alone is clear enough.
 _SYMBOLS = {
@@ -108,6 +113,22 @@ class Study:
       if len(by_label) < len(settings)
       or len({str(value) for value in by_label.values()}) > 1
     }
+
+  def confounders(self, label: str) -> list[str]:
+    """Returns the settings in which a variant and the baseline differ.
+
+    Those that make up the method do not count. A comparison with the baseline
+    measures the method alone only if this is empty.
+    """
+    if self.baseline is None:
+      return []
+    baseline = self.baseline[0]
+    return [
+      name
+      for name, values in self.differing_settings.items()
+      if not name.startswith(_SETTINGS_OF_METHODS)
+      and str(values.get(label)) != str(values.get(baseline))
+    ]
 
 
 def load(folder: str | pathlib.Path) -> Study:

@@ -85,16 +85,19 @@ class _OfMethod:
   compare: Callable[..., stats.Estimate]
 
   def check(self, study: studies.Study) -> Claim:
-    variants = [
-      members
-      for members in study.variants.values()
+    variants = {
+      label: members
+      for label, members in study.variants.items()
       if members[0].method == self.method
-    ]
+    }
     if study.baseline is None or not variants:
       return _unmeasured(self, f"needs runs of GRPO and of {self.method}")
     if len(variants) > 1:
       return _unmeasured(self, f"{self.method} has several variants here")
-    baseline, members = study.baseline[1], variants[0]
+    baseline = study.baseline[1]
+    ((label, members),) = variants.items()
+    if confounders := study.confounders(label):
+      return _unmeasured(self, f"{label} also differs in {confounders[0]}")
     if reason := _too_short([*baseline, *members]):
       return _unmeasured(self, reason)
     pairs = interventions.paired(baseline, members, self.measure)

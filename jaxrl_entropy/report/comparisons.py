@@ -48,6 +48,7 @@ def comparisons(
     Comparison(study.name, label, members, study.baseline[1])
     for study, label, members in studies.distinct(parts)
     if study.baseline
+    and not study.confounders(label)
     and (method := members[0].method) != runs.BASELINE
     and (not methods or method in methods)
   ]

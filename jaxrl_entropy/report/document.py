@@ -109,7 +109,7 @@ th:first-child, td:first-child { text-align: left; }
 td:not(:first-child), section:not(#claims) td { white-space: nowrap; }
 section td:first-child { max-width: 14rem; white-space: normal;
   overflow-wrap: anywhere; min-width: 6rem; }
-#alarms td { white-space: normal; min-width: 8rem; }
+section#alarms td { white-space: normal; min-width: 8rem; }
 #claims td:first-child { max-width: none; min-width: 11rem; }
 #claims td:nth-child(4) { font-weight: 600; white-space: normal;
   min-width: 4em; }

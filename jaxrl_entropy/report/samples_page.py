@@ -47,7 +47,7 @@ def render(
     name,
     "Sampled responses",
     " ".join([lead, *notes]),
-    [_choices(rules), f"<div id=samples>{body}</div>"],
+    [_choices(rules), _LEGEND, f"<div id=samples>{body}</div>"],
     _css(rules),
   )
 
@@ -154,6 +154,11 @@ def _css(rules: Sequence[str]) -> str:
   return "\n".join(lines)
 
 
+_LEGEND = (
+  "<p class=small>A darker color is a larger value. Red covariance lowers the "
+  "entropy in the next update, blue covariance raises it. Point at a token for "
+  "its numbers.</p>"
+)
 _ENTROPY_COLOR, _NEGATIVE_COLOR = "#e09b13", "#2186eb"
 _LAYOUT = """
 .choice { display: inline-block; margin: 0 1.2rem .4rem 0; }

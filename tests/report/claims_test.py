@@ -1,5 +1,7 @@
 """Verdicts on the paper's statements need evidence."""
 
+import json
+
 import numpy as np
 
 from jaxrl_entropy.analysis import studies
@@ -77,3 +79,18 @@ def test_a_study_without_grpo_is_told_what_is_missing(tmp_path):
   assert {c.verdict for c in checked} == {claims.NOT_MEASURED}
   assert all("GRPO" in c.reason for c in checked)
   assert all(np.isnan(c.value.mean) for c in checked)
+
+
+def test_runs_that_differ_in_more_than_the_method_are_not_compared(tmp_path):
+  write_seeds(tmp_path, floor=0.2)
+  for run in tmp_path.glob("k*"):
+    config = json.loads((run / "config.json").read_text())
+    config["model"] = {"weights": "another"}
+    (run / "config.json").write_text(json.dumps(config))
+  for run in tmp_path.glob("g*"):
+    config = json.loads((run / "config.json").read_text())
+    config["model"] = {"weights": "one"}
+    (run / "config.json").write_text(json.dumps(config))
+  checked = verdicts(tmp_path)[ENTROPY_KEPT]
+  assert checked.verdict == claims.NOT_MEASURED
+  assert checked.reason == "KL-Cov also differs in model.weights"

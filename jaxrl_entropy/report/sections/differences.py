@@ -25,7 +25,7 @@ def build(study: studies.Study) -> Section | Absent:
   rows: list[Row] = []
   signs: dict[int, list[str]] = {1: [], -1: [], 0: []}
   for label, members in study.variants.items():
-    if members[0].method == runs.BASELINE:
+    if members[0].method == runs.BASELINE or study.confounders(label):
       continue
     differences = {
       measure: interventions.differences(baseline, members, end)
@@ -36,7 +36,10 @@ def build(study: studies.Study) -> Section | Absent:
       if each.count > 1:
         signs[each.sign].append(f"{label} in {measure} ({each})")
   if not rows:
-    return Absent(_TITLE, f"there is no other method than {runs.BASELINE}")
+    return Absent(
+      _TITLE,
+      f"no other method has all other settings in common with {runs.BASELINE}",
+    )
   return Section(
     "differences",
     f"Final results minus {name}'s, by seed",

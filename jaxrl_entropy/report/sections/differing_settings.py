@@ -37,5 +37,5 @@ def build(study: studies.Study) -> Section | Absent:
 def _text(value: Any) -> str | None:
   if value is None:
     return None
-  text = str(value)
+  text = f"{value:g}" if isinstance(value, float) else str(value)
   return text if len(text) <= _MAX_VALUE else f"{text[: _MAX_VALUE - 1]}…"

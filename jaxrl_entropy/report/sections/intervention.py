@@ -27,11 +27,14 @@ def build(study: studies.Study) -> Section | Absent:
     label: comparison
     for label, members in study.variants.items()
     if members[0].method != runs.BASELINE
+    and not study.confounders(label)
     and (comparison := interventions.compare(baseline, members)).count
   }
   if not compared:
     return Absent(
-      _TITLE, f"no other method has a seed in common with {name}, or {NO_LAW}"
+      _TITLE,
+      f"no other method has a seed and all other settings in common with "
+      f"{name}, or {NO_LAW}",
     )
   rows: list[Row] = [
     (
