@@ -6,7 +6,7 @@ what is reported is the median of the rounds' ratios.
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import importlib.metadata
 import json
@@ -35,6 +35,8 @@ class Result:
     peer_value: theirs, the median of the rounds.
     ratio: above 1: ours is better; the median of the rounds' ratios.
     spread: (largest - smallest) / median of the rounds' ratios.
+    quartiles: first and third quartile of the rounds' ratios; None for a
+      result of one round.
   """
 
   case: str
@@ -44,6 +46,7 @@ class Result:
   peer_value: float
   ratio: float
   spread: float = 0.0
+  quartiles: tuple[float, float] | None = None
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -100,9 +103,18 @@ def compare(
         statistics.median(values),
         middle,
         (max(ratios) - min(ratios)) / middle,
+        _quartiles(ratios),
       )
     )
   return results
+
+
+def _quartiles(ratios: Sequence[float]) -> tuple[float, float] | None:
+  """Returns the first and the third quartile; None for a single value."""
+  if len(ratios) < 2:
+    return None
+  first, _, third = statistics.quantiles(ratios, n=4, method="inclusive")
+  return first, third
 
 
 def fresh_process(code: str) -> tuple[float, float]:

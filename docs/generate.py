@@ -13,6 +13,7 @@ between two comments, the first of which says what to show:
     <!-- generated: claims STUDY -->
     <!-- generated: section STUDY law -->
     <!-- generated: sentence STUDY law -->
+    <!-- generated: benchmark_claims -->
     <!-- generated: benchmarks -->
     <!-- generated: plans -->
     <!-- generated: config -->
@@ -203,32 +204,22 @@ def _sentence(name: str, section: str) -> str:
 
 
 def _benchmarks() -> str:
-  files = sorted((RESULTS / "benchmarks").glob("*.json"))
-  parts = [_benchmark(json.loads(file.read_text())) for file in files]
-  return "\n\n".join(parts) or "No results are committed."
+  results = _benchmark_tables().load(RESULTS / "benchmarks")
+  rows = list(_benchmark_tables().table(results))
+  if not rows:
+    return "No results are committed."
+  return _table(_benchmark_tables().COLUMNS, rows)
 
 
-def _benchmark(content: Mapping[str, Any]) -> str:
-  """Tabulates a benchmark's file, or one of `benchmarks.run`."""
-  rows = [
-    (
-      answer["name"],
-      result["case"],
-      result["metric"],
-      float(f"{result['ours']:.4g}"),
-      result["peer"],
-      float(f"{result['peer_value']:.4g}"),
-      f"{result['ratio']:.2f} (±{result['spread']:.0%})",
-    )
-    for answer in content.get("benchmarks", [content])
-    for result in answer["results"]
-  ]
-  columns = ("benchmark", "case", "metric", "ours", "peer", "theirs", "ratio")
-  machine = content["machine"]
-  where = f"On {machine['cores']} cores of {machine['processor']}."
-  if machine.get("device", "cpu") != "cpu":
-    where = f"On one {machine['device']}."
-  return where + "\n\n" + _table(columns, rows)
+def _benchmark_claims() -> str:
+  results = _benchmark_tables().load(RESULTS / "benchmarks")
+  columns = ("benchmark", "question", "answer")
+  return _table(columns, _benchmark_tables().claims(results))
+
+
+@functools.cache
+def _benchmark_tables() -> Any:
+  return config.load_module(str(ROOT / "docs" / "benchmark_tables.py"))
 
 
 def _plans() -> str:
@@ -307,6 +298,7 @@ _KINDS = {
   "section": _section,
   "sentence": _sentence,
   "benchmarks": _benchmarks,
+  "benchmark_claims": _benchmark_claims,
 }
 
 

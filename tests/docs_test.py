@@ -190,15 +190,15 @@ def test_benchmarks_become_tables(generate, monkeypatch, tmp_path, combined):
     "peer_value": 19.1,
     "ratio": 1.43,
     "spread": 0.05,
+    "quartiles": [1.4, 1.5],
   }
   answer = {"name": "sampler", "machine": machine, "results": [result]}
   content = {"machine": machine, "benchmarks": [answer]} if combined else answer
   (tmp_path / "benchmarks").mkdir()
   (tmp_path / "benchmarks" / "b.json").write_text(json.dumps(content))
   made = generate.fill(asked)
-  assert "On 2 cores of Some CPU." in made
-  assert "| sampler | B=1 | tokens/s | 27.35" in made
-  assert "1.43 (±5%)" in made
+  assert "| sampler | B=1 | tokens/s | 27.35 | transformers | 19.1" in made
+  assert "| 1.43 | 1.40–1.50 | 2 cores, Some CPU |" in made
 
 
 def test_a_part_without_results_is_an_error(generate, monkeypatch, tmp_path):
