@@ -5,7 +5,11 @@ import re
 from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.data.tasks.boxed import last_boxed
 from jaxrl_entropy.rewards.verifiers.maths import compare
-from jaxrl_entropy.rewards.verifiers.maths.leaves import Rules, Symbolic
+from jaxrl_entropy.rewards.verifiers.maths.leaves import (
+  Proportional,
+  Rules,
+  Symbolic,
+)
 from jaxrl_entropy.rewards.verifiers.maths.lexer import Tokens, UnreadableError
 from jaxrl_entropy.rewards.verifiers.maths.tree import count_words, parse
 
@@ -45,7 +49,7 @@ def decide_equal(problem: Problem, response: str) -> float | None:
     return None
 
 
-def _undecided(gold: Tokens, answer: Tokens) -> bool:
+def _undecided(gold: object, answer: object) -> bool:
   raise UndecidedError
 
 
@@ -53,7 +57,7 @@ def reward(
   problem: Problem,
   response: str,
   symbolic: Symbolic,
-  proportional: Symbolic,
+  proportional: Proportional,
 ) -> float:
   """Returns 1.0 if the last complete box has the worked-out answer, else 0.0.
 
@@ -76,7 +80,7 @@ def reward_equal(
   problem: Problem,
   response: str,
   symbolic: Symbolic,
-  proportional: Symbolic,
+  proportional: Proportional,
 ) -> float:
   """Returns 1.0 if the last complete box has an equal answer, else 0.0.
 

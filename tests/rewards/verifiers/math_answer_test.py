@@ -15,7 +15,7 @@ from jaxrl_entropy.rewards.verifiers.maths.leaves import Rules
 FILES = Path(__file__).parents[2] / "fixtures"
 TABLES = FILES / "answers.txt", FILES / "answers_benchmarks.txt"
 EQUAL, UNFINISHED, UNEQUAL, MISSED = "=+!~"
-STRICT = Rules(symbolic.is_worked_out, symbolic.is_multiple)
+STRICT = Rules(symbolic.is_worked_out, symbolic.is_worked_out_multiple)
 LENIENT = Rules(symbolic.is_equal, symbolic.is_multiple, strict=False)
 
 
@@ -61,7 +61,7 @@ def score(gold, response, prompt=""):
     problem(gold, prompt),
     response,
     symbolic.is_worked_out,
-    symbolic.is_multiple,
+    symbolic.is_worked_out_multiple,
   )
 
 

@@ -5,14 +5,11 @@ from fractions import Fraction
 from jaxrl_entropy.rewards.verifiers.maths import names, notation
 from jaxrl_entropy.rewards.verifiers.maths.leaves import (
   Rules,
+  Sides,
   has_text,
   leaves_equal,
 )
-from jaxrl_entropy.rewards.verifiers.maths.lexer import (
-  Token,
-  Tokens,
-  UnreadableError,
-)
+from jaxrl_entropy.rewards.verifiers.maths.lexer import UnreadableError
 from jaxrl_entropy.rewards.verifiers.maths.nodes import (
   EMPTY,
   Approximation,
@@ -173,24 +170,16 @@ def _scaled(gold: Equation, answer: Equation, rules: Rules) -> bool:
   """Whether one equation is a multiple of the other: `2x + 4y = 6`."""
   if names.is_name(gold.left.tokens) and names.is_constant(gold.right):
     return False  # `2x = 6` is not solved
-  wanted, given = _difference(gold), _difference(answer)
-  if wanted is None or given is None or has_text(wanted, given):
+  wanted, given = _sides(gold), _sides(answer)
+  if wanted is None or given is None or has_text(*wanted, *given):
     return False
   return rules.proportional(wanted, given)
 
 
-def _difference(equation: Equation) -> Tokens | None:
-  """Returns `left - (right)` of an equation between two expressions."""
-  if not isinstance(equation.right, Leaf):
-    return None
-  minus, opening, closing = (Token("mark", mark) for mark in "-()")
-  return (
-    *equation.left.tokens,
-    minus,
-    opening,
-    *equation.right.tokens,
-    closing,
-  )
+def _sides(equation: Equation) -> Sides | None:
+  """Returns both sides of an equation between two expressions."""
+  left, right = equation.left, equation.right
+  return (left.tokens, right.tokens) if isinstance(right, Leaf) else None
 
 
 def _groups(gold: Group, answer: Group, rules: Rules) -> bool:

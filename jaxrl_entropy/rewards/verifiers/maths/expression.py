@@ -31,6 +31,7 @@ UNEVALUATED = ROUNDED | words(
 )
 _UNEVALUATED_MARKS = words(r"& \\ = , \{ \}")
 _OF_SETS = words("max min gcd lcm")
+_DERIVATIVE = ["frac", "{", "d", "}", "{", "d"]
 _HEADS = FUNCTIONS | words("sum prod int lim max min")
 _CLOSING = words("rfloor rceil degree")
 _MARKS = frozenset("+-*/^_(){}[]!|")
@@ -135,7 +136,7 @@ def _length(given: Tokens) -> int:
 
 
 def _applied(given: Tokens) -> set[int]:
-  """Where the arguments begin of functions and sums with scripts."""
+  """Where the arguments begin of functions and sums with scripts and `d/dx`."""
   found = set()
   for index, token in enumerate(given):
     end = index + 1
@@ -147,6 +148,8 @@ def _applied(given: Tokens) -> set[int]:
       end += 1 + max(1, 1 + matching(given[end + 1 :]))
     if end > index + 1:
       found.add(end)
+    if [t.value for t in given[index : index + 6]] == _DERIVATIVE:
+      found.add(index + 8)
   return found
 
 

@@ -100,6 +100,8 @@ def _multiplied_out(node: sympy.Expr) -> bool:
 
 def _base(factor: sympy.Expr) -> sympy.Expr:
   """The x of `x^2`, `1/x^2` and `\\sqrt{x}`; `2^n` is its own."""
+  if isinstance(factor, sympy.exp):
+    return sympy.E
   while factor.is_Pow and (factor.base.is_Symbol or factor.exp.is_Rational):
     factor = factor.base
   return factor

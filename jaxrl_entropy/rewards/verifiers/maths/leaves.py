@@ -18,21 +18,26 @@ from jaxrl_entropy.rewards.verifiers.maths.units import DEGREE, split_unit
 Symbolic = Callable[[Tokens, Tokens], bool]
 """Equality of two expressions, (reference, answer), that are no literals."""
 
+Sides = tuple[Tokens, Tokens]
+"""The left and the right side of an equation."""
+
+Proportional = Callable[[Sides, Sides], bool]
+"""Whether `left - right` of two equations are equal but for a number."""
+
 
 class Rules(NamedTuple):
   """The rules by which two answers are compared.
 
   Attributes:
     symbolic: decides on two expressions that are no literal numbers.
-    proportional: decides whether `left - right` of two equations are equal but
-      for a factor that is a number.
+    proportional: decides on two equations, (reference, answer).
     restates: whether the question has an expression itself; that is no answer
       to it, unless the reference is spelled like it.
     strict: whether the answer must be worked out as far as the reference is.
   """
 
   symbolic: Symbolic
-  proportional: Symbolic = lambda gold, answer: False
+  proportional: Proportional = lambda gold, answer: False
   restates: Callable[[Tokens], bool] = lambda given: False
   strict: bool = True
 
@@ -128,13 +133,13 @@ def _times(scale: Fraction, value: Tokens) -> Tokens:
   return (*written(scale), Token("command", "cdot"), opening, *value, closing)
 
 
-def has_text(gold: Tokens, answer: Tokens) -> bool:
-  """Returns whether no algebra could show two expressions equal."""
+def has_text(*expressions: Tokens) -> bool:
+  """Returns whether no algebra could show these expressions equal."""
   return any(
     token.kind == "prose"
     or (token.kind == "word" and not is_product(token, given))
     or (token.value == "infty" and _LIMITS.isdisjoint(given))
-    for given in (gold, answer)
+    for given in expressions
     for token in given
   )
 

@@ -38,7 +38,7 @@ _SCIENTIFIC = re.compile(
 )
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\overline{(\d+)}")
 _FRACTION = re.compile(rf"frac {{ (- )?{_N} }} {{ (- )?{_N} }}")
-_BRACKETED = re.compile(r"\( (.+) \)")
+_BRACKETED = re.compile(r"[({] (.+) [)}]")
 
 
 class Literal(NamedTuple):

@@ -9,6 +9,7 @@ from itertools import accumulate
 from jaxrl_entropy.rewards.verifiers.maths.brackets import (
   CLOSING,
   OPENING,
+  matching,
   nesting,
 )
 from jaxrl_entropy.rewards.verifiers.maths.lexer import (
@@ -20,6 +21,7 @@ from jaxrl_entropy.rewards.verifiers.maths.lexer import (
 MAX_NESTING = 50
 DEGREE = Token("command", "degree")
 
+_SUBSCRIPT = Token("mark", "_")
 _INFIXES = {
   "over": Token("command", "frac"),
   "choose": Token("command", "binom"),
@@ -46,7 +48,7 @@ def rewrite(given: Tokens) -> Tokens:
     given = tuple(_with_arguments(list(given)))
   if not values.isdisjoint(_INFIXES):
     given = _without_infixes(given)
-  if "_" in values:
+  if "_" in values or "base" in values:
     given = _without_natural_logarithm(_with_bare_base(given))
   return given
 
@@ -151,10 +153,12 @@ def _bounds(token: Token) -> bool:
 
 
 def _with_bare_base(given: Tokens) -> Tokens:
-  """`(25)_8`, `25_{(8)}` and `25_{\\text{eight}}` as `25_{8}`."""
-  values = [token.value for token in given[:4]]
-  if values[:1] == ["("] and values[2:] == [")", "_"]:
-    given = (given[1], *given[3:])
+  """`(25)_8`, `25_{(8)}`, `25_{\\text{eight}}`, `25 (base 8)` as `25_{8}`."""
+  end = matching(given) if given[0].value == "(" else -1
+  if given[end + 1 : end + 2] == (_SUBSCRIPT,) and given[1].kind == "number":
+    given = (*given[1:end], *given[end + 1 :])
+  if len(given) > 2 and "base" in (given[1].value, given[2].value):
+    given = (given[0], _SUBSCRIPT, *given[1:])
   if len(given) < 3 or given[1].value != "_":
     return given
   number, mark, *base = given

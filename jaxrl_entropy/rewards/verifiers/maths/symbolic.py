@@ -20,7 +20,7 @@ from jaxrl_entropy.rewards.verifiers.maths.finished import (
   is_finished,
   is_numeric_power,
 )
-from jaxrl_entropy.rewards.verifiers.maths.leaves import Rules
+from jaxrl_entropy.rewards.verifiers.maths.leaves import Rules, Sides
 from jaxrl_entropy.rewards.verifiers.maths.lexer import Tokens
 
 # What may stand in any finished answer; all else, only where the reference has
@@ -42,11 +42,14 @@ _POSITIVE = tuple(map(abs, _POINTS))
 _INTEGERS = tuple(map(sympy.Integer, (12, -7, 4, 9, -5)))
 _ROUNDED = (sympy.floor, sympy.ceiling)
 _DIGITS = 30
+MAX_EXPONENT = 50_000
 
 
 def verify(problem: Problem, response: str) -> float:
   """Returns the reward of a response for a worked-out answer."""
-  return math_answer.reward(problem, response, is_worked_out, is_multiple)
+  return math_answer.reward(
+    problem, response, is_worked_out, is_worked_out_multiple
+  )
 
 
 def verify_equal(problem: Problem, response: str) -> float:
@@ -56,7 +59,7 @@ def verify_equal(problem: Problem, response: str) -> float:
 
 def warm_up() -> None:
   """Fills the parser's tables, once for all the processes forked later."""
-  rules = Rules(is_worked_out, is_multiple)
+  rules = Rules(is_worked_out, is_worked_out_multiple)
   for gold, answer in (
     (r"\frac{\sqrt{3}x^2}{2} + 1", r"1 + \frac{1}{2}\sqrt{3} \cdot x^{2}"),
     (r"\pi (n+1)^2 - e^{3}", r"\pi (n^2 + 2n + 1) - e^3"),
@@ -107,9 +110,21 @@ def is_equal(gold: Tokens, answer: Tokens) -> bool:
   return _is_equal(wanted.subs(IMAGINARY), given.subs(IMAGINARY))
 
 
-def is_multiple(gold: Tokens, answer: Tokens) -> bool:
-  """Returns whether one expression is a number, not 0, times the other."""
-  wanted, given = read(gold), read(answer)
+def is_worked_out_multiple(gold: Sides, answer: Sides) -> bool:
+  """Returns whether an equation is a multiple of another, and worked out."""
+  wanted, given = _difference(gold), _difference(answer)
+  if wanted is None or given is None:
+    return False
+  return (
+    all(is_finished(side, read(side)) for side in answer)
+    and _operations(given) <= _operations(wanted)
+    and is_multiple(gold, answer)
+  )
+
+
+def is_multiple(gold: Sides, answer: Sides) -> bool:
+  """Returns whether an equation is another one times a number that is not 0."""
+  wanted, given = _difference(gold), _difference(answer)
   if wanted is None or given is None:
     return False
   symbols = wanted.free_symbols
@@ -117,6 +132,12 @@ def is_multiple(gold: Tokens, answer: Tokens) -> bool:
     return False
   ratio = sympy.cancel(wanted.doit() / given.doit())
   return bool(ratio.is_number and ratio.is_finite and not ratio.is_zero)
+
+
+def _difference(sides: Sides) -> sympy.Expr | None:
+  """Returns `left - right`; None where a side is in no algebraic notation."""
+  left, right = map(read, sides)
+  return None if left is None or right is None else left - right
 
 
 def read(given: Tokens, unevaluated: bool = False) -> sympy.Expr | None:
@@ -138,7 +159,24 @@ def read(given: Tokens, unevaluated: bool = False) -> sympy.Expr | None:
   except Exception:
     # The parser raises bare Exceptions.
     return None
-  return expression if isinstance(expression, sympy.Expr) else None
+  is_read = isinstance(expression, sympy.Expr) and _is_moderate(expression)
+  return expression if is_read else None
+
+
+def _is_moderate(expression: sympy.Expr) -> bool:
+  """Whether no power or factorial in it takes long to compute.
+
+  Visits the innermost first: `9^{9^9}` is found before its powers are.
+  """
+  for node in sympy.postorder_traversal(expression):
+    size = sympy.Integer(0)
+    if isinstance(node, sympy.factorial):
+      size = node.args[0]
+    elif node.is_Pow and node.base.is_Rational:
+      size = node.exp
+    if size.is_number and not bool(abs(size.evalf(5)) <= MAX_EXPONENT):
+      return False
+  return True
 
 
 def _operations(expression: sympy.Expr) -> set[str]:

@@ -51,6 +51,7 @@ _INTRODUCTIONS = frozenset(["option", "choice", "either", "both"])
 _MATRICES = frozenset(
   ["matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array"]
 )
+_MODULO = frozenset(["pmod", "mod", "bmod"])
 _MINUS = Token("mark", "-")
 
 
@@ -110,7 +111,7 @@ def _congruence(given: Tokens, read: Reader) -> Node | None:
     return None
   residue, *modulus = split(
     _unbracketed(congruent[0] if congruent else unknown),
-    lambda t: t.value in ("pmod", "mod"),
+    lambda t: t.value in _MODULO and (t.value != "bmod" or bool(congruent)),
   )
   if len(modulus) != 1 or not residue or not (congruent or _has(given, "pmod")):
     return None
@@ -123,8 +124,10 @@ def _unbracketed(given: Tokens) -> Tokens:
   for index, token in enumerate(given):
     follows = given[index + 1 : index + 2]
     if token.value == "(" and follows and follows[0].value == "mod":
-      end = index + matching(given[index:])
-      return (*given[:index], *given[index + 1 : end], *given[end + 1 :])
+      length = matching(given[index:])
+      if length > 0:
+        end = index + length
+        return (*given[:index], *given[index + 1 : end], *given[end + 1 :])
   return given
 
 
@@ -247,6 +250,8 @@ def _scaled(factor: Tokens, cell: Tokens) -> Tokens:
   scale, value = literal(factor), literal(cell)
   if scale and value:
     return written(scale.value * value.value)
+  if value and value.value in (0, 1):
+    return factor if value.value else cell
   opening, closing = Token("mark", "("), Token("mark", ")")
   return (opening, *factor, closing, opening, *cell, closing)
 
@@ -254,7 +259,7 @@ def _scaled(factor: Tokens, cell: Tokens) -> Tokens:
 Rule = Callable[[Tokens, Reader], Node | None]
 # Each rule with the tokens without which it does not apply.
 _RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
-  (_congruence, words("pmod mod")),
+  (_congruence, _MODULO),
   (_list, _COMMAS | _WORDS),
   (regions.exclusion, words("ne")),
   (_plus_minus, words("pm")),

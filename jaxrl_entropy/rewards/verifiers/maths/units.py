@@ -76,7 +76,7 @@ _PREFIXES = {
 }  # fmt: skip
 _PREFIXED = words(
   "m g s L l N J W V A C Pa Hz eV mol pc cal T F metre meter gram litre liter "
-  "newton joule watt volt ampere pascal hertz second calorie ohm"
+  "newton joule watt volt ampere pascal hertz second calorie ohm Omega"
 )
 
 
@@ -230,6 +230,9 @@ def _name(tail: Tokens, index: int) -> tuple[str | None, int]:
     if scale in ("C", "F"):
       return f"degree-{scale}", index + 2
     return "degree", index + 1
+  following = tail[index + 1].value if len(tail) > index + 1 else ""
+  if token.value in _PREFIXES and following in _SIGNS:
+    return token.value + following, index + 2
   if token == _MICRO and len(tail) > index + 1:
     return "µ" + tail[index + 1].value, index + 2
   if token.is_word or (token.kind == "command" and token.value in _SIGNS):
@@ -274,6 +277,8 @@ def _counted(tail: Tokens) -> Unit | None:
     said = said[: said.index("of")]
   if said[:2] == ["of", "the"] and len(said) > 2:
     said = [*said[2:-1], said[-1].removesuffix("s") + "s"]
+  if said[-2:] == ["ordered", "pairs"]:
+    return Unit(frozenset({("pair", 1)}))
   if not _CHANGING.isdisjoint(said) or len(said) > 4 or len(said[-1]) < 3:
     return None
   return _known(said[-1], inverse=False)
