@@ -170,6 +170,7 @@ def row_sharding(mesh: Mesh, leading: int = 0) -> NamedSharding:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
+  """Returns the sharding with a whole copy on every device of `mesh`."""
   return NamedSharding(mesh, P())
 
 

@@ -62,7 +62,7 @@ def _batch_moments(
 
 
 def dr_grpo() -> Estimator:
-  """s - mean_g: Dr. GRPO (Liu et al. 2025, arXiv 2503.20783)."""
+  """S - mean_g: Dr. GRPO (Liu et al. 2025, arXiv 2503.20783)."""
   return grpo(scale="none")
 
 
@@ -96,7 +96,7 @@ def grpo_passk(scale: bool = True, eps: float = 1e-6) -> Estimator:
 
 
 def rloo(single: str = "reward") -> Estimator:
-  """s - mean of the group's others: RLOO (Ahmadian et al. 2024, 2402.14740).
+  """S - mean of the group's others: RLOO (Ahmadian et al. 2024, 2402.14740).
 
   Args:
     single: what a group of one gets, having no others: its "reward", or "zero".
@@ -118,7 +118,7 @@ def rloo(single: str = "reward") -> Estimator:
 
 
 def opo() -> Estimator:
-  """s - length-weighted mean of the group: OPO (Hao et al. 2025, 2505.23585).
+  """S - length-weighted mean of the group: OPO (Hao et al. 2025, 2505.23585).
 
   A group of one has baseline 0.
   """
@@ -149,7 +149,7 @@ def gpg() -> Estimator:
 
 
 def reinforce_plus_plus_baseline() -> Estimator:
-  """s - mean_g, whitened over all tokens (Hu et al. 2025, arXiv 2501.03262)."""
+  """S - mean_g, whitened over all tokens (Hu et al. 2025, arXiv 2501.03262)."""
 
   def estimate(inputs: AdvantageInputs) -> Advantages:
     group = group_statistics(scores(inputs), inputs.groups)

@@ -47,7 +47,7 @@ def _leave_one_out(
   where: Bool[Array, "N T"],
   groups: Int[Array, "N"],
 ) -> Float[Array, "N T"]:
-  """r n/(n-1) - sum_j mean_j/(n-1) on `where`, 0 elsewhere; r if n is 1."""
+  """R n/(n-1) - sum_j mean_j/(n-1) on `where`, 0 elsewhere; r if n is 1."""
   rewards = masked.guard(rewards, where)
   count = jnp.maximum(where.sum(1), 1).astype(rewards.dtype)
   mean = rewards.sum(1) / count

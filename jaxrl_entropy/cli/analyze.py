@@ -11,6 +11,7 @@ _EXAMPLES = """\
 
 
 def main(argv: Sequence[str]) -> int:
+  """Runs the command; returns its exit status."""
   command = flags.parser(
     "analyze", "Writes report.html, summary.json and plots of runs.", _EXAMPLES
   )

@@ -27,6 +27,7 @@ _TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 def main(argv: Sequence[str]) -> int:
+  """Runs the command; returns its exit status."""
   command = flags.parser(
     "convert",
     "Writes config.json, tokenizer and sharded safetensors.",

@@ -36,6 +36,7 @@ Kept = Iterator[Candidate]
 
 
 def main(argv: Sequence[str]) -> int:
+  """Runs the command; returns its exit status."""
   command = flags.parser(
     "data", "Looks at problems in files, and chooses among them.", _EXAMPLES
   )

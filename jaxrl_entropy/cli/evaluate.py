@@ -37,6 +37,7 @@ run's own task is asked, and judged as it was in training.
 
 
 def main(argv: Sequence[str]) -> int:
+  """Runs the command; returns its exit status."""
   command = flags.parser(
     "evaluate", "Measures accuracy on the test problems of a task.", _EXAMPLES
   )

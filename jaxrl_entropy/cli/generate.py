@@ -37,6 +37,7 @@ ROUND = 64
 
 
 def main(argv: Sequence[str]) -> int:
+  """Runs the command; returns its exit status."""
   command = _parser()
   args, overrides = flags.parse_with_overrides(command, argv)
   if not (args.config or args.run):

@@ -25,6 +25,7 @@ PROGRAMS = ("train", "prefill", "decode")
 
 
 def main(argv: Sequence[str]) -> int:
+  """Runs the command; returns its exit status."""
   command = flags.parser(
     "plan", "Compiles a run for a TPU slice that is not there.", _EXAMPLES
   )

@@ -13,6 +13,7 @@ _EXAMPLES = """\
 
 
 def main(argv: Sequence[str]) -> int:
+  """Runs the command; returns its exit status."""
   command = flags.parser(
     "sft", "Fine-tunes a policy on demonstrations of its task.", _EXAMPLES
   )

@@ -31,6 +31,7 @@ _LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 
 
 def main(argv: Sequence[str]) -> int:
+  """Runs the command; returns its exit status."""
   command = flags.parser("sweep", "Runs all runs of a config file.", _EXAMPLES)
   flags.add_config_flag(command)
   flags.add_workdir_flag(command, "folder of the study")

@@ -19,6 +19,7 @@ fields of the config, with their defaults:
 
 
 def main(argv: Sequence[str]) -> int:
+  """Runs the command; returns its exit status."""
   command = flags.parser(
     "train", "Trains a policy.", _EXAMPLES + reference.help_text()
   )

@@ -109,7 +109,7 @@ def table(
 
 
 def _state(workdir: Path) -> tuple[str, dict[str, Any]]:
-  """ "waiting", "40/160" or "done"; and the last record of the metrics."""
+  """Returns "waiting", "40/160" or "done", and the last record of metrics."""
   if not (workdir / config_lib.FILE).exists():
     return "waiting", {}
   total = config_lib.read(workdir)["steps"]

@@ -30,7 +30,7 @@ class Sample(Protocol):
 
   @property
   def finish(self) -> str:
-    """ "stop" or "length"."""
+    """Returns "stop" or "length"."""
 
 
 Generate = Callable[[list[list[int]], int, float], Sequence[Sequence[Sample]]]

@@ -1,0 +1,1 @@
+"""Array maths without a model: log-probs, KL, selection, attention."""

@@ -21,6 +21,7 @@ _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
 def main() -> None:
+  """Compiles the task on standard input; writes the result to a file."""
   task, answer = Task(**json.load(sys.stdin)), Path(sys.argv[1])
   config = config_lib.load(task.config, task.overrides)
   mesh = sharding.make_mesh(**config.mesh, devices=_devices(task))

@@ -193,7 +193,7 @@ def _axes(line: str, mesh: Mapping[str, int]) -> tuple[tuple[str, ...], int]:
 
 
 def _groups(line: str, devices: int) -> np.ndarray:
-  """int [groups, size]: the devices that talk to each other.
+  """Int [groups, size]: the devices that talk to each other.
 
   XLA writes them in three ways: as a list, as a transposed range, or as axes
   of a mesh of its own.

@@ -128,7 +128,6 @@ def abstract_params(
   config: ConfigDict, model: TransformerConfig, mesh: Mesh
 ) -> Params:
   """The shapes of the policy's master parameters on `mesh`."""
-
   settings = config.model
 
   def init() -> Params:

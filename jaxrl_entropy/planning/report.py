@@ -98,6 +98,7 @@ def bound(result: Result, topology: Topology) -> float:
 
 
 def to_json(plan: Plan) -> dict[str, Any]:
+  """Returns the plan as plain JSON types."""
   programs = {
     name: dataclasses.asdict(result)
     | {
@@ -118,6 +119,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
 
 
 def to_text(plan: Plan) -> str:
+  """Returns the plan as text for a terminal."""
   topology = plan.topology
   mesh = ", ".join(f"{axis} {size}" for axis, size in plan.mesh.items())
   lines = [

@@ -1,0 +1,1 @@
+"""Verifiers, reward shaping and the sandbox; loads no JAX."""

@@ -1,0 +1,1 @@
+"""Rollouts, updates, checkpoints and the training loop."""

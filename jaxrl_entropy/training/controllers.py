@@ -295,7 +295,7 @@ def adaptive_kl(
   samples: int,
   metric: str = "kl/reference",
 ) -> Control:
-  """beta <- beta (1 + clip(KL / target - 1, +-0.2) samples / horizon).
+  """Beta <- beta (1 + clip(KL / target - 1, +-0.2) samples / horizon).
 
   Ziegler et al. 2019, arXiv 1909.08593, section 2.2.
 

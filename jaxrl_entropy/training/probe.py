@@ -45,8 +45,10 @@ CHUNK = 2**26
 
 
 class Trace(NamedTuple):
-  """A prompt with a response to it; every response token gives a state, that
-  of the tokens before it."""
+  """A prompt with a response.
+
+  Every token of the response gives a state: the tokens before it.
+  """
 
   tokens: np.ndarray
   prompt: int  # tokens of the prompt
@@ -85,6 +87,7 @@ def save_traces(path: Path, traces: Sequence[Trace]) -> None:
 
 
 def load_traces(path: Path) -> list[Trace]:
+  """Reads the traces that `save_traces` wrote."""
   with np.load(path) as file:
     parts = np.split(file["tokens"], np.cumsum(file["lengths"])[:-1])
     return [
@@ -101,7 +104,7 @@ def make_observe(
   mesh: Mesh,
   chunk: int = CHUNK,
 ) -> Observe:
-  """params -> log-probs [C, V] at the traces' states, float32, by chunks.
+  """Params -> log-probs [C, V] at the traces' states, float32, by chunks.
 
   Args:
     traces: sequences of at most `length` tokens.

@@ -1,0 +1,1 @@
+"""Tasks: sources of training and test problems."""

@@ -6,7 +6,7 @@ from jaxrl_entropy.data.tasks.procedural import Draw, Procedural
 
 
 class Arithmetic(Procedural):
-  """ "What is 7 + 5?" with `terms` numbers of `digits` digits.
+  """Sums such as "What is 7 + 5?", `terms` numbers of `digits` digits.
 
   Difficulty is the number of digits in all.
 

@@ -1,4 +1,4 @@
-"""Answers in a `\\boxed{}`, of responses and of solutions in files."""
+r"""Answers in a `\boxed{}`, of responses and of solutions in files."""
 
 import re
 
@@ -6,9 +6,9 @@ _BOX_TOKEN = re.compile(r"(\\(?:boxed|fbox)\s*\{)|\\.|[{}]", re.DOTALL)
 
 
 def last_boxed(text: str) -> str | None:
-  """Returns the content of the `\\boxed{}` that closes last, or None.
+  r"""Returns the content of the `\boxed{}` that closes last, or None.
 
-  A box inside a box belongs to the outer one; escaped braces (`\\{`) do not
+  A box inside a box belongs to the outer one; escaped braces (`\{`) do not
   count. Takes time linear in the length of the text.
   """
   content: slice | None = None

@@ -1,0 +1,1 @@
+"""Exact selection of tokens by rank and quota, in parallel."""

@@ -1,0 +1,1 @@
+"""Isolation of code that a model wrote."""

@@ -153,6 +153,7 @@ def confine(request: dict) -> None:
 
 
 def main() -> None:
+  """Takes the request of file argv[1], gives up rights and serves it."""
   with open(int(sys.argv[1]), "r+b") as file:
     request = marshal.load(file)
     file.truncate(0)  # tells the parent that the sandbox has started

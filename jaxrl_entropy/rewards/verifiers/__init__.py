@@ -1,0 +1,1 @@
+"""Verifiers: functions of a problem and a response."""

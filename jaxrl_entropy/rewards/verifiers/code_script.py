@@ -37,6 +37,7 @@ def prepare(request: dict, name: str) -> dict:
 
 
 def execute(source: str, namespace: dict) -> None:
+  """Runs a program in `namespace`, with the names that judges provide."""
   code = compile(source, "solution.py", "exec", dont_inherit=True)
   provide(code, namespace)
   exec(code, namespace)

@@ -1,0 +1,1 @@
+"""Models trained beside the policy: critic, implicit reward."""

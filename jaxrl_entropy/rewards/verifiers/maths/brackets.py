@@ -51,7 +51,7 @@ def is_enclosed(given: Tokens, bracket: str) -> bool:
 
 
 def is_symbol(given: Tokens) -> bool:
-  """Returns whether this is one unknown: `x`, `x_1`, `\\theta`, `x'`."""
+  r"""Returns whether this is one unknown: `x`, `x_1`, `\theta`, `x'`."""
   if not given:
     return False
   first, subscript = given[0], given[1:]

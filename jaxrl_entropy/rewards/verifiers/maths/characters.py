@@ -50,9 +50,9 @@ _SCRIPTS = {"<super>": "^", "<sub>": "_"}
 
 
 def to_latex(text: str) -> str:
-  """Rewrites the Unicode characters of a text as LaTeX.
+  r"""Rewrites the Unicode characters of a text as LaTeX.
 
-  Superscripts become `^{..}`, vulgar fractions `\\frac{..}{..}`, full-width
+  Superscripts become `^{..}`, vulgar fractions `\frac{..}{..}`, full-width
   and mathematical letters and digits ASCII; characters without width vanish.
   Any other character is left as it is.
   """

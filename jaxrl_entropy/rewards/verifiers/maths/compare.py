@@ -89,9 +89,9 @@ def _equations(gold: Equation, answer: Equation, rules: Rules) -> bool:
 
 
 def _value(node: Node) -> Node:
-  """Returns the right side of `x = 3`, `f(x) = 3` or `(x, y) = (2, 3)`.
+  r"""Returns the right side of `x = 3`, `f(x) = 3` or `(x, y) = (2, 3)`.
 
-  A chain stands for `3 \\times 5 = 15`, whose sides must all be equal.
+  A chain stands for `3 \times 5 = 15`, whose sides must all be equal.
   """
   if not isinstance(node, Equation):
     return node
@@ -116,7 +116,7 @@ def _chain(gold: Node, answer: Chain, rules: Rules) -> bool:
 
 
 def _approximations(gold: Node, answer: Node, rules: Rules) -> bool:
-  """`2\\sqrt{2} \\approx 2.83` for `2\\sqrt{2}`; `\\approx 2.83` for `2.83`."""
+  r"""`2\sqrt{2} \approx 2.83` for `2\sqrt{2}`; `\approx 2.83` for `2.83`."""
   if isinstance(gold, Approximation):
     wanted = [node for node in (gold.exact, gold.rounded) if node]
     if isinstance(answer, Approximation):
@@ -149,7 +149,7 @@ def _rounds(value: Literal, rounded: Literal) -> bool:
 
 
 def _sole_members(gold: Node, answer: Node) -> tuple[Node, Node]:
-  """Returns `7` for `\\{7\\}` where the other answer is no set."""
+  r"""Returns `7` for `\{7\}` where the other answer is no set."""
   if isinstance(_value(gold), Leaf):
     answer = _sole_member(answer)
   if isinstance(_value(answer), Leaf):

@@ -79,7 +79,7 @@ def to_latex(given: Tokens, unevaluated: bool = False) -> str | None:
 
 
 def _bracketed(given: Tokens) -> Tokens:
-  """Parentheses for the brackets of `2[x+1]` and `\\max\\{1, 2\\}`."""
+  r"""Parentheses for the brackets of `2[x+1]` and `\max\{1, 2\}`."""
   out = list(given)
   for index, token in enumerate(given):
     before = given[index - 1].value if index else "sqrt"
@@ -105,7 +105,7 @@ def _grouped_exponents(given: Tokens) -> Tokens:
 
 
 def _with_binomials(given: Tokens) -> Tokens:
-  """`\\binom{10}{3}` for `C_{10}^{3}`, `C_{10}^3` and `C(10, 3)`."""
+  r"""`\binom{10}{3}` for `C_{10}^{3}`, `C_{10}^3` and `C(10, 3)`."""
   values = [token.value for token in given]
   if "C" not in values:
     return given
@@ -154,7 +154,7 @@ def _applied(given: Tokens) -> set[int]:
 
 
 def _is_ambiguous(second: Token, first: Token, token: Token) -> bool:
-  """`x 2` and `2 3`; `2 \\frac{1}{2}x`; `1/2x`, of which x is which part?"""
+  r"""`x 2` and `2 3`; `2 \frac{1}{2}x`; `1/2x`, of which x is which part?"""
   return (
     (token.kind == "number" and first.value != "!")
     or (first.kind == "number" and token.value == "frac")

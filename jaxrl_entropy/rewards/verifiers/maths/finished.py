@@ -29,7 +29,7 @@ def is_finished(given: Tokens, expression: sympy.Expr) -> bool:
 
 
 def _is_shortened(given: Tokens, expression: sympy.Expr) -> bool:
-  """Whether the parser worked something out: `4/2`, `e^{\\ln x}`."""
+  r"""Whether the parser worked something out: `4/2`, `e^{\ln x}`."""
   written = sum(token.value in FUNCTIONS for token in given)
   functions = sum(
     isinstance(node, sympy.Function)
@@ -99,7 +99,7 @@ def _multiplied_out(node: sympy.Expr) -> bool:
 
 
 def _base(factor: sympy.Expr) -> sympy.Expr:
-  """The x of `x^2`, `1/x^2` and `\\sqrt{x}`; `2^n` is its own."""
+  r"""The x of `x^2`, `1/x^2` and `\sqrt{x}`; `2^n` is its own."""
   if isinstance(factor, sympy.exp):
     return sympy.E
   while factor.is_Pow and (factor.base.is_Symbol or factor.exp.is_Rational):
@@ -108,7 +108,7 @@ def _base(factor: sympy.Expr) -> sympy.Expr:
 
 
 def _is_next(number: sympy.Expr, factorial: sympy.Expr) -> bool:
-  """Whether their product is a factorial: `5 \\cdot 4!`."""
+  r"""Whether their product is a factorial: `5 \cdot 4!`."""
   return (
     isinstance(factorial, sympy.factorial)
     and (number - factorial.args[0]).expand() == 1
@@ -131,9 +131,9 @@ def _is_division(factor: sympy.Expr) -> bool:
 
 
 def _is_plain_power(node: sympy.Expr) -> bool:
-  """Whether this is a power with a plainer name.
+  r"""Whether this is a power with a plainer name.
 
-  As `\\sqrt{4}`, which is rational, or `\\sqrt{-4}`; `x^0`; and `i^2`.
+  As `\sqrt{4}`, which is rational, or `\sqrt{-4}`; `x^0`; and `i^2`.
   """
   if not node.is_Pow or not node.exp.is_Rational:
     return False

@@ -18,10 +18,10 @@ class UnreadableError(ValueError):
 
 
 class Token(NamedTuple):
-  """A token.
+  r"""A token.
 
   Attributes:
-    kind: number, symbol, word, prose (a word in `\\text`), command,
+    kind: number, symbol, word, prose (a word in `\text`), command,
       environment or mark.
     value: how it is written.
   """
@@ -184,7 +184,7 @@ def _read(kind: str, value: str, match: re.Match[str]) -> Iterator[Token]:
 
 
 def _overlined(value: str) -> str:
-  """Returns a repeating decimal as `0.1\\overline{6}`."""
+  r"""Returns a repeating decimal as `0.1\overline{6}`."""
   start, cycle = re.split(r"(?=\\|\()", value, maxsplit=1)
   return rf"{start}\overline{{{re.sub(r'[^0-9]', '', cycle)}}}"
 

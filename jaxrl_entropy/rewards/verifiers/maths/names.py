@@ -22,10 +22,10 @@ _CONSTANTS = words("pi frac sqrt cdot times div")
 
 
 def is_name(given: Tokens) -> bool:
-  """Returns whether this names one unknown.
+  r"""Returns whether this names one unknown.
 
-  `x`, `x_1`, `AB`, `\\angle ABC`, `f(x)`, `f(3)`, `\\bar{x}`, `x'` and
-  `\\text{area of } ABC` do; `xy`, `\\sqrt{x}`, `|x|`, `\\text{not } x` do not.
+  `x`, `x_1`, `AB`, `\angle ABC`, `f(x)`, `f(3)`, `\bar{x}`, `x'` and
+  `\text{area of } ABC` do; `xy`, `\sqrt{x}`, `|x|`, `\text{not } x` do not.
   """
   if given[0].kind == "command" and given[0].value in _MARKED:
     given = tuple(t for t in given[1:] if t.value not in ("{", "}"))
@@ -41,7 +41,7 @@ def is_name(given: Tokens) -> bool:
 
 
 def _is_function(given: Tokens) -> bool:
-  """Whether this is a value of a function: `f(x)`, `f'(2)`, `P(A \\cap B)`."""
+  r"""Whether this is a value of a function: `f(x)`, `f'(2)`, `P(A \cap B)`."""
   name, argument = given[:1], given[1:]
   while argument and argument[0].value in ("'", *_INVERSE):
     argument = argument[1:]

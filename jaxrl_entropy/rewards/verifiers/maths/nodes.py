@@ -52,7 +52,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Approximation:
-  """`exact \\approx rounded`; `exact` is None where only a name precedes it."""
+  r"""`exact \approx rounded`; `exact` is None where only a name precedes it."""
 
   exact: "Node | None"
   rounded: "Node"
@@ -78,7 +78,7 @@ def group(kind: str, parts: Iterable[Tokens], read: Reader) -> Group:
 
 
 def _members(node: Node) -> Iterable[Node]:
-  """Returns the two of `\\pm 1` in a list or set, else the node itself."""
+  r"""Returns the two of `\pm 1` in a list or set, else the node itself."""
   if isinstance(node, Group) and node.kind == "list":
     return node.parts
   return (node,)

@@ -20,7 +20,7 @@ _HALF_DAY = re.compile(r"(?<![A-Za-z])([ap])\.?\s?m(?:\.|(?![A-Za-z]))", re.I)
 
 
 class Choice(NamedTuple):
-  """A labelled choice: `\\textbf{(C) } 12`."""
+  r"""A labelled choice: `\textbf{(C) } 12`."""
 
   label: str
   answer: str
@@ -33,7 +33,7 @@ def labelled(text: str) -> Choice | None:
 
 
 def is_label(text: str) -> bool:
-  """Returns whether this is the label of a choice alone: `\\text{(C)}`."""
+  r"""Returns whether this is the label of a choice alone: `\text{(C)}`."""
   return _LABEL.fullmatch(text) is not None
 
 

@@ -1,8 +1,8 @@
-"""Reads literal numbers exactly.
+r"""Reads literal numbers exactly.
 
 A literal is a number that is written out: an integer, a decimal, a fraction or
 mixed number of these, a multiple of a power of ten, each with a sign, a per
-cent sign or a word such as "million". `2 + 3` or `\\sqrt{4}` is not.
+cent sign or a word such as "million". `2 + 3` or `\sqrt{4}` is not.
 """
 
 from fractions import Fraction
@@ -82,7 +82,7 @@ def literal(given: Tokens) -> Literal | None:
 
 
 def written(value: Fraction) -> Tokens:
-  """Returns the tokens of a number: an integer or a `\\frac`."""
+  r"""Returns the tokens of a number: an integer or a `\frac`."""
   above: Tokens = (Token("number", str(abs(value.numerator))),)
   if value.denominator > 1:
     below = Token("number", str(value.denominator))

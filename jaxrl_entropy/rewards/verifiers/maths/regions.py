@@ -60,7 +60,7 @@ def relation(given: Tokens, read: Reader) -> Node | None:
 
 
 def exclusion(given: Tokens, read: Reader) -> Node | None:
-  """Parses `x \\ne a` as the two intervals around a."""
+  r"""Parses `x \ne a` as the two intervals around a."""
   sides = split(given, lambda t: t == Token("command", "ne"))
   if len(sides) != 2 or not is_symbol(sides[0]):
     return None
@@ -69,7 +69,7 @@ def exclusion(given: Tokens, read: Reader) -> Node | None:
 
 
 def difference(given: Tokens, read: Reader) -> Node | None:
-  """Parses `\\mathbb{R} \\setminus \\{a, b\\}` as the intervals around them."""
+  r"""Parses `\mathbb{R} \setminus \{a, b\}` as the intervals around them."""
   sides = split(given, lambda t: t.value in ("setminus", "-", "except"))
   if len(sides) != 2 or not all(sides):
     return None
@@ -103,7 +103,7 @@ def _sorted(points: Sequence[Node]) -> list[Node]:
 
 
 def membership(given: Tokens, read: Reader) -> Node | None:
-  """Parses `x \\in S` as S, of x."""
+  r"""Parses `x \in S` as S, of x."""
   sides = split(given, lambda t: t == Token("command", "in"))
   if len(sides) != 2 or not is_symbol(sides[0]):
     return None
@@ -114,13 +114,13 @@ def membership(given: Tokens, read: Reader) -> Node | None:
 
 
 def union(given: Tokens, read: Reader) -> Node | None:
-  """Parses `A \\cup B`."""
+  r"""Parses `A \cup B`."""
   parts = split(given, lambda t: t == Token("command", "cup"))
   return group("union", parts, read) if len(parts) > 1 else None
 
 
 def reals(given: Tokens, read: Reader) -> Node | None:
-  """Parses `\\mathbb{R}` and `all real numbers`; these may name the unknown."""
+  r"""Parses `\mathbb{R}` and `all real numbers`; these may name the unknown."""
   if given == (Token("command", "mathbbR"),):
     return REALS
   if len(given) > 1 and is_symbol(given[-1:]):
@@ -131,7 +131,7 @@ def reals(given: Tokens, read: Reader) -> Node | None:
 
 
 def empty(given: Tokens, read: Reader) -> Node | None:
-  """Parses `\\emptyset` and `empty set` as the set of nothing."""
+  r"""Parses `\emptyset` and `empty set` as the set of nothing."""
   if given == (Token("command", "emptyset"),):
     return EMPTY
   return EMPTY if phrase(given) in _EMPTY_PHRASES else None

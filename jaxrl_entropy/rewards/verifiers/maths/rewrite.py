@@ -1,7 +1,7 @@
-"""Rewrites tokens so that each notation is left with one form.
+r"""Rewrites tokens so that each notation is left with one form.
 
-`\\frac1x` gets its braces, `a \\over b` becomes a fraction, `^{\\circ}` one
-token, `(25)_8` becomes `25_{8}`, `\\log_e` becomes `\\ln`.
+`\frac1x` gets its braces, `a \over b` becomes a fraction, `^{\circ}` one
+token, `(25)_8` becomes `25_{8}`, `\log_e` becomes `\ln`.
 """
 
 from itertools import accumulate
@@ -54,7 +54,7 @@ def rewrite(given: Tokens) -> Tokens:
 
 
 def _with_degrees(given: Tokens) -> Tokens:
-  """`^\\circ`, `^{\\circ}`, `\\degree` and `^\\degree` as one token."""
+  r"""`^\circ`, `^{\circ}`, `\degree` and `^\degree` as one token."""
   out: list[Token] = []
   index = 0
   while index < len(given):
@@ -120,7 +120,7 @@ def _taken_group(rest: list[Token]) -> list[Token]:
 
 
 def _without_infixes(given: Tokens) -> Tokens:
-  """`{a \\over b}` as `\\frac{a}{b}`, `{n \\choose k}` as `\\binom{n}{k}`."""
+  r"""`{a \over b}` as `\frac{a}{b}`, `{n \choose k}` as `\binom{n}{k}`."""
   for index, token in enumerate(given):
     if token.kind == "command" and token.value in _INFIXES:
       start, end = _group_around(given, index)
@@ -153,7 +153,7 @@ def _bounds(token: Token) -> bool:
 
 
 def _with_bare_base(given: Tokens) -> Tokens:
-  """`(25)_8`, `25_{(8)}`, `25_{\\text{eight}}`, `25 (base 8)` as `25_{8}`."""
+  r"""`(25)_8`, `25_{(8)}`, `25_{\text{eight}}`, `25 (base 8)` as `25_{8}`."""
   end = matching(given) if given[0].value == "(" else -1
   if given[end + 1 : end + 2] == (_SUBSCRIPT,) and given[1].kind == "number":
     given = (*given[1:end], *given[end + 1 :])
@@ -170,7 +170,7 @@ def _with_bare_base(given: Tokens) -> Tokens:
 
 
 def _without_natural_logarithm(given: Tokens) -> Tokens:
-  """`\\log_e` as `\\ln`, `\\log_{10}` as `\\log`."""
+  r"""`\log_e` as `\ln`, `\log_{10}` as `\log`."""
   out: list[Token] = []
   index = 0
   while index < len(given):

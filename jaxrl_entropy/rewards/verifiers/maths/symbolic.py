@@ -190,7 +190,7 @@ def _operations(expression: sympy.Expr) -> set[str]:
 
 
 def _is_power_of_e(node: sympy.Basic) -> bool:
-  """Whether this is `e^{-1}`, which `\\frac{1}{e}` writes without a power."""
+  r"""Whether this is `e^{-1}`, which `\frac{1}{e}` writes without a power."""
   return isinstance(node, sympy.exp) and node.exp.is_Integer
 
 

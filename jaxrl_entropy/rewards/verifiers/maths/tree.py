@@ -1,6 +1,6 @@
-"""Parses answers: lists, sets, tuples, intervals, matrices, equations.
+r"""Parses answers: lists, sets, tuples, intervals, matrices, equations.
 
-Conventions: a list (`1, 2`; `1 or 2`; `\\pm 1`) and a set have no order, and
+Conventions: a list (`1, 2`; `1 or 2`; `\pm 1`) and a set have no order, and
 equal each other; a tuple, an interval and a matrix have. An inequality in one
 symbol is the interval of its solutions.
 """
@@ -105,7 +105,7 @@ def _node(given: Tokens, depth: int) -> Node:
 
 
 def _congruence(given: Tokens, read: Reader) -> Node | None:
-  """`x \\equiv 3 \\pmod 5` and `3 \\pmod{5}` as a residue and its modulus."""
+  r"""`x \equiv 3 \pmod 5` and `3 \pmod{5}` as a residue and its modulus."""
   unknown, *congruent = split(given, lambda t: t.value == "equiv")
   if len(congruent) > 1 or (congruent and not is_symbol(unknown)):
     return None
@@ -206,7 +206,7 @@ def _bracketed(given: Tokens, read: Reader) -> Node | None:
 
 
 def _builder(given: Tokens, read: Reader) -> Node | None:
-  """`\\{x : x > 3\\}` as what its condition says."""
+  r"""`\{x : x > 3\}` as what its condition says."""
   sides = split(given, lambda t: t.value in (":", "|"))
   if len(sides) != 2 or not all(sides):
     return None

@@ -167,7 +167,7 @@ def split_unit(given: Tokens) -> tuple[Tokens, Unit | None]:
 
 
 def _has_function(given: Tokens) -> bool:
-  """Whether a function's argument may reach to the end: `\\cos 20`."""
+  r"""Whether a function's argument may reach to the end: `\cos 20`."""
   depths = accumulate(map(nesting, given))
   return any(
     depth == 0 and token.value in FUNCTIONS
