@@ -142,12 +142,14 @@ def _clean(batch: TokenBatch) -> TokenBatch:
   it computes there is finite and gets a gradient of exactly 0.
   """
 
+  batch = jax.tree.map(jnp.asarray, mark_absent(batch))
+
   def clean(x: Array) -> Array:
     if not jnp.issubdtype(x.dtype, jnp.floating):
       return x
     return ops.guard(x.astype(jnp.float32), batch.mask)
 
-  return jax.tree.map(clean, mark_absent(batch))
+  return jax.tree.map(clean, batch)
 
 
 def _blank(batch: TokenBatch) -> TokenLoss:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 from jax import lax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, UInt32
+from jaxtyping import Array, Bool, Float, Int, Shaped, UInt32
 
 from jaxrl_entropy.ops.selection import radix
 
@@ -19,29 +19,31 @@ _LIMBS = 3
 _MAX_SHIFT = 100  # keeps powers of two finite where the range is tiny
 
 
-def guard(x: Float[Array, "*s"], mask: Bool[Array, "*s"]) -> Float[Array, "*s"]:
-  """`x` with 0 at masked positions, where the gradient is 0 too."""
+def guard(
+  x: Shaped[Array, "*#s"], mask: Bool[Array, "*#s"]
+) -> Shaped[Array, "*_"]:
+  """Returns `x` with 0 at masked positions, where the gradient is 0 too."""
   return jnp.where(mask, x, jnp.zeros((), x.dtype))
 
 
 def masked_sum(
   x: Float[Array, "*s"], mask: Bool[Array, "*s"]
 ) -> Float[Array, ""]:
-  """Sum over valid positions."""
+  """Returns the sum over valid positions."""
   return jnp.sum(guard(x, mask))
 
 
 def masked_mean(
   x: Float[Array, "*s"], mask: Bool[Array, "*s"]
 ) -> Float[Array, ""]:
-  """Mean over valid positions; 0 where there is none."""
+  """Returns the mean over valid positions; 0 where there is none."""
   return masked_sum(x, mask) / jnp.maximum(jnp.sum(mask), 1).astype(x.dtype)
 
 
 def masked_std(
   x: Float[Array, "*s"], mask: Bool[Array, "*s"], ddof: int = 1
 ) -> Float[Array, ""]:
-  """Standard deviation over valid positions, dividing by `n - ddof`.
+  """Returns the standard deviation over valid positions, by `n - ddof`.
 
   0 where fewer than `ddof + 1` positions are valid.
   """
@@ -53,7 +55,7 @@ def masked_std(
 def segment_sum(
   x: Float[Array, "B T"], response: Int[Array, "B T"], num_responses: int
 ) -> Float[Array, " R"]:
-  """Sum of the tokens of each response.
+  """Returns the sum of the tokens of each response.
 
   Args:
     x: values, 0 at masked positions.
@@ -71,7 +73,7 @@ def segment_sum(
 def exact_mean(
   x: Float[Array, "*s"], mask: Bool[Array, "*s"]
 ) -> Float[Array, ""]:
-  """Mean over valid finite positions that no order of summation changes.
+  """Returns the mean over valid finite positions, whatever their order.
 
   Permuted, repacked, padded or sharded otherwise, equal values give equal bits;
   a constant array gives exactly that constant. The distances to the maximum
@@ -87,7 +89,7 @@ def exact_mean(
 def exact_means(
   arrays: list[Float[Array, "*s"]], mask: Bool[Array, "*s"]
 ) -> list[Float[Array, ""]]:
-  """The `exact_mean` of each array, in two passes over all of them."""
+  """Returns the `exact_mean` of each array, in two passes over all."""
   valid = [mask & jnp.isfinite(x) for x in arrays]
   grids = [_grid(*ends) for ends in _extremes(arrays, valid)]
   parts = [
@@ -99,7 +101,8 @@ def exact_means(
   means = [
     _mean(sums[each * i : each * (i + 1)], grid) for i, grid in enumerate(grids)
   ]
-  # Or the compiler works these scalars out again for every token.
+  # Without the barrier XLA fuses these scalars into per-token loops and
+  # recomputes them.
   return lax.optimization_barrier(means)
 
 

@@ -11,7 +11,7 @@ KEY = jax.random.key(7)
 
 def pick(selector, batch=None, key=KEY, clipped=None):
   """The chosen tokens and the metrics of a selector."""
-  batch = batches.make() if batch is None else batch
+  batch = jax.tree.map(jnp.asarray, batches.make() if batch is None else batch)
   grid = jnp.zeros(batch.mask.shape)
   clipped = jnp.zeros(batch.mask.shape, bool) if clipped is None else clipped
   picked = selector(losses.TokenLoss(grid, grid, clipped, {}), batch, key)

@@ -1,4 +1,4 @@
-"""How many tokens a share of the mini-batch is, exactly."""
+"""Exact counts: how many tokens a share of the mini-batch is."""
 
 import math
 
@@ -21,7 +21,7 @@ def _carry(columns: list) -> list:
   return digits
 
 
-def _times(mantissa: int, count: UInt32[Array, ""]) -> list:
+def _times(mantissa: int, count: UInt32[Array, "*s"]) -> list:
   columns = [jnp.uint32(0)] * _DIGITS
   for i in range(4):
     a = jnp.uint32((mantissa >> (_DIGIT * i)) & _LOW)
@@ -32,7 +32,7 @@ def _times(mantissa: int, count: UInt32[Array, ""]) -> list:
   return _carry(columns)
 
 
-def _shifted(digits: list, shift: int) -> UInt32[Array, ""]:
+def _shifted(digits: list, shift: int) -> UInt32[Array, "*s"]:
   """The number that the digits from bit `shift` on spell, modulo 2^32."""
   first, bits = divmod(shift, _DIGIT)
   low, middle, high = (digits + [jnp.uint32(0)] * 3)[first : first + 3]
@@ -41,7 +41,7 @@ def _shifted(digits: list, shift: int) -> UInt32[Array, ""]:
   return (low >> bits) | (middle << (_DIGIT - bits)) | high
 
 
-def _add_power(digits: list, exponent: UInt32[Array, ""]) -> list:
+def _add_power(digits: list, exponent: UInt32[Array, "*s"]) -> list:
   place, bit = exponent // _DIGIT, exponent % _DIGIT
   power = jnp.uint32(1) << bit
   return _carry(
@@ -50,9 +50,9 @@ def _add_power(digits: list, exponent: UInt32[Array, ""]) -> list:
 
 
 def floor_share(
-  ratio: float | Float[Array, ""], count: UInt32[Array, ""]
-) -> UInt32[Array, ""]:
-  """`int(ratio * count)`, capped at `count`.
+  ratio: float | Float[Array, ""], count: UInt32[Array, "*s"]
+) -> UInt32[Array, "*s"]:
+  """Returns `int(ratio * count)`, capped at `count`.
 
   For a Python number the result is that of double precision, although nothing
   here is: int(0.29 * 100) is 28, and int(0.7 * 10) is 7. A traced ratio is
