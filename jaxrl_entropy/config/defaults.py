@@ -372,6 +372,19 @@ FIELDS: Section = {
     "clip": Field(0.5, "Trust region of a value around its old one.", above=0),
   },
   "implicit_reward": IMPLICIT_REWARD,
+  "teacher": {
+    "template": Field(
+      "{prompt}\n\nThe correct answer is {answer}.",
+      "Prompt of the informed teacher, whose log-probs the losses 'rlsd' and "
+      "'rlrt' read: text with {prompt} and {answer}.",
+    ),
+    "max_prompt_length": Field(
+      0,
+      "Tokens of the teacher's prompt, at most; 0: 128 more than "
+      "rollout.max_prompt_length.",
+      low=0,
+    ),
+  },
   "optimizer": OPTIMIZER,
   "eval": EVAL,
   "probe": {

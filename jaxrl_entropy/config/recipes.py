@@ -152,6 +152,17 @@ RECIPES: dict[str, Recipe] = {
   ),
   "entrocraft": Recipe(advantage="entrocraft", reference="arXiv 2604.26326"),
   "mcpo": Recipe(loss="mcpo", advantage="mcpo", reference="arXiv 2604.16972"),
+  "rlsd": Recipe(
+    loss="rlsd",
+    controllers={
+      "mix": {"name": "linear", "start": 0.5, "end": 0.0, "updates": 50}
+    },
+    group_filter="mixed",
+    reference="arXiv 2604.03128",
+  ),
+  "rlrt": Recipe(
+    loss="rlrt", group_filter="mixed", reference="arXiv 2605.10781"
+  ),
   "htpo": Recipe(
     loss="htpo", group_filter="mixed", reference="arXiv 2605.08283"
   ),

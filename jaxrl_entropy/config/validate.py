@@ -29,6 +29,8 @@ def apply_overrides(
   pairs = sorted(overrides, key=lambda pair: pair[0] != "recipe")
   if pairs and pairs[0][0] == "recipe":
     config.rollout.group_filter = ""
+    for argument in list(config.loss.controllers):
+      del config.loss.controllers[argument]
     for section in (config.loss, config.advantage):
       section.name = ""
       for key in list(section.args):

@@ -56,6 +56,7 @@ from jaxrl_entropy.training.scorer import Scorer
 from jaxrl_entropy.training.state import TrainState
 from jaxrl_entropy.training.step_file import StepFile
 from jaxrl_entropy.training.stopwatch import Stopwatch
+from jaxrl_entropy.training.teacher import make_teacher
 from jaxrl_entropy.types import Params
 
 STATES = "probe.npz"
@@ -159,12 +160,16 @@ class _Run:
     self._collector = Collector(
       collection, policy, stream, sampler, pool, shape
     )
+    teacher = None
+    if "teacher_logp" in algorithm.needs:
+      teacher = make_teacher(config, policy.tokenizer, layout)
     self._scorer = Scorer(
       forward,
       layout,
       roles,
       algorithm.needs,
       config.rollout.recompute_old_logp,
+      teacher,
     )
     self._filter = filters.make_group_filter(config.rollout)
     self.learner = Learner(

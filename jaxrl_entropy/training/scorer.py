@@ -9,6 +9,7 @@ from jaxrl_entropy.training.forward import ForwardPass
 from jaxrl_entropy.training.layout import Layout, score_of
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.state import TrainState
+from jaxrl_entropy.training.teacher import Teacher
 
 
 class Scorer:
@@ -21,6 +22,7 @@ class Scorer:
     roles: Sequence[Role],
     needs: Collection[str],
     recompute_old_logp: bool,
+    teacher: Teacher | None = None,
   ) -> None:
     """Compiles nothing yet.
 
@@ -30,10 +32,11 @@ class Scorer:
       roles: models beside the policy.
       needs: fields that the objective and the estimator read.
       recompute_old_logp: whether `old_logp` is the trainer's or the sampler's.
+      teacher: gives `teacher_logp`; None: no part of the method reads it.
     """
     self._layout, self._roles = layout, roles
     self._reference = "ref_logp" in needs
-    self._recompute = recompute_old_logp
+    self._recompute, self._teacher = recompute_old_logp, teacher
     self._policy_score = score_of(forward)
     self._role_scores = {r.name: score_of(r.forward) for r in roles}
 
@@ -41,7 +44,8 @@ class Scorer:
     """Returns the rollout with the statistics of its tokens as signals.
 
     Adds `logp`, `entropy`, `old_logp`, the moments where they are asked for,
-    `ref_logp` of the reference and the signals of the auxiliary models.
+    `ref_logp` of the reference, `teacher_logp` and the signals of the auxiliary
+    models.
     """
     size, total = self._layout.capacity, len(rollout.responses)
     slices = [
@@ -72,6 +76,11 @@ class Scorer:
         self._policy_score, state.roles["reference"], rollout
       )
       signals["ref_logp"] = reference["logp"]
+    if self._teacher is not None:
+      informed = self._teacher.layout.score(
+        self._policy_score, state.params, self._teacher.informed(rollout)
+      )
+      signals["teacher_logp"] = informed["logp"]
     for role in self._roles:
       params = state.roles[role.name].params
       score = self._role_scores[role.name]
