@@ -88,7 +88,8 @@ def _evaluate(config: ConfigDict, run: str | None, best: bool) -> Evaluation:
   else:
     policy = build.load_policy(config, run, best)
   task = build.build_task(config, policy.tokenizer)
-  references.report(fixed(task, "test"), "test")
+  for problems in fixed(task, "test"):
+    references.report(problems, "test")
   sampler = build.build_sampler(config, policy.model, policy.mesh)
   with make_pool(config.reward.to_dict()) as pool:
     return evaluate_policy(config, policy, task, sampler, pool)

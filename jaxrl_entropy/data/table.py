@@ -8,6 +8,7 @@ import json
 import mmap
 import os
 from pathlib import Path
+import sys
 import tempfile
 from typing import IO, Any, NamedTuple
 
@@ -124,6 +125,7 @@ def cached(key: str, read: Callable[[], Iterable[Candidate]]) -> Table:
   if not (folder / _SUMMARY).exists():
     try:
       folder.parent.mkdir(parents=True, exist_ok=True)
+      print(f"reading data files once, into {folder}", file=sys.stderr)
       with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
         _fill(Path(partial), read())
         _move(Path(partial), folder)

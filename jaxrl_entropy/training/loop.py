@@ -85,7 +85,8 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   memory.check_training(config.optimizer.name, policy.params)
   sampler = build.build_sampler(config, policy.model, policy.mesh)
   for split in ("train", "test"):
-    references.report(fixed(task, split), split)
+    for problems in fixed(task, split):
+      references.report(problems, split)
   with (
     jax.set_mesh(policy.mesh),
     Preemption() as preemption,

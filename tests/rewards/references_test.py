@@ -5,7 +5,7 @@ import time
 import pytest
 
 from jaxrl_entropy.data.task import Problem
-from jaxrl_entropy.rewards import catalog
+from jaxrl_entropy.rewards import catalog, references
 from jaxrl_entropy.rewards.references import gradable, report, unmatched
 
 WORKING = "Ann has 3 <<3=3>> and Bob 4.\nTogether <<3+4=7>>7\n#### 7"
@@ -73,3 +73,10 @@ def test_a_set_of_them_is_refused():
   with pytest.raises(ValueError, match=r"2 of 3 test problems have"):
     report(problems("7", WORKING, ""), "test")
   report([], "test")
+
+
+def test_of_many_problems_some_are_checked(monkeypatch):
+  monkeypatch.setattr(references, "CHECKED", 10)
+  many = problems(*["7"] * 30, WORKING)
+  with pytest.warns(UserWarning, match="1 of 8 train problems"):
+    report(many[::-1], "train")

@@ -56,9 +56,9 @@ class Listed:
       "sft.steps at 0"
     )
 
-  def fixed(self, split: str) -> Sequence[Problem]:
-    """Returns all problems of a split."""
-    return self._splits[split]
+  def fixed(self, split: str) -> list[Sequence[Problem]]:
+    """Returns the one list of a split's problems."""
+    return [self._splits[split]]
 
   def within(self, render: Render, limit: int) -> "Listed":
     """Returns this task without the prompts of more than `limit` tokens.
@@ -80,10 +80,10 @@ def fit(task: Task, render: Render, limit: int) -> Task:
   return within(render, limit) if within else task
 
 
-def fixed(task: Task, split: str) -> Sequence[Problem]:
-  """Returns a task's list of problems; none where they are without end."""
-  listed = getattr(task, "fixed", None)
-  return listed(split) if listed else ()
+def fixed(task: Task, split: str) -> list[Sequence[Problem]]:
+  """Returns a task's lists of problems; none where they are without end."""
+  lists = getattr(task, "fixed", None)
+  return lists(split) if lists else []
 
 
 def hold_out(

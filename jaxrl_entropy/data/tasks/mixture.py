@@ -91,9 +91,9 @@ class Mixture:
       weights=self._weights,
     )
 
-  def fixed(self, split: str) -> list[Problem]:
-    """Returns the problems of the tasks that have a fixed list of them."""
-    return [p for task in self._tasks for p in fixed(task, split)]
+  def fixed(self, split: str) -> list[Sequence[Problem]]:
+    """Returns the lists of the tasks that have a fixed one."""
+    return [problems for task in self._tasks for problems in fixed(task, split)]
 
   def within(self, render: Render, limit: int) -> "Mixture":
     """Returns the mixture of the tasks without their too long prompts."""
