@@ -53,6 +53,16 @@ def call(
   # A factory may hand keyword arguments on, so binding them proves nothing.
   except TypeError as error:
     raise UserError(
-      f"{what} {name!r} does not take these args: {error}; its signature is "
-      f"{name}{inspect.signature(function)}"
+      f"{what} {name!r} does not take these args: {error}; it is called as "
+      f"{name}{_call(function)}"
     ) from error
+
+
+def _call(function: Callable[..., Any]) -> str:
+  """The parameters of a function with their defaults, without types."""
+  signature = inspect.signature(function)
+  bare = [
+    parameter.replace(annotation=inspect.Parameter.empty)
+    for parameter in signature.parameters.values()
+  ]
+  return str(inspect.Signature(bare))

@@ -41,6 +41,8 @@ def explain(error: BaseException) -> Exception | None:
       f"to go on from the last checkpoint ({one_line(lost)[:200]})",
       status=PREEMPTED,
     )
+  if isinstance(error, OSError) and error.filename and error.strerror:
+    return UserError(f"{error.filename}: {error.strerror}")
   return error if isinstance(error, _EXPECTED) else None
 
 

@@ -14,6 +14,7 @@ import json
 import os
 from pathlib import Path
 import platform
+import re
 import subprocess
 import sys
 from types import ModuleType
@@ -248,6 +249,19 @@ def check_same(
     )
 
 
+_WRONG_TYPE = re.compile(
+  r"override field '(\w+)'.*?\. (.*) is of original type <class '(\w+)'> and "
+  r"cannot be casted to type <class '(\w+)'>",
+  re.DOTALL,
+)
+
+
 def _broken(path: str, error: Exception) -> UserError:
   kind = type(error).__name__
+  if wrong := _WRONG_TYPE.search(str(error)):
+    field, value, was, wanted = wrong.groups()
+    return UserError(
+      f"config {path}: {field} expects {wanted}, and the file gives the {was} "
+      f"{value}"
+    )
   return UserError(f"config {path}: {kind}: {error} (traceback: --debug)")

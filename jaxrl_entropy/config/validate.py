@@ -147,6 +147,12 @@ def check_together(config: ConfigDict) -> None:
     UserError: naming the fields.
   """
   rollout, mesh = config.rollout, config.mesh
+  traced = config.log.profile_steps
+  if traced and (len(traced) != 2 or traced[0] > traced[1]):
+    raise UserError(
+      f"config.log.profile_steps is {traced}: give the first and the last "
+      "step, such as 3,5, or nothing"
+    )
   if sum(size == -1 for size in mesh.values()) > 1:
     raise UserError(
       f"config.mesh is {dict(mesh)}: only one axis can be -1, 'the rest'"

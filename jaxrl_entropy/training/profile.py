@@ -5,8 +5,6 @@ from pathlib import Path
 
 import jax
 
-from jaxrl_entropy.errors import UserError
-
 
 class Profiler:
   """Traces the steps from the first to the last that it was told.
@@ -20,15 +18,7 @@ class Profiler:
     Args:
       folder: for traces, made when the first one is written.
       steps: first and last step; empty: none is traced.
-
-    Raises:
-      UserError: if these are not two steps in order.
     """
-    if steps and (len(steps) != 2 or steps[0] > steps[1]):
-      raise UserError(
-        f"config.log.profile_steps is {tuple(steps)}: give the first and the "
-        "last step, such as 3,5, or nothing"
-      )
     self._folder = folder
     self._first, self._last = steps or (-1, -1)
     self._traces = False

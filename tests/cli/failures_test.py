@@ -40,6 +40,13 @@ def test_a_lack_of_memory_names_the_fields_that_use_it(error):
   assert "\n" not in str(explained)
 
 
+def test_a_file_that_is_missing_is_named_first():
+  error = FileNotFoundError(2, "No such file or directory", "run/config.json")
+  assert str(failures.explain(error)) == (
+    "run/config.json: No such file or directory"
+  )
+
+
 def test_a_fault_of_ours_is_not_explained_away():
   assert failures.explain(TypeError("a bug")) is None
   assert failures.explain(AssertionError()) is None

@@ -99,6 +99,29 @@ def test_values_that_do_not_fit_together(path, overrides, message):
     config_lib.load(path, overrides)
 
 
+@pytest.mark.parametrize("steps", ["3", "5,3", "1,2,3"])
+def test_a_trace_needs_its_first_and_last_step(path, steps):
+  with pytest.raises(UserError, match="give the first and the last step"):
+    config_lib.load(path, [("log.profile_steps", steps)])
+  assert config_lib.load(path, [("log.profile_steps", "3,5")])
+
+
+def test_a_wrong_type_in_a_file_is_told_plainly(tmp_path):
+  file = tmp_path / "mine.py"
+  file.write_text(
+    "from jaxrl_entropy.config import defaults\n"
+    "def get_config():\n"
+    "  config = defaults.get_config()\n"
+    "  config.steps = 'four'\n"
+    "  return config\n"
+  )
+  with pytest.raises(UserError) as error:
+    config_lib.load(str(file))
+  assert str(error.value) == (
+    f"config {file}: steps expects int, and the file gives the str four"
+  )
+
+
 def test_values_of_a_file_are_checked_as_well(tmp_path):
   file = tmp_path / "mine.py"
   file.write_text(
