@@ -241,7 +241,7 @@ def serve_trl(pipe: Connection, load: Load) -> None:
   )
   from trl import GRPOConfig, GRPOTrainer
 
-  from jaxrl_entropy.models.io import checkpoints, gguf_file
+  from jaxrl_entropy.models.io import checkpoints, export, gguf_file
   from jaxrl_entropy.rewards.verifiers import integer
 
   seen: dict[str, float] = {}
@@ -291,7 +291,7 @@ def serve_trl(pipe: Connection, load: Load) -> None:
   )
   with tempfile.TemporaryDirectory() as folder:
     # `transformers` does not train what it read from a quantised file.
-    checkpoints.save(folder, *checkpoints.load(path))
+    export.save(folder, *checkpoints.load(path))
     trainer = Counting(
       model=AutoModelForCausalLM.from_pretrained(folder, dtype="float32"),
       processing_class=tokenizer,

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks import common
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import TransformerConfig
-from jaxrl_entropy.models.io import checkpoints, gguf_file
+from jaxrl_entropy.models.io import export, gguf_file
 from jaxrl_entropy.sampling.request import Request
 from jaxrl_entropy.types import Params
 
@@ -47,7 +47,7 @@ class Transformers:
     self._torch = torch
     self._device = common.torch_device()
     with tempfile.TemporaryDirectory() as folder:
-      checkpoints.save(folder, config, params)
+      export.save(folder, config, params)
       model = AutoModelForCausalLM.from_pretrained(folder, dtype=config.dtype)
     self._model = model.to(self._device).eval()
     self._model.generation_config.eos_token_id = None

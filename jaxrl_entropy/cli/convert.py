@@ -11,7 +11,7 @@ from jaxrl_entropy.cli import flags
 from jaxrl_entropy.data.gguf_tokenizer import from_gguf
 from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.models.config import TransformerConfig
-from jaxrl_entropy.models.io import checkpoints
+from jaxrl_entropy.models.io import checkpoints, export
 from jaxrl_entropy.training import build
 from jaxrl_entropy.types import Params
 
@@ -65,7 +65,7 @@ def _write(target: Path, args: argparse.Namespace) -> None:
   """Writes the model of `--source` into a folder."""
   distributed.start()
   model, params, origin = _load(Path(args.source), args.best)
-  checkpoints.save(
+  export.save(
     target,
     model,
     params,
@@ -107,7 +107,7 @@ def _copy_tokenizer(origin: Path | None, target: Path) -> dict[str, Any]:
   if origin is None:
     return {}
   if origin.suffix != ".gguf":
-    return checkpoints.copy_companions(origin, target)
+    return export.copy_companions(origin, target)
   tokenizer = from_gguf(origin)
   tokenizer.save_pretrained(target)
   return {name: getattr(tokenizer, name) for name in _TOKEN_IDS}

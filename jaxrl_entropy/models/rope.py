@@ -23,7 +23,6 @@ class Rope:
     kind: "default"; "none" (no rotation); "linear" (every frequency / factor);
       "llama3" (low frequencies / factor, a smooth step between); "yarn"
       (2309.00071); "longrope" (2402.13753, a divisor for each frequency).
-    rotated: fraction of each head's dimensions that is rotated, from the first.
     factor: how many times longer than `original_length` the context became.
     original_length: tokens of the context before scaling (llama3, yarn,
       longrope).
@@ -33,6 +32,7 @@ class Rope:
     beta_slow: yarn: dimensions with fewer rotations than this scale fully.
     truncate: yarn: round the two dimensions above to integers.
     attention_factor: yarn, longrope: multiplies rotated queries and keys.
+    rotated: fraction of each head's dimensions that is rotated, from the first.
     short_factors: longrope: divisors up to `original_length`.
     long_factors: longrope: divisors beyond it.
     long: longrope: whether contexts may be longer than `original_length`.
@@ -40,7 +40,6 @@ class Rope:
 
   theta: float = 10000.0
   kind: str = "default"
-  rotated: float = 1.0
   factor: float = 1.0
   original_length: int = 0
   low_freq_factor: float = 1.0
@@ -49,6 +48,7 @@ class Rope:
   beta_slow: float = 1.0
   truncate: bool = True
   attention_factor: float = 1.0
+  rotated: float = 1.0
   short_factors: tuple[float, ...] = ()
   long_factors: tuple[float, ...] = ()
   long: bool = False

@@ -30,6 +30,8 @@ def _count_equation(equation: core.JaxprEqn) -> float:
   params, name = equation.params, equation.primitive.name
   if name == "dot_general":
     return _dot(equation)
+  if name == "ragged_dot_general":
+    return _ragged_dot(equation)
   if name == "pallas_call":
     estimate = params.get("cost_estimate")
     return float(estimate.flops) if estimate else 0.0
@@ -68,6 +70,17 @@ def _dot(equation: core.JaxprEqn) -> float:
   out: Any = equation.outvars[0].aval
   inner = math.prod(left.shape[axis] for axis in contracted)
   return 2.0 * inner * math.prod(out.shape)
+
+
+def _ragged_dot(equation: core.JaxprEqn) -> float:
+  """Counts a product of groups of rows, each row in one group."""
+  numbers = equation.params["ragged_dot_dimension_numbers"]
+  (contracted, _), _ = numbers.dot_dimension_numbers
+  operands: list[Any] = [x.aval for x in equation.invars[:2]]
+  left, right = (x.shape for x in operands)
+  inner = math.prod(left[axis] for axis in contracted)
+  groups = math.prod(right[axis] for axis in numbers.rhs_group_dimensions)
+  return 2.0 * math.prod(left) * math.prod(right) / (inner * groups)
 
 
 def _jaxprs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:

@@ -13,7 +13,7 @@ from jaxrl_entropy.cli import main
 from jaxrl_entropy.cli.generate import _read_prompts, _Screen
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import preset
-from jaxrl_entropy.models.io import checkpoints
+from jaxrl_entropy.models.io import export
 from jaxrl_entropy.sampling.request import Completion
 from jaxrl_entropy.sampling.sampler import Event
 
@@ -72,7 +72,7 @@ def test_every_end_that_the_model_names_stops(tmp_path, capsys):
     jnp.zeros_like, transformer.init(model, jax.random.key(0))
   )
   # Equal logits: greedy sampling writes id 0, which is not the tokenizer's end.
-  checkpoints.save(tmp_path / "model", model, zeros)
+  export.save(tmp_path / "model", model, zeros)
   words = {"hi": 0, "<eos>": 1}
   PreTrainedTokenizerFast(
     tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="<eos>")),

@@ -11,7 +11,7 @@ from configs import gsm8k_qwen2_5_0_5b as config_file
 from jaxrl_entropy.config import finalize
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import preset
-from jaxrl_entropy.models.io import checkpoints
+from jaxrl_entropy.models.io import export
 from jaxrl_entropy.training import loop
 
 TOKENS, ROWS = 151_665, 151_936  # ids of the tokenizer, rows of the embedding
@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
   tokenizer.chat_template = TEMPLATE
   tokenizer.save_pretrained(path)
   model = preset("pico", vocab_size=ROWS, max_length=512)
-  checkpoints.save(
+  export.save(
     path, model, transformer.init(model, jax.random.key(0)), token_ids={}
   )
   (path / "generation_config.json").write_text(

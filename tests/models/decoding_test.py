@@ -136,6 +136,18 @@ def test_transposed_int8_kernels_compute_the_same():
   np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
+def test_int8_experts_are_close():
+  config = CONFIGS["experts"]
+  params = make_params(config)
+  tokens = jnp.ones((ROWS, LENGTH), jnp.int32)
+  weights = decoding.weights(params, config, "int8")
+  kernels = weights["layers"][0]["mlp"]["experts"]["up_proj"]
+  assert kernels["kernel"].dtype == jnp.int8
+  found = through_pages(weights, config, tokens, 5)
+  expected = transformer.logits(params, config, tokens)
+  assert 0 < jnp.abs(found - expected).max() < 0.2
+
+
 def test_int8_kernels_round_to_half_a_step_of_their_column():
   kernel = jax.random.normal(jax.random.key(0), (3, 16, 8))
   kernel = kernel.at[:, :, 2].set(0.0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrl_entropy.models import transformer
-from jaxrl_entropy.models.io import checkpoints, hf_config
+from jaxrl_entropy.models.io import checkpoints, export, hf_config
 from tests.models import peers
 
 TOLERANCE = 2e-4
@@ -46,7 +46,7 @@ def test_committed_logits(name):
 @pytest.mark.parametrize("name", peers.CASES)
 def test_export_and_import_are_bit_identical(name, tmp_path):
   config, params = checkpoints.load(peers.FOLDER / name)
-  checkpoints.save(tmp_path, config, params, shard_bytes=15_000)
+  export.save(tmp_path, config, params, shard_bytes=15_000)
   again_config, again = checkpoints.load(tmp_path)
   assert again_config == config
   jax.tree.map(np.testing.assert_array_equal, again, params)
@@ -62,7 +62,7 @@ def test_export_and_import_are_bit_identical(name, tmp_path):
 def test_transformers_reads_our_export(name, tmp_path):
   transformers = pytest.importorskip("transformers")
   config, params = checkpoints.load(peers.FOLDER / name)
-  checkpoints.save(tmp_path, config, params, token_ids=PAD, shard_bytes=15_000)
+  export.save(tmp_path, config, params, token_ids=PAD, shard_bytes=15_000)
   model, report = transformers.AutoModelForCausalLM.from_pretrained(
     tmp_path, attn_implementation="eager", output_loading_info=True
   )
@@ -219,7 +219,7 @@ def test_random_settings_live(seed, tmp_path):
   _assert_close(_our_logits(theirs, ids), want)
 
   config, params = checkpoints.load(theirs)
-  checkpoints.save(ours, config, params, token_ids=PAD)
+  export.save(ours, config, params, token_ids=PAD)
   assert checkpoints.load(ours)[0] == config
   jax.tree.map(np.testing.assert_array_equal, checkpoints.load(ours)[1], params)
   again = transformers.AutoModelForCausalLM.from_pretrained(

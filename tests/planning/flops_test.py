@@ -53,6 +53,18 @@ def test_gradient_without_the_dead_forward():
   assert flops.count(jax.grad(loss), W) == 2 * ONE
 
 
+def test_each_row_of_a_grouped_product_meets_one_matrix():
+  groups = jnp.stack([W] * 3)
+  sizes = jnp.array([1, 0, 3], jnp.int32)
+
+  def total(x, groups):
+    return jax.lax.ragged_dot(x, groups, sizes).sum()
+
+  assert flops.count(total, X, groups) == ONE
+  gradient = jax.grad(total, argnums=(0, 1))
+  assert flops.count(gradient, X, groups) == 3 * ONE
+
+
 def test_a_manual_program_counts_on_each_device():
   mesh = jax.make_mesh((1,), ("data",), (AxisType.Auto,))
   product = jax.shard_map(

@@ -107,7 +107,7 @@ def _rope(
   if complete:
     given = complete(given, original)
   length = 0 if kind == "linear" else original
-  return Rope(theta, kind, rotated, original_length=length, **given)
+  return Rope(theta, kind, rotated=rotated, original_length=length, **given)
 
 
 def _check_keys(kind: str, given: Mapping[str, Any]) -> None:

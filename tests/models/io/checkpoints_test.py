@@ -10,7 +10,7 @@ from safetensors import numpy as st
 
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models import lora
-from jaxrl_entropy.models.io import checkpoints
+from jaxrl_entropy.models.io import checkpoints, export
 from jaxrl_entropy.models.io.sources import CheckpointError
 from tests import devices
 from tests.models import peers
@@ -23,7 +23,7 @@ UP = "model.layers.1.mlp.up_proj.weight"
 def folder(tmp_path):
   """A copy of a model whose weights are in one file."""
   config, params = checkpoints.load(peers.FOLDER / NAME)
-  checkpoints.save(tmp_path, config, params)
+  export.save(tmp_path, config, params)
   return tmp_path
 
 
@@ -158,12 +158,12 @@ def test_nothing_there(tmp_path):
 def test_an_export_overwrites_nothing(folder):
   config, params = checkpoints.load(folder)
   with pytest.raises(FileExistsError, match="already holds weights"):
-    checkpoints.save(folder, config, params)
+    export.save(folder, config, params)
 
 
 def test_bfloat16_files(tmp_path):
   config, params = checkpoints.load(peers.FOLDER / NAME)
-  checkpoints.save(tmp_path, config, params, dtype="bfloat16")
+  export.save(tmp_path, config, params, dtype="bfloat16")
   _, wide = checkpoints.load(tmp_path)
   rounded = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
   assert wide["final_norm"]["scale"].dtype == jnp.float32
@@ -180,7 +180,7 @@ def test_adapters_are_merged(tmp_path):
   config, params = checkpoints.load(peers.FOLDER / NAME)
   adapted = lora.add(params, 2, ("q_proj", "down_proj"), jax.random.key(1))
   adapted = jax.tree.map(lambda x: x + 0.01, adapted)
-  checkpoints.save(tmp_path, config, adapted)
+  export.save(tmp_path, config, adapted)
   jax.tree.map(
     np.testing.assert_array_equal,
     checkpoints.load(tmp_path)[1],
@@ -195,9 +195,9 @@ def test_companions_and_token_ids(folder, tmp_path):
     json.dumps(described | {"eos_token_id": [1, 2]})
   )
   target = tmp_path / "out"
-  ids = checkpoints.copy_companions(folder, target)
+  ids = export.copy_companions(folder, target)
   config, params = checkpoints.load(folder)
-  checkpoints.save(target, config, params, token_ids=ids)
+  export.save(target, config, params, token_ids=ids)
   assert (target / "tokenizer.json").read_text() == "{}"
   written = json.loads((target / "config.json").read_text())
   assert written["eos_token_id"] == [1, 2]
@@ -207,7 +207,7 @@ def _load_and_save_sharded(source, target):
   mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
   config, params = checkpoints.load(source, mesh=mesh)
   kernel = params["layers"]["mlp"]["up_proj"]["kernel"]
-  checkpoints.save(target, config, params)
+  export.save(target, config, params)
   return params, tuple(kernel.sharding.spec), kernel.addressable_shards[0].data
 
 
