@@ -26,7 +26,7 @@ from jaxrl_entropy import objectives, sharding
 from jaxrl_entropy.data import packing
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import TransformerConfig, preset
-from jaxrl_entropy.models.io import checkpoints
+from jaxrl_entropy.models.io import export
 from jaxrl_entropy.training import packed_batch
 from jaxrl_entropy.training.forward import Forward
 from jaxrl_entropy.training.packed_batch import Rows
@@ -141,7 +141,7 @@ class Torch:
 
     params = setup.arrays()[0].params
     with tempfile.TemporaryDirectory() as folder:
-      checkpoints.save(folder, setup.model, params)
+      export.save(folder, setup.model, params)
       self._model = AutoModelForCausalLM.from_pretrained(folder)
     self._torch, device = torch, common.torch_device()
     self._model.to(device)
