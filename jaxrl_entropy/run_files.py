@@ -67,6 +67,7 @@ COEFFICIENT = "control/coefficient"
 STALENESS = "rollout/staleness"
 MISMATCH_KL = "sampler/mismatch_kl"
 
+HELD_OUT = "eval/held_out/"
 HELD_OUT_ACCURACY = "eval/held_out/accuracy"
 HELD_OUT_GREEDY = "eval/held_out/greedy"
 HELD_OUT_PASS = "eval/held_out/pass@"

@@ -1,9 +1,12 @@
-"""`jaxrl-entropy analyze`: the report on a study or a single run."""
+"""`jaxrl-entropy analyze`: the report on a run, a study, or several studies."""
 
 from collections.abc import Sequence
+import json
+import sys
 
 from jaxrl_entropy.cli import flags
 from jaxrl_entropy.report import writer
+from jaxrl_entropy.text import printable
 
 _EXAMPLES = """\
   jaxrl-entropy analyze --workdir=runs/quickstart
@@ -11,16 +14,20 @@ _EXAMPLES = """\
 
 
 def main(argv: Sequence[str]) -> int:
-  """Runs the command; returns its exit status."""
+  """Writes the report and names its page; returns the exit status."""
   command = flags.parser(
-    "analyze", "Writes report.html, summary.json and plots of runs.", _EXAMPLES
+    "analyze",
+    "Writes report.html, summary.json and plots of runs into WORKDIR/report.",
+    _EXAMPLES,
   )
   command.add_argument(
     "--workdir",
     required=True,
-    help="folder of a study, of several, or of one run",
+    help="folder of a run, of a study with runs in it, or of several studies",
   )
   args = command.parse_args(argv)
-  page, *_ = writer.write_report(args.workdir)
+  page, summary, *_ = writer.write_report(args.workdir)
+  for note in json.loads(summary.read_text(encoding="utf-8")).get("notes", ()):
+    print(f"note: {printable(note)}", file=sys.stderr)
   print(f"report: {page}")
   return 0

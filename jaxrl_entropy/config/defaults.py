@@ -9,6 +9,7 @@ parameters; configs/quickstart.py has those of a toy.
 
 from ml_collections import ConfigDict
 
+from jaxrl_entropy import run_files
 from jaxrl_entropy.config.fields import Field, Open, Section, make
 from jaxrl_entropy.config.recipes import RECIPES
 
@@ -398,7 +399,7 @@ FIELDS: Section = {
     "keep": Field(2, "Newest checkpoints to keep.", low=1),
     "keep_best": Field(1, "Best policies to keep, for --best; 0: none.", low=0),
     "best_by": Field(
-      "eval/held_out/accuracy", "Evaluation metric of the best policy."
+      run_files.HELD_OUT_ACCURACY, "Evaluation metric of the best policy."
     ),
   },
   "log": {

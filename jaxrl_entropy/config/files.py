@@ -22,10 +22,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from jaxrl_entropy import run_files
 from jaxrl_entropy.config import defaults, validate
 from jaxrl_entropy.errors import UserError
 
-FILE = "config.json"
+FILE = run_files.CONFIG
 # Where a wheel has the folder configs/ of the project.
 _SHARE = Path(__file__).resolve().parents[1] / "share"
 _PACKAGES = (

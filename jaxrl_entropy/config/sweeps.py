@@ -7,10 +7,10 @@ from pathlib import Path
 import re
 from typing import Any
 
-from jaxrl_entropy import config as config_lib
+from jaxrl_entropy import config as config_lib, run_files
 from jaxrl_entropy.errors import UserError
 
-_FIGURES = {"entropy": "entropy/token_mean", "accuracy": "reward/accuracy"}
+_FIGURES = {"entropy": run_files.ENTROPY, "accuracy": run_files.TRAIN_ACCURACY}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,10 +113,10 @@ def _state(workdir: Path) -> tuple[str, dict[str, Any]]:
   if not (workdir / config_lib.FILE).exists():
     return "waiting", {}
   total = config_lib.read(workdir)["steps"]
-  last = _last_record(workdir / "metrics.jsonl")
+  last = _last_record(workdir / run_files.METRICS)
   step = last.get("step", 0)
   # The last record is written before the last checkpoint.
-  saved = (workdir / "checkpoints" / str(total + 1)).exists()
+  saved = (workdir / run_files.CHECKPOINTS / str(total + 1)).exists()
   return "done" if step >= total and saved else f"{step}/{total}", last
 
 

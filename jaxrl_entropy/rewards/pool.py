@@ -12,6 +12,7 @@ import time
 from types import MappingProxyType
 from typing import Any
 
+from jaxrl_entropy import run_files
 from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.rewards import catalog
 from jaxrl_entropy.rewards.graders import Graders
@@ -179,8 +180,8 @@ class RewardPool:
     """
     rate = self._counts["items"] / self._seconds if self._seconds else 0.0
     metrics = {
-      "reward/errors": float(self._counts["errors"]),
-      "reward/timeouts": float(self._counts["timeouts"]),
+      run_files.REWARD_ERRORS: float(self._counts["errors"]),
+      run_files.REWARD_TIMEOUTS: float(self._counts["timeouts"]),
       "throughput/rewards_per_s": rate,
       "throughput/rewards_cached": float(self._counts["cached"]),
     }

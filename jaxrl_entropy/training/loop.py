@@ -59,8 +59,6 @@ from jaxrl_entropy.training.stopwatch import Stopwatch
 from jaxrl_entropy.training.teacher import make_teacher
 from jaxrl_entropy.types import Params
 
-STATES = "probe.npz"
-
 
 def train(config: ConfigDict, workdir: str | Path) -> int:
   """Runs `config` in `workdir`, from its last checkpoint if there is one.
@@ -177,7 +175,7 @@ class _Run:
       learner_settings(config), algorithm, roles, forward, layout
     )
     self._probe = probe_lib.Probe(
-      workdir / STATES,
+      workdir / run_files.PROBE_STATES,
       config.probe.states,
       layout.row_length,
       forward,
@@ -263,14 +261,16 @@ class _Run:
     record: dict[str, Any] = {
       "step": step,
       "time": time.time(),
-      "model/parameters": _size(lora.split(state.params)[0]),
+      run_files.PARAMETERS: _size(lora.split(state.params)[0]),
     }
     if last or _due(step, config.eval.every):
       policy = dataclasses.replace(self._policy, params=state.params)
       found = evaluate_policy(
         config, policy, self._task, self._sampler, self._pool
       )
-      record |= {f"eval/held_out/{k}": v for k, v in found.metrics.items()}
+      record |= {
+        f"{run_files.HELD_OUT}{k}": v for k, v in found.metrics.items()
+      }
       self._check_lease()
       self._best.offer(step, state.params, record)
       watch.lap("evaluate")
@@ -278,7 +278,7 @@ class _Run:
     stop_if_nothing_judged(self._pool)
     if (notice := self._pool.notice()) is not None:
       warnings.warn(notice, stacklevel=2)
-    record["rollout/staleness"] = staleness
+    record[run_files.STALENESS] = staleness
     rollout = self._scorer.add_logprobs(state, rollout)
     watch.lap("add_logprobs")
     rollout = self._add_advantages(rollout, step / config.steps)
@@ -292,7 +292,9 @@ class _Run:
           rollout, self._policy.tokenizer, step, config.loss.args
         )
       )
-    record["lr"] = float(self.learner.schedule(int(state.update)))
+    record[run_files.LEARNING_RATE] = float(
+      self.learner.schedule(int(state.update))
+    )
     if not last:
       probing = _due(step, config.probe.every)
       before = self._probe.before(state, rollout) if probing else None

@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 import numpy as np
 
-from jaxrl_entropy import distributed, sharding
+from jaxrl_entropy import distributed, run_files, sharding
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.ops.covariance import exact_covariance
 from jaxrl_entropy.training.forward import Forward
@@ -161,8 +161,10 @@ def dynamics(
     return -jnp.sum(jnp.exp(logp) * logp, axis=-1)
 
   return {
-    "probe/delta_entropy": jnp.mean(entropy(after) - entropy(before)),
-    "probe/minus_cov": -jnp.mean(exact_covariance(before, after - before)),
+    run_files.PROBE_DELTA_ENTROPY: jnp.mean(entropy(after) - entropy(before)),
+    run_files.PROBE_MINUS_COVARIANCE: -jnp.mean(
+      exact_covariance(before, after - before)
+    ),
     "probe/entropy": jnp.mean(entropy(before)),
   }
 

@@ -34,14 +34,14 @@ def covariance_metrics(covariance: np.ndarray) -> dict[str, float]:
   """Mean, tail and top-share means of `cov/*`; each share is >= one token."""
   ordered = np.sort(covariance)[::-1]
   tops = {
-    f"cov/top_{percent}pct_mean": ordered[
+    f"{run_files.COVARIANCE}top_{percent}pct_mean": ordered[
       : max(1, int(percent / 100 * len(ordered)))
     ].mean()
     for percent in TOP_PERCENT
   }
   return tops | {
-    "cov/mean": covariance.mean(),
-    "cov/q99": np.quantile(covariance, 0.99),
+    run_files.COVARIANCE_MEAN: covariance.mean(),
+    run_files.COVARIANCE + "q99": np.quantile(covariance, 0.99),
   }
 
 
@@ -72,7 +72,7 @@ def split_metrics(rollout: Rollout, covariance: np.ndarray) -> dict[str, float]:
     **{f"position_q{n + 1}": quarter == n for n in range(4)},
   }
   return {
-    f"cov/{name}": covariance[part].mean()
+    f"{run_files.COVARIANCE}{name}": covariance[part].mean()
     for name, part in parts.items()
     if part.any()
   }
@@ -118,18 +118,18 @@ def rollout_metrics(everything: Rollout, kept: Rollout) -> dict[str, float]:
   covariance = token_covariance(everything)
   gap = everything.signals["sampler_logp"] - everything.signals["logp"]
   metrics = {
-    "tokens": int(mask.sum()),
-    "reward/mean": everything.rewards.mean(),
-    "reward/accuracy": everything.correct.mean(),
-    "groups/informative": len(mixed_groups(everything))
+    run_files.TOKENS: int(mask.sum()),
+    run_files.REWARD_MEAN: everything.rewards.mean(),
+    run_files.TRAIN_ACCURACY: everything.correct.mean(),
+    run_files.INFORMATIVE_GROUPS: len(mixed_groups(everything))
     / len(np.unique(everything.groups)),
-    "entropy/token_mean": entropy[mask].mean(),
-    "entropy/seq_mean": np.mean(
+    run_files.ENTROPY: entropy[mask].mean(),
+    run_files.SEQUENCE_ENTROPY: np.mean(
       np.where(mask, entropy, 0).sum(1) / np.maximum(lengths, 1)
     ),
-    "sampler/mismatch_kl": gap[mask].mean(),
-    "response/length": lengths.mean(),
-    "response/truncated": everything.truncated.mean(),
+    run_files.MISMATCH_KL: gap[mask].mean(),
+    run_files.RESPONSE_LENGTH: lengths.mean(),
+    run_files.TRUNCATED: everything.truncated.mean(),
     **covariance_metrics(covariance),
     **split_metrics(everything, covariance),
     **quadrant_metrics(everything, covariance),
@@ -144,6 +144,8 @@ def rollout_metrics(everything: Rollout, kept: Rollout) -> dict[str, float]:
       everything
     )
   if kept.tokens:
-    metrics["entropy/filtered"] = kept.signals["entropy"][kept.mask].mean()
-    metrics["cov/filtered_mean"] = token_covariance(kept).mean()
+    metrics[run_files.FILTERED_ENTROPY] = kept.signals["entropy"][
+      kept.mask
+    ].mean()
+    metrics[run_files.FILTERED_COVARIANCE_MEAN] = token_covariance(kept).mean()
   return metrics

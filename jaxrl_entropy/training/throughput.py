@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
+from jaxrl_entropy import run_files
 from jaxrl_entropy.models import lora
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.types import Params
@@ -83,12 +84,12 @@ def rates(
     flops: `training_flops` of these.
   """
   total, devices = sum(seconds.values()), jax.device_count()
-  metrics = {f"throughput/{k}_s": v for k, v in seconds.items()}
+  metrics = {f"{run_files.THROUGHPUT}{k}_s": v for k, v in seconds.items()}
   metrics["throughput/tokens_per_s"] = sampled / total
   per_device = {"sample": sampled, "update": int(np.sum(lengths))}
   for phase, tokens in per_device.items():
     if seconds.get(phase):
-      name = f"throughput/{phase}_tokens_per_s_per_device"
+      name = f"{run_files.THROUGHPUT}{phase}_tokens_per_s_per_device"
       metrics[name] = tokens / seconds[phase] / devices
   peak = peak_flops(jax.devices()[0].device_kind)
   if peak and seconds.get("update"):

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 import optax
 
+from jaxrl_entropy import run_files
 from jaxrl_entropy.models import lora, transformer
 from jaxrl_entropy.training.forward import ForwardPass, forward_slices
 from jaxrl_entropy.training.packed_batch import Rows
@@ -167,8 +168,12 @@ def apply_gradient(
     return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
 
   metrics = {
-    "grad_norm": Mean(jnp.where(finite, norm, 0.0), finite.astype(jnp.float32)),
-    "update/skipped": Mean(1.0 - finite.astype(jnp.float32), jnp.float32(1)),
+    run_files.GRADIENT_NORM: Mean(
+      jnp.where(finite, norm, 0.0), finite.astype(jnp.float32)
+    ),
+    run_files.SKIPPED_UPDATES: Mean(
+      1.0 - finite.astype(jnp.float32), jnp.float32(1)
+    ),
   }
   return state.replace(
     params=keep_finite(params, state.params),
