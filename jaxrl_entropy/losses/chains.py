@@ -141,7 +141,6 @@ def _clean(batch: TokenBatch) -> TokenBatch:
   It is done once, here, so that no transform has to think of padding: whatever
   it computes there is finite and gets a gradient of exactly 0.
   """
-
   batch = jax.tree.map(jnp.asarray, mark_absent(batch))
 
   def clean(x: Array) -> Array:
