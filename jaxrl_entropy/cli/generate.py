@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     _request(prompt, policy.tokenizer, args, _seed(args.seed, place))
     for place, prompt in enumerate(prompts)
   ]
-  sampler = _sampler(policy, requests)
+  sampler = _sampler(policy, requests, args.draft_tokens)
   screen = _Screen(prompts, args.samples, policy.tokenizer)
   for event in sampler.stream(policy.params, requests):
     if not args.json:
@@ -83,6 +83,7 @@ def _parser() -> flags.Parser:
   add("--min-p", type=float, default=0.0, help="0: off")
   add("--stop", action="append", default=[], help="text that ends an answer")
   add("--seed", type=int, default=0, help="of the random numbers")
+  add("--draft-tokens", type=int, default=0, help="look-up drafts; 0: off")
   add("--json", action="store_true", help="one JSON object an answer, a line")
   return command
 
@@ -138,7 +139,9 @@ def _request(
   )
 
 
-def _sampler(policy: Policy, requests: Sequence[Request]) -> Sampler:
+def _sampler(
+  policy: Policy, requests: Sequence[Request], draft_tokens: int
+) -> Sampler:
   """A sampler just large enough, but no larger than the model's context."""
 
   def largest(lengths: Iterable[int]) -> int:
@@ -151,6 +154,7 @@ def _sampler(policy: Policy, requests: Sequence[Request]) -> Sampler:
     max_prompt_length=largest(len(r.prompt) for r in requests),
     max_length=largest(len(r.prompt) + max(r.limits) for r in requests),
     decode_text=policy.tokenizer.decode,
+    draft_tokens=draft_tokens,
     tuning=dataclasses.replace(
       tuning.for_mesh(policy.mesh), steps=STREAM_STEPS
     ),

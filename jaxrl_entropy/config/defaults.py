@@ -240,6 +240,12 @@ ROLLOUT: Section = {
     "Dtype of the sampler's copy of the weights; '': the compute dtype.",
     choices=("", "bfloat16", "int8"),
   ),
+  "draft_tokens": Field(
+    0,
+    "Tokens of a prompt look-up draft, tried where few sequences are decoded "
+    "and only while it saves time; completions do not change. 0: no drafts.",
+    low=0,
+  ),
   "tis_cap": Field(
     2.0,
     "Cap of the importance weights pi_old / pi_sampler, which correct the loss "

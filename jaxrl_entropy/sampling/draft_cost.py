@@ -37,6 +37,25 @@ class DraftStats:
     """Fraction of the drafted tokens that were right; nan without drafts."""
     return self.accepted / self.drafted if self.drafted else math.nan
 
+  def __sub__(self, earlier: "DraftStats") -> "DraftStats":
+    """Returns the counts since `earlier`."""
+    return DraftStats(
+      *(a - b for a, b in zip(_counts(self), _counts(earlier), strict=True))
+    )
+
+  def metrics(self) -> dict[str, float]:
+    """Returns `sampler/draft_share` and, with drafts, their acceptance."""
+    metrics = {}
+    if self.steps:
+      metrics["sampler/draft_share"] = self.draft_steps / self.steps
+    if self.drafted:
+      metrics["sampler/draft_acceptance"] = self.acceptance
+    return metrics
+
+
+def _counts(stats: DraftStats) -> tuple[int, ...]:
+  return dataclasses.astuple(stats)
+
 
 def _recent() -> deque[float]:
   return deque(maxlen=_TIMINGS)

@@ -154,6 +154,7 @@ class Sampler:
     self._engine = Engine(config, mesh, self._sizes, weight_dtype)
     self._decode_text = decode_text
     self._drafting = Drafting(DraftCost(tuning.draft_cost))
+    self._reported = DraftStats()
     self._streams: weakref.WeakSet[Batch] = weakref.WeakSet()
     self._limits = Limits(
       max_prompt_length=max_prompt_length,
@@ -169,6 +170,12 @@ class Sampler:
   def draft_stats(self) -> DraftStats:
     """Counts of drafted and accepted tokens since the sampler was made."""
     return self._drafting.stats
+
+  def metrics(self) -> dict[str, float]:
+    """Returns shares of drafts since the last call; nothing without drafts."""
+    now = dataclasses.replace(self.draft_stats)
+    before, self._reported = self._reported, now
+    return (now - before).metrics()
 
   @property
   def compilations(self) -> int:

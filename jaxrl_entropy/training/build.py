@@ -425,6 +425,7 @@ def build_sampler(
     max_length=sampled_length(config),
     kv_tokens=rollout.kv_tokens,
     weight_dtype=rollout.weight_dtype,
+    draft_tokens=rollout.draft_tokens,
   )
   longest = (0,) * rollout.max_prompt_length
   sampler.check([Request(longest, **request_settings(rollout))])

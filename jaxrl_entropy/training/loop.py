@@ -309,6 +309,7 @@ class _Run:
       state = self.learner.update_controllers(state, record)
     record |= self._rates(watch, rollout, kept, state)
     record |= distributed.sum_over_hosts(self._pool.metrics())
+    record |= self._sampler.metrics()
     return state, record
 
   def _rates(

@@ -163,6 +163,21 @@ def test_drafts_below_break_even_are_not_verified(params):
   assert np.isnan(sampler.draft_stats.acceptance)
 
 
+def test_metrics_are_those_since_the_last_call(params):
+  sampler = make_sampler()
+  request = Request((1, 2, 1, 2, 1, 2), max_tokens=40)
+  sampler.generate(params, [request])
+  stats = sampler.draft_stats
+  expected = {
+    "sampler/draft_share": stats.draft_steps / stats.steps,
+    "sampler/draft_acceptance": stats.acceptance,
+  }
+  assert sampler.metrics() == expected
+  assert sampler.metrics() == {}
+  sampler.generate(params, [request])
+  assert sampler.metrics() == expected
+
+
 def test_large_buckets_do_not_draft(params):
   sampler = make_sampler(dataclasses.replace(ALWAYS, draft_bucket=2))
   sampler.generate(
