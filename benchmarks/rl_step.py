@@ -35,6 +35,7 @@ from jaxrl_entropy.data import task as task_lib
 from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.sampling.request import Completion
 from jaxrl_entropy.sampling.sampler import Event
+from jaxrl_entropy.training.policy import build_policy
 
 INSTALL = "pip install trl datasets torch transformers"
 LEARNING_RATE = 1e-6
@@ -172,7 +173,7 @@ def serve_ours(pipe: Connection, load: Load) -> None:
   if jax.config.jax_compilation_cache_dir is None:
     jax.config.update("jax_compilation_cache_dir", str(cache))
   config = load.config()
-  policy = build.build_policy(config)
+  policy = build_policy(config)
   config_lib.finalize(config)
   algorithm = algorithm_lib.resolve(config)
   forward = build.build_forward(config, policy.model)

@@ -29,14 +29,14 @@ _MODULES = {
   "recipes": "jaxrl_entropy.config.recipes",
 }
 _NAMES = {
-  "Policy": "jaxrl_entropy.training.build",
+  "Policy": "jaxrl_entropy.training.policy",
   "Request": "jaxrl_entropy.sampling.request",
   "Sampler": "jaxrl_entropy.sampling.sampler",
   "TokenBatch": "jaxrl_entropy.types",
   "evaluate": "jaxrl_entropy.training.held_out",
   "get_config": "jaxrl_entropy.config",
   "load_config": "jaxrl_entropy.config",
-  "load_model": "jaxrl_entropy.training.build",
+  "load_model": "jaxrl_entropy.training.policy",
   "token_batch": "jaxrl_entropy.types",
   "train": "jaxrl_entropy.training.loop",
 }

@@ -17,6 +17,7 @@ from jaxrl_entropy.rewards.settings import make_pool
 from jaxrl_entropy.text import printable
 from jaxrl_entropy.training import build
 from jaxrl_entropy.training.held_out import evaluate_policy
+from jaxrl_entropy.training.policy import build_policy, load_policy
 
 SAMPLES, METRICS = "samples.jsonl", "metrics.json"
 _EXAMPLES = """\
@@ -84,9 +85,9 @@ def _config(
 
 def _evaluate(config: ConfigDict, run: str | None, best: bool) -> Evaluation:
   if run is None:
-    policy = build.build_policy(config)
+    policy = build_policy(config)
   else:
-    policy = build.load_policy(config, run, best)
+    policy = load_policy(config, run, best)
   task = build.build_task(config, policy.tokenizer)
   for problems in fixed(task, "test"):
     references.report(problems, "test")

@@ -18,8 +18,7 @@ from jaxrl_entropy.sampling import tuning
 from jaxrl_entropy.sampling.request import Request
 from jaxrl_entropy.sampling.sampler import Event, Sampler
 from jaxrl_entropy.text import printable
-from jaxrl_entropy.training import build
-from jaxrl_entropy.training.build import Policy
+from jaxrl_entropy.training.policy import Policy, build_policy, load_policy
 
 _EXAMPLES = """\
   jaxrl-entropy generate --config=configs/smollm2.py \\
@@ -93,14 +92,14 @@ def _policy(
 ) -> Policy:
   """What a run has made of its model, or else the config's model."""
   if args.run is None:
-    return build.build_policy(config_lib.load(args.config, overrides))
+    return build_policy(config_lib.load(args.config, overrides))
   if args.config is None:
     config = config_lib.of_run(args.run, overrides)
   else:
     config = config_lib.load(args.config, overrides)
     with config.unlocked():
       config.model.update(config_lib.read(args.run)["model"])
-  return build.load_policy(config, args.run, args.best)
+  return load_policy(config, args.run, args.best)
 
 
 def _read_prompts(file: str | None) -> list[str]:

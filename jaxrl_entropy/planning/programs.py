@@ -25,6 +25,7 @@ from jaxrl_entropy.training import (
 from jaxrl_entropy.training.layout import Layout, make_layout
 from jaxrl_entropy.training.learner import Learner, learner_settings
 from jaxrl_entropy.training.packed_batch import Rows
+from jaxrl_entropy.training.weights import preset_model
 from jaxrl_entropy.types import Params
 
 
@@ -119,9 +120,9 @@ def _of_sampler(name: str, config: ConfigDict, mesh: Mesh) -> tuple[Any, Any]:
 def planned_model(config: ConfigDict) -> TransformerConfig:
   """The decoder that `config` names; no weights and no data are read."""
   if config.model.tokenizer != "symbols":
-    return build.preset_model(config, None)
+    return preset_model(config, None)
   task = task_lib.resolve(config.task.name, config.task.args)
-  return build.preset_model(config, task.tokenizer)
+  return preset_model(config, task.tokenizer)
 
 
 def abstract_params(

@@ -14,7 +14,7 @@ from jaxrl_entropy.rewards.shaping import Shape
 from jaxrl_entropy.sampling.request import Completion, Request
 from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training import build, rollout as rollout_lib
-from jaxrl_entropy.training.build import Policy
+from jaxrl_entropy.training.policy import Policy
 from jaxrl_entropy.training.rollout import PartialGroup, Rollout
 from jaxrl_entropy.training.state import TrainState, host_seeds
 from jaxrl_entropy.training.stopwatch import Stopwatch

@@ -13,9 +13,13 @@ from jaxrl_entropy.data.task import Demonstration, Task
 from jaxrl_entropy.data.tasks.traces import Traces
 from jaxrl_entropy.data.traces import RESPONSE
 from jaxrl_entropy.errors import UserError
-from jaxrl_entropy.training import build, packed_batch
-from jaxrl_entropy.training.build import Policy
+from jaxrl_entropy.training import (
+  build,
+  packed_batch,
+  policy as policy_lib,
+)
 from jaxrl_entropy.training.packed_batch import Rows
+from jaxrl_entropy.training.policy import Policy
 
 Tokens = tuple[np.ndarray, np.ndarray]
 """Ids of a prompt, and of the response with the token that ends it."""
@@ -136,7 +140,7 @@ class Imitated:
 
 def row_length(config: ConfigDict) -> int:
   """Returns the tokens of a row: of the longest question and response."""
-  return config.sft.max_length or build.row_length(config)
+  return config.sft.max_length or policy_lib.row_length(config)
 
 
 def encode(pair: Demonstration, policy: Policy) -> Tokens:

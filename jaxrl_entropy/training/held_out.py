@@ -17,7 +17,7 @@ from jaxrl_entropy.rewards.pool import RewardPool
 from jaxrl_entropy.rewards.settings import make_pool
 from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training import build
-from jaxrl_entropy.training.build import Policy
+from jaxrl_entropy.training.policy import Policy, load_policy
 
 
 def evaluate_policy(
@@ -86,7 +86,7 @@ def evaluate(
   """
   config = config_lib.of_run(workdir)
   config.eval.update(settings)
-  policy = build.load_policy(config, workdir, best)
+  policy = load_policy(config, workdir, best)
   task = build.build_task(config, policy.tokenizer)
   sampler = build.build_sampler(config, policy.model, policy.mesh)
   with make_pool(config.reward.to_dict()) as pool:

@@ -39,7 +39,6 @@ from jaxrl_entropy.training import (
   throughput,
 )
 from jaxrl_entropy.training.algorithm import Algorithm
-from jaxrl_entropy.training.build import Policy
 from jaxrl_entropy.training.checkpoint import BestPolicies, Checkpoints
 from jaxrl_entropy.training.collector import Collector, make_collection
 from jaxrl_entropy.training.held_out import (
@@ -49,6 +48,12 @@ from jaxrl_entropy.training.held_out import (
 from jaxrl_entropy.training.layout import make_layout
 from jaxrl_entropy.training.learner import Learner, learner_settings
 from jaxrl_entropy.training.lease import lease_for_job
+from jaxrl_entropy.training.policy import (
+  BEST,
+  CHECKPOINTS,
+  Policy,
+  build_policy,
+)
 from jaxrl_entropy.training.profile import Profiler
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.run_log import METRICS, RunLog
@@ -78,7 +83,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   config_lib.finalize(config)
   warn_if_idle(config)
   algorithm = algorithm_lib.resolve(config)
-  policy = build.build_policy(config)
+  policy = build_policy(config)
   task = build.build_task(config, policy.tokenizer)
   memory.check_training(config.optimizer.name, policy.params)
   sampler = build.build_sampler(config, policy.model, policy.mesh)
@@ -183,11 +188,9 @@ class _Run:
     )
     saving = config.checkpoint
     self._checkpoints = Checkpoints(
-      workdir / build.CHECKPOINTS, saving.keep, exclusive=True
+      workdir / CHECKPOINTS, saving.keep, exclusive=True
     )
-    self._best = BestPolicies(
-      workdir / build.BEST, saving.keep_best, saving.best_by
-    )
+    self._best = BestPolicies(workdir / BEST, saving.keep_best, saving.best_by)
     self._samples = StepFile(workdir / run_files.SAMPLES)
     self._profiler = Profiler(
       workdir / run_files.PROFILE, config.log.profile_steps

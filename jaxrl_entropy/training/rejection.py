@@ -11,7 +11,7 @@ from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.evaluation import Evaluation, evaluate, generator
 from jaxrl_entropy.rewards.settings import make_pool
 from jaxrl_entropy.training import build
-from jaxrl_entropy.training.build import Policy
+from jaxrl_entropy.training.policy import Policy
 
 SAMPLES = "samples.jsonl"
 

@@ -29,12 +29,12 @@ from jaxrl_entropy.training import (
   memory,
   state as state_lib,
 )
-from jaxrl_entropy.training.build import Policy
 from jaxrl_entropy.training.checkpoint import Checkpoints
 from jaxrl_entropy.training.forward import Forward, forward_slices
 from jaxrl_entropy.training.held_out import evaluate_policy
 from jaxrl_entropy.training.lease import lease_for_job
 from jaxrl_entropy.training.packed_batch import Rows
+from jaxrl_entropy.training.policy import Policy, build_policy
 from jaxrl_entropy.training.rejection import sampled_traces
 from jaxrl_entropy.training.run_log import MetricsFile, Progress
 from jaxrl_entropy.training.state import TrainState
@@ -65,7 +65,7 @@ def fine_tune(config: ConfigDict, workdir: str | Path) -> None:
       "sft.steps and sft.epochs are 0, so there is nothing to fine-tune: set "
       "--config.sft.steps, or --config.sft.epochs for traces"
     )
-  policy = build.build_policy(config)
+  policy = build_policy(config)
   task = build.build_task(config, policy.tokenizer)
   memory.check_training(IMITATION["name"], policy.params)
   with jax.set_mesh(policy.mesh), Preemption() as preemption:

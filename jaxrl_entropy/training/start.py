@@ -6,7 +6,7 @@ import jax
 from ml_collections import ConfigDict
 
 from jaxrl_entropy.data.task import Task
-from jaxrl_entropy.training.build import Policy
+from jaxrl_entropy.training.policy import Policy
 
 
 def describe(config: ConfigDict, policy: Policy, task: Task) -> str:

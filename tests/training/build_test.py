@@ -5,6 +5,7 @@ import pytest
 from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.models.config import preset
 from jaxrl_entropy.training import build, loop
+from jaxrl_entropy.training.policy import build_policy
 from tests.training.runs import load
 
 
@@ -54,15 +55,15 @@ def test_the_context_of_the_weights_can_be_overridden(caplog):
   with pytest.raises(
     UserError, match=r"made for 512: .* set model\.max_length"
   ):
-    build.build_policy(load("grpo", long))
-  policy = build.build_policy(load("grpo", long, ("model.max_length", "1000")))
+    build_policy(load("grpo", long))
+  policy = build_policy(load("grpo", long, ("model.max_length", "1000")))
   assert policy.model.max_length == 1000
   assert "the weights were made for contexts of 512 tokens" in caplog.text
 
 
 def test_requests_stop_at_every_end(tmp_path):
   config = load("grpo")
-  policy = build.build_policy(config)
+  policy = build_policy(config)
   assert policy.model.real_vocab_size == policy.tokenizer.vocab_size
   task = build.build_task(config, policy.tokenizer)
   policy.tokenizer.stop_ids = (1, 5)

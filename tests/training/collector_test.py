@@ -11,6 +11,7 @@ from jaxrl_entropy.rewards.pool import RewardPool
 from jaxrl_entropy.rewards.settings import make_shaping
 from jaxrl_entropy.training import build
 from jaxrl_entropy.training.collector import Collector, make_collection
+from jaxrl_entropy.training.policy import build_policy
 from jaxrl_entropy.training.stopwatch import Stopwatch
 from tests.training import tiny_config
 
@@ -48,7 +49,7 @@ def run():
   config = tiny_config.get_config()
   config.rollout.max_generation_rounds = 1
   config_lib.finalize(config)
-  policy = build.build_policy(config)
+  policy = build_policy(config)
   sampler = build.build_sampler(config, policy.model, policy.mesh)
   return config, policy, sampler
 

@@ -13,7 +13,8 @@ from jaxrl_entropy import config as config_lib
 from jaxrl_entropy.cli.main import main
 from jaxrl_entropy.errors import PREEMPTED, WRITE_FAILED, UserError
 from jaxrl_entropy.models.io import checkpoints
-from jaxrl_entropy.training import build, loop
+from jaxrl_entropy.training import loop
+from jaxrl_entropy.training.policy import build_policy, load_policy
 from jaxrl_entropy.training.run_log import METRICS
 from tests.training import runs
 from tests.training.runs import (
@@ -70,8 +71,8 @@ def test_the_best_policy_is_the_one_its_records_name(finished):
   # Of equals the first.
   assert int(best.name) == max(scores, key=scores.get)
   config = load("kl_cov")
-  policy = build.load_policy(config, finished, best=True)
-  last = build.load_policy(config, finished)
+  policy = load_policy(config, finished, best=True)
+  last = load_policy(config, finished)
   same = jax.tree.map(np.array_equal, policy.params, last.params)
   assert all(jax.tree.leaves(same)) == (best.name == str(config.steps))
 
@@ -139,8 +140,8 @@ def test_a_run_starts_from_the_weights_of_another(finished, part):
     ("model.weights", str(finished / part)),
     ("model.tokenizer", "auto"),
   )
-  mine = build.build_policy(config)
-  theirs = build.load_policy(load("kl_cov"), finished, best=part == "best")
+  mine = build_policy(config)
+  theirs = load_policy(load("kl_cov"), finished, best=part == "best")
   jax.tree.map(np.testing.assert_array_equal, mine.params, theirs.params)
   assert mine.tokenizer.encode("1 2") == theirs.tokenizer.encode("1 2")
 
@@ -155,7 +156,7 @@ def test_the_last_or_the_best_policy_is_exported(finished, tmp_path, best):
   )
   assert status == 0
   _, params = checkpoints.load(tmp_path / "out")
-  policy = build.load_policy(load("kl_cov"), finished, best)
+  policy = load_policy(load("kl_cov"), finished, best)
   jax.tree.map(np.testing.assert_array_equal, params, policy.params)
 
 
@@ -404,9 +405,9 @@ def test_facts_of_responses_reach_the_loss(tmp_path):
 def test_adapters_learn_and_the_weights_below_stay(tmp_path):
   config = load("grpo", ("steps", "1"), ("sft.steps", "0"))
   config.model.lora_rank = 2
-  policy = build.build_policy(config)
+  policy = build_policy(config)
   loop.train(config, tmp_path)
-  after = build.load_policy(config, tmp_path).params["layers"]["attention"]
+  after = load_policy(config, tmp_path).params["layers"]["attention"]
   before = policy.params["layers"]["attention"]
   for name in ("q_proj", "v_proj"):
     np.testing.assert_array_equal(before[name]["kernel"], after[name]["kernel"])

@@ -8,7 +8,8 @@ import numpy as np
 from jaxrl_entropy.cli import main
 from jaxrl_entropy.models import lora
 from jaxrl_entropy.models.io import checkpoints
-from jaxrl_entropy.training import build, loop
+from jaxrl_entropy.training import loop
+from jaxrl_entropy.training.policy import build_policy, load_policy
 from tests.training import tiny_config
 
 
@@ -31,8 +32,8 @@ def _config():
 def test_adapters_alone_are_trained_and_exported_merged(tmp_path):
   config = _config()
   assert loop.train(config, tmp_path / "run") == 0
-  adapters, base = lora.split(build.build_policy(config).params)
-  trained = build.load_policy(config, tmp_path / "run").params
+  adapters, base = lora.split(build_policy(config).params)
+  trained = load_policy(config, tmp_path / "run").params
   moved, kept = lora.split(trained)
   jax.tree.map(np.testing.assert_array_equal, kept, base)
   assert jax.tree.structure(moved) == jax.tree.structure(adapters)

@@ -3,7 +3,8 @@ from jax.sharding import SingleDeviceSharding
 import pytest
 
 from jaxrl_entropy.errors import UserError
-from jaxrl_entropy.training import build, memory
+from jaxrl_entropy.training import memory
+from jaxrl_entropy.training.policy import build_policy
 from tests.training.runs import load
 
 GIB = 2**30
@@ -52,7 +53,7 @@ def test_a_model_that_cannot_fit_is_refused_before_it_is_made():
   """The sizes of the model are computed, and nothing else is."""
   config = load("grpo", ("model.preset", "qwen2.5-32b"))
   with pytest.raises(UserError) as error:
-    build.build_policy(config)
+    build_policy(config)
   message = str(error.value)
   # Its vocabulary is the few symbols of the task.
   assert "config.model.preset='qwen2.5-32b' has 31.21 billion" in message

@@ -10,6 +10,7 @@ from jaxrl_entropy.data.tasks.countdown import Countdown
 from jaxrl_entropy.distributed import Preemption
 from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.training import build, demonstrations, rejection, sft
+from jaxrl_entropy.training.policy import build_policy
 from tests.training.runs import load
 
 
@@ -45,7 +46,7 @@ def config_of(path, *overrides):
 
 
 def run(config, workdir):
-  policy = build.build_policy(config)
+  policy = build_policy(config)
   with jax.set_mesh(policy.mesh), Preemption() as preemption:
     task = build.build_task(config, policy.tokenizer)
     return sft.fine_tuned_params(config, policy, task, workdir, preemption)
@@ -75,7 +76,7 @@ def test_traces_are_learned_in_epochs_and_the_held_out_loss_falls(
 
 def test_a_batch_is_packed_and_scores_responses_alone(traces):
   config = config_of(traces, ("epochs", 2.0), ("max_length", 32))
-  policy = build.build_policy(config)
+  policy = build_policy(config)
   batches = demonstrations.make(config, policy)
   rows = jax.device_get(batches.train(0))
   again = jax.device_get(batches.train(0))
@@ -91,7 +92,7 @@ def test_a_batch_is_packed_and_scores_responses_alone(traces):
 
 def test_traces_longer_than_a_row_are_counted(traces):
   config = config_of(traces, ("epochs", 1.0))
-  policy = build.build_policy(config)
+  policy = build_policy(config)
   batches = demonstrations.make(config, policy)
   assert len(list(batches.held_out())) == 1
   for step in range(batches.steps):
@@ -125,7 +126,7 @@ def test_right_samples_of_the_policy_become_traces(tmp_path):
     config.sft.samples = 4
     config.sft.questions = 6
     config.sft.task.args = {"test_size": 1}
-  policy = build.build_policy(config)
+  policy = build_policy(config)
   task = build.build_task(config, policy.tokenizer)
   made = rejection.sampled_traces(config, policy, task, tmp_path)
   lines = (tmp_path / rejection.SAMPLES).read_text().splitlines()

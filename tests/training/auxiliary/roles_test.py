@@ -180,7 +180,7 @@ def test_lesson_finds_the_score_to_beat_in_the_group():
   q = np.array([0.4, -0.2, 1.0, 2.0], np.float32)[:, None]
   each = (part.mask * q / part.mask.sum(1)[:, None]).astype(np.float32)
   part = part.with_signals(implicit_logp=each, ref_logp=0 * each)
-  taught = implicit_reward.lesson(0.5)(part)
+  taught = implicit_reward.targets(0.5)(part)
   rival = taught.row_means("old_values")
   np.testing.assert_allclose(rival, [-0.1, 0.2, 0.0, 0.0], atol=1e-6)
   np.testing.assert_allclose(taught.row_means("returns"), [1, 0, 1, 1])
@@ -197,7 +197,7 @@ def test_best_of_a_group_weighs_more():
     "accuracy": [2, 1, 2, 2],
     "score": [1, 2, 1, 2],
   }.items():
-    taught = implicit_reward.lesson(0.5, kind)(part)
+    taught = implicit_reward.targets(0.5, kind)(part)
     np.testing.assert_allclose(taught.row_means("advantages"), expected)
   # Group 0 is ranked the wrong way round, group 1 has no pair to rank.
   assert implicit_reward.pair_accuracy(part) == 0.25
@@ -207,7 +207,7 @@ def test_unknown_reward_model_loss():
   with pytest.raises(ValueError, match=r"implicit_reward\.loss is 'dpo'"):
     implicit_reward.reward_model_loss("dpo", 0.05)
   with pytest.raises(ValueError, match=r"best_of_n is 'bon'"):
-    implicit_reward.lesson(0.05, "bon")
+    implicit_reward.targets(0.05, "bon")
 
 
 def run(tmp_path, **settings):

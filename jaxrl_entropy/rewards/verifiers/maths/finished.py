@@ -145,6 +145,7 @@ def _is_plain_power(node: sympy.Expr) -> bool:
 
 
 def is_numeric_power(node: sympy.Basic) -> bool:
+  """Whether a node is a power of a rational that could be worked out."""
   return (
     isinstance(node, sympy.Pow)
     and node.base.is_Rational

