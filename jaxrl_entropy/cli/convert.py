@@ -12,7 +12,8 @@ from jaxrl_entropy.data.gguf_tokenizer import from_gguf
 from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.models.io import checkpoints, export
-from jaxrl_entropy.training import build
+from jaxrl_entropy.training.policy import load_policy, run_of
+from jaxrl_entropy.training.weights import weights_path
 from jaxrl_entropy.types import Params
 
 _EXAMPLES = """\
@@ -81,12 +82,12 @@ def _load(
   """The model of a run or of files, and where its tokenizer is."""
   if not source.exists():
     raise UserError(f"--source {source}: no such file or folder")
-  run = build.run_of(source)
+  run = run_of(source)
   if run is None and best:
     raise UserError(f"--best needs a run, and --source {source} is none")
   if run is None:
     return *checkpoints.load(source), source
-  policy = build.load_policy(
+  policy = load_policy(
     config_lib.of_run(run.folder), run.folder, best or run.best
   )
   return policy.model, policy.params, _origin(run.folder)
@@ -97,8 +98,8 @@ def _origin(run: Path) -> Path | None:
   weights = config_lib.of_run(run).model.weights
   if not weights:
     return None
-  path = build.weights_path(weights)
-  parent = build.run_of(path)
+  path = weights_path(weights)
+  parent = run_of(path)
   return _origin(parent.folder) if parent else path
 
 
