@@ -64,7 +64,8 @@ class Table(Sequence[Problem]):
   """Problems that are parsed from their records when they are asked for.
 
   Args:
-    records: one JSON object after the other, in memory or memory-mapped.
+    records: two JSON objects for each problem, the second with its tests, in
+      memory or memory-mapped.
     ends: where each of them ends.
     questions: a hash of each problem's question, uint64.
     summary: of the rows that the problems come from.
@@ -86,10 +87,21 @@ class Table(Sequence[Problem]):
   def __getitem__(self, index):
     if isinstance(index, slice):
       return [self[i] for i in range(len(self))[index]]
+    start, middle, end = self._bounds(index)
+    fields = json.loads(self._records[start:middle])
+    heavy = json.loads(self._records[middle:end])
+    return Problem(**fields, tests=tuple(heavy["tests"]), extra=heavy["extra"])
+
+  def brief(self, index: int) -> Problem:
+    """Returns a problem without its tests, which may be megabytes."""
+    start, middle, _ = self._bounds(index)
+    return Problem(**json.loads(self._records[start:middle]))
+
+  def _bounds(self, index: int) -> tuple[int, int, int]:
     index = range(len(self))[index]
     start = int(self._ends[index - 1]) if index else 0
-    record = json.loads(self._records[start : int(self._ends[index])])
-    return Problem(**record | {"tests": tuple(record["tests"])})
+    end = int(self._ends[index])
+    return start, self._records.find(b"\n", start, end), end
 
 
 class Chosen(Sequence[Problem]):
@@ -105,6 +117,16 @@ class Chosen(Sequence[Problem]):
     if isinstance(index, slice):
       return Chosen(self._problems, self._positions[index])
     return self._problems[int(self._positions[index])]
+
+  def brief(self, index: int) -> Problem:
+    """Returns a problem without its tests, as far as that saves anything."""
+    return brief(self._problems, int(self._positions[index]))
+
+
+def brief(problems: Sequence[Problem], index: int) -> Problem:
+  """Returns a problem, without its tests where those would have to be read."""
+  read = getattr(problems, "brief", None)
+  return read(index) if read else problems[index]
 
 
 def in_memory(candidates: Iterable[Candidate]) -> Table:
@@ -201,10 +223,11 @@ def _write(
 def _record(problem: Problem) -> tuple[bytes, bytes]:
   """Returns a digest of all that decides a problem, and its record."""
   fields = asdict(problem)
-  record = json.dumps(fields)
+  heavy = json.dumps({name: fields.pop(name) for name in ("tests", "extra")})
+  record = f"{json.dumps(fields)}\n{heavy}"
   for name in ("id", "source", "difficulty"):
     del fields[name]
-  return _digest(json.dumps(fields).encode()), record.encode()
+  return _digest(f"{json.dumps(fields)}\n{heavy}".encode()), record.encode()
 
 
 def _digest(content: bytes) -> bytes:

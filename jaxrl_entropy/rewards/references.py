@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 import warnings
 
+from jaxrl_entropy.data.table import brief
 from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.rewards.verifiers import exact, integer, math_answer
 from jaxrl_entropy.text import printable
@@ -54,7 +55,7 @@ def report(problems: Sequence[Problem], split: str) -> None:
   """
   step = -(-len(problems) // CHECKED) or 1
   checked = range(0, len(problems), step)
-  faults = unmatched(problems[i] for i in checked)
+  faults = unmatched(brief(problems, i) for i in checked)
   if not faults:
     return
   shown = "\n".join(

@@ -257,3 +257,13 @@ def test_demonstrations_are_refused(tmp_path):
   task = files.Files(write(tmp_path / "a.jsonl", good(3)))
   with pytest.raises(ValueError, match=r"sft\.steps"):
     task.demonstrations(None, 1, 0.0)
+
+
+def test_long_tests_are_not_read_for_the_length_of_a_prompt(tmp_path):
+  row = {"problem": "Add one.", "tests": [{"stdin": "1", "stdout": "2"}]}
+  path = write(tmp_path / "a.jsonl", [json.dumps(row).encode()])
+  problems = files.Files("", test_path=path).fixed("test")[0]
+  assert table.brief(problems, 0).prompt == problems[0].prompt
+  assert table.brief(problems, 0).tests == ()
+  assert len(problems[0].tests) == 1
+  assert table.brief(list(problems), 0) == problems[0]

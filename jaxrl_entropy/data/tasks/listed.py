@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from jaxrl_entropy.data.table import Chosen, question_hash
+from jaxrl_entropy.data.table import Chosen, brief, question_hash
 from jaxrl_entropy.data.task import Demonstration, Problem, Task
 from jaxrl_entropy.data.tokenizers import Tokenizer
 
@@ -130,7 +130,9 @@ def _within(
     room = limit - template[problem.system]
     return len(problem.prompt.encode()) <= room or len(render(problem)) <= limit
 
-  positions = np.flatnonzero([fits(problem) for problem in problems])
+  positions = np.flatnonzero(
+    [fits(brief(problems, i)) for i in range(len(problems))]
+  )
   dropped = len(problems) - len(positions)
   if dropped:
     warnings.warn(
