@@ -27,8 +27,11 @@ from jaxrl_entropy.config import defaults, validate
 from jaxrl_entropy.errors import UserError
 
 FILE = run_files.CONFIG
-# Where a wheel has the folder configs/ of the project.
-_SHARE = Path(__file__).resolve().parents[1] / "share"
+# Where the folder configs/ of the project is: in a wheel, or in a checkout.
+_PACKAGE = Path(__file__).resolve().parents[1]
+_SHARE = _PACKAGE / "share"
+if not _SHARE.is_dir():
+  _SHARE = _PACKAGE.parent
 _PACKAGES = (
   "jaxrl_entropy",
   "jax",
