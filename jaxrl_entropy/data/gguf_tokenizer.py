@@ -36,7 +36,7 @@ _PATTERNS: dict[str, tuple[str | None, bool]] = {
 
 
 def from_gguf(path: Path) -> PreTrainedTokenizerFast:
-  """The byte-level BPE tokenizer that a GGUF file's metadata describe.
+  """Builds the byte-level BPE tokenizer that a GGUF file's metadata describe.
 
   Raises:
     GgufError: the file is not GGUF.

@@ -189,7 +189,7 @@ def stop_ids(path: Path) -> tuple[int, ...]:
 
 
 def _entry(file: Path, key: str) -> Any:
-  """The value of a key in a JSON file; None if there is no such thing."""
+  """Returns the value of a key in a JSON file, or None without either."""
   try:
     return json.loads(file.read_text(encoding="utf-8")).get(key)
   except (OSError, ValueError, AttributeError):
@@ -205,7 +205,7 @@ def _ids(entries: Iterable[Any]) -> tuple[int, ...]:
 
 
 def _from_folder(path: Path) -> Any:
-  """A transformers tokenizer that gives the ids of the folder's tokenizer.json.
+  """Loads a tokenizer that gives the ids of the folder's tokenizer.json.
 
   The class that tokenizer_config.json names may build a pipeline of its own
   from the vocabulary, with other ids, so it is used only without that file.

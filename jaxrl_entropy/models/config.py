@@ -281,7 +281,7 @@ PRESETS: dict[str, TransformerConfig] = {
 
 
 def preset(name: str, **overrides: Any) -> TransformerConfig:
-  """The configuration of a published model, with fields replaced.
+  """Returns the configuration of a published model, with fields replaced.
 
   Raises:
     ValueError: for an unknown name.

@@ -76,7 +76,7 @@ def _over_mesh(
   chosen: jax.Array,
   kernels: tuple[jax.Array, ...],
 ) -> jax.Array:
-  """`_local` on the tokens and experts of each device."""
+  """Runs `_local` on the tokens and experts of each device."""
   mesh = jax.sharding.get_abstract_mesh()
   if sharding.single_device():
     return _local(activation, x, weights, chosen, kernels, 0)

@@ -43,14 +43,14 @@ Stream = Float[Array, "*B D"]
 def apply(
   module: nn.Module, params: Params, *inputs: Any, **options: Any
 ) -> Any:
-  """`module` as a pure function of its parameters."""
+  """Applies `module` as a pure function of its parameters."""
   return module.apply({"params": params}, *inputs, **options)
 
 
 def matmul(
   x: Float[Array, "*B I"], kernel: Float[Array, "I O"]
 ) -> Float[Array, "*B O"]:
-  """`x kernel`, as one product of all tokens where no device mesh splits them.
+  """Computes `x kernel`, on one device as one product of all tokens.
 
   With two axes of tokens XLA transposes each gradient on CPU before it
   multiplies, which takes as long as the product. Axes of a mesh stay apart:
@@ -145,7 +145,7 @@ class RMSNorm(nn.Module):
 
 
 def norm(config: TransformerConfig) -> RMSNorm:
-  """The normalisation of a model."""
+  """Returns the normalisation layer of a model."""
   return RMSNorm(config.norm_eps, config.norm_offset)
 
 

@@ -28,7 +28,7 @@ TARGETS = (
 def add(
   params: Params, rank: int, targets: Sequence[str], key: Key[Array, ""]
 ) -> Params:
-  """`params` with adapters that change nothing yet (B = 0), float32.
+  """Returns `params` with float32 adapters that change nothing yet (B = 0).
 
   Raises:
     ValueError: for a rank below 1, or a target that is no projection of the
@@ -65,7 +65,7 @@ def add(
 
 
 def merged(params: Params) -> Params:
-  """The same model without adapters: each kernel plus its A B."""
+  """Returns the same model without adapters: each kernel plus its A B."""
   if "lora_a" in params:
     update = params["lora_a"] @ params["lora_b"]
     kernel = params["kernel"]
@@ -78,16 +78,16 @@ def merged(params: Params) -> Params:
 
 
 def split(params: Params) -> tuple[Params, Params]:
-  """The part that is trained and the frozen rest.
+  """Splits parameters into those that are trained and the frozen rest.
 
-  The adapters are trained where there are any, else everything is.
+  Only adapters are trained if there are any; otherwise everything is.
   """
   adapters, rest = _split(params)
   return (adapters, rest) if adapters else (params, {})
 
 
 def join(trained: Params, frozen: Params) -> Params:
-  """The inverse of `split`."""
+  """Joins the two results of `split`."""
   both = {**frozen, **trained}
   return {
     name: join(child, frozen[name])
@@ -114,7 +114,7 @@ def _split(node: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 def _adapter(
   path: str, kernel: jax.Array, rank: int, key: Key[Array, ""]
 ) -> dict[str, jax.Array]:
-  """A with unit-variance outputs for unit-variance inputs, and B = 0."""
+  """Draws A so that unit-variance inputs give unit variance, and sets B = 0."""
   layers, inputs, outputs = kernel.shape
   # Each module draws its own A.
   key = jax.random.fold_in(key, zlib.crc32(path.encode()))

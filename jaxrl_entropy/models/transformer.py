@@ -34,11 +34,11 @@ REMAT = {
   "full": jax.checkpoint_policies.nothing_saveable,
   "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
 }
-"""What the backward pass finds saved of each layer, by name."""
+"""Activations of each layer that the backward pass finds saved, by name."""
 
 
 def init(config: TransformerConfig, key: Key[Array, ""]) -> Params:
-  """Random float32 parameters, kernels stored [in, out].
+  """Draws random float32 parameters; kernels are stored [in, out].
 
   Returns:
     {"embed": {"embedding" [V, D]}, "layers": {"attention": {"q_proj", ...},
@@ -73,7 +73,7 @@ def init(config: TransformerConfig, key: Key[Array, ""]) -> Params:
 def embed(
   params: Params, config: TransformerConfig, tokens: Int[Array, "*B"]
 ) -> Float[Array, "*B D"]:
-  """The residual stream before the first layer, in the compute dtype."""
+  """Computes the residual stream before the first layer, in compute dtype."""
   x = params["embed"]["embedding"][tokens].astype(config.dtype)
   if config.scaled_embedding:
     x = x * jnp.asarray(config.hidden_size**0.5, x.dtype)
@@ -88,14 +88,14 @@ def final_norm(
 
 
 def lm_head(params: Params, config: TransformerConfig) -> Float[Array, "D V"]:
-  """The matrix from hidden states to logits, as stored (not cast)."""
+  """Returns the matrix from hidden states to logits, in the stored dtype."""
   if config.tie_embeddings and "lm_head" not in params:
     return params["embed"]["embedding"].T
   return params["lm_head"]["kernel"]
 
 
 def copy_head(params: Params) -> Params:
-  """`params` with the `head_copies` of their LM head, of its own or tied.
+  """Returns `params` with the `head_copies` of their LM head, tied or not.
 
   Those of a single device, and those without a head, are returned as they are.
   """
@@ -241,7 +241,7 @@ def logits(
   config: TransformerConfig,
   tokens: Int[Array, "B T"],
 ) -> Float[Array, "B T V"]:
-  """Float32 logits of whole, unpacked rows: for tests and inspection only."""
+  """Computes float32 logits of unpacked rows, for tests and inspection."""
   positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
   hidden = hidden_states(
     params, config, tokens, positions, jnp.ones_like(tokens)

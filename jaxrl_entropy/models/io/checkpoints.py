@@ -5,6 +5,7 @@ read one by one, each device's slices alone: the host never holds a copy of the
 model.
 """
 
+from collections.abc import Callable
 import functools
 import json
 import os
@@ -24,7 +25,11 @@ from jaxrl_entropy.models.io import gguf_file, hf_config
 from jaxrl_entropy.models.io.gguf_tensors import GgufTensors, gguf_config
 from jaxrl_entropy.models.io.names import Stored, stored
 from jaxrl_entropy.models.io.safetensors_folder import SafetensorsFolder
-from jaxrl_entropy.models.io.sources import CheckpointError, TensorSource
+from jaxrl_entropy.models.io.sources import (
+  CheckpointError,
+  Index,
+  TensorSource,
+)
 from jaxrl_entropy.types import Params
 
 # Constants that old files carry as tensors.
@@ -146,24 +151,38 @@ def _read_array(
   if place in kept.names:
     name = kept.names[place]
 
-    def part(index: tuple[slice, ...] | None) -> np.ndarray:
-      assert index is not None
-      return _read_part(source, kept, name, shape, index).astype(
-        dtype, order="C"
-      )
+    def part(index: Index) -> np.ndarray:
+      return _read_part(source, kept, name, shape, index, dtype)
 
-    return jax.make_array_from_callback(shape, where, part)
+    return jax.make_array_from_callback(shape, where, _once(part))
 
-  def experts(index: tuple[slice, ...] | None) -> np.ndarray:
-    assert index is not None
+  def experts(index: Index) -> np.ndarray:
     chosen = range(*index[0].indices(shape[0]))
-    parts = [
-      _read_part(source, kept, kept.names[*place, i], shape[1:], index[1:])
-      for i in chosen
-    ]
-    return np.stack(parts).astype(dtype, order="C")
+    names = [kept.names[*place, expert] for expert in chosen]
+    return np.stack(
+      [
+        _read_part(source, kept, name, shape[1:], index[1:], dtype)
+        for name in names
+      ]
+    )
 
-  return jax.make_array_from_callback(shape, where, experts)
+  return jax.make_array_from_callback(shape, where, _once(experts))
+
+
+def _once(
+  read: Callable[[Index], np.ndarray],
+) -> Callable[[Index | None], np.ndarray]:
+  """Returns `read` for JAX, which asks again for each device of a slice."""
+  slices: dict[tuple[tuple[int, int], ...], np.ndarray] = {}
+
+  def part(index: Index | None) -> np.ndarray:
+    assert index is not None
+    key = tuple((axis.start, axis.stop) for axis in index)
+    if key not in slices:
+      slices[key] = read(index)
+    return slices[key]
+
+  return part
 
 
 def _read_part(
@@ -171,9 +190,10 @@ def _read_part(
   kept: Stored,
   name: str,
   shape: tuple[int, ...],
-  index: tuple[slice, ...],
+  index: Index,
+  dtype: np.dtype,
 ) -> np.ndarray:
-  """Reads a slice of one tensor, in our order of axes.
+  """Reads a slice of one tensor, in our order of axes, and checks it.
 
   Args:
     source: the file.
@@ -181,6 +201,7 @@ def _read_part(
     name: of the tensor.
     shape: of the leaf's part that the tensor holds.
     index: the slice of that part.
+    dtype: to convert it to.
   """
   whole = shape[::-1] if kept.transposed else shape
   _check_shape(source, name, (kept.rows or whole[0], *whole[1:]))
@@ -193,9 +214,11 @@ def _read_part(
       f"{source.place(name)} holds {values.dtype}: quantised weights are "
       "not supported"
     )
+  # Converted first: NumPy checks float32 faster than bfloat16.
+  values = np.asarray(values.T if kept.transposed else values, dtype, "C")
   if not np.isfinite(values).all():
     raise CheckpointError(f"{source.place(name)} holds NaN or infinity")
-  return values.T if kept.transposed else values
+  return values
 
 
 @functools.partial(jax.jit, donate_argnums=0)

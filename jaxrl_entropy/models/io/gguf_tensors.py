@@ -1,6 +1,7 @@
 """A GGUF model: its configuration, and its tensors by Hugging Face's names."""
 
 from collections.abc import Mapping
+import functools
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ _MODULES = {
   "ffn_up": "mlp.up_proj",
   "ffn_down": "mlp.down_proj",
 }
-# Metadata under the architecture's name that is read, or does not matter.
+# Metadata under the architecture's name that are read or have no effect.
 _KNOWN = {
   "attention.head_count",
   "attention.head_count_kv",
@@ -39,7 +40,7 @@ _KNOWN = {
   "rope.freq_base",
   "vocab_size",
 }
-# Metadata that is harmless with one value only.
+# Metadata without effect at this value only.
 _NEUTRAL = {
   "attention.sliding_window": 0,
   "expert_count": 0,
@@ -48,7 +49,7 @@ _NEUTRAL = {
   "rope.scaling.factor": 1.0,
   "rope.scaling.type": "none",
 }
-# What llama.cpp divides each rotary frequency by; a part of the config to us.
+# Divisors of the rotary frequencies; ours are part of the configuration.
 _ROPE_FACTORS = "rope_freqs.weight"
 
 
@@ -76,10 +77,14 @@ class GgufTensors:
     return self._file.tensors[self._names[name]].shape
 
   def read(self, name: str, index: Index) -> np.ndarray:
+    return self._whole(name)[index]
+
+  @functools.lru_cache(maxsize=1)  # noqa: B019  (each slice decodes all of it)
+  def _whole(self, name: str) -> np.ndarray:
     values = self._file.read(self._names[name])
     if self._permuted and ("q_proj" in name or "k_proj" in name):
       values = _halves(values, self._heads("q_proj" in name))
-    return values[index]
+    return values
 
   def _heads(self, of_queries: bool) -> int:
     heads = self._file.metadata["llama.attention.head_count"]
@@ -96,7 +101,10 @@ def _halves(rows: np.ndarray, heads: int) -> np.ndarray:
 
 
 def _hf_name(name: str) -> str:
-  """`blk.3.attn_q.weight` -> `model.layers.3.self_attn.q_proj.weight`."""
+  """Returns `model.layers.3.self_attn.q_proj.weight` for `blk.3.attn_q.weight`.
+
+  Names of other tensors are returned as they are.
+  """
   module, _, leaf = name.rpartition(".")
   block, _, module = module.rpartition(".")
   if module not in _MODULES:
@@ -106,7 +114,7 @@ def _hf_name(name: str) -> str:
 
 
 def gguf_config(file: gguf_file.Gguf) -> TransformerConfig:
-  """The model that a GGUF file's metadata describes.
+  """Returns the configuration that a GGUF file's metadata describe.
 
   Raises:
     CheckpointError: if the architecture or a scaling is not supported.
@@ -149,10 +157,11 @@ def gguf_config(file: gguf_file.Gguf) -> TransformerConfig:
 
 
 def _rope(file: gguf_file.Gguf, theta: float, head_dim: int) -> Rope:
-  """The rotary settings behind a file's base and frequency factors.
+  """Infers the rotary settings from a file's base and frequency factors.
 
-  Llama 3's scaling is stored as its result alone. The largest factor is that of
-  the lowest frequency; the other settings are those of every Llama 3.x.
+  GGUF stores the divisors that Llama 3's scaling results in, not its settings.
+  The largest divisor, that of the lowest frequency, is the scaling factor; the
+  other settings are equal in all Llama 3.x.
   """
   plain = Rope(theta)
   if _ROPE_FACTORS not in file.tensors:
@@ -173,7 +182,7 @@ def _rope(file: gguf_file.Gguf, theta: float, head_dim: int) -> Rope:
 
 
 def _check_metadata(file: gguf_file.Gguf, kind: str, head_dim: int) -> None:
-  """Nothing is there that would change the model and is not computed."""
+  """Refuses metadata that would change the model and are not computed."""
   if "token_embd.weight" not in file.tensors:
     raise CheckpointError(f"{file.path}: tensor 'token_embd.weight' is missing")
   fixed = _NEUTRAL | {

@@ -85,7 +85,7 @@ def from_hf(hf: Mapping[str, Any]) -> TransformerConfig:
     return fields.pop(key, family.defaults.get(key))
 
   def option(key: str) -> Any:
-    """A key that not every model type reads."""
+    """Takes a key that not every model type reads."""
     return take(key) if key in family.defaults else None
 
   heads, width = take("num_attention_heads"), take("hidden_size")

@@ -1,7 +1,7 @@
-"""What a weight file must offer to be imported.
+"""The interface of files that hold weights.
 
 A source names its tensors as Hugging Face does and reads any slice of one, so
-that a device's part of a sharded array is all that passes through the host.
+that each device's slice of a sharded array is read alone.
 """
 
 from typing import Protocol
@@ -12,7 +12,7 @@ Index = tuple[slice, ...]
 
 
 class CheckpointError(ValueError):
-  """A weight file that is missing, corrupt, or not the model it should be."""
+  """A weight file is missing, corrupt, or of another model."""
 
 
 class TensorSource(Protocol):
@@ -21,7 +21,7 @@ class TensorSource(Protocol):
   def names(self) -> frozenset[str]: ...
 
   def place(self, name: str) -> str:
-    """The file and tensor, for error messages."""
+    """Names the file and the tensor, for error messages."""
 
   def shape(self, name: str) -> tuple[int, ...]: ...
 

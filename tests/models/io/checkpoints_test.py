@@ -1,3 +1,4 @@
+import collections
 import json
 import pickle
 import shutil
@@ -11,6 +12,7 @@ from safetensors import numpy as st
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models import lora
 from jaxrl_entropy.models.io import checkpoints, export
+from jaxrl_entropy.models.io.safetensors_folder import SafetensorsFolder
 from jaxrl_entropy.models.io.sources import CheckpointError
 from tests import devices
 from tests.models import peers
@@ -205,19 +207,30 @@ def test_companions_and_token_ids(folder, tmp_path):
 
 def _load_and_save_sharded(source, target):
   mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
+  reads, read = collections.Counter(), SafetensorsFolder.read
+
+  def count(self, name, index):
+    reads[name] += 1
+    return read(self, name, index)
+
+  SafetensorsFolder.read = count
   config, params = checkpoints.load(source, mesh=mesh)
   kernel = params["layers"]["mlp"]["up_proj"]["kernel"]
   export.save(target, config, params)
-  return params, tuple(kernel.sharding.spec), kernel.addressable_shards[0].data
+  shard = kernel.addressable_shards[0].data
+  return params, tuple(kernel.sharding.spec), shard, reads[UP]
 
 
 def test_weights_stream_into_their_shards(tmp_path):
   source = peers.FOLDER / NAME
-  params, spec, shard = devices.run(_load_and_save_sharded, source, tmp_path)
+  params, spec, shard, reads = devices.run(
+    _load_and_save_sharded, source, tmp_path
+  )
   _, alone = checkpoints.load(source)
   jax.tree.map(np.testing.assert_array_equal, params, alone)
   assert spec == (None, "fsdp", "tensor")
   assert shard.shape == (3, 12, 18)
+  assert reads == 4  # Of eight devices, pairs hold the same slice.
   jax.tree.map(
     np.testing.assert_array_equal, checkpoints.load(tmp_path)[1], alone
   )
