@@ -50,6 +50,9 @@ METHOD_NAMES = {
 
 _PLAIN_LOSSES = ("grpo", "reinforce")
 
+# No float32 of a training run is larger, and sums of squares do not overflow.
+_LARGEST = 1e100
+
 SCORE_NAMES = {
   run_files.HELD_OUT_ACCURACY: "held-out accuracy",
   run_files.TRAIN_ACCURACY: "training accuracy",
@@ -262,8 +265,9 @@ def read_json_lines(
 
 
 def _number(value: Any) -> float:
+  """Returns the value of a usable number; NaN for anything else."""
   is_number = isinstance(value, int | float) and not isinstance(value, bool)
-  return float(value) if is_number else math.nan
+  return float(value) if is_number and abs(value) < _LARGEST else math.nan
 
 
 def _read_metrics(
@@ -319,7 +323,7 @@ def _read_config(
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
   """Reads the object in the config file; empty with a note if there is none."""
   content = _read_object(path) if path.is_file() else None
-  if content is not None:
+  if content and isinstance(content.get("config", content), Mapping):
     return content, ()
   problem = "is not a JSON object" if path.is_file() else "is missing"
   note = f"{path.name} {problem}: the method is taken from the folder's name"

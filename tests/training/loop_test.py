@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxrl_entropy import config as config_lib
+from jaxrl_entropy.analysis import samples
 from jaxrl_entropy.cli.main import main
 from jaxrl_entropy.errors import PREEMPTED, WRITE_FAILED, UserError
 from jaxrl_entropy.models.io import checkpoints
@@ -75,6 +76,13 @@ def test_the_best_policy_is_the_one_its_records_name(finished):
   last = load_policy(config, finished)
   same = jax.tree.map(np.array_equal, policy.params, last.params)
   assert all(jax.tree.leaves(same)) == (best.name == str(config.steps))
+
+
+def test_a_run_writes_samples_that_the_analysis_reads(finished):
+  loaded, notes = samples.load(finished)
+  assert notes == ()
+  assert {sample.step for sample in loaded} == {0}
+  assert all(len(sample.tokens) == len(sample.entropy) for sample in loaded)
 
 
 def test_log_probs_of_sampler_and_trainer_agree(finished):

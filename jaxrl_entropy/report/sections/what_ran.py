@@ -59,7 +59,11 @@ def _date(run: runs.Run) -> str | None:
   times = run.series(run_files.TIME).values
   if not len(times):
     return None
-  return str(datetime.datetime.fromtimestamp(times[0], datetime.UTC).date())
+  try:
+    start = datetime.datetime.fromtimestamp(times[0], datetime.UTC)
+  except (OverflowError, OSError, ValueError):
+    return None  # No time that a clock could have shown.
+  return str(start.date())
 
 
 def _commit(run: runs.Run) -> str | None:
