@@ -323,7 +323,7 @@ def _read_config(
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
   """Reads the object in the config file; empty with a note if there is none."""
   content = _read_object(path) if path.is_file() else None
-  if content and isinstance(content.get("config", content), Mapping):
+  if content is not None and isinstance(content.get("config", {}), Mapping):
     return content, ()
   problem = "is not a JSON object" if path.is_file() else "is missing"
   note = f"{path.name} {problem}: the method is taken from the folder's name"
