@@ -7,10 +7,10 @@ r"""Published evaluation sets, asked as papers ask them.
 
 The argument is one of SETS, and after a colon one of PROTOCOLS
 (`aime24:qwen3`). The file is yours to bring, as it is published (docs/data.md).
-With --run in place of the weights, the policy of a run answers:
+With --workdir in place of the weights, the policy of a run answers:
 
     jaxrl-entropy evaluate --config=configs/evaluation.py:math500 \
-        --config.task.args.test_path=math500.jsonl --run=runs/kl_cov --best \
+        --config.task.args.test_path=math500.jsonl --workdir=runs/kl_cov --best \
         --output=runs/kl_cov_math500
 """
 

@@ -5,7 +5,6 @@ import json
 import sys
 
 from jaxrl_entropy.cli import flags
-from jaxrl_entropy.report import writer
 from jaxrl_entropy.text import printable
 
 _EXAMPLES = """\
@@ -26,6 +25,9 @@ def main(argv: Sequence[str]) -> int:
     help="folder of a run, of a study with runs in it, or of several studies",
   )
   args = command.parse_args(argv)
+  # Matplotlib takes a second to load, which --help need not wait for.
+  from jaxrl_entropy.report import writer
+
   page, summary, *_ = writer.write_report(args.workdir)
   for note in json.loads(summary.read_text(encoding="utf-8")).get("notes", ()):
     print(f"note: {printable(note)}", file=sys.stderr)

@@ -5,19 +5,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from jaxrl_entropy import paths
+from ml_collections import ConfigDict
+
+from jaxrl_entropy import config as config_lib, paths
 from jaxrl_entropy.errors import UserError
 
 
 class Parser(argparse.ArgumentParser):
-  """argparse whose complaints are UserErrors."""
+  """An argparse parser that reports mistakes as UserErrors."""
 
   def error(self, message: str) -> NoReturn:
     raise UserError(f"{message}; see {self.prog} --help")
 
 
 def parser(command: str, description: str, examples: str) -> Parser:
-  """A parser for one command; `examples` ends its help."""
+  """Returns the parser of one command; `examples` ends its help."""
   return Parser(
     prog=f"jaxrl-entropy {command}",
     description=description,
@@ -28,7 +30,7 @@ def parser(command: str, description: str, examples: str) -> Parser:
 
 
 def add_config_flag(command: Parser, required: bool = True) -> None:
-  """`--config`; the overrides beside it are read by `parse_with_overrides`."""
+  """Adds `--config`; `parse_with_overrides` reads the overrides beside it."""
   command.add_argument(
     "--config",
     required=required,
@@ -38,7 +40,7 @@ def add_config_flag(command: Parser, required: bool = True) -> None:
 
 
 def add_workdir_flag(command: Parser, help: str) -> None:
-  """`--workdir`, a folder that can be written to."""
+  """Adds `--workdir`, a folder that the command writes to."""
 
   def folder(text: str) -> Path:
     try:
@@ -49,13 +51,48 @@ def add_workdir_flag(command: Parser, help: str) -> None:
   command.add_argument("--workdir", required=True, type=folder, help=help)
 
 
+def add_policy_flags(command: Parser) -> None:
+  """Adds `--config`, `--workdir` and `--best`, which name a policy."""
+  add_config_flag(command, required=False)
+  command.add_argument(
+    "--workdir", metavar="DIR", help="folder of the run that trained the policy"
+  )
+  command.add_argument(
+    "--best", action="store_true", help="the run's best policy, not its last"
+  )
+
+
+def read_config(
+  args: argparse.Namespace, overrides: Sequence[tuple[str, str]]
+) -> ConfigDict:
+  """Returns the config that the flags of `add_policy_flags` name.
+
+  It is the config of `--config`, with the model of the run in `--workdir` if
+  there is one, or else the config of that run.
+
+  Raises:
+    UserError: if the flags name no policy, or a config cannot be read.
+  """
+  if not (args.config or args.workdir):
+    raise UserError("no policy is named: give --workdir or --config")
+  if args.best and not args.workdir:
+    raise UserError("--best is the best policy of a run: give --workdir")
+  if not args.config:
+    return config_lib.of_run(args.workdir, overrides)
+  config = config_lib.load(args.config, overrides)
+  if args.workdir:
+    with config.unlocked():
+      config.model.update(config_lib.read(args.workdir)["model"])
+  return config
+
+
 def parse_with_overrides(
   command: Parser, argv: Sequence[str]
 ) -> tuple[argparse.Namespace, list[tuple[str, str]]]:
-  """The flags, and the `--config.FIELD=VALUE` (or `VALUE`) pairs.
+  """Returns the flags, and a pair (field, value) per `--config.FIELD=VALUE`.
 
   Raises:
-    UserError: for a flag that is neither.
+    UserError: if a flag is neither.
   """
   args, rest = command.parse_known_args(argv)
   overrides = []

@@ -1,11 +1,11 @@
-"""`jaxrl-entropy plan`: does a run fit on a TPU slice? Without one."""
+"""`jaxrl-entropy plan`: memory and cost of a run on a TPU slice."""
 
 from collections.abc import Sequence
 import dataclasses
 import functools
 import json
 
-from jaxrl_entropy import config as config_lib, sharding
+from jaxrl_entropy import config as config_lib
 from jaxrl_entropy.cli import flags
 from jaxrl_entropy.planning import advice, compiling, report, topology
 from jaxrl_entropy.planning.compiling import Result, Task
@@ -45,6 +45,9 @@ def main(argv: Sequence[str]) -> int:
   args, overrides = flags.parse_with_overrides(command, argv)
   config = config_lib.load(args.config, overrides)
   slice_ = topology.parse(args.topology)
+  # JAX takes a second to load, which --help and mistakes need not wait for.
+  from jaxrl_entropy import sharding
+
   mesh = sharding.axis_sizes(slice_.devices, **config.mesh)
 
   compiles = compiling.has_compiler()
@@ -64,8 +67,8 @@ def main(argv: Sequence[str]) -> int:
   results = {program: compile_one(program, ()) for program in PROGRAMS}
   plan = report.Plan(args.config, slice_, mesh, results)
   if plan.verdict == report.TOO_BIG:
-    found = advice.advise(plan, config, compile_one)
-    plan = dataclasses.replace(plan, advice=found)
+    settings = advice.advise(plan, config, compile_one)
+    plan = dataclasses.replace(plan, advice=settings)
   if args.json:
     print(json.dumps(report.to_json(plan), indent=2))
   else:

@@ -5,6 +5,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxrl_entropy import config as config_lib
 from jaxrl_entropy.cli import main
 from jaxrl_entropy.models.io import checkpoints
 from tests.models import peers
@@ -48,3 +49,10 @@ def test_complains_in_one_line(tmp_path, capsys, source, complaint):
   error = capsys.readouterr().err
   assert complaint in error
   assert error.count("\n") == 1
+
+
+def test_a_run_is_no_source(tmp_path, capsys):
+  config_lib.save(config_lib.get_config(), tmp_path / "run")
+  flags = [f"--source={tmp_path / 'run'}", f"--target={tmp_path / 'out'}"]
+  assert main.main(["convert", *flags]) == 2
+  assert f"give --workdir={tmp_path / 'run'} instead" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The evaluate command: whose config, and mistakes in its flags."""
+"""Tests of the evaluate command before it loads JAX."""
 
 import pytest
 
@@ -16,31 +16,7 @@ def run(tmp_path):
   return str(tmp_path / "run")
 
 
-def test_a_run_alone_is_judged_as_it_was_trained(run):
-  config = evaluate._config(None, run, [("eval.top_p", "0.5")])
-  assert config.task.name == "tests.training.tiny_config:Coin"
-  assert config.eval.top_p == 0.5
-
-
-def test_a_config_asks_the_model_of_a_run(run):
-  config = evaluate._config("configs/evaluation.py:gsm8k", run, [])
-  assert config.model.preset == "tiny"
-  assert config.task.args.verifier == "math_equal"
-
-
-@pytest.mark.parametrize(
-  ("flags", "reason"),
-  [
-    ([], "give --run or --config"),
-    (["--config=configs/quickstart.py", "--best"], "give --run"),
-  ],
-)
-def test_mistakes_are_named(flags, reason, tmp_path):
-  with pytest.raises(UserError, match=reason):
-    evaluate.main([*flags, f"--output={tmp_path}"])
-
-
 def test_an_evaluation_is_not_overwritten(run, tmp_path):
   (tmp_path / evaluate.SAMPLES).touch()
   with pytest.raises(UserError, match="holds an evaluation"):
-    evaluate.main([f"--run={run}", f"--output={tmp_path}"])
+    evaluate.main([f"--workdir={run}", f"--output={tmp_path}"])

@@ -10,7 +10,8 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from jaxrl_entropy.cli import main
-from jaxrl_entropy.cli.generate import _read_prompts, _Screen
+from jaxrl_entropy.cli.generate import _read_prompts
+from jaxrl_entropy.cli.generation import Screen
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import preset
 from jaxrl_entropy.models.io import export
@@ -98,14 +99,14 @@ def test_nothing_to_answer_is_an_error(config, capsys):
 
 def test_no_model_is_an_error(capsys):
   assert main.main(["generate", "--prompt=3 4"]) == 2
-  assert "--run" in capsys.readouterr().err
+  assert "--workdir" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
   ("flag", "message"),
   [
     ("--samples=0", "--samples is 0"),
-    ("--best", "give --run"),
+    ("--best", "give --workdir"),
     ("--top-p=2", "top_p=2.0 must be in (0, 1]"),
     ("--stop=", "stop_strings"),
     ("--max-tokens=600", "= 602, above the sampler's max_length of 512"),
@@ -142,7 +143,7 @@ def _event(key, text, ended=False):
 
 
 def test_the_screen_shows_answers_in_order_and_harmless(capsys):
-  screen = _Screen(["first", "second"], 1, _Letters())
+  screen = Screen(["first", "second"], 1, _Letters())
   e_acute = "é".encode()
   screen.show(_event((1, 0), b"later", ended=True))
   assert capsys.readouterr().out == ""
@@ -153,7 +154,7 @@ def test_the_screen_shows_answers_in_order_and_harmless(capsys):
 
 
 def test_an_answer_that_begins_with_half_a_character_has_one_title(capsys):
-  screen = _Screen(["first", "second"], 1, _Letters())
+  screen = Screen(["first", "second"], 1, _Letters())
   euro = "€".encode()
   for byte in euro[:-1]:
     screen.show(_event((0, 0), bytes([byte])))

@@ -158,7 +158,7 @@ def test_a_run_starts_from_the_weights_of_another(finished, part):
 def test_the_last_or_the_best_policy_is_exported(finished, tmp_path, best):
   status = main(
     [
-      *("convert", f"--source={finished}", f"--target={tmp_path / 'out'}"),
+      *("convert", f"--workdir={finished}", f"--target={tmp_path / 'out'}"),
       *(["--best"] if best else []),
     ]
   )

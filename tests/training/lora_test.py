@@ -49,7 +49,7 @@ def test_adapters_alone_are_trained_and_exported_merged(tmp_path):
   assert first["implicit_reward/grad_norm"] > 0
   assert first["kl/reference"] < last["kl/reference"]
 
-  flags = [f"--source={tmp_path / 'run'}", f"--target={tmp_path / 'out'}"]
+  flags = [f"--workdir={tmp_path / 'run'}", f"--target={tmp_path / 'out'}"]
   assert main.main(["convert", *flags]) == 0
   jax.tree.map(
     np.testing.assert_array_equal,
