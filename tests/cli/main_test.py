@@ -117,16 +117,6 @@ def test_ctrl_c_in_the_first_seconds_ends_a_run(tmp_path, seconds):
   assert "ignored" not in errors
 
 
-def test_help_is_all_that_is_printed():
-  """Libraries advise to install others when they are loaded."""
-  done = subprocess.run(
-    (sys.executable, "-m", "jaxrl_entropy", "convert", "--help"),
-    capture_output=True,
-    text=True,
-  )
-  assert (done.returncode, done.stderr) == (0, "")
-
-
 def test_only_what_trains_leaves_signals_to_the_system(monkeypatch):
   seen = []
   _install(monkeypatch, lambda _: seen.append(signal.getsignal(signal.SIGINT)))
