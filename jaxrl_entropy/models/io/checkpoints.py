@@ -30,6 +30,7 @@ from jaxrl_entropy.models.io.sources import (
   Index,
   TensorSource,
 )
+from jaxrl_entropy.models.io.text_part import TextPart, is_multimodal
 from jaxrl_entropy.types import Params
 
 # Constants that old files carry as tensors.
@@ -47,6 +48,7 @@ def load(
 
   Args:
     path: a Hugging Face folder (config.json and safetensors) or a .gguf file.
+      Of a multimodal model the text model is read.
     mesh: where the parameters go, by `sharding.PARAM_RULES`; None: the default
       device.
     dtype: of the parameters.
@@ -84,7 +86,8 @@ def read_config(path: str | os.PathLike[str]) -> TransformerConfig:
 def _source(path: Path) -> TensorSource:
   if path.suffix == ".gguf":
     return GgufTensors(gguf_file.open_gguf(path))
-  return SafetensorsFolder(path)
+  folder = SafetensorsFolder(path)
+  return TextPart(folder) if is_multimodal(folder.names()) else folder
 
 
 def _check_names(

@@ -18,6 +18,9 @@ from jaxrl_entropy.models.io import hf_rope
 from jaxrl_entropy.models.io.hf_families import FAMILIES, Family
 from jaxrl_entropy.models.rope import Rope
 
+TEXT_TYPES = {"gemma3": "gemma3_text"}
+"""Multimodal model types that are read, and the type of their text model."""
+
 Take = Callable[[str], Any]
 
 # Keys without effect on the forward pass.
@@ -68,10 +71,14 @@ _NEUTRAL: dict[str, Any] = {
 def from_hf(hf: Mapping[str, Any]) -> TransformerConfig:
   """Returns the configuration that a config.json describes.
 
+  Of a multimodal model in `TEXT_TYPES` it is that of the text model.
+
   Raises:
     UnsupportedConfigError: names the key that is missing or not supported.
   """
   name = str(hf.get("model_type"))
+  if name in TEXT_TYPES:
+    name, hf = TEXT_TYPES[name], hf.get("text_config", {})
   _check_type(name, hf)
   family, fields = FAMILIES[name], dict(hf)
   if (

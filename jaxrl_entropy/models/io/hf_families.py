@@ -136,9 +136,11 @@ FAMILIES: dict[str, Family] = {
     _GEMMA
     | {
       "max_position_embeddings": 131072,
+      "num_attention_heads": 8,
       "rope_local_base_freq": 10000.0,
       "rope_theta": 1e6,
       "sliding_window_pattern": 6,
+      "vocab_size": 262208,
     },
     _GEMMA_IMPLIED | {"qk_norm": "head"},
     windows="mixed",

@@ -152,6 +152,36 @@ def test_a_broken_config_is_named(folder, text):
   _refused(folder, "config.json")
 
 
+@pytest.mark.parametrize(
+  ("model", "head"),
+  [("language_model.model.", "language_model."), ("model.language_model.", "")],
+  ids=["transformers 4", "transformers 5"],
+)
+def test_the_text_model_of_a_multimodal_one(tmp_path, caplog, model, head):
+  source = peers.FOLDER / "gemma3_two_ropes"
+  config, params = checkpoints.load(source)
+  described = json.loads((source / "config.json").read_text())
+  multimodal = {
+    "architectures": ["Gemma3ForConditionalGeneration"],
+    "model_type": "gemma3",
+    "text_config": described,
+    "vision_config": {"hidden_size": 8},
+  }
+  (tmp_path / "config.json").write_text(json.dumps(multimodal))
+  tensors = {
+    model + name.removeprefix("model."): value
+    for file in source.glob("*.safetensors")
+    for name, value in st.load_file(file).items()
+  }
+  tensors["vision_tower.embeddings.weight"] = np.zeros((2, 2), np.float32)
+  tensors[f"{head}lm_head.weight"] = tensors[f"{model}embed_tokens.weight"]
+  st.save_file(tensors, tmp_path / "model.safetensors")
+  text_config, text = checkpoints.load(tmp_path)
+  assert text_config == config
+  jax.tree.map(np.testing.assert_array_equal, text, params)
+  assert "1 tensors outside of the text model are not read" in caplog.text
+
+
 def test_nothing_there(tmp_path):
   with pytest.raises(FileNotFoundError):
     checkpoints.load(tmp_path / "nowhere")

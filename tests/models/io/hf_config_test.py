@@ -158,8 +158,8 @@ def test_no_window_where_it_is_null():
   [
     ({"model_type": "mamba"}, "model_type 'mamba' is not supported"),
     (
-      {"model_type": "gemma3", "text_config": {}},
-      "model_type 'gemma3' is multimodal and not supported",
+      {"model_type": "mistral3", "text_config": {}},
+      "model_type 'mistral3' is multimodal and not supported",
     ),
     ({"attention_multiplier": 0.5}, "attention_multiplier=0.5"),
     ({"logit_scale": 2.0}, "logit_scale=2.0"),
@@ -357,3 +357,28 @@ def test_longrope_is_long_where_the_context_is():
   assert longer.rope.long
   assert longer.rope.attention_factor == pytest.approx(1.1902, abs=1e-4)
   assert hf_config.to_hf(longer)["max_position_embeddings"] == 131072
+
+
+def test_gemma3_with_vision_is_its_text_model():
+  """A text_config leaves out what is as in the 4B model."""
+  text = {
+    "hidden_size": 2560,
+    "intermediate_size": 10240,
+    "model_type": "gemma3_text",
+    "num_hidden_layers": 34,
+    "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+    "sliding_window": 1024,
+  }
+  config = hf_config.from_hf(
+    {
+      "architectures": ["Gemma3ForConditionalGeneration"],
+      "model_type": "gemma3",
+      "text_config": text,
+    }
+  )
+  theirs = AutoConfig.for_model(**text)
+  assert config.family == "gemma3_text"
+  assert (config.num_heads, config.num_kv_heads, config.head_dim) == (8, 4, 256)
+  assert config.vocab_size == theirs.vocab_size == 262208
+  kinds = [kind == "sliding_attention" for kind in theirs.layer_types]
+  assert list(config.slides) == kinds
