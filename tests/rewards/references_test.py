@@ -43,10 +43,10 @@ def test_verifiers_without_references_grade_anything():
 
 
 def test_many_references_are_checked_in_seconds():
-  start = time.perf_counter()
+  start = time.process_time()
   for _ in range(1000):
     gradable("math", r"\left(\frac{1}{2}, 3\sqrt{5} + 12 \pi\right)")
-  assert time.perf_counter() - start < 2
+  assert time.process_time() - start < 2
 
 
 def test_every_mathematical_verifier_is_registered():
