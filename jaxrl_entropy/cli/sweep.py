@@ -5,6 +5,7 @@ import hashlib
 from pathlib import Path
 import re
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -27,6 +28,7 @@ _SCRIPTS = {
   "gke": "gke_xpk.sh",
   "slurm": "slurm_gpu.sh",
 }
+_INTERRUPTED = 128 + signal.SIGINT
 _LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 
 
@@ -59,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
   failed: dict[str, int] = {}
   for run in runs:
     status = _launch(run, study, args.launcher, args.dry_run)
-    if status == PREEMPTED:
+    if status in (PREEMPTED, _INTERRUPTED):
       return status
     if status:
       failed[run.name] = status
@@ -82,7 +84,21 @@ def _launch(run: Run, study: Path, launcher: str, dry_run: bool) -> int:
   else:
     flags = ["--dry-run"] if dry_run else []
     command = [_script(launcher), *flags, "run", _job(run, study), "--", *train]
-  return subprocess.run(command).returncode
+  return _wait_for(command)
+
+
+def _wait_for(command: Sequence[str]) -> int:
+  """Runs a command; its exit status, 128 and more for a signal as in a shell.
+
+  ctrl-C reaches the command as well, which saves and ends. Here it is only
+  noted: subprocess.run would kill a command that does not end at once.
+  """
+  before = signal.signal(signal.SIGINT, lambda number, frame: None)
+  try:
+    status = subprocess.run(command).returncode
+  finally:
+    signal.signal(signal.SIGINT, before)
+  return status if status >= 0 else 128 - status
 
 
 def _check_settings(launcher: str) -> int:

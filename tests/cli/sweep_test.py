@@ -1,6 +1,9 @@
 import json
+import os
 from pathlib import Path
+import signal
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -219,3 +222,39 @@ def test_a_setting_that_a_launcher_misses_is_asked_for_once(
     "tpu_pod.sh: error: set TPU_TYPE, TPU_ZONE; see --help\n"
   )
   assert printed.out == ""
+
+
+# A sweep of one command that takes its time to save when it is interrupted.
+SAVING = """
+import sys
+from jaxrl_entropy.cli import sweep
+run = '''
+import signal, sys, time
+def save(number, frame):
+  time.sleep(1)
+  print("saved", flush=True)
+  sys.exit(75)
+signal.signal(signal.SIGINT, save)
+print("training", flush=True)
+time.sleep(60)
+'''
+sys.exit(sweep._wait_for([sys.executable, "-c", run]))
+"""
+
+
+def test_ctrl_c_lets_the_run_save():
+  with subprocess.Popen(
+    (sys.executable, "-c", SAVING),
+    stdout=subprocess.PIPE,
+    text=True,
+    start_new_session=True,
+  ) as process:
+    assert process.stdout.readline() == "training\n"
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.stdout.readline() == "saved\n"
+    assert process.wait(timeout=30) == 75
+
+
+def test_a_run_that_a_signal_ended_has_the_status_of_a_shell():
+  kill = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+  assert sweep._wait_for([sys.executable, "-c", kill]) == 137
