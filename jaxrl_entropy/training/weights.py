@@ -51,14 +51,15 @@ def check_room(
 def fitted(
   model: TransformerConfig, config: ConfigDict, tokenizer: Tokenizer
 ) -> TransformerConfig:
-  """`model` with the ids of its tokenizer and the context of `config`."""
+  """Returns `model` with its tokenizer's ids and the context of `config`."""
   length = config.model.max_length or model.max_length
-  if length > model.max_length:
+  trained = max(model.max_length, model.rope.stretched_length)
+  if length > trained:
     logging.warning(
       "config.model.max_length is %d; the weights were made for contexts of %d "
       "tokens",
       length,
-      model.max_length,
+      trained,
     )
   model = dataclasses.replace(model, tokenizer_size=tokenizer.vocab_size)
   return model.with_max_length(length)
