@@ -1,8 +1,8 @@
 """The decoding loop: one token per slot and step, or more with drafts."""
 
-from collections.abc import Callable
 import functools
 
+from flax import struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -18,9 +18,13 @@ from jaxrl_entropy.sampling.logits import Draw
 from jaxrl_entropy.sampling.programs import Decoded, Slots
 from jaxrl_entropy.types import Params
 
-Verify = Callable[
-  [Cache, Slots, Int[Array, "B K"], Int[Array, "B"]], tuple[Cache, Draw]
-]
+
+@struct.dataclass
+class Draft:
+  """Proposed tokens [B, K]; the first `count` [B] of a slot are verified."""
+
+  tokens: Int[Array, "B K"]
+  count: Int[Array, "B"]
 
 
 def decode(
@@ -61,88 +65,100 @@ def decode(
     transposed_kernels=transposed_kernels,
   )
 
-  def loop_state(slots):
-    """Returns what the loop condition needs, equal on all shards.
+  def plan(slots):
+    """Returns the next draft and the conditions of the loops.
 
     Loops must run equally often on all shards, since XLA may put collectives
     of the whole mesh into them.
     """
+    draft, pays = _propose(slots, drafts)
     left = slots.active.sum()
     leave = started - left >= slots.min_finished[0]
-    local = jnp.stack([left, leave.astype(left.dtype)])
-    return jax.lax.pmax(local, sharding.ROWS)
+    local = jnp.stack([left > 0, leave, pays]).astype(jnp.int32)
+    return draft, jax.lax.pmax(local, sharding.ROWS)
+
+  def advance(state, *, drafted):
+    step, (proposed, _), cache, slots, decoded = state
+    draft = proposed if drafted else _no_draft(slots)
+    cache, drawn = verify(cache, slots, draft)
+    slots = _observe(slots, proposed, drawn, drafted)
+    slots, decoded = _append(slots, decoded, drawn, draft)
+    return step + 1, plan(slots), cache, slots, decoded
 
   def unfinished(state):
-    step, (left, leave), *_ = state
+    step, (_, (left, leave, _)), *_ = state
     return (step < steps) & (left > 0) & (leave == 0)
 
-  def advance(state):
-    step, _, cache, slots, decoded = state
-    if drafts:
-      cache, slots, decoded = _draft_step(verify, cache, slots, decoded, drafts)
-    else:
-      draft, count = _no_draft(slots)
-      cache, drawn = verify(cache, slots, draft, count)
-      slots, decoded = _append(slots, decoded, drawn, draft, count)
-    return step + 1, loop_state(slots), cache, slots, decoded
+  def run(drafted, state):
+    """Steps while drafts pay, or while they do not."""
+
+    def condition(state):
+      _, (_, (*_, pays)), *_ = state
+      return unfinished(state) & (pays == int(drafted))
+
+    body = functools.partial(advance, drafted=drafted)
+    return jax.lax.while_loop(condition, body, state)
 
   decoded = _empty(slots, steps + drafts)
-  state = (jnp.int32(0), loop_state(slots), cache, slots, decoded)
-  *_, cache, slots, decoded = jax.lax.while_loop(unfinished, advance, state)
+  state = (jnp.int32(0), plan(slots), cache, slots, decoded)
+  if drafts:
+    # Two loops in one: XLA would copy the cache for a conditional.
+    state = jax.lax.while_loop(
+      unfinished, lambda state: run(True, run(False, state)), state
+    )
+  else:
+    state = run(False, state)
+  *_, cache, slots, decoded = state
   if slots.drafts is not None:
     no_history = slots.drafts.history[:, :0]
     decoded = decoded.replace(drafts=slots.drafts.replace(history=no_history))
   return cache, decoded
 
 
-def _draft_step(
-  verify: Verify, cache: Cache, slots: Slots, decoded: Decoded, size: int
-) -> tuple[Cache, Slots, Decoded]:
-  """Runs a step that verifies drafts if they are expected to pay."""
+def _propose(slots: Slots, size: int) -> tuple[Draft, Bool[Array, ""]]:
+  """Returns a draft for each slot, and whether verifying them pays."""
   state = slots.drafts
-  assert state is not None
-  draft, exists = drafts_lib.propose(state.history, slots.position + 1, size)
-  exists = exists & slots.active
+  if state is None:
+    return _no_draft(slots), jnp.bool_(False)
+  tokens, exists = drafts_lib.propose(state.history, slots.position + 1, size)
   # The token that follows the draft needs room too.
-  count = jnp.where(exists, jnp.minimum(slots.budget - 1, size), 0)
+  room = jnp.minimum(slots.budget - 1, size)
+  count = jnp.where(exists & slots.active, room, 0)
   expected = jnp.where(
     count > 0, drafts_lib.expected_hits(state.hit_rate, size), 0.0
   )
   active = slots.active.sum().astype(jnp.float32)
-  pays = expected.sum() > (state.cost[0] - 1) * active
-  pays = jax.lax.pmax(pays.astype(jnp.int32), sharding.ROWS)
-  count = count * pays
+  return Draft(tokens, count), expected.sum() > (state.cost[0] - 1) * active
 
-  def without(cache):
-    cache, drawn = verify(cache, slots, *_no_draft(slots))
-    pad = ((0, 0), (0, size))
-    return cache, jax.tree.map(lambda x: jnp.pad(x, pad), drawn)
 
-  def with_drafts(cache):
-    return verify(cache, slots, draft, count)
-
-  cache, drawn = jax.lax.cond(pays > 0, with_drafts, without, cache)
-  right = drawn.token[:, 0] == draft[:, 0]
+def _observe(
+  slots: Slots, proposed: Draft, drawn: Draw, drafted: bool
+) -> Slots:
+  """Updates the hit rates and counts after a step, with a draft or not."""
+  state = slots.drafts
+  if state is None:
+    return slots
+  right = drawn.token[:, 0] == proposed.tokens[:, 0]
   state = state.replace(
-    hit_rate=drafts_lib.update_hit_rate(state.hit_rate, exists, right),
+    hit_rate=drafts_lib.update_hit_rate(
+      state.hit_rate, proposed.count > 0, right
+    ),
     steps=state.steps + 1,
-    draft_steps=state.draft_steps + pays,
+    draft_steps=state.draft_steps + int(drafted),
   )
-  slots = slots.replace(drafts=state)
-  return cache, *_append(slots, decoded, drawn, draft, count)
+  return slots.replace(drafts=state)
 
 
-def _no_draft(slots: Slots) -> tuple[Int[Array, "B 0"], Int[Array, "B"]]:
+def _no_draft(slots: Slots) -> Draft:
   rows = slots.token.shape[0]
-  return jnp.zeros((rows, 0), jnp.int32), jnp.zeros(rows, jnp.int32)
+  return Draft(jnp.zeros((rows, 0), jnp.int32), jnp.zeros(rows, jnp.int32))
 
 
 def _verify(
   weights: Params,
   cache: Cache,
   slots: Slots,
-  draft: Int[Array, "B K"],
-  count: Int[Array, "B"],
+  draft: Draft,
   *,
   config: TransformerConfig,
   pages_per_block: int,
@@ -155,7 +171,6 @@ def _verify(
     cache: pages of every layer.
     slots: the sequences.
     draft: proposed tokens.
-    count: number of proposed tokens of each slot that are real.
     config: the model.
     pages_per_block: see `paged.View`.
     transposed_kernels: as passed to `decoding.weights`.
@@ -163,9 +178,9 @@ def _verify(
   Returns:
     The cache and the draws, [B, 1 + K].
   """
-  tokens = jnp.concatenate([slots.token[:, None], draft], axis=1)
+  tokens = jnp.concatenate([slots.token[:, None], draft.tokens], axis=1)
   length = tokens.shape[1]
-  new = jnp.where(slots.active, 1 + count, 0)
+  new = jnp.where(slots.active, 1 + draft.count, 0)
   in_use = paged.pages_in_use(slots.position, new, cache[0].page_size)
   in_use = jax.lax.pmax(in_use, sharding.ROWS)
   view = View(slots.table, slots.position, new, in_use, pages_per_block)
@@ -202,17 +217,16 @@ def _append(
   slots: Slots,
   decoded: Decoded,
   drawn: Draw,
-  draft: Int[Array, "B K"],
-  count: Int[Array, "B"],
+  draft: Draft,
 ) -> tuple[Slots, Decoded]:
   """Appends the drawn tokens up to the first one that the draft got wrong.
 
   A token drawn after a wrong one continues another text, so it is discarded. A
   stop id ends the sequence.
   """
-  length = draft.shape[1]
-  right = drawn.token[:, :length] == draft
-  right &= jnp.arange(length)[None] < count[:, None]
+  length = draft.tokens.shape[1]
+  right = drawn.token[:, :length] == draft.tokens
+  right &= jnp.arange(length)[None] < draft.count[:, None]
   accepted = jnp.cumprod(right.astype(jnp.int32), axis=1).sum(axis=1)
   stops = _is_stop(drawn.token, slots.stop_ids)
   before_stop = jnp.where(stops.any(axis=1), jnp.argmax(stops, axis=1), length)
@@ -234,7 +248,7 @@ def _append(
   if state is not None:
     state = state.replace(
       history=_write(state.history, drawn.token, slots.position + 1),
-      drafted=state.drafted + count,
+      drafted=state.drafted + draft.count,
       accepted=state.accepted + accepted,
     )
   return slots.replace(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import pytest
 
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models import config as config_lib, transformer
-from jaxrl_entropy.sampling import drafts
+from jaxrl_entropy.sampling import drafts, program_inputs
 from jaxrl_entropy.sampling.draft_cost import DraftCost
 from jaxrl_entropy.sampling.sampler import Request, Sampler
 from jaxrl_entropy.sampling.tuning import Tuning
@@ -184,6 +185,22 @@ def test_large_buckets_do_not_draft(params):
     params, [Request((1, 2, 1, 2, 1, 2), n=3, max_tokens=(9, 9, 40))]
   )
   assert 0 < sampler.draft_stats.steps < 40
+
+
+def test_a_step_copies_no_pages():
+  """The loops around the steps update the cache in place."""
+  sampler = make_sampler()
+  engine, sizes = sampler._engine, sampler._sizes
+  shapes = jax.eval_shape(lambda: transformer.init(CONFIG, jax.random.key(0)))
+  slots = program_inputs.slot_rows([[]], sizes.slots, sizes, [1], 1.5)
+  lowered = engine.decode_with_drafts.lower(*engine.shapes(shapes, slots))
+  shape = (sizes.pages, CONFIG.num_kv_heads, sizes.page_size, CONFIG.head_dim)
+  pages = f"f32[{','.join(map(str, shape))}]"
+  found = re.findall(
+    re.escape(pages) + r"\S* ([a-z-]+)\(", lowered.compile().as_text()
+  )
+  assert "scatter" in found
+  assert "copy" not in found
 
 
 def test_negative_drafts_are_refused():
