@@ -63,6 +63,9 @@ FACTS = {
   "Qwen2.5-Math-7B": (1e-6, 128, False, 1e4, "default", 4096),
   "Qwen3-0.6B": (1e-6, 128, True, 1e6, "default", 40960),
   "SmolLM2-1.7B-Instruct": (1e-5, 64, True, 130000, "default", 8192),
+  "gemma-2-2b": (1e-6, 256, True, 1e4, "default", 8192),
+  "OLMo-2-1124-7B": (1e-6, 128, False, 5e5, "default", 4096),
+  "Qwen3-30B-A3B": (1e-6, 128, False, 1e6, "default", 40960),
   "deepseek-math-7b-rl": (1e-6, 128, False, 1e4, "default", 4096),
 }
 
