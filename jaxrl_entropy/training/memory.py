@@ -71,13 +71,16 @@ def check_training(optimizer: str, params: Params) -> None:
     )
 
 
-def available_on_host() -> int:
-  """Returns the bytes that this process may still allocate on its host."""
-  limits = [_meminfo("MemAvailable"), *_cgroup_room()]
+def available_on_host() -> float:
+  """Returns the bytes that this process may still allocate on its host.
+
+  It is infinite where the system does not say.
+  """
+  limits: list[float] = [*_meminfo("MemAvailable"), *_cgroup_room()]
   soft, _ = resource.getrlimit(resource.RLIMIT_AS)
   if soft != resource.RLIM_INFINITY:
     limits.append(soft)
-  return min(limits)
+  return min(limits, default=math.inf)
 
 
 def _free_per_device() -> tuple[str, float]:
@@ -99,11 +102,13 @@ def _bytes_per_device(shapes: Params, shardings: Params) -> int:
   return sum(jax.tree.leaves(jax.tree.map(size, shapes, shardings)))
 
 
-def _meminfo(name: str) -> int:
-  for line in Path("/proc/meminfo").read_text().splitlines():
-    if line.startswith(name + ":"):
-      return int(line.split()[1]) * 1024
-  raise KeyError(name)
+def _meminfo(name: str) -> list[int]:
+  """A value of Linux's /proc/meminfo in bytes, if there is one."""
+  try:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+  except OSError:
+    return []
+  return [int(x.split()[1]) * 1024 for x in lines if x.startswith(f"{name}:")]
 
 
 def _cgroup_room() -> list[int]:
