@@ -10,7 +10,7 @@ from collections.abc import Callable
 import dataclasses
 import functools
 import inspect
-from typing import Any, Literal, ParamSpec, get_args
+from typing import Any, Literal, ParamSpec, cast, get_args
 
 import jax
 
@@ -55,7 +55,7 @@ class Part:
 
 
 def part(
-  kind: Kind,
+  kind: Kind | str,
 ) -> Callable[[Callable[Arguments, Any]], Callable[Arguments, Part]]:
   """Declares the kind of the parts that a factory makes.
 
@@ -76,13 +76,14 @@ def part(
     ValueError: for an unknown kind.
   """
   arguments.one_of("part", get_args(Kind), kind=kind)
+  known = cast(Kind, kind)
 
   def declare(
     factory: Callable[Arguments, Any],
   ) -> Callable[Arguments, Part]:
     @functools.wraps(factory)
     def make(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Part:
-      return Part(factory(*args, **kwargs), kind, factory.__name__)
+      return Part(factory(*args, **kwargs), known, factory.__name__)
 
     make.makes = kind  # type: ignore[attr-defined]
     return make

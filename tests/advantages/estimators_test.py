@@ -35,6 +35,9 @@ def inputs(rng, sizes=(3, 4, 2), length=6, **changes):
     "sum_p2": rng.uniform(0.1, 0.9, (rows, length)).astype(np.float32),
     "sampler_logp": -np.abs(tokens()) - 0.1,
     "baseline_rewards": rng.normal(size=rows).astype(np.float32),
+    "correct": rng.integers(0, 2, rows).astype(np.float32),
+    "entropy": np.abs(tokens()),
+    "progress": np.float32(0.5),
     "components": {
       name: rng.normal(size=rows).astype(np.float32) for name in ("a", "b")
     },
@@ -77,7 +80,7 @@ def test_rloo_is_the_reward_less_the_mean_of_the_others():
   rollout = inputs(rng, token_rewards=None)
   got = row_values(advantages.resolve("rloo")(rollout), rollout.mask)
   for i, group in enumerate(rollout.groups):
-    others = (rollout.train_groups == group) & (np.arange(len(got)) != i)
+    others = (rollout.groups == group) & (np.arange(len(got)) != i)
     expected = rollout.rewards[i] - rollout.rewards[others].mean()
     np.testing.assert_allclose(got[i], expected, rtol=1e-4, atol=1e-6)
 
@@ -143,7 +146,8 @@ def test_gae_against_its_definition():
   gamma, lam = 0.9, 0.8
   estimator = advantages.resolve("gae", {"gamma": gamma, "lam": lam})
   result = estimator(rollout)
-  rewards = np.asarray(advantages.dense_rewards(rollout))
+  device = jax.tree.map(jnp.asarray, rollout)
+  rewards = np.asarray(advantages.dense_rewards(device))
   for row, n in enumerate(rollout.mask.sum(1)):
     v = np.append(rollout.values[row, :n], 0.0)
     delta = rewards[row, :n] + gamma * v[1:] - v[:-1]
@@ -239,6 +243,8 @@ def test_padding_order_and_rows_without_score_do_not_show(name):
 
   def moved(x):
     """Rows permuted, one without score added, three columns of padding."""
+    if not np.ndim(x):
+      return x
     x = np.concatenate([x[order], fill(x, (1, *x.shape[1:]))])
     return x if x.ndim == 1 else np.concatenate([x, fill(x, (10, 3))], axis=1)
 

@@ -32,7 +32,8 @@ def ragged():
 @pytest.mark.parametrize("name", aggregates.AGGREGATES)
 def test_agrees_with_rows_taken_one_by_one(name):
   batch = ragged()
-  ours = aggregates.AGGREGATES[name]()(jnp.asarray(batch.logp), batch)
+  device = batches.on_device(batch)
+  ours = aggregates.AGGREGATES[name]()(device.logp, device)
   theirs = reference(name, batch.logp, batch.mask)
   np.testing.assert_allclose(ours.compute(), theirs, rtol=1e-5)
 
@@ -43,17 +44,19 @@ def test_packing_does_not_show(name):
   places = np.random.default_rng(0).permutation(5 * 20)[: batch.mask.size]
   packed = batches.laid_out(batch, 5, 20, places, np.nan)
   aggregate = aggregates.AGGREGATES[name]()
-  ours = aggregate(jnp.asarray(packed.logp), packed).compute()
-  theirs = aggregate(jnp.asarray(batch.logp), batch).compute()
+  ours, theirs = (
+    aggregate(device.logp, device).compute()
+    for device in map(batches.on_device, (packed, batch))
+  )
   np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", aggregates.AGGREGATES)
 def test_padding_gets_no_gradient(name):
   batch = batches.with_padding(ragged(), np.nan)
-  aggregate = aggregates.AGGREGATES[name]()
+  aggregate, device = aggregates.AGGREGATES[name](), batches.on_device(batch)
   gradient = np.asarray(
-    jax.grad(lambda x: aggregate(x, batch).compute())(jnp.asarray(batch.logp))
+    jax.grad(lambda x: aggregate(x, device).compute())(device.logp)
   )
   assert np.isfinite(gradient).all()
   assert (gradient[~batch.mask] == 0).all()
@@ -61,7 +64,7 @@ def test_padding_gets_no_gradient(name):
 
 
 def test_counts_of_a_larger_whole_make_partial_sums_add_up():
-  batch = batches.make(1)
+  batch = batches.on_device(batches.make(1))
   top, bottom = (
     batch.replace(mask=batch.mask & (batch.response % 2 == i)) for i in (0, 1)
   )
@@ -70,8 +73,8 @@ def test_counts_of_a_larger_whole_make_partial_sums_add_up():
     (losses.seq_mean_token_mean(), losses.seq_mean_token_mean(8.0)),
     (losses.seq_mean_token_sum(), losses.seq_mean_token_sum("all")),
   ):
-    parts = [part(jnp.asarray(b.logp), b).compute() for b in (top, bottom)]
-    total = whole(jnp.asarray(batch.logp), batch).compute()
+    parts = [part(b.logp, b).compute() for b in (top, bottom)]
+    total = whole(batch.logp, batch).compute()
     np.testing.assert_allclose(sum(parts), total, rtol=1e-5)
 
 
@@ -79,5 +82,6 @@ def test_names_are_verls_too_and_unknown_ones_are_refused():
   assert aggregates.aggregate_by("seq-mean-token-mean") is not None
   with pytest.raises(ValueError, match="unknown aggregation 'mean'"):
     aggregates.aggregate_by("mean")
+  device = batches.on_device(batches.make())
   with pytest.raises(ValueError, match="'all'"):
-    losses.seq_mean_token_sum("every")(jnp.ones((8, 12)), batches.make())
+    losses.seq_mean_token_sum("every")(jnp.ones((8, 12)), device)

@@ -1,5 +1,7 @@
 """Token batches for the tests of losses, in several layouts."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrl_entropy.types import TokenBatch
@@ -39,6 +41,11 @@ def make(seed: int = 0, drift: float = 0.3, masked: float = 0.3) -> TokenBatch:
     num_responses=RESPONSES,
     max_length=LENGTH,
   )
+
+
+def on_device(batch: TokenBatch) -> TokenBatch:
+  """Its arrays as those of JAX."""
+  return jax.tree.map(jnp.asarray, batch)
 
 
 def fields(batch: TokenBatch) -> dict[str, np.ndarray]:

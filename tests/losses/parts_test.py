@@ -3,6 +3,7 @@
 import pytest
 
 from jaxrl_entropy import losses
+from jaxrl_entropy.losses import parts
 
 
 def factory(power):
@@ -22,7 +23,6 @@ def factory(power):
       lambda: [losses.ppo_clip(), factory],
       "factory.* cannot be a transform, .*call it",
     ),
-    (lambda: [losses.ppo_clip(), 3], "3 is no transform"),
     (
       lambda: [losses.top_entropy(0.2)],
       "no transform: .* 'selector'",
@@ -52,6 +52,11 @@ def factory(power):
 def test_a_mistake_in_a_chain_is_named(make, message):
   with pytest.raises(ValueError, match=message):
     losses.objective(*make(), aggregate="token_mean")
+
+
+def test_what_is_no_function_is_named():
+  with pytest.raises(ValueError, match="3 is no transform"):
+    parts.check(3, "transform", 3)
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,7 @@ def test_ratio_clipped_tokens_are_no_candidates():
 
 def test_the_draw_is_uniform_without_replacement():
   batch = batches.make()
+  device = batches.on_device(batch)
   rule = losses.random_covariance(0.1, -99.0, 99.0)
   quota, valid = int(0.1 * batch.mask.sum()), batch.mask.sum()
 
@@ -144,7 +145,7 @@ def test_the_draw_is_uniform_without_replacement():
     loss = losses.TokenLoss(
       jnp.zeros((8, 12)), jnp.zeros((8, 12)), jnp.zeros((8, 12), bool), {}
     )
-    return rule(loss, batch, key).chosen
+    return rule(loss, device, key).chosen
 
   draws = np.asarray(draw(jax.random.split(KEY, 4000)))
   assert (draws.sum((1, 2)) == quota).all()
@@ -160,9 +161,9 @@ def test_the_draw_is_uniform_without_replacement():
 
 
 def test_pi_advantage_centering_weighs_advantages_by_probability():
-  batch = batches.make()
+  batch = batches.on_device(batches.make())
   ours = losses.covariance_score(centering="pi_advantage")(batch)
-  weighted = batch.replace(advantages=np.exp(batch.logp) * batch.advantages)
+  weighted = batch.replace(advantages=jnp.exp(batch.logp) * batch.advantages)
   theirs = losses.covariance_score()(weighted)
   np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
   one, _ = pick(losses.top_covariance(0.3, centering="pi_advantage"), batch)
