@@ -1,4 +1,4 @@
-"""How fast is it on an accelerator, against torch and the chip's own limits?
+"""Speed on an accelerator, against torch and the chip's own limits.
 
     export XLA_PYTHON_CLIENT_PREALLOCATE=false  # torch needs memory, too
     python -m benchmarks.accelerator --quick
@@ -37,7 +37,7 @@ ATTENTION = (2, 4096)  # rows, tokens
 def decoding(
   config: TransformerConfig, machine: Machine, rounds: int
 ) -> list[Result]:
-  """Lockstep at several widths, then responses of unequal lengths."""
+  """Measures rows in lockstep, then responses of unequal lengths."""
   params = jax.jit(functools.partial(transformer.init, config))(
     jax.random.key(0)
   )
@@ -77,7 +77,7 @@ def decoding(
 def updating(
   config: TransformerConfig, machine: Machine, rounds: int
 ) -> list[Result]:
-  """One update against torch, and against the chip's matmul rate."""
+  """Measures one update against torch, and against the chip's matmul rate."""
   setup = train_step.Setup(model=config, **UPDATE)
   forward = Forward(config, remat="dots", chunk=CHUNK)
   results = train_step.measure(setup, forward, rounds)
@@ -90,7 +90,7 @@ def updating(
 
 
 def attending(config: TransformerConfig, rounds: int) -> list[Result]:
-  """The platform's kernel, forward and backward, against XLA's blocks."""
+  """Measures the platform's kernel, both passes, against XLA's blocks."""
   rows, length = ATTENTION
   keys = jax.random.split(jax.random.key(0), 3)
   heads = (config.num_heads, config.num_kv_heads, config.num_kv_heads)

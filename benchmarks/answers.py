@@ -1,4 +1,4 @@
-"""How many right and wrong answers does each mathematical verifier accept?
+"""Right and wrong answers that each mathematical verifier accepts.
 
     python -m benchmarks.answers
 

@@ -1,4 +1,4 @@
-r"""How much does the compiled train step send, against the least it could?
+r"""Traffic of the compiled train step, against the least possible.
 
     python -m benchmarks.collectives --quick
     python -m benchmarks.collectives --full \
@@ -20,7 +20,7 @@ The least, for this mesh and these micro-batches, per device and update:
 
 Ring algorithms: a gather or a scatter over n devices sends (n - 1) / n of the
 whole, an addition twice that. Everything else (embeddings, norms, the
-objective, the optimiser) counts as waste.
+objective, the optimizer) counts as waste.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What every benchmark here shares: fair timing, flags, and the results file.
+"""Shared parts of the benchmarks: fair timing, flags, the results file.
 
 A ratio above 1 always means that ours is better. Contestants take turns
 (A, B, A, B, ...) after a warm-up each, so that a busy machine is busy for all;
@@ -61,7 +61,7 @@ def alternate(
   *,
   warm_up: bool = True,
 ) -> dict[str, list[float]]:
-  """What each contestant measured in each round; all take turns.
+  """Returns each contestant's measurement in each round; all take turns.
 
   Args:
     contestants: each measures once and returns the value, for example
@@ -86,7 +86,7 @@ def compare(
   *,
   higher_is_better: bool = True,
 ) -> list[Result]:
-  """`ours` against each other contestant of `alternate`."""
+  """Compares `ours` with each other contestant of `alternate`."""
   results = []
   for peer, values in measured.items():
     if peer == ours:
@@ -139,7 +139,7 @@ def fresh_process(code: str) -> tuple[float, float]:
 
 
 def machine() -> dict[str, Any]:
-  """The processor, its cores, how busy it is, and JAX's device, if any."""
+  """Returns the processor, its cores and load, and JAX's device, if any."""
   name = platform.processor()
   info = Path("/proc/cpuinfo")
   if info.exists():
@@ -172,7 +172,7 @@ def skip(peer: str, install: str) -> None:
 
 
 def torch_device() -> str:
-  """Where torch computes: as JAX, on the GPU where there is one.
+  """Returns torch's device: the GPU if JAX uses one.
 
   Raises:
     ImportError: torch is not installed.
@@ -183,7 +183,7 @@ def torch_device() -> str:
 
 
 def arguments(description: str | None) -> argparse.Namespace:
-  """The flags of every benchmark: `--quick` or `--full`, and `--json FILE`."""
+  """Parses the flags of every benchmark: `--quick`, `--full`, `--json FILE`."""
   parser = argparse.ArgumentParser(
     description=description,
     formatter_class=argparse.RawDescriptionHelpFormatter,

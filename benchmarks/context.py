@@ -1,4 +1,4 @@
-"""How should the tokens of a row that is split meet the keys of all of it?
+"""Attention of rows split over devices: gathered keys against a ring.
 
     python -m benchmarks.context --full --json context.json
 
@@ -7,7 +7,7 @@ tokens split over context, compiled for a v5p-64 without one (pip install
 libtpu). Ours gathers a row's keys and values and runs the kernel that skips
 what no query sees. The peers: the same gathered without the kernel, and a ring,
 whose devices hand keys and values on and keep a running softmax. The ring is
-plain JAX: the kernel gives no gradient of the normaliser that a ring needs.
+plain JAX: the kernel gives no gradient of the normalizer that a ring needs.
 `--quick` compiles for a row in 2 parts alone, `--full` in 4 too.
 """
 
@@ -26,7 +26,7 @@ TENSOR = 2
 
 
 def ring(q: Any, k: Any, v: Any, segments: Any) -> Any:
-  """As `ops.attention.attend`; keys go around the devices of a row."""
+  """Computes `ops.attention.attend` with keys passed around a row's devices."""
   import jax
   from jax.sharding import PartitionSpec as P
 
@@ -50,7 +50,7 @@ def _ring(q, k, v, segments):
 
   @jax.checkpoint
   def see(block, keys, first):
-    """One block of queries and the keys that are here now."""
+    """Attends from one block of queries to the keys on this device."""
     (q, at, ids, mixed, top, total), (k, v, key_ids) = block, keys
     scores = jnp.einsum("bqkgd,bskd->bkgqs", q, k).astype(jnp.float32)
     back = at[:, None] + mine * length - first - places[None]
@@ -88,7 +88,7 @@ def _ring(q, k, v, segments):
 
 
 def compiled(attend: Callable[..., Any], parts: int) -> Mapping[str, float]:
-  """GiB that a device sends, and of its temporaries."""
+  """Returns GiB that a device sends, and GiB of its temporaries."""
   import jax
   from jax.experimental import topologies
   import jax.numpy as jnp

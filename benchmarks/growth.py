@@ -1,4 +1,4 @@
-"""Does cost grow in proportion to the load?
+"""Growth of cost with the load, against proportional growth.
 
     python -m benchmarks.growth --quick
     python -m benchmarks.growth --full --json growth.json
@@ -41,7 +41,7 @@ OPTIMIZER = optax.adamw(1e-6)
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-  """How much there is to do.
+  """Amount of work in one measurement.
 
   Attributes:
     rows: responses.
@@ -74,7 +74,7 @@ class Size:
     return [rng.integers(4096, size=PROMPT) for _ in range(self.rows)]
 
   def batch(self) -> Rows:
-    """One mini-batch on the mesh."""
+    """Returns one mini-batch on the mesh."""
     rng = np.random.default_rng(1)
     responses = rng.integers(4096, size=(self.rows, self.length - PROMPT))
     rows = packed_batch.fill_rows(
@@ -94,7 +94,7 @@ class Size:
 
 
 class Updates:
-  """Optimiser updates of one size."""
+  """Optimizer updates of one size."""
 
   def __init__(self, size: Size):
     self._size, self._rows = size, size.batch()
@@ -162,7 +162,7 @@ def against_base(
   *,
   higher_is_better: bool = True,
 ) -> list[Result]:
-  """Each case against the first, all taking turns."""
+  """Compares each case with the first; all take turns."""
   base, *cases = measures
   measured = common.alternate(measures, rounds)
   return [
@@ -179,7 +179,7 @@ def against_base(
 
 
 def doubled(size: Size, fields: tuple[str, ...]) -> dict[str, Size]:
-  """The size itself, and with each of its fields twice as large."""
+  """Yields the size itself, and one with each of its fields doubled."""
   name = f"{size.rows} x {size.length}, {size.layers} layers"
   twice = {
     f"2 x {field}": dataclasses.replace(size, **{field: 2 * value})

@@ -1,4 +1,4 @@
-"""How much memory does the fused head save a training step?
+"""Memory that the fused head saves a training step.
 
     python -m benchmarks.memory --quick
     python -m benchmarks.memory --full --json memory.json
@@ -63,33 +63,33 @@ LEAN = {
 
 
 def planned(name: str) -> float:
-  """GiB of the step's temporaries."""
+  """Returns GiB of the step's temporaries."""
   update = SETUP.update(FORWARDS[name])
   compiled = update.lower(*SETUP.shapes()).compile()
   return compiled.memory_analysis().temp_size_in_bytes / GIB
 
 
 def run_once(name: str) -> float:
-  """The loss of one update, in a process that is measured from outside."""
+  """Returns the loss of one update, in a process measured from outside."""
   return Ours(SETUP, FORWARDS[name]).step()
 
 
 def speed(name: str) -> float:
-  """Tokens a second of one of `LEAN`, after a step that warms up."""
+  """Returns tokens per second of one of `LEAN`, after a warm-up step."""
   contestant = LEAN[name]()
   contestant.step()
   return SETUP.rows * LENGTH / seconds(contestant.step)
 
 
 def alone(call: str) -> tuple[float, float]:
-  """The value of `call` in a fresh process, and that process's peak, GiB."""
+  """Returns `call`'s value and peak GiB, in a fresh process."""
   code = f"from benchmarks import memory\nvalue = memory.{call}"
   value, peak = common.fresh_process(code)
   return value, peak / GIB
 
 
 def smaller(metric: str, sizes: Mapping[str, float]) -> list[Result]:
-  """The first contestant against the others; less is better."""
+  """Compares the first contestant with the others; less is better."""
   (_, ours), *peers = sizes.items()
   return [
     Result(CASE, metric, ours, peer, size, size / ours) for peer, size in peers
@@ -97,7 +97,7 @@ def smaller(metric: str, sizes: Mapping[str, float]) -> list[Result]:
 
 
 def lean() -> list[Result]:
-  """Peak and speed of the leanest step against torch's plain one."""
+  """Compares peak and speed of the leanest step with torch's plain one."""
   if importlib.util.find_spec("torch") is None:
     common.skip("torch with transformers", "pip install torch transformers")
     return []

@@ -1,4 +1,4 @@
-"""What do the objective's phase and the extra forward cost in an update?
+"""Cost of the objective's phase and of the extra forward in an update.
 
     python -m benchmarks.objective_overhead --quick
     python -m benchmarks.objective_overhead --full --json overhead.json
@@ -28,7 +28,7 @@ FORWARD_LIMIT, OBJECTIVE_LIMIT = 0.30, 0.01
 
 
 def objective_phase(setup: Setup) -> Callable[[Any, Rows], Any]:
-  """Value and cotangents of the objective, from the statistics of a forward."""
+  """Returns the objective's value and cotangents from forward statistics."""
   objective = objectives.resolve("kl_cov")
 
   def evaluate(stats: Any, rows: Rows) -> Any:
@@ -72,7 +72,7 @@ class Phases:
 
 
 def measure(setup: Setup, rounds: int) -> list[Result]:
-  """The shares of one load."""
+  """Returns the shares of one load."""
   phases = Phases(setup)
   calls = {"update": phases.update, "objective": phases.objective}
   limits = {"objective": OBJECTIVE_LIMIT}

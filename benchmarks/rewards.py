@@ -1,4 +1,4 @@
-"""How many responses a second are verified, and at what price is it safe?
+"""Responses verified per second, and the price of the sandbox.
 
     python -m benchmarks.rewards --quick
     python -m benchmarks.rewards --full --json rewards.json

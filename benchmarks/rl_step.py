@@ -1,4 +1,4 @@
-"""How fast is a whole step of reinforcement learning, against TRL's GRPO?
+"""Speed of a whole RL step, against TRL's GRPO.
 
     python -m benchmarks.rl_step --quick
     python -m benchmarks.rl_step --full --json rl_step.json
@@ -67,7 +67,7 @@ class Load:
     return self.groups * self.samples
 
   def lengths(self) -> np.ndarray:
-    """Tokens of every response, int [groups, samples]; the same each step."""
+    """Returns the tokens of every response, int [groups, samples]."""
     drawn = np.random.default_rng(0).lognormal(
       np.log(self.longest / 4), 0.8, (self.groups, self.samples)
     )
@@ -76,7 +76,7 @@ class Load:
     return lengths
 
   def config(self) -> Any:
-    """Our settings of this step."""
+    """Returns our settings of this step."""
     config = smollm2.get_config()
     config.model.remat = "none"
     config.rollout.update(
@@ -96,7 +96,7 @@ class Load:
     return config
 
   def stream(self) -> Iterator[Problem]:
-    """The problems, in the order of our run."""
+    """Returns the problems in the order of our run."""
     from jaxrl_entropy.data.stream import PromptStream
 
     config = self.config()
@@ -107,7 +107,7 @@ class Load:
 
 
 class Step(NamedTuple):
-  """What one step took and did: seconds, and counts of tokens."""
+  """Figures of one step: seconds, and counts of tokens."""
 
   rollout: float
   update: float
@@ -213,7 +213,7 @@ def serve_ours(pipe: Connection, load: Load) -> None:
 
 
 def forced_end(lengths: np.ndarray, eos_id: int) -> Callable:
-  """A logits processor of `transformers`: row `i` ends at `lengths[i]`.
+  """Returns a `transformers` logits processor: row `i` ends at `lengths[i]`.
 
   It serves one call of `generate`.
   """
@@ -291,7 +291,7 @@ def serve_trl(pipe: Connection, load: Load) -> None:
     ]
   )
   with tempfile.TemporaryDirectory() as folder:
-    # `transformers` does not train what it read from a quantised file.
+    # `transformers` does not train what it read from a quantized file.
     export.save(folder, *checkpoints.load(path))
     trainer = Counting(
       model=AutoModelForCausalLM.from_pretrained(folder, dtype="float32"),
@@ -340,7 +340,7 @@ def _serve(
 def side(
   server: Callable[[Connection, Load], None], load: Load
 ) -> Iterator[Callable[[], Step]]:
-  """A fresh process that `server` runs in; calling it makes one step."""
+  """Starts a fresh process of `server`; calling the result makes one step."""
   context = multiprocessing.get_context("spawn")
   pipe, theirs = context.Pipe()
   process = context.Process(target=_serve, args=(server, theirs, load))
@@ -364,7 +364,7 @@ def side(
 
 
 def compare(load: Load, rounds: int) -> list[Result]:
-  """Our step against TRL's, in whole and by its two parts.
+  """Compares our step with TRL's, in whole and by its two parts.
 
   Raises:
     ValueError: the sides did not do the same work.

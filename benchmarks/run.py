@@ -26,7 +26,7 @@ _SHARED = ("__init__", "common", "run")
 
 
 def names() -> list[str]:
-  """The benchmarks: every other module of this folder."""
+  """Returns the benchmarks: every other module of this folder."""
   modules = (path.stem for path in Path(__file__).parent.glob("*.py"))
   return sorted(name for name in modules if name not in _SHARED)
 
@@ -73,7 +73,7 @@ def _run(command: Sequence[str], limit: float) -> None:
 
 
 def table(answers: Sequence[dict[str, Any]]) -> str:
-  """One line a comparison, in aligned columns."""
+  """Returns one line per comparison, in aligned columns."""
   rows = [("benchmark", "case", "metric", "ours", "peer", "theirs", "ratio")]
   for answer in answers:
     for r in answer["results"]:

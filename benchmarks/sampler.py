@@ -1,4 +1,4 @@
-"""How fast is sampling, against static batches, peers, and the limit?
+"""Speed of sampling, against static batches, peers, and the limit.
 
     python -m benchmarks.sampler --quick
     python -m benchmarks.sampler --full --json sampler.json
@@ -47,7 +47,7 @@ DRAFT_TOKENS = 7
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-  """What is sampled.
+  """Prompts and response lengths to sample.
 
   Attributes:
     prompts: token ids.
@@ -64,12 +64,12 @@ class Load:
     return sum(map(sum, self.lengths))
 
   def shortened(self, length: Callable[[int], int]) -> "Load":
-    """The same prompts with other lengths."""
+    """Returns the same prompts with other lengths."""
     lengths = [tuple(map(length, group)) for group in self.lengths]
     return dataclasses.replace(self, lengths=lengths)
 
   def requests(self) -> list[Request]:
-    """One a prompt, with all of its samples."""
+    """Returns one request per prompt, with all of its samples."""
     pairs = zip(self.prompts, self.lengths, strict=True)
     return [
       Request(
@@ -83,7 +83,7 @@ class Load:
     ]
 
   def rows(self) -> list[Request]:
-    """One a sample, in the same order."""
+    """Returns one row per sample, in the same order."""
     return [
       Request(request.prompt, max_tokens=length, seed=request.seed)
       for request in self.requests()
@@ -92,7 +92,7 @@ class Load:
 
 
 def rl_load(vocabulary: int, groups: int, longest: int) -> Load:
-  """`groups` prompts of about 64 tokens, 8 log-normal lengths each."""
+  """Returns `groups` prompts of about 64 tokens, 8 log-normal lengths each."""
   random = np.random.default_rng(0)
   prompts = [
     random.integers(1, vocabulary, random.integers(48, PROMPT + 1))
@@ -111,7 +111,7 @@ def lockstep_load(vocabulary: int, rows: int, new: int) -> Load:
 
 
 class Contestant(Protocol):
-  """Who samples."""
+  """A sampler under measurement."""
 
   def generate(self, load: Load) -> None:
     """Returns when every token is on the host."""
@@ -190,7 +190,7 @@ def find_peers(
   params: Params,
   makers: Mapping[str, functools.partial],
 ) -> dict[str, Contestant]:
-  """The peers that are installed, each known to compute the same function."""
+  """Returns the installed peers, checked to compute the same function."""
   found: dict[str, Contestant] = {}
   for name, make in makers.items():
     try:
@@ -204,7 +204,7 @@ def find_peers(
 
 
 def decode_rate(contestant: Contestant, load: Load) -> float:
-  """Tokens a second after the first one of each row."""
+  """Returns tokens per second after the first one of each row."""
   first = load.shortened(lambda _: 1)
   spent = seconds(lambda: contestant.generate(load))
   spent -= seconds(lambda: contestant.generate(first))
@@ -271,7 +271,7 @@ def compare(
   rounds: int,
   warm_up: Load | None = None,
 ) -> list[Result]:
-  """The first contestant against the others and the bound.
+  """Compares the first contestant with the others and the bound.
 
   Args:
     limit: the bound.
@@ -292,7 +292,7 @@ def compare(
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-  """What it can do: operations and bytes read a second."""
+  """Operations and bytes read per second of this machine."""
 
   flops: float
   bandwidth: float
@@ -301,7 +301,7 @@ class Machine:
   def measure(
     cls, width: int = 2048, words: int = 1 << 27, dtype: str = "float32"
   ) -> "Machine":
-    """By a matmul [width, width] in `dtype`, and a sum of float32 words."""
+    """Measures a matmul [width, width] in `dtype`, and a float32 sum."""
     # Not ones: some chips multiply those faster than real numbers.
     x = jax.random.normal(jax.random.key(0), (width, width), dtype)
     wide = jnp.ones(words)
@@ -324,7 +324,7 @@ def bound(
   load: Load,
   prefill: bool,
 ) -> float:
-  """Tokens a second that no sampler of these weights can pass here.
+  """Returns tokens per second that no sampler of these weights can pass.
 
   Every token costs its operations; the weights are read at least once for each
   token of the longest response, and the cache for all before each token.

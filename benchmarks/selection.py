@@ -1,12 +1,12 @@
-"""What does exact covariance selection cost, against sorts and torch?
+"""Cost of exact covariance selection, against sorts and torch.
 
     python -m benchmarks.selection --quick
     python -m benchmarks.selection --full --json selection.json
 
-Masking, centring and picking of N tokens, all in one go: KL-Cov (the top 2e-3)
+Masking, centering and picking of N tokens, all in one go: KL-Cov (the top 2e-3)
 and Clip-Cov (2e-4 drawn from a band). `torch` does it the way of the paper's
 code: boolean masks, means, `topk`, or `nonzero` and `randperm`. `top_k` and
-`sort` are JAX's own, after the same centring; they gather every score of a
+`sort` are JAX's own, after the same centering; they gather every score of a
 mesh on each device, ours do not. `one pass` reads every score once and is no
 contestant: it says how far anything could go. ns a token, less is better.
 """
@@ -56,7 +56,7 @@ def ours(selector: losses.Selector) -> Callable[[TokenBatch], jax.Array]:
 def by_threshold(
   nth: Callable[[jax.Array, int], jax.Array],
 ) -> Callable[[TokenBatch], jax.Array]:
-  """KL-Cov by the value of the last token to take, from `nth(scores, k)`."""
+  """Selects KL-Cov by the value of the last token, from `nth(scores, k)`."""
   score = losses.covariance_score()
 
   def pick(batch: TokenBatch, count: int) -> jax.Array:
@@ -94,10 +94,10 @@ class Torch:
     mask = self._mask
     valid = mask.sum()
 
-    def centred(x: Any) -> Any:
+    def centered(x: Any) -> Any:
       return x - (x * mask).sum() / valid
 
-    scores = centred(self._advantages) * centred(self._logp)
+    scores = centered(self._advantages) * centered(self._logp)
     scores[~mask] = -self._torch.inf
     inside = (scores < HIGH) & (scores > LOW) & mask
     places = inside.nonzero()
@@ -109,18 +109,18 @@ class Torch:
     return self._ready(chosen)
 
   def _ready(self, x: Any) -> Any:
-    """`x`, when it is computed."""
+    """Returns `x` once it is computed."""
     if x.is_cuda:
       self._torch.cuda.synchronize()
     return x
 
 
 def check(batch: TokenBatch, pick: dict[str, Callable], torch: Torch) -> None:
-  """Equal sets for KL-Cov; for Clip-Cov equal counts, inside the band."""
+  """Checks equal sets for KL-Cov; for Clip-Cov equal counts in the band."""
   top = torch.kl_cov().cpu().numpy()
   for name in ("KL-Cov", "top_k", "sort"):
     differing = int((np.asarray(pick[name](batch)) != top).sum())
-    # Means of another order of summation: neighbours at the cut may swap.
+    # Means of another order of summation: neighbors at the cut may swap.
     assert differing <= 2, f"{name} picks {differing} other tokens than torch"
   drawn = np.asarray(pick["Clip-Cov"](batch))
   scores = np.asarray(losses.covariance_score()(batch))[drawn]
@@ -129,7 +129,7 @@ def check(batch: TokenBatch, pick: dict[str, Callable], torch: Torch) -> None:
 
 
 def measure(tokens: int, rounds: int) -> list[Result]:
-  """Every contestant on N tokens."""
+  """Measures every contestant on N tokens."""
   batch = batch_of(tokens)
   pick = {
     "KL-Cov": ours(losses.top_covariance(TOP)),

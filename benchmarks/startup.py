@@ -1,4 +1,4 @@
-"""How long from `train` to the first update, imports and compiling included?
+"""Time from `train` to the first update, with imports and compiling.
 
     python -m benchmarks.startup --quick
     python -m benchmarks.startup --full --json startup.json

@@ -1,4 +1,4 @@
-"""How fast is a training step, against torch with transformers?
+"""Speed of a training step, against torch with transformers.
 
     python -m benchmarks.train_step --quick
     python -m benchmarks.train_step --full --json train_step.json
@@ -62,7 +62,7 @@ class Setup:
   length: int = LENGTH
 
   def sequences(self) -> list[np.ndarray]:
-    """Token ids of each prompt with its response."""
+    """Returns the token ids of each prompt with its response."""
     rng = np.random.default_rng(0)
     sizes = np.full(self.rows, self.length)
     if self.ragged:
@@ -74,7 +74,7 @@ class Setup:
     return np.random.default_rng(1).normal(size=self.rows).astype(np.float32)
 
   def layout(self) -> Rows:
-    """[rows, LENGTH] on the host."""
+    """Returns the load as [rows, LENGTH] on the host."""
     sequences = self.sequences()
     place = packed_batch.one_per_row(self.rows)
     if self.packed:
@@ -94,7 +94,7 @@ class Setup:
     return packed_batch.with_signals(rows, signals)
 
   def arrays(self) -> tuple[TrainState, Rows]:
-    """Random weights and the load, on the device."""
+    """Returns random weights and the load, on the device."""
     params = jax.jit(functools.partial(transformer.init, self.model))(
       jax.random.key(0)
     )
@@ -104,11 +104,11 @@ class Setup:
     )
 
   def shapes(self) -> tuple[Any, Any]:
-    """What `arrays` returns, without memory for it."""
+    """Returns the shapes of `arrays`, without memory for it."""
     return jax.eval_shape(self.arrays)
 
   def update(self, forward: Forward) -> Any:
-    """The jitted update."""
+    """Returns the jitted update."""
     return make_update(
       lambda _: objectives.resolve("grpo"),
       OPTIMIZER,
@@ -127,7 +127,7 @@ class Ours:
     self._update = setup.update(forward)
 
   def step(self) -> float:
-    """One update; the loss before it."""
+    """Runs one update; returns the loss before it."""
     self._state, metrics = self._update(self._state, self._rows)
     return float(metrics["loss"].compute())
 
@@ -174,7 +174,7 @@ class Torch:
     ]
 
   def step(self) -> float:
-    """One update; the loss before it."""
+    """Runs one update; returns the loss before it."""
     self._optimizer.zero_grad()
     total = 0.0
     for part in self._slices:
@@ -202,7 +202,7 @@ class Torch:
 
 
 def measure(setup: Setup, forward: Forward, rounds: int) -> list[Result]:
-  """Useful tokens a second of ours against the peer on one load."""
+  """Returns useful tokens per second of ours against the peer on one load."""
   ours = Ours(setup, forward)
   try:
     peer = Torch(setup)

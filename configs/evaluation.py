@@ -10,7 +10,8 @@ The argument is one of SETS, and after a colon one of PROTOCOLS
 With --workdir in place of the weights, the policy of a run answers:
 
     jaxrl-entropy evaluate --config=configs/evaluation.py:math500 \
-        --config.task.args.test_path=math500.jsonl --workdir=runs/kl_cov --best \
+        --config.task.args.test_path=math500.jsonl \
+        --workdir=runs/kl_cov --best \
         --output=runs/kl_cov_math500
 """
 

@@ -101,7 +101,7 @@ def is_writer() -> bool:
 
 
 def host_slice(total: int) -> slice:
-  """This process's part of `total` items, which the processes take in order.
+  """Returns this process's slice of `total` items, in process order.
 
   Raises:
     UserError: if they do not divide evenly.
@@ -118,7 +118,7 @@ def host_slice(total: int) -> slice:
 
 
 def all_gather(item: Item) -> list[Item]:
-  """Every process's `item`, in the order of the processes."""
+  """Returns every process's `item`, in the order of the processes."""
   if jax.process_count() == 1:
     return [item]
   data = np.frombuffer(pickle.dumps(item), np.uint8)
@@ -184,18 +184,18 @@ def shard_over_hosts(
 
 
 def sum_over_hosts(values: Mapping[str, float]) -> dict[str, float]:
-  """The sums over the processes."""
+  """Returns the sums over the processes."""
   parts = all_gather(dict(values))
   return {name: sum(part[name] for part in parts) for name in values}
 
 
 def put_global(x: np.ndarray, where: Sharding) -> jax.Array:
-  """A global array from a host array that all processes have in full."""
+  """Returns a global array from a host array that all processes hold."""
   return jax.make_array_from_callback(x.shape, where, lambda index: x[index])
 
 
 def fetch(x: jax.Array) -> np.ndarray:
-  """The whole of a global array, on every process."""
+  """Returns the whole of a global array, on every process."""
   if x.is_fully_addressable or x.is_fully_replicated:
     return np.asarray(x)
   return np.asarray(multihost_utils.process_allgather(x, tiled=True))

@@ -12,7 +12,7 @@ WRITE_FAILED = 74
 
 
 class UserError(ValueError):
-  """What was asked for cannot be done: the message names it and the fix.
+  """A mistake that the user can mend; the message names it and the fix.
 
   The command line prints the message as one line and exits with `status`; it
   shows no traceback unless `--debug` is given.
@@ -24,7 +24,7 @@ class UserError(ValueError):
 
 
 def write_failed(path: Path, reason: str) -> UserError:
-  """The error of a run that could not write `path`."""
+  """Returns the error of a run that could not write `path`."""
   return UserError(
     f"{path} could not be written ({reason}); what was saved before is kept: "
     "mend that, and run the same command again",
@@ -33,7 +33,7 @@ def write_failed(path: Path, reason: str) -> UserError:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-  """`did you mean ...?`, or the list of valid names where none is near."""
+  """Returns `did you mean ...?`, or the valid names if none is similar."""
   valid = sorted(valid)
   near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
   if near:

@@ -17,7 +17,7 @@ _NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w./-]+)?")
 MODEL_FILES = (
   *("*.json", "*.safetensors", "*.txt", "*.jinja", "tokenizer.model"),
 )
-"""What is fetched of a model; other formats of its weights are not."""
+"""Files that are fetched of a model; other formats of its weights are not."""
 
 
 def is_name(text: str) -> bool:

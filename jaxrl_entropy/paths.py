@@ -94,7 +94,7 @@ def _open(url: str, setting: str) -> tuple[Any, str]:
 def _ask(url: str, setting: str, request: Any) -> Any:
   try:
     return request()
-  # What a store raises is up to its library.
+  # Each store's library raises errors of its own.
   except Exception as error:
     raise UserError(
       f"{setting} is {url!r}, which cannot be read: {error}"
@@ -102,7 +102,7 @@ def _ask(url: str, setting: str, request: Any) -> Any:
 
 
 def _version(facts: dict[str, Any]) -> tuple[str, str]:
-  """What changes when an object does."""
+  """Returns a value that changes when the object does."""
   keys = ("ETag", "etag", "md5Hash", "mtime", "LastModified")
   known = (str(facts[key]) for key in keys if facts.get(key))
   return str(facts.get("size")), next(known, "")

@@ -11,7 +11,7 @@ from jaxrl_entropy.errors import UserError, nearest
 def load(
   what: str, name: str, known: Mapping[str, Callable[..., Any] | str]
 ) -> Callable[..., Any]:
-  """The function of a name in `known`, or at `package.module:function`.
+  """Returns the function named in `known`, or at `package.module:function`.
 
   Args:
     what: what the function is, for messages: "loss".
@@ -42,7 +42,7 @@ def call(
   args: Mapping[str, Any] | None,
   known: Mapping[str, Callable[..., Any] | str],
 ) -> Any:
-  """`load(what, name, known)(**args)`.
+  """Returns `load(what, name, known)(**args)`.
 
   Raises:
     UserError: also for arguments that the function does not take.
@@ -59,7 +59,7 @@ def call(
 
 
 def _call(function: Callable[..., Any]) -> str:
-  """The parameters of a function with their defaults, without types."""
+  """Returns the parameters of a function with their defaults, untyped."""
   signature = inspect.signature(function)
   bare = [
     parameter.replace(annotation=inspect.Parameter.empty)

@@ -3,7 +3,7 @@
 Axes, always all four, of size 1 where unused:
 
 * `data`: replicas of the parameters; rows of a batch are split over it.
-* `fsdp`: parameters and optimiser state are split over it, and so are rows.
+* `fsdp`: parameters and optimizer state are split over it, and so are rows.
 * `tensor`: heads, MLP columns, experts and vocabulary are split over it.
 * `context`: the tokens of a row are split over it.
 
@@ -46,7 +46,7 @@ PARAM_RULES: tuple[tuple[str, P], ...] = (
 
 
 def axis_sizes(devices: int, **sizes: int) -> dict[str, int]:
-  """The size of every mesh axis; one may be -1, "all that is left".
+  """Returns the size of every mesh axis; one may be -1, the remainder.
 
   Args:
     devices: how many there are.
@@ -76,7 +76,7 @@ def make_mesh(
   context: int = 1,
   devices: Sequence[jax.Device] | None = None,
 ) -> Mesh:
-  """A mesh of the given axis sizes; one size may be -1, "all that is left".
+  """Returns a mesh of the given axis sizes; one may be -1, the remainder.
 
   Raises:
     ValueError: if the sizes do not multiply to the number of devices.
@@ -91,7 +91,7 @@ def make_mesh(
 def _placed(
   sizes: Mapping[str, int], devices: Sequence[jax.Device]
 ) -> np.ndarray:
-  """The devices in the mesh's shape, neighbours near; only data leaves a slice.
+  """Returns the devices in the mesh's shape; only data crosses slices.
 
   Unlike jax.make_mesh it may cut an axis of a slice's torus in parts, so that
   every shape that covers the slice is one that runs.
@@ -116,7 +116,7 @@ def _placed(
 
 
 def platform() -> str:
-  """The platform that a program is made for: "cpu", "gpu" or "tpu".
+  """Returns the platform a program is compiled for: "cpu", "gpu" or "tpu".
 
   It is that of the ambient mesh, whose machine need not be this one, or else
   JAX's default.
@@ -126,12 +126,12 @@ def platform() -> str:
 
 
 def path_name(path: tuple[Any, ...]) -> str:
-  """`layers/mlp/up_proj/kernel` for a key path of jax.tree_util."""
+  """Returns `layers/mlp/up_proj/kernel` for a key path of jax.tree_util."""
   return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def param_spec(name: str, ndim: int) -> P:
-  """The spec of a parameter by its path; replicated where no rule matches."""
+  """Returns the spec of a parameter by its path; replicated by default."""
   for pattern, spec in PARAM_RULES:
     if re.search(pattern, name) and len(spec) <= ndim:
       return spec
@@ -139,7 +139,7 @@ def param_spec(name: str, ndim: int) -> P:
 
 
 def fitting(spec: P, shape: Sequence[int], mesh: Mesh | AbstractMesh) -> P:
-  """`spec` without the axes that do not divide their dimension."""
+  """Returns `spec` without the axes that do not divide their dimension."""
 
   def keep(axis: Any, size: int) -> Any:
     names = axis if isinstance(axis, tuple) else (axis,)
@@ -152,9 +152,9 @@ def fitting(spec: P, shape: Sequence[int], mesh: Mesh | AbstractMesh) -> P:
 
 
 def param_shardings(params: Any, mesh: Mesh) -> Any:
-  """A tree of NamedSharding like `params` (arrays or shapes).
+  """Returns a tree of NamedSharding like `params` (arrays or shapes).
 
-  It also serves optimiser states, whose moments end in their parameter's path.
+  It also serves optimizer states, whose moments end in their parameter's path.
   """
 
   def sharding(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
@@ -165,7 +165,7 @@ def param_shardings(params: Any, mesh: Mesh) -> Any:
 
 
 def row_sharding(mesh: Mesh, leading: int = 0) -> NamedSharding:
-  """Rows over data and fsdp, behind `leading` unsplit axes."""
+  """Returns the sharding of rows, behind `leading` unsplit axes."""
   return NamedSharding(mesh, P(*(None,) * leading, ROWS))
 
 
@@ -181,13 +181,13 @@ def single_device() -> bool:
 
 
 def token_parts() -> int:
-  """In how many parts the ambient mesh splits the tokens of a batch."""
+  """Returns into how many shards the ambient mesh splits a batch's tokens."""
   shape = jax.sharding.get_abstract_mesh().shape
   return math.prod(shape.get(axis, 1) for axis in TOKENS)
 
 
 def constrain(x: jax.Array, *axes: Any) -> jax.Array:
-  """A sharding constraint inside jit; nothing where no mesh is set.
+  """Applies a sharding constraint inside jit, if a mesh is set.
 
   The mesh is the ambient one (`with jax.set_mesh(mesh):`). Axes that do not
   divide their dimension are left out.

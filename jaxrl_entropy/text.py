@@ -3,14 +3,14 @@
 import html
 import unicodedata
 
-# Categories of characters that move the cursor, recolour the terminal, or
+# Categories of characters that move the cursor, recolor the terminal, or
 # reverse the direction of what follows; and halves of surrogate pairs.
 _HIDDEN = frozenset(["Cc", "Cf", "Cs", "Co", "Zl", "Zp"])
 _KEPT = frozenset("\n\t")
 
 
 def printable(text: str) -> str:
-  """The text without control characters, for a terminal or a log.
+  """Returns the text without control characters, for a terminal or a log.
 
   Each is replaced by U+FFFD; new lines and tabs stay.
   """
@@ -23,5 +23,5 @@ def printable(text: str) -> str:
 
 
 def to_html(text: str) -> str:
-  """The text as HTML that shows it, in an element or a quoted attribute."""
+  """Returns HTML that shows the text, in an element or a quoted attribute."""
   return html.escape(printable(text), quote=True)

@@ -39,7 +39,7 @@ class Mean:
 
 
 class TokenBatch(struct.PyTreeNode):
-  """The tokens of one optimiser mini-batch, as the objective sees them.
+  """The tokens of one optimizer mini-batch, as the objective sees them.
 
   A row may hold several packed responses: `response` alone tells which response
   a token belongs to. Column `t` describes the token at
@@ -73,7 +73,7 @@ class TokenBatch(struct.PyTreeNode):
     group_accuracy: share of correct responses to that prompt in the rollout.
     router_balance: the token's part of the load-balance loss of a mixture of
       experts, see `ops.router`. Carries the gradient.
-    router_z: the token's squared log-normaliser of the router. Carries the
+    router_z: the token's squared log-normalizer of the router. Carries the
       gradient.
     num_responses: static capacity for responses of the mini-batch.
     max_length: static capacity for tokens of one response.

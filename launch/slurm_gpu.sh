@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs jaxrl-entropy on GPUs of a SLURM cluster, one process a GPU.
+# Runs jaxrl-entropy on GPUs of a SLURM cluster, one process per GPU.
 #
 #   launch/slurm_gpu.sh [--dry-run] run NAME -- train --config=... --workdir=...
 #   launch/slurm_gpu.sh [--dry-run] status|logs|delete NAME

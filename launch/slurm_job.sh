@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The job that slurm_gpu.sh submits: a command of jaxrl-entropy, one process a
+# The job that slurm_gpu.sh submits: a command of jaxrl-entropy, one process per
 # task. A run that was told to stop, or lost a process, is queued again.
 #
 #   sbatch [flags] launch/slurm_job.sh COMMAND ...

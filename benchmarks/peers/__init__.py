@@ -1,1 +1,1 @@
-"""What the benchmarks compare with, where it is installed."""
+"""Other libraries that the benchmarks compare with, where installed."""

@@ -28,10 +28,10 @@ _ROUNDING = 0.01
 
 
 class Load(Protocol):
-  """What is sampled."""
+  """Prompts and response lengths to sample."""
 
   def rows(self) -> list[Request]:
-    """One continuation each."""
+    """Returns one continuation per row."""
     ...
 
 

@@ -1,4 +1,4 @@
-"""What every advantage estimator takes and gives, and their shared maths."""
+"""The interface of advantage estimators, and the math they share."""
 
 from collections.abc import Callable
 import dataclasses
@@ -181,7 +181,7 @@ def group_max(x: Float[Array, "N"], groups: Int[Array, "N"]) -> jax.Array:
 
 
 class GroupStatistics(NamedTuple):
-  """Of each row's group; a group of one has mean 0 and deviation 1.
+  """Statistics of each row's group; a group of one has mean 0, deviation 1.
 
   Attributes:
     centered: the row's value less its group's mean.

@@ -63,7 +63,7 @@ def rival_score(
   others_score: Float[Array, "N G"],
   others_accuracy: Float[Array, "N G"],
 ) -> Float[Array, "N"]:
-  """What each response has to beat: the mean score of those opposed to it.
+  """Returns the mean score of the responses opposed to each response.
 
   A right response is opposed by the less right ones of its group, a wrong one
   by the more right ones; where there is none, by 0.

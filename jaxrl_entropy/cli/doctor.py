@@ -13,11 +13,11 @@ from jaxrl_entropy.rewards.sandbox import confine, launch, seccomp
 _EXAMPLES = """\
   jaxrl-entropy doctor
 """
-# What each optional package is for, and the extra that brings it.
+# Purpose of each optional package, and the extra that installs it.
 _PACKAGES = {
   "math_verify": ("answers in mathematics", "math"),
   "reasoning_gym": ("the gym task", "gym"),
-  "gguf": ("quantised GGUF weights", "gguf"),
+  "gguf": ("quantized GGUF weights", "gguf"),
   "pyseccomp": ("the sandbox", "sandbox"),
   "pyarrow": ("Parquet files", "parquet"),
   "matplotlib": ("plots of a report", "log"),
@@ -39,7 +39,7 @@ _WORKS = {
 
 
 def main(argv: Sequence[str]) -> int:
-  """Exit status 1 where no safe sandbox works."""
+  """Prints the report; returns 1 where no safe sandbox works."""
   flags.parser(
     "doctor", "Says what this machine offers.", _EXAMPLES
   ).parse_args(argv)

@@ -1,4 +1,4 @@
-"""The words for exceptions of JAX and Python, and how a process of a job ends.
+"""One-line messages for exceptions of JAX and Python; exits of a job.
 
 Nothing here imports JAX: it may be what failed.
 """
@@ -16,7 +16,7 @@ _EXPECTED = (UserError, ValueError, OSError, FloatingPointError)
 _OUT_OF_MEMORY = re.compile(
   r"RESOURCE_EXHAUSTED|[Oo]ut of memory|Unable to alloc"
 )
-# What collectives and JAX's coordination service say when a process is gone.
+# Messages of collectives and JAX's coordination service about lost processes.
 _LOST = re.compile(
   r"Gloo|NCCL|coordination service|heartbeat|UNAVAILABLE|DEADLINE_EXCEEDED|"
   r"Connection (reset|closed|refused)|Socket closed"
@@ -26,7 +26,7 @@ _LONGEST = 2000  # characters
 
 
 def explain(error: BaseException) -> Exception | None:
-  """Returns what stands for `error` in one line; None for a fault of ours."""
+  """Returns a one-line error in place of `error`; None for a bug of ours."""
   text = f"{error}"
   if isinstance(error, UserError):
     return error
@@ -77,7 +77,7 @@ def leave_job(status: int) -> NoReturn:
 
 
 def _lost_process(error: BaseException | None) -> str | None:
-  """The message, of `error` or its causes, that says that a process is gone."""
+  """Returns the message of `error` or a cause that reports a lost process."""
   while error is not None:
     if _LOST.search(str(error)):
       return str(error)

@@ -127,7 +127,7 @@ class Screen:
       k: [] for k in self._turns
     }
     self._ended: set[tuple[int, int]] = set()
-    self._shown: str | None = None  # Nothing of this answer, not its title.
+    self._shown: str | None = None  # None: not even the title.
 
   def show(self, event: Event) -> None:
     key = event.request, event.sample

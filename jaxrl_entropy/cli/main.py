@@ -84,7 +84,7 @@ def _run(command: str, argv: list[str]) -> int:
   cache = Path.home() / ".cache" / "jaxrl_entropy"
   os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
   os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
-  # Or transformers advises to install PyTorch, on every start.
+  # Without it transformers advises at every start to install PyTorch.
   os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
   resumable = command in _RESUMABLE
   with _interruptible() if resumable else contextlib.nullcontext():

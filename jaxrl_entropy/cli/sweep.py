@@ -122,7 +122,7 @@ def _script(launcher: str) -> str:
 
 
 def _job(run: Run, study: Path) -> str:
-  """A name that clusters accept: a letter, then a-z, 0-9 and '-', 39 in all."""
+  """Returns a name for clusters: a letter, then a-z, 0-9 and '-', 39 in all."""
   readable = re.sub(r"[^a-z0-9]+", "-", f"rl-{study.name}-{run.name}".lower())
   digest = hashlib.sha256(f"{study}/{run.name}".encode()).hexdigest()[:6]
   return f"{readable[:32].strip('-')}-{digest}"

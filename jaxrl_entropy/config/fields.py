@@ -1,4 +1,4 @@
-"""How a field of the configuration is declared: default, range and meaning."""
+"""Declaration of a config field: its default, range and meaning."""
 
 from collections.abc import Iterator, Mapping, Sequence
 import dataclasses

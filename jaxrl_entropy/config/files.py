@@ -71,7 +71,7 @@ def load(spec: str, overrides: Iterable[tuple[str, str]] = ()) -> ConfigDict:
 
 
 def load_module(path: str) -> ModuleType:
-  """The Python file at `path`, run as a module.
+  """Runs the Python file at `path` as a module and returns it.
 
   It can import from the current folder: `from configs import common`. A file
   that is not there is looked up among those that come with the package.
@@ -102,7 +102,7 @@ def load_module(path: str) -> ModuleType:
 
 
 def call(function: Callable[..., Any], *args: Any, arg: str, path: str) -> Any:
-  """`function(*args)` of a config file, and `arg` after them if it is given.
+  """Calls `function(*args)` of a config file, with `arg` last if there is one.
 
   Raises:
     UserError: if the function has no parameter for `arg`.
@@ -121,7 +121,7 @@ def call(function: Callable[..., Any], *args: Any, arg: str, path: str) -> Any:
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  """Dotted field -> value, for every leaf."""
+  """Returns a dict from dotted field to value, for every leaf."""
   flat: dict[str, Any] = {}
   for name, value in config.items():
     if isinstance(value, Mapping | ConfigDict):
@@ -132,7 +132,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def to_json(config: ConfigDict) -> dict[str, Any]:
-  """The config as plain JSON types, references resolved."""
+  """Returns the config as plain JSON types, references resolved."""
   plain = config.copy_and_resolve_references().to_dict()
   return json.loads(json.dumps(plain))
 
@@ -174,7 +174,7 @@ def save(
 
 
 def read(workdir: str | Path) -> dict[str, Any]:
-  """The config that `workdir` was started with, as `to_json` gave it.
+  """Returns the config that started `workdir`, in the form of `to_json`.
 
   Raises:
     UserError: if there is none, or it cannot be read.
@@ -206,13 +206,13 @@ def of_run(
 
 
 def versions() -> dict[str, str]:
-  """The versions of Python and of the packages that decide the numbers."""
+  """Returns the versions of Python and of the packages that affect numbers."""
   found = {name: importlib.metadata.version(name) for name in _PACKAGES}
   return {"python": platform.python_version()} | found
 
 
 def commit() -> str | None:
-  """The git commit of this code, `-dirty` if changed; None outside git."""
+  """Returns this code's git commit, `-dirty` if changed; None outside git."""
   root = Path(__file__).resolve().parents[2]
   if not (root / ".git").exists():
     return None

@@ -28,7 +28,7 @@ class Run:
   overrides: tuple[tuple[str, str], ...]
 
   def flags(self, study: Path) -> list[str]:
-    """The flags of `jaxrl-entropy train` for this run."""
+    """Returns the flags of `jaxrl-entropy train` for this run."""
     fields = [f"--config.{field}={text}" for field, text in self.overrides]
     workdir = study / self.name
     return [f"--config={self.config}", f"--workdir={workdir}", *fields]
@@ -52,7 +52,7 @@ class Run:
 def list_runs(
   spec: str, overrides: Sequence[tuple[str, str]] = ()
 ) -> list[Run]:
-  """The runs that `sweep(add)` of the config file adds, each config checked.
+  """Returns the checked runs that `sweep(add)` of the config file adds.
 
   `FILE.py:PART` calls `sweep(add, PART)`, for a study of several parts.
   `add(overrides, arg)` takes a mapping of dotted fields and the argument of
@@ -82,7 +82,7 @@ def list_runs(
 
 
 def _name(arg: str, changes: Sequence[tuple[str, str]]) -> str:
-  """`clip_cov,seed=1`: safe as a folder and as an argument of a shell."""
+  """Returns a name like `clip_cov,seed=1`, safe for folders and shells."""
   parts = [arg] if arg else []
   parts += [f"{field}={text}" for field, text in changes]
   return re.sub(r"[^\w.=,+-]+", "-", ",".join(parts) or "run")
@@ -96,7 +96,7 @@ def is_done(workdir: Path) -> bool:
 def table(
   runs: Sequence[Run], study: Path, failed: Collection[str] = ()
 ) -> str:
-  """One line a run: its name, its state and its last figures."""
+  """Returns one line per run: its name, its state and its last figures."""
   rows = [("run", "state", *_FIGURES)]
   for run in runs:
     state, last = _state(study / run.name)
@@ -121,7 +121,7 @@ def _state(workdir: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _last_record(path: Path) -> dict[str, Any]:
-  """The last whole line of a metrics file; {} where there is none."""
+  """Returns the last whole line of a metrics file; {} if there is none."""
   if not path.exists():
     return {}
   lines = path.read_text().rpartition("\n")[0].splitlines()

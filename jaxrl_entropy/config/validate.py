@@ -207,7 +207,7 @@ def _literal(text: str) -> Any:
 
 
 def _parse_open(text: str, old: Any, field: str) -> Any:
-  """Any literal, but a number where there is one."""
+  """Returns the value of a literal; a number where there was one."""
   value, number = _literal(text), int | float
   if isinstance(old, number) and not isinstance(value, number):
     raise UserError(
@@ -234,7 +234,7 @@ def _parse(text: str, old: Any, field: str) -> Any:
 
 
 def _parse_tuple(text: str, old: tuple[Any, ...]) -> tuple[Any, ...]:
-  """`a,b` or `("a", "b")`; elements get the type of the first one of `old`."""
+  """Parses `a,b` or `("a", "b")`; elements get the type of `old`'s first."""
   value = _literal(text)
   if isinstance(value, str):
     value = [item.strip() for item in value.split(",") if item.strip()]

@@ -6,8 +6,8 @@ from typing import Any
 
 TEMPLATES = ("auto", "chat", "none")
 DATE = "26 Jul 2024"
-"""What templates write as today's date, so that a run has the same prompts on
-another day; it is the date that Llama 3's own templates fall back to."""
+"""The date that templates write as today's, so that a run has the same prompts
+on another day; it is the date that Llama 3's own templates fall back to."""
 
 
 @dataclasses.dataclass(frozen=True)

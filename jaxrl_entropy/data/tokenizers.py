@@ -72,7 +72,7 @@ class SymbolTokenizer:
     return " ".join(self._symbols[i] if i < known else "<unk>" for i in ids)
 
   def render(self, prompt: str, system: str | None = None) -> list[int]:
-    """As `encode`: symbols have no chat template, so `system` is ignored."""
+    """Returns `encode(prompt)`; `system` is ignored, without a template."""
     del system
     return self.encode(prompt)
 

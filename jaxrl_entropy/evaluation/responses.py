@@ -26,7 +26,7 @@ class Sample(Protocol):
 
   @property
   def tokens(self) -> Sequence[int] | np.ndarray:
-    """Token ids, the one that ended it included."""
+    """Token ids, including the one that ended the response."""
 
   @property
   def finish(self) -> str:

@@ -1,7 +1,7 @@
 """Types that the parts of a loss share, and helpers for their writers.
 
 A transform is a function `(TokenLoss, TokenBatch, key) -> TokenLoss`. It sees
-every token of the optimiser's mini-batch on the whole mesh, so a mean or a
+every token of the optimizer's mini-batch on the whole mesh, so a mean or a
 quantile that it takes is that of the mini-batch. A selector has the same
 arguments and returns the tokens that it picks. An aggregate reduces the loss of
 each token to one number.

@@ -158,7 +158,7 @@ def _blank(batch: TokenBatch) -> TokenLoss:
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-  """The scalar that one optimiser update minimises; see `objective`.
+  """The scalar that one optimizer update minimizes; see `objective`.
 
   Attributes:
     transforms: the chain, in order.

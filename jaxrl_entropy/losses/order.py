@@ -32,7 +32,7 @@ def check_order(parts: Sequence[Callable[..., Any]]) -> None:
 
 @dataclasses.dataclass
 class _Progress:
-  """What stands in a chain so far.
+  """The parts of a chain so far.
 
   Attributes:
     surrogate: the surrogate that has set the loss of all tokens.

@@ -1,4 +1,4 @@
-"""What a part does to the loss, declared where it is made.
+"""Declarations of the effect that a part has on the loss.
 
 A factory of parts is decorated with the kind of its parts. The kind lets a
 chain refuse an order in which a term would be lost; the name stands in error

@@ -138,7 +138,7 @@ class TransformerConfig:
 
   @property
   def real_vocab_size(self) -> int:
-    """Ids that can be drawn: below this, every id has a token."""
+    """Number of ids with a token: only ids below this can be drawn."""
     return min(self.tokenizer_size or self.vocab_size, self.vocab_size)
 
   @property
@@ -153,13 +153,13 @@ class TransformerConfig:
 
   @property
   def windows(self) -> tuple[int, ...]:
-    """The attention window of each layer, tokens; 0: the whole context."""
+    """Attention window of each layer in tokens; 0: the whole context."""
     reach = self.sliding_window if self.sliding_window < self.max_length else 0
     return tuple(reach if slides else 0 for slides in self.slides)
 
   @property
   def ropes(self) -> tuple[Rope, ...]:
-    """The distinct rotary settings of the layers."""
+    """Distinct rotary settings of the layers."""
     return (
       (self.rope,)
       if self.second_rope is None
@@ -171,7 +171,7 @@ class TransformerConfig:
 
   @property
   def rope_index(self) -> tuple[int, ...]:
-    """The place in `ropes` of each layer's rotary settings."""
+    """Index into `ropes` of each layer's rotary settings."""
     return tuple(map(int, self.second_rope_layers)) or (0,) * self.num_layers
 
   def with_max_length(self, length: int) -> "TransformerConfig":

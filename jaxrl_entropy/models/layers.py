@@ -145,7 +145,7 @@ class RMSNorm(nn.Module):
 
 
 def norm(config: TransformerConfig) -> RMSNorm:
-  """Returns the normalisation layer of a model."""
+  """Returns the normalization layer of a model."""
   return RMSNorm(config.norm_eps, config.norm_offset)
 
 
@@ -262,7 +262,7 @@ class Block(nn.Module):
 
 
 def stream(x: Stream) -> Stream:
-  """Rows over data and fsdp, tokens over context (arrays [B, T, D] only)."""
+  """Shards arrays [B, T, D]: rows over data and fsdp, tokens over context."""
   if x.ndim != 3:
     return x
   return sharding.constrain(x, sharding.ROWS, "context", None)

@@ -64,7 +64,7 @@ class Rope:
 
   @property
   def stretched_length(self) -> int:
-    """Longest context under YaRN and LongRoPE, tokens; 0: of other kinds."""
+    """Returns the longest context of YaRN and LongRoPE, tokens; else 0."""
     if self.kind not in ("yarn", "longrope"):
       return 0
     return int(self.factor * self.original_length)

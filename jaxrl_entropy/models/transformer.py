@@ -83,7 +83,7 @@ def embed(
 def final_norm(
   params: Params, config: TransformerConfig, x: Float[Array, "*B D"]
 ) -> Float[Array, "*B D"]:
-  """Normalises the residual stream after the last layer."""
+  """Normalizes the residual stream after the last layer."""
   return apply(norm(config), params["final_norm"], x)
 
 

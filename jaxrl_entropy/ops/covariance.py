@@ -16,7 +16,7 @@ def token_covariance(
   advantages: Float[Array, "B T"],
   mask: Bool[Array, "B T"],
 ) -> Float[Array, "B T"]:
-  """Each token's contribution to the covariance over the valid tokens.
+  """Returns each token's share of the covariance over valid tokens.
 
   `(logp - mean logp) (A - mean A)`: its mean is the covariance (eq. 10). The
   means do not depend on order, packing or sharding, and constant advantages
@@ -31,13 +31,13 @@ def token_covariance(
 def exact_covariance(
   logp: Float[Array, "*s V"], change: Float[Array, "*s V"]
 ) -> Float[Array, "*s"]:
-  """Full-vocabulary `Cov_{y ~ pi}(log pi(y), change(y))` of each state.
+  """Returns `Cov_{y ~ pi}(log pi(y), change(y))` over the vocabulary.
 
   With `change` the difference of two policies' logits this is minus the
   first-order change of the state's entropy (Lemma 1).
 
   Args:
-    logp: log-probs over the vocabulary, normalised; -inf stands for no mass.
+    logp: log-probs over the vocabulary, normalized; -inf stands for no mass.
     change: change of the logits; any constant per state may be added.
   """
   probs = jnp.exp(logp)

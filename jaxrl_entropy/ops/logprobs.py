@@ -82,7 +82,7 @@ def token_stats(
 
 
 def head_copies(head: Float[Array, "D V"]) -> Float[Array, "N D V"]:
-  """A copy of the LM head for each of the parts that tokens are split in.
+  """Returns one copy of the LM head per shard of the tokens.
 
   For loops over micro-batches, on a mesh: the head is gathered once, and the
   gradients of the copies stay where they are until this function is
@@ -127,7 +127,7 @@ class _Plan:
   softcap: float = 0.0
 
   def run(self, local: Callable[..., Any], specs: Any, outputs: Any) -> Any:
-    """`local` on every device's part, or on everything."""
+    """Runs `local` on every device's shard, or on the whole without a mesh."""
     local = functools.partial(local, self)
     if self.rows is None:
       return local
@@ -137,12 +137,12 @@ class _Plan:
 
   @property
   def token_axes(self) -> tuple[str, ...]:
-    """The mesh axes that split the tokens."""
+    """Mesh axes that split the tokens."""
     return tuple(jax.tree.leaves(tuple(self.rows or ())))
 
   @property
   def head(self) -> P:
-    """How the copies of the head lie on the mesh."""
+    """Sharding of the copies of the head."""
     return P(sharding.TOKENS, None, self.vocabulary)
 
   def over_vocabulary(self, reduce: Callable[..., Any], x: Any) -> Any:
@@ -201,7 +201,7 @@ _token_stats.defvjp(_forward, _backward)
 
 
 def _local_forward(plan, hidden, head, targets, temperature):
-  """Statistics and log-normalisers of one device's tokens."""
+  """Returns statistics and log-normalizers of one device's tokens."""
   head = _own(head).astype(hidden.dtype)
 
   def chunk(part):
@@ -216,7 +216,7 @@ def _local_forward(plan, hidden, head, targets, temperature):
 
 
 def _local_backward(plan, hidden, head, temperature, parts):
-  """One device's gradients; the head's is that of its own copy."""
+  """Returns one device's gradients; the head's is of its own copy."""
   own = _own(head)
   cast = own.astype(hidden.dtype)
 
@@ -249,7 +249,7 @@ def _local_backward(plan, hidden, head, temperature, parts):
 
 
 def _own(head):
-  """The one copy that is here, [D, V]."""
+  """Returns this device's copy, [D, V]."""
   return head.reshape(head.shape[-2:])
 
 
@@ -267,7 +267,7 @@ def _logits(plan, rows, head, temperature):
 
 
 def _sums(plan, logits, top):
-  """The sums over this part of the vocabulary that determine everything."""
+  """Returns the sums over this vocabulary shard that determine all outputs."""
   below = logits - top[:, None]
   weight = jnp.exp(below)
   log_weight = jnp.where(weight > 0, below, 0.0)  # 0 log 0 = 0
@@ -279,7 +279,7 @@ def _sums(plan, logits, top):
 
 
 def _target(plan, logits, ids):
-  """The target's logit where it is in this part of the vocabulary, else 0."""
+  """Returns the target's logit if it is in this vocabulary shard, else 0."""
   local = ids - _offset(plan, logits)
   inside = (local >= 0) & (local < logits.shape[-1])
   index = jnp.where(inside, local, 0)[:, None]
@@ -288,14 +288,14 @@ def _target(plan, logits, ids):
 
 
 def _offset(plan, logits):
-  """Index of the first token of this part of the vocabulary."""
+  """Returns the first id of this vocabulary shard."""
   if plan.vocabulary is None:
     return 0
   return jax.lax.axis_index(plan.vocabulary) * logits.shape[-1]
 
 
 def _statistics(sums, top):
-  """TokenStats and the log of the softmax's normaliser."""
+  """Returns TokenStats and the log of the softmax's normalizer."""
   total, log_total = sums["w"], jnp.log(sums["w"])
   stats = TokenStats(
     logp=sums["target"] - top - log_total,
@@ -309,7 +309,7 @@ def _statistics(sums, top):
 
 
 def _coefficients(stats, cotangents):
-  """What `_logit_gradient` needs of each token.
+  """Returns the terms of each token that `_logit_gradient` uses.
 
   With l = log p and cotangents g of logp, entropy H, S = sum p^2 and
   R = sum p^2 log p, the gradient of a logit is
@@ -344,7 +344,7 @@ def _logit_gradient(plan, logits, ids, lse, coefficients):
 
 
 def _split(chunk, shape, tree):
-  """[*shape, ...] -> [chunks, at most `chunk`, ...], padded with zeros."""
+  """Reshapes [*shape, ...] to [chunks, at most `chunk`, ...], zero-padded."""
   count = math.prod(shape)
   chunks = -(-count // chunk)
   size = -(-count // chunks)
@@ -358,7 +358,7 @@ def _split(chunk, shape, tree):
 
 
 def _join(shape, tree):
-  """The inverse of `_split`."""
+  """Inverts `_split`."""
   count = math.prod(shape)
 
   def join(x):

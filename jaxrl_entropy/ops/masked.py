@@ -47,9 +47,9 @@ def masked_std(
 
   0 where fewer than `ddof + 1` positions are valid.
   """
-  centred = guard(x - masked_mean(x, mask), mask)
+  centered = guard(x - masked_mean(x, mask), mask)
   freedom = jnp.maximum(jnp.sum(mask) - ddof, 1).astype(x.dtype)
-  return jnp.sqrt(jnp.sum(centred**2) / freedom)
+  return jnp.sqrt(jnp.sum(centered**2) / freedom)
 
 
 def segment_sum(
@@ -134,7 +134,7 @@ def _grid(bottom: Float[Array, ""], top: Float[Array, ""]) -> _Grid:
 def _limbs(
   x: Float[Array, "*s"], valid: Bool[Array, "*s"], grid: _Grid
 ) -> list[UInt32[Array, "*s"]]:
-  """The limbs of each valid number, highest first, and 1 for it."""
+  """Returns the limbs of each valid number, highest first, and 1 for it."""
   fixed = (guard(grid.top - x, valid) * grid.scale).astype(jnp.uint32)
   limbs = [
     (fixed >> (limb * _LIMB_BITS)) & ((1 << _LIMB_BITS) - 1)
@@ -167,9 +167,9 @@ def _add(a: list, b: list) -> list:
 def _extremes(
   arrays: list[Float[Array, "*s"]], valid: list[Bool[Array, "*s"]]
 ) -> list[tuple[Float[Array, ""], Float[Array, ""]]]:
-  """The least and the greatest valid number of each, in one pass."""
+  """Returns the least and the greatest valid number of each, in one pass."""
   ends = jnp.uint32(2**32 - 1), jnp.uint32(0)
-  # As integers, which the CPU compares several at a time; floats it does not.
+  # Compared as integers: XLA vectorizes that on CPUs, but not for floats.
   keys = [radix.ascending_bits(x) for x in arrays]
   found = lax.reduce(
     [
@@ -187,7 +187,7 @@ def _extremes(
 
 
 def _sums(arrays: list[UInt32[Array, "*s"]]) -> list[UInt32[Array, ""]]:
-  """The sum of each array, in one pass over them all."""
+  """Returns the sum of each array, in one pass over them all."""
   return lax.reduce(
     arrays,
     [jnp.uint32(0)] * len(arrays),

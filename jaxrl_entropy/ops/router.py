@@ -39,5 +39,5 @@ def z_loss(scores: Float[Array, "*B E"]) -> Float[Array, "*B"]:
   References:
     ST-MoE, arXiv 2202.08906, equation 5.
   """
-  normaliser = jax.nn.logsumexp(scores.astype(jnp.float32), axis=-1)
-  return jnp.square(normaliser)
+  normalizer = jax.nn.logsumexp(scores.astype(jnp.float32), axis=-1)
+  return jnp.square(normalizer)

@@ -1,4 +1,4 @@
-"""What would fit, where a program does not; all of it is compiled first."""
+"""Settings that would fit where a program does not, each compiled first."""
 
 from collections.abc import Callable, Iterator
 import dataclasses
@@ -24,7 +24,7 @@ _NOTHING = (
 
 
 def advise(plan: Plan, config: ConfigDict, compile_with: Compile) -> str:
-  """The settings that make all programs of a plan fit, if there are.
+  """Returns settings with which all programs of a plan fit, if there are any.
 
   Args:
     plan: one that does not fit.
@@ -53,7 +53,7 @@ def advise(plan: Plan, config: ConfigDict, compile_with: Compile) -> str:
 
 
 def _places(plan: Plan) -> Iterator[Overrides]:
-  """This mesh, and those with a wider tensor axis."""
+  """Yields this mesh, and those with a wider tensor axis."""
   yield ()
   fsdp, tensor = plan.mesh["fsdp"], plan.mesh["tensor"]
   while fsdp % 2 == 0:
@@ -64,7 +64,7 @@ def _places(plan: Plan) -> Iterator[Overrides]:
 def _fit_train(
   plan: Plan, config: ConfigDict, place: Overrides, compile_with: Compile
 ) -> tuple[Overrides, dict[str, Result]] | None:
-  """The fewest micro-batches with which the train step fits."""
+  """Returns the fewest micro-batches with which the train step fits."""
   for micro in _micro_batches(plan, config, place):
     more = place
     if micro != config.optimizer.micro_batches:
@@ -78,7 +78,7 @@ def _fit_train(
 def _micro_batches(
   plan: Plan, config: ConfigDict, place: Overrides
 ) -> Iterator[int]:
-  """Their numbers: twice as many each time; on another mesh the most alone."""
+  """Yields micro-batch counts, doubling; on another mesh only the largest."""
   responses = config.rollout.train_groups * config.rollout.group_size
   responses //= config.rollout.num_minibatches
   most = max(responses // _parts(plan, place), 1)
@@ -90,7 +90,7 @@ def _micro_batches(
 
 
 def _parts(plan: Plan, place: Overrides) -> int:
-  """How many parts of the mesh have rows and slots of their own."""
+  """Returns the number of mesh shards with rows and slots of their own."""
   fsdp = int(dict(place).get("mesh.fsdp", plan.mesh["fsdp"]))
   return plan.mesh["data"] * fsdp
 
@@ -102,7 +102,7 @@ def _fit_sampler(
   train: dict[str, Result],
   compile_with: Compile,
 ) -> tuple[Overrides, dict[str, Result]] | None:
-  """The largest KV budget with which the sampler fits beside the state."""
+  """Returns the largest KV budget that fits beside the train state."""
   decode, parts = compile_with("decode", place), _parts(plan, place)
   for tokens in _budgets(plan, config, train["train"], decode, parts):
     more = place
@@ -119,7 +119,7 @@ def _fit_sampler(
 def _budgets(
   plan: Plan, config: ConfigDict, train: Result, decode: Result, parts: int
 ) -> Iterator[int]:
-  """KV budgets in tokens, falling; the first, 0, is the config's own.
+  """Yields falling KV budgets in tokens; the first, 0, is the config's own.
 
   Each of the `parts` of the data axes must have room for two sequences.
   """

@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _devices(task: Task) -> Sequence[jax.Device]:
-  """The slice's devices, or as many others where nothing is compiled."""
+  """Returns the slice's devices, or stand-ins where nothing is compiled."""
   if not task.compiles:
     return jax.devices()
   slice_ = topology.parse(task.topology)
@@ -49,7 +49,7 @@ def _devices(task: Task) -> Sequence[jax.Device]:
 
 
 def _measure(program: Program, mesh: Mesh) -> Result:
-  """What is known before compiling."""
+  """Returns the sizes and FLOPs that are known before compiling."""
   roles = {k: programs.device_bytes(v) for k, v in program.roles.items()}
   weights = programs.device_bytes(program.weights)
   arguments = programs.device_bytes(program.args)
@@ -92,7 +92,7 @@ def _compile(
 
 
 def _needed(message: str, arguments: float) -> float | None:
-  """The bytes that the compiler says it would have used, if it does."""
+  """Returns the bytes that a failed compilation asked for, if it says so."""
   total = re.search(r"Used ([\d.]+)([KMG]) of", message)
   if total:
     return float(total[1]) * _UNITS[total[2]]

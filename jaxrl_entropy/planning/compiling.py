@@ -39,7 +39,7 @@ _LOW_EFFORT = {
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """What to compile.
+  """A program to compile, and for which slice.
 
   Attributes:
     config: `FILE.py[:ARG]`.
@@ -60,7 +60,7 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """What is known of a program; bytes and FLOPs are of one device.
+  """Figures of a compiled program; bytes and FLOPs are of one device.
 
   Attributes:
     status: "ok", "out of memory", "time limit", "failed", or "not compiled"
@@ -99,7 +99,7 @@ def has_compiler() -> bool:
 
 
 def compile_apart(task: Task, limit: float) -> Result:
-  """The result of a child process that is ended after `limit` seconds."""
+  """Compiles in a child process, which is ended after `limit` seconds."""
   with tempfile.TemporaryDirectory() as folder:
     answer = Path(folder, "answer.json")
     command = (sys.executable, "-m", "jaxrl_entropy.planning.child", answer)

@@ -42,7 +42,7 @@ def _count_equation(equation: core.JaxprEqn) -> float:
 
 
 def _repeats(name: str, params: dict[str, Any]) -> int:
-  """How often an equation runs its inner programs."""
+  """Returns how often an equation runs its inner programs."""
   if name == "scan":
     return params["length"]
   if name == "while":
@@ -55,7 +55,7 @@ def _repeats(name: str, params: dict[str, Any]) -> int:
 
 
 def _trip_count(condition: core.Jaxpr) -> int:
-  """The bound of `i < bound`, for a loop that starts at 0; else 1."""
+  """Returns the bound of `i < bound` for a loop that starts at 0; else 1."""
   for equation in condition.eqns:
     if equation.primitive.name == "lt":
       bound = equation.invars[1]

@@ -56,7 +56,7 @@ class Collective:
 
 
 def collectives(text: str, mesh: Mapping[str, int]) -> list[Collective]:
-  """The collectives of a program, in no order.
+  """Returns the collectives of a program, in no order.
 
   Args:
     text: `compiled.as_text()`.
@@ -116,7 +116,7 @@ def _sent_share(kind: str, group: int) -> float:
 
 
 def _results_of_start(kind: str, shapes: list) -> list:
-  """The results alone: a start also returns operands and bookkeeping."""
+  """Returns the results of a start without its operands and bookkeeping."""
   if kind == "all-gather":
     return shapes[len(shapes) // 2 :]
   if kind == "collective-permute":
@@ -125,14 +125,14 @@ def _results_of_start(kind: str, shapes: list) -> list:
 
 
 def _shape(dtype: str, dimensions: str) -> tuple[tuple[int, ...], float]:
-  """The dimensions and the bytes of `dtype[dimensions]`."""
+  """Returns the dimensions and the bytes of `dtype[dimensions]`."""
   shape = tuple(int(size) for size in dimensions.split(",") if size)
   bits = 8 if dtype == "pred" else int(re.findall(r"\d+", dtype)[0])
   return shape, math.prod(shape) * bits / 8
 
 
 def _computations(text: str) -> Iterator[tuple[str, list[str]]]:
-  """Each computation's name (the entry's is "") and its lines."""
+  """Returns the lines of each computation by name; the entry's is ""."""
   name: str | None = None
   lines: list[str] = []
   for line in text.splitlines():
@@ -147,7 +147,7 @@ def _computations(text: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _executions(computations: Mapping[str, list[str]]) -> dict[str, int]:
-  """How often each computation that runs is executed."""
+  """Returns how often each computation that runs is executed."""
   counts: dict[str, int] = defaultdict(int)
 
   def visit(name: str, count: int) -> None:
@@ -163,7 +163,7 @@ def _executions(computations: Mapping[str, list[str]]) -> dict[str, int]:
 def _calls(
   line: str, computations: Mapping[str, list[str]]
 ) -> Iterator[tuple[str, int]]:
-  """The computations that an instruction runs, and how often."""
+  """Yields the computations that an instruction runs, and how often."""
   times = 1
   if " while(" in line:
     times = _trip_count(line, computations)
@@ -174,7 +174,7 @@ def _calls(
 
 
 def _trip_count(line: str, computations: Mapping[str, list[str]]) -> int:
-  """Of a while loop: what XLA proved, else the constant of its condition."""
+  """Returns a loop's count: XLA's own, or the constant of its condition."""
   known = _TRIP_COUNT.search(line)
   if known:
     return int(known[1])
@@ -185,7 +185,7 @@ def _trip_count(line: str, computations: Mapping[str, list[str]]) -> int:
 
 
 def _axes(line: str, mesh: Mapping[str, int]) -> tuple[tuple[str, ...], int]:
-  """The mesh axes along which the devices of a group differ; its size."""
+  """Returns the mesh axes along which a group's devices differ; its size."""
   groups = _groups(line, math.prod(mesh.values()))
   places = np.array(np.unravel_index(groups, tuple(mesh.values())))
   differs = (places != places[:, :, :1]).any(axis=(1, 2))
@@ -193,7 +193,7 @@ def _axes(line: str, mesh: Mapping[str, int]) -> tuple[tuple[str, ...], int]:
 
 
 def _groups(line: str, devices: int) -> np.ndarray:
-  """Int [groups, size]: the devices that talk to each other.
+  """Returns int [groups, size]: devices that communicate with each other.
 
   XLA writes them in three ways: as a list, as a transposed range, or as axes
   of a mesh of its own.

@@ -65,7 +65,7 @@ def device_bytes(tree: Any) -> int:
 
 
 def train(config: ConfigDict, mesh: Mesh) -> Program:
-  """One optimiser update of one mini-batch."""
+  """Returns the program of one optimizer update of one mini-batch."""
   model = planned_model(config)
   algorithm = algorithm_lib.resolve(config)
   forward = build.build_forward(
@@ -90,7 +90,7 @@ def train(config: ConfigDict, mesh: Mesh) -> Program:
 
 
 def prefill(config: ConfigDict, mesh: Mesh) -> Program:
-  """The sampler's pass over a chunk of the prompts."""
+  """Returns the sampler's pass over a chunk of the prompts."""
   function, args = _of_sampler("prefill", config, mesh)
   weights, cache, chunk = args
   roles = {"sampler copy": weights, "KV cache": cache}
@@ -98,7 +98,7 @@ def prefill(config: ConfigDict, mesh: Mesh) -> Program:
 
 
 def decode(config: ConfigDict, mesh: Mesh) -> Program:
-  """The sampler's loop over new tokens, with all slots in use."""
+  """Returns the sampler's loop over new tokens, with all slots in use."""
   function, args = _of_sampler("decode", config, mesh)
   weights, cache, _ = args
   roles = {"sampler copy": weights, "KV cache": cache}
@@ -111,14 +111,14 @@ MAKERS = {"train": train, "prefill": prefill, "decode": decode}
 
 
 def _of_sampler(name: str, config: ConfigDict, mesh: Mesh) -> tuple[Any, Any]:
-  """A program of the sampler and the shapes it is called with."""
+  """Returns a program of the sampler and the shapes of its arguments."""
   model = planned_model(config)
   sampler = build.build_sampler(config, model, mesh)
   return sampler.programs(abstract_params(config, model, mesh))[name]
 
 
 def planned_model(config: ConfigDict) -> TransformerConfig:
-  """The decoder that `config` names; no weights and no data are read."""
+  """Returns the decoder that `config` names; reads neither weights nor data."""
   if config.model.tokenizer != "symbols":
     return preset_model(config, None)
   task = task_lib.resolve(config.task.name, config.task.args)
@@ -128,7 +128,7 @@ def planned_model(config: ConfigDict) -> TransformerConfig:
 def abstract_params(
   config: ConfigDict, model: TransformerConfig, mesh: Mesh
 ) -> Params:
-  """The shapes of the policy's master parameters on `mesh`."""
+  """Returns the shapes of the policy's master parameters on `mesh`."""
   settings = config.model
 
   def init() -> Params:
@@ -153,7 +153,7 @@ def _placed(tree: Any, mesh: Mesh) -> Any:
 
 
 def _abstract_rows(layout: Layout, learner: Learner) -> Rows:
-  """A mini-batch of full rows, [micro-batches, rows, tokens]."""
+  """Returns a mini-batch of full rows, [micro-batches, rows, tokens]."""
   micro, mesh = layout.micro_batches, layout.mesh
   count = packed_batch.row_capacity(learner.responses, micro, mesh)
   shape = (micro, count // micro, layout.row_length)

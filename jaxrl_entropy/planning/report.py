@@ -54,7 +54,7 @@ class Plan:
 
   @property
   def verdict(self) -> str | None:
-    """The worst one of all phases; None where one is not known."""
+    """The worst verdict of all phases; None where one is not known."""
     verdicts = [judge(x, self.topology) for x in self.phases.values()]
     verdicts += [judge_program(x, self.topology) for x in self.results.values()]
     if TOO_BIG in verdicts:
@@ -70,7 +70,7 @@ class Plan:
 
 
 def judge(needed: float | None, topology: Topology) -> str | None:
-  """The verdict on a peak of so many bytes a device."""
+  """Returns the verdict on a peak in bytes per device."""
   if needed is None:
     return None
   share = needed / topology.generation.hbm
@@ -78,7 +78,7 @@ def judge(needed: float | None, topology: Topology) -> str | None:
 
 
 def judge_program(result: Result, topology: Topology) -> str | None:
-  """The verdict on a program; the compiler's, where it ran out of memory."""
+  """Returns a program's verdict; the compiler's if it ran out of memory."""
   if result.status == "out of memory":
     return TOO_BIG
   return judge(result.needed, topology)

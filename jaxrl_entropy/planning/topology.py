@@ -72,7 +72,7 @@ class Topology:
 
 
 def parse(name: str) -> Topology:
-  """The slice called `v5p-128`, or by its shape `v5p:4x4x4`.
+  """Returns the slice called `v5p-128`, or by its shape `v5p:4x4x4`.
 
   Raises:
     UserError: for a name that is neither.
@@ -103,7 +103,7 @@ def parse(name: str) -> Topology:
 
 
 def _counts(generation: Generation) -> list[int]:
-  """The numbers in the names of its slices: powers of 2 times cores."""
+  """Returns the numbers in the names of its slices: cores by powers of 2."""
   smallest = 2 if generation.dimensions == 3 else 0
   return [generation.named_cores * 2**power for power in range(smallest, 13)]
 
@@ -117,7 +117,7 @@ def _names() -> list[str]:
 
 
 def _sizes(name: str, count: int, generation: Generation) -> tuple[int, ...]:
-  """The shape of the slice of `count` cores: as cubic as powers of 2 allow."""
+  """Returns the shape of a slice of `count` cores, as cubic as possible."""
   counts = _counts(generation)
   if count not in counts:
     near = min(counts, key=lambda size: abs(size - count))

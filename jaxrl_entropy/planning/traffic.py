@@ -1,4 +1,4 @@
-"""What the collectives of a program add up to, and what is wrong with them."""
+"""Totals of a program's collectives, and warnings about wasteful ones."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ def summary(collectives: Iterable[Collective]) -> list[dict[str, Any]]:
 def warnings(
   collectives: Sequence[Collective], program: Program, mesh: Mapping[str, int]
 ) -> list[str]:
-  """What a program should not do, in words.
+  """Returns warnings about wasteful collectives of a program.
 
   Args:
     collectives: of the compiled program.
@@ -59,7 +59,7 @@ def warnings(
 def _repeated_head(
   collectives: Iterable[Collective], program: Program
 ) -> Iterable[str]:
-  """The head's gradient, [D, V], reduced more than once."""
+  """Returns a warning if the head's gradient, [D, V], is reduced repeatedly."""
   embedding = program.weights["embed"]["embedding"]
   local = embedding.sharding.shard_shape(embedding.shape)
   vocabulary = {embedding.shape[0], local[0]}

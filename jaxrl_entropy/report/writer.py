@@ -66,7 +66,7 @@ _SIGNIFICANT_DIGITS = 6
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-  """What a report says about one study."""
+  """The sections and claims of a report about one study."""
 
   study: studies.Study
   checked: Sequence[claims.Claim]

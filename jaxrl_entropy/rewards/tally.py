@@ -6,7 +6,7 @@ NOTICE_SHARE = 0.1  # of the responses of one call
 
 
 class Tally:
-  """What became of the responses that one reward function has seen."""
+  """Counts of one reward function: judged, failed and timed-out responses."""
 
   def __init__(self) -> None:
     self._judged = self._unjudged = 0

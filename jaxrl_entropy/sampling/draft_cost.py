@@ -114,7 +114,7 @@ class DraftCost:
 
 @dataclasses.dataclass
 class Drafting:
-  """What a sampler knows about its drafts.
+  """Measured cost and acceptance of a sampler's drafts.
 
   Attributes:
     cost: duration of steps with drafts.

@@ -155,7 +155,7 @@ def _cutoff(
   """
 
   def narrow(_, bits):
-    low, high = bits  # Of |c|: low reaches too little, high enough (or is inf).
+    low, high = bits  # |c|: low is too small, high large enough (or inf).
     middle = low + (high - low) // 2
     cutoff = -jax.lax.bitcast_convert_type(middle, jnp.float32)
     reached = jnp.where(x >= cutoff[:, None], weights, 0.0).sum(-1) >= target

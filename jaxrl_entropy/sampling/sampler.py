@@ -221,7 +221,7 @@ class Sampler:
 
     A continuation is in an event as soon as it ends, and a request's group with
     the last of its continuations, so that rewards can be computed while others
-    are still decoded. The weights are copied before this returns: an optimiser
+    are still decoded. The weights are copied before this returns: an optimizer
     may overwrite `params` while the events are consumed.
 
     Args:

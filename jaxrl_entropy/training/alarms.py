@@ -102,7 +102,7 @@ _QUADRANTS = {
 
 
 def _cause(window: Sequence[Record], falling: bool) -> str:
-  """Names the tokens that contribute most to the covariance."""
+  """Returns the kind of tokens that adds most to the covariance, in words."""
   sign = 1 if falling else -1
   parts = {name: sign * _mean(window, key) for key, name in _QUADRANTS.items()}
   parts = {name: v for name, v in parts.items() if v > 0}

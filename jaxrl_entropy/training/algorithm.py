@@ -18,7 +18,7 @@ from jaxrl_entropy.training.update import Objective
 
 @dataclasses.dataclass(frozen=True)
 class Algorithm:
-  """What is optimised, and what it has to be given.
+  """An objective with the settings and batch fields that it needs.
 
   Attributes:
     loss: the `loss` section of the config.
@@ -48,12 +48,12 @@ class Algorithm:
     return bool(self.needs & {"router_balance", "router_z"})
 
   def objective(self, state: TrainState) -> Objective:
-    """The objective at a state; its controlled arguments may be traced."""
+    """Returns the objective at a state; controlled arguments may be traced."""
     driven = self.controllers.coefficients(state.controller, state.update)
     return self.build(driven)
 
   def build(self, driven: Mapping[str, Any]) -> losses.Objective:
-    """The objective with the controlled arguments given."""
+    """Builds the objective with values for its controlled arguments."""
     plain = objectives.resolve(self.loss.name, {**self.loss.args, **driven})
     added = []
     if self.tis_cap is not None:
@@ -68,7 +68,7 @@ class Algorithm:
 
 
 def resolve(config: ConfigDict) -> Algorithm:
-  """The method of a config.
+  """Returns the algorithm that a config names.
 
   Raises:
     ValueError: for a name or an argument that is not known.
@@ -97,7 +97,7 @@ def resolve(config: ConfigDict) -> Algorithm:
 
 
 def _needs(objective: losses.Objective, config: ConfigDict) -> frozenset[str]:
-  """What the objective reads, found by tracing it.
+  """Returns the batch fields that the objective reads, found by tracing it.
 
   Raises:
     UserError: if it cannot run, as with an argument of the wrong type.

@@ -47,7 +47,7 @@ def build_forward(
   moments: bool = False,
   router: bool = False,
 ) -> Forward:
-  """The training forward pass of `config`.
+  """Returns the training forward pass of a config.
 
   Raises:
     UserError: if the model's attention cannot share prompts, and should; or
@@ -70,7 +70,7 @@ def build_forward(
 
 
 def _attention(config: ConfigDict, model: TransformerConfig) -> str:
-  """The back-end of `config`, one that knows trunks where there are some."""
+  """Returns the attention back-end, one with shared prefixes if needed."""
   backend: str = config.model.attention
   if not config.rollout.share_prompts:
     return backend
@@ -86,7 +86,7 @@ def _attention(config: ConfigDict, model: TransformerConfig) -> str:
 def build_roles(
   config: ConfigDict, forward: Forward, needs: Container[str]
 ) -> list[Role]:
-  """The models that `needs` ask for, run as the policy is by `forward`."""
+  """Returns the auxiliary models for the batch fields in `needs`."""
   plain = dataclasses.replace(forward, moments=False, router=False)
   return [
     make(config, plain) for field, make in ROLES.items() if field in needs
@@ -96,7 +96,7 @@ def build_roles(
 def build_sampler(
   config: ConfigDict, model: TransformerConfig, mesh: Mesh
 ) -> Sampler:
-  """The sampler of the rollouts, which also serves evaluation.
+  """Returns the sampler of the rollouts, which also serves evaluation.
 
   Raises:
     ValueError: if the longest prompt with the longest response could never fit.
@@ -162,7 +162,7 @@ def request_settings(rollout: ConfigDict) -> dict[str, Any]:
 def encode_prompt(
   problem: Problem, tokenizer: Tokenizer, limit: int
 ) -> tuple[int, ...]:
-  """Token ids of a prompt, at most `limit` of them.
+  """Returns the token ids of a prompt, at most `limit` of them.
 
   Raises:
     UserError: if the prompt is longer.

@@ -28,7 +28,7 @@ _OS_ERROR = re.compile(r"os_error_code='(\d+)'")
 
 
 class Found(NamedTuple):
-  """What a checkpoint holds."""
+  """A checkpoint as it was read."""
 
   step: int
   state: TrainState
@@ -79,7 +79,7 @@ class Checkpoints:
     )
 
   def restore(self, like: TrainState) -> "Found | None":
-    """The newest checkpoint that can be read.
+    """Restores the newest checkpoint that can be read.
 
     The state has the shapes, types and layout of `like`. A checkpoint that is
     corrupt or cut short is passed over with a warning, and deleted: its step
@@ -175,7 +175,7 @@ class BestPolicies:
       self._store.save(step, {_SCORE: score}, params=item)
 
   def close(self) -> None:
-    """As `Checkpoints.close`."""
+    """Waits for pending writes and closes; see `Checkpoints.close`."""
     if self._store is not None:
       self._store.close()
 
@@ -195,7 +195,7 @@ def _drop_damaged(folder: Path) -> None:
 
 
 def restore_params(folder: Path, like: Params) -> tuple[int, Params] | None:
-  """The step and the parameters of a policy; nothing in `folder` changes.
+  """Returns step and parameters of a policy; reads `folder`, never writes it.
 
   Of a folder of best policies the best, of other checkpoints the newest that
   can be read, in the shapes, types and layout of `like`.
@@ -268,11 +268,11 @@ class _Store:
     return self._reader.restore(where, args=ocp.args.Composite(**items))
 
   def newest(self) -> list[int]:
-    """The steps there are, the last first."""
+    """Returns the steps that have a checkpoint, newest first."""
     return sorted(self._manager.all_steps(), reverse=True)
 
   def score(self, step: int) -> float:
-    """What the policy of `step` was saved with; -inf where that is not known.
+    """Returns the score saved with the policy of `step`; -inf if unknown.
 
     It may not have been evaluated, or its file is gone.
     """
@@ -281,7 +281,7 @@ class _Store:
   def first(
     self, steps: Iterable[int], read: Callable[[int], Restored]
   ) -> tuple[Restored | None, list[int]]:
-    """What `read` gives of the first of `steps` that all processes can read.
+    """Reads the first of `steps` that all processes can read.
 
     Returns:
       It, or None if there are no steps; and the steps passed over.
@@ -334,16 +334,16 @@ class _Store:
 def _attempt(
   read: Callable[[int], Restored], step: int
 ) -> tuple[Restored | None, str | None]:
-  """What `read` gives, or the reason why it gives nothing."""
+  """Returns the result of `read`, or the reason why it failed."""
   try:
     return read(step), None
-  # What a damaged file raises is up to the storage libraries.
+  # The storage libraries raise many types of errors for damaged files.
   except Exception as error:
     return None, _reason(error)
 
 
 def _reason(error: Exception) -> str:
-  """In a few words; the storage libraries' messages name many files."""
+  """Returns an error in few words; the libraries' messages name many files."""
   if isinstance(error, OSError) and error.errno:
     return os.strerror(error.errno)
   code = _OS_ERROR.search(str(error))

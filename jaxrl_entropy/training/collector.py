@@ -23,7 +23,7 @@ from jaxrl_entropy.types import Params
 
 @dataclasses.dataclass(frozen=True)
 class Collection:
-  """How the responses of a step are collected.
+  """Settings of how the responses of one step are collected.
 
   Attributes:
     prompts: sampled in each round, by all processes together.

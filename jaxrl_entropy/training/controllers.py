@@ -30,11 +30,11 @@ State = Any
 
 @dataclasses.dataclass(frozen=True)
 class Control:
-  """What drives one coefficient.
+  """The schedule or feedback rule of one coefficient.
 
   Attributes:
     start: the state before anything was measured, as Python numbers.
-    value: (state, optimiser updates so far) -> the coefficient.
+    value: (state, optimizer updates so far) -> the coefficient.
     observe: (state, measured value of `metric`) -> the next state.
     metric: key of the step's record that is fed back; None: a schedule.
   """
@@ -52,7 +52,7 @@ def _schedule(schedule: optax.Schedule) -> Control:
 
 
 def linear(start: float, end: float, updates: int, delay: int = 0) -> Control:
-  """From `start` to `end` over `updates` optimiser updates, after `delay`.
+  """Interpolates from `start` to `end` over `updates` updates, after `delay`.
 
   `end=0` anneals a penalty or a covariance rule away.
   """
@@ -60,7 +60,7 @@ def linear(start: float, end: float, updates: int, delay: int = 0) -> Control:
 
 
 def cosine(start: float, end: float, updates: int) -> Control:
-  """Half a cosine from `start` to `end` over `updates` optimiser updates."""
+  """Follows half a cosine from `start` to `end` over `updates` updates."""
 
   def schedule(update: Int[Array, ""]) -> Scalar:
     share = jnp.clip(update / updates, 0.0, 1.0)
@@ -70,7 +70,7 @@ def cosine(start: float, end: float, updates: int) -> Control:
 
 
 def exponential(start: float, decay: float, updates: int) -> Control:
-  """`start * decay ** (update / updates)`."""
+  """Returns `start * decay ** (update / updates)`."""
   return _schedule(optax.exponential_decay(start, updates, decay))
 
 
@@ -160,7 +160,7 @@ def entropy_trend(
   decay: float = 0.9,
   metric: str = run_files.ENTROPY,
 ) -> Control:
-  """In [-limit, limit]: above 0 while the entropy falls, below while it rises.
+  """Returns a value in [-limit, limit], above 0 while the entropy falls.
 
   clip(gain (1 - H / mean H), -limit, limit) against the running mean: the phase
   signal for `losses.polarity_weight`.
@@ -295,7 +295,7 @@ def adaptive_kl(
   samples: int,
   metric: str = run_files.KL_REFERENCE,
 ) -> Control:
-  """Beta <- beta (1 + clip(KL / target - 1, +-0.2) samples / horizon).
+  """Updates beta <- beta (1 + clip(KL / target - 1, +-0.2) samples / horizon).
 
   Ziegler et al. 2019, arXiv 1909.08593, section 2.2.
 
@@ -338,14 +338,14 @@ class Controllers:
   controls: Mapping[str, Control]
 
   def init(self) -> State:
-    """The state before the first rollout."""
+    """Returns the state before the first rollout."""
     starts = {name: c.start for name, c in self.controls.items()}
     return jax.tree.map(jnp.float32, starts)
 
   def coefficients(
     self, state: State, update: Int[Array, ""]
   ) -> dict[str, Scalar]:
-    """The loss arguments after `update` optimiser updates; may be traced."""
+    """Returns the loss arguments after `update` updates; may be traced."""
     return {
       name: control.value(state[name], update)
       for name, control in self.controls.items()
@@ -387,7 +387,7 @@ class Controllers:
 
 
 def resolve(specs: Mapping[str, Mapping[str, Any]]) -> Controllers:
-  """The controllers of `config.loss.controllers`.
+  """Returns the controllers of `config.loss.controllers`.
 
   Args:
     specs: for each loss argument, the `name` of a control and its arguments.

@@ -18,12 +18,12 @@ from jaxrl_entropy.types import Params
 
 @dataclasses.dataclass(frozen=True)
 class Forward:
-  """How the policy's forward pass is run; static under jit.
+  """Settings of the policy's forward pass; static under jit.
 
   Attributes:
     model: the decoder.
     temperature: divides the logits, as it does in the sampler.
-    remat: rematerialisation policy by name.
+    remat: rematerialization policy by name.
     attention: attention back-end by name.
     chunk: tokens in one chunk of the fused head.
     moments: whether the second moments of the distribution are computed.
@@ -39,7 +39,7 @@ class Forward:
   router: bool = False
 
   def hidden(self, params: Params, rows: Rows) -> Float[Array, "R L D"]:
-    """Hidden states of one micro-batch after the final norm."""
+    """Returns the hidden states of one micro-batch after the final norm."""
     return self._run(transformer.hidden_states, params, rows)
 
   def _run(self, run: Callable[..., Any], params: Params, rows: Rows) -> Any:
@@ -54,7 +54,7 @@ class Forward:
     )
 
   def __call__(self, params: Params, rows: Rows) -> TokenStats:
-    """Log-prob and entropy at every token of one micro-batch, [R, L].
+    """Returns log-prob and entropy at every token of a micro-batch, [R, L].
 
     Column t describes token t; column 0, which nothing predicts, is undefined.
     """
@@ -82,7 +82,7 @@ ForwardPass = Callable[[Params, Rows], Any]
 
 
 def forward_slices(forward: ForwardPass, params: Params, rows: Rows) -> Any:
-  """The forward pass of every micro-batch, [M, R, L].
+  """Runs the forward pass of every micro-batch, [M, R, L].
 
   A slice without response tokens costs nothing; its statistics are 0.
   """

@@ -1,4 +1,4 @@
-"""How responses are put into rows of fixed shape, and read back."""
+"""Packing of responses into rows of fixed shape, and unpacking of results."""
 
 from collections.abc import Iterable, Sequence
 import dataclasses
@@ -46,7 +46,7 @@ class Layout:
   def minibatch(
     self, part: Rollout, names: Iterable[str], responses: int
   ) -> Rows:
-    """A mini-batch of at most `responses` responses on the mesh.
+    """Returns a mini-batch of at most `responses` responses on the mesh.
 
     Args:
       part: the responses.
@@ -63,7 +63,7 @@ class Layout:
   def score(
     self, forward: ForwardPass, params: Params, part: Rollout
   ) -> dict[str, np.ndarray]:
-    """What a jitted `score_of` gives for each token: [responses, tokens].
+    """Returns a jitted `score_of`'s value per token: [responses, tokens].
 
     `part` has at most `capacity` responses.
     """
@@ -109,7 +109,7 @@ class Layout:
 
 
 def make_layout(config: ConfigDict, mesh: Mesh) -> Layout:
-  """The layout of a config on a mesh."""
+  """Returns the layout of a config on a mesh."""
   rollout, optimizer = config.rollout, config.optimizer
   return Layout(
     mesh,
@@ -124,7 +124,7 @@ def make_layout(config: ConfigDict, mesh: Mesh) -> Layout:
 
 
 def score_of(forward: ForwardPass) -> ForwardPass:
-  """A jitted forward pass over rows [M, R, L]; the statistics are [M * R, L].
+  """Returns a jitted forward pass: rows [M, R, L] to values [M * R, L].
 
   Rows come out in the order they had on the host.
   """

@@ -38,7 +38,7 @@ CARRIED = {
   "group_accuracy",
 }
 
-# What scoring a rollout leaves on it of the policy's forward pass.
+# Signals of the policy's forward pass that scoring adds to a rollout.
 SCORED = {"logp", "entropy"}
 MOMENTS = {"sum_p2", "sum_p2_logp"}
 
@@ -89,7 +89,7 @@ class Learner:
   """The compiled updates of a run; its state is passed in and out.
 
   Attributes:
-    schedule: learning rate of the policy by optimiser update.
+    schedule: learning rate of the policy by optimizer update.
     responses: of a mini-batch, at most.
     signals: of a rollout that the policy's mini-batches carry.
   """
@@ -198,13 +198,13 @@ class Learner:
 
 
 def _means(parts: Sequence[Metrics]) -> dict[str, float]:
-  """The metrics over all parts.
+  """Returns each metric's mean over all updates of a step.
 
   One transfer and sums on the host: on the device each of these hundreds of
   scalar operations would be a program of its own.
   """
   host = jax.device_get(parts)
-  with np.errstate(all="ignore"):  # What is not finite stays so.
+  with np.errstate(all="ignore"):  # Keeps non-finite values.
     totals = {
       name: functools.reduce(operator.add, (part[name] for part in host))
       for name in (host[0] if host else ())

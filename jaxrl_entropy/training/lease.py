@@ -98,7 +98,7 @@ def lease_for_job(folder: Path) -> Iterator[Callable[[], None]]:
 
 
 def _unshared(folder: Path, key: tuple[str, str]) -> tuple[str, int] | None:
-  """The reason why this process cannot be in a job that leased `folder`."""
+  """Returns why this process cannot belong to the job that leased `folder`."""
   end = time.monotonic() + SHARED_WITHIN
   while not Lease(folder).is_held_by(key):
     if time.monotonic() > end:
@@ -120,7 +120,7 @@ class Lease:
   def __init__(
     self, folder: Path, interval: float = INTERVAL, timeout: float = TIMEOUT
   ) -> None:
-    """Names the folder; nothing is created before the lease is entered.
+    """Stores the folder; entering the lease creates its files.
 
     Args:
       folder: what is leased; made if it is missing.
@@ -183,7 +183,7 @@ class Lease:
       )
 
   def key(self) -> tuple[str, str]:
-    """The host, and what tells this lease from all others."""
+    """Returns the host and the number that identify this lease."""
     return self._owner.host, self._owner.token
 
   def is_held_by(self, key: tuple[str, str]) -> bool:
@@ -247,7 +247,7 @@ class Lease:
     return True
 
   def _newest(self) -> tuple[int, _Owner | None]:
-    """The highest generation, 0 if there is none, and its owner.
+    """Returns the highest generation, 0 if there is none, and its owner.
 
     The owner is None for a file that is just being written.
     """
@@ -303,7 +303,7 @@ def _machine() -> str:
 
 
 def _start_time(process: int) -> str:
-  """The kernel's time of the start of a process, "" if there is none.
+  """Returns the kernel's start time of a process, "" if there is none.
 
   It tells a process from a later one of the same id.
   """

@@ -201,7 +201,7 @@ class _Run:
     self._ahead: tuple[Rollout, int] | None = None
 
   def resume(self) -> tuple[int, TrainState]:
-    """The step to go on with and the state there: both fresh in a new folder.
+    """Returns the next step and its state; both are fresh in a new folder.
 
     A finished run's step is beyond `config.steps`.
     """
@@ -224,7 +224,7 @@ class _Run:
     return step, found.state
 
   def steps(self, state: TrainState, first: int, preemption: Preemption) -> int:
-    """All steps from `first` on, and the last look at the final policy."""
+    """Runs all steps from `first` on, and the last evaluation."""
     config, total = self._config, self._config.steps
     if distributed.is_writer():
       self._samples.cut(first)
@@ -258,7 +258,7 @@ class _Run:
   def _step(
     self, state: TrainState, step: int
   ) -> tuple[TrainState, dict[str, Any]]:
-    """One rollout with all its updates (none at the last), as one record."""
+    """Runs one rollout with its updates (none at the last); logs a record."""
     config, last = self._config, step == self._config.steps
     watch = self._watch
     record: dict[str, Any] = {
@@ -318,7 +318,7 @@ class _Run:
   def _rates(
     self, watch: Stopwatch, rollout: Rollout, kept: Rollout, state: TrainState
   ) -> dict[str, float]:
-    """`throughput/*` of a step, and of the checkpoint before it."""
+    """Returns `throughput/*` of a step and of the checkpoint before it."""
     trained = len(kept.responses) if "update" in watch.seconds else 0
     pairs = zip(kept.prompts, kept.responses, strict=True)
     lengths = [len(p) + len(r) for p, r in pairs][:trained]
@@ -356,14 +356,14 @@ class _Run:
     return rollout, update - sampled_at
 
   def _position(self, log: RunLog) -> dict[str, Any]:
-    """Where the run stands on the host, between two steps."""
+    """Returns the host's state between two steps."""
     stream = self._collector.stream.position()
     return {"stream": stream, "metrics_offset": log.offset()}
 
   def _save(
     self, records: int, state: TrainState, position: Mapping[str, Any]
   ) -> None:
-    """A checkpoint named by the number of records written before it."""
+    """Saves a checkpoint named by the number of records written before it."""
     if records == self._kept:
       return
     self._check_lease()

@@ -1,4 +1,4 @@
-"""What a model needs against the memory there is, before it is allocated.
+"""Checks that a model fits in memory before it is allocated.
 
 These are lower bounds: activations and the key-value cache come on top, and
 `jaxrl-entropy plan` counts them.
@@ -18,7 +18,7 @@ from jaxrl_entropy.models import lora
 from jaxrl_entropy.types import Params
 
 _GIB = 2**30
-# Arrays of the size of the parameters that an optimiser keeps.
+# Arrays of the size of the parameters that an optimizer keeps.
 _MOMENTS = {"adamw": 2, "sgd": 0}
 _REMEDY = "jaxrl-entropy plan says what fits"
 
@@ -84,7 +84,7 @@ def available_on_host() -> float:
 
 
 def _free_per_device() -> tuple[str, float]:
-  """The kind of a local device, and the bytes that are free on each."""
+  """Returns the kind of a local device and the bytes free on each."""
   devices = jax.local_devices()
   stats: Mapping[str, Any] = devices[0].memory_stats() or {}
   if "bytes_limit" in stats:
@@ -112,7 +112,7 @@ def _meminfo(name: str) -> list[int]:
 
 
 def _cgroup_room() -> list[int]:
-  """What a container's limit leaves, if there is one."""
+  """Returns the bytes left under a container's limit, if there is one."""
   folder = Path("/sys/fs/cgroup")
   try:
     limit = (folder / "memory.max").read_text().strip()

@@ -45,7 +45,7 @@ Placement = Sequence[tuple[int, int]]
 
 
 def one_per_row(count: int) -> Placement:
-  """Unpacked: sequence `i` at the start of row `i`."""
+  """Places sequence `i` at the start of row `i`, without packing."""
   return [(i, 0) for i in range(count)]
 
 
@@ -96,7 +96,7 @@ def fill_rows(
   none = np.zeros(0, np.int32)
   tokens = np.concatenate([none, *(part for pair in pairs for part in pair)])
 
-  trunk, member = _segments(row, start)
+  prefix, member = _segments(row, start)
 
   def lay(values: np.ndarray, dtype: type = np.int32) -> Any:
     out: np.ndarray = np.zeros((rows, length), dtype)
@@ -106,7 +106,7 @@ def fill_rows(
   return Rows(
     tokens=lay(tokens),
     positions=lay(position),
-    segments=lay(trunk[owner] + np.where(fork < 0, 0, member[owner])),
+    segments=lay(prefix[owner] + np.where(fork < 0, 0, member[owner])),
     mask=lay(answer, bool),
     response=lay(np.where(answer, owner, 0)),
     index=lay(np.where(answer, position - before[owner], 0)),
@@ -116,33 +116,33 @@ def fill_rows(
 def _segments(
   row: np.ndarray, start: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Of each sequence: the segment of its prompt, and its number behind that.
+  """Returns the segment of each prompt, and each sequence's number after it.
 
   The number is 0 for a sequence that shares its prompt with none.
   """
-  _, trunk, sharers = np.unique(
+  _, prefix, sharers = np.unique(
     np.stack([row, start], axis=1),
     axis=0,
     return_inverse=True,
     return_counts=True,
   )
-  trunk = trunk.reshape(-1)
+  prefix = prefix.reshape(-1)
   if sharers.max(initial=0) >= SEGMENTS_PER_PREFIX:
     raise ValueError(
       f"{sharers.max()} responses share a prompt in one row; at most "
       f"{SEGMENTS_PER_PREFIX - 1} can"
     )
-  order = np.argsort(trunk, kind="stable")
-  member = np.empty_like(trunk)
+  order = np.argsort(prefix, kind="stable")
+  member = np.empty_like(prefix)
   first = np.cumsum(sharers) - sharers
-  member[order] = np.arange(len(trunk)) - first[trunk[order]] + 1
-  return (trunk + 1) * SEGMENTS_PER_PREFIX, np.where(
-    sharers[trunk] > 1, member, 0
+  member[order] = np.arange(len(prefix)) - first[prefix[order]] + 1
+  return (prefix + 1) * SEGMENTS_PER_PREFIX, np.where(
+    sharers[prefix] > 1, member, 0
   )
 
 
 def with_signals(rows: Rows, signals: Mapping[str, np.ndarray]) -> Rows:
-  """`rows` with each [responses, tokens] array spread over its tokens."""
+  """Returns `rows` with each [responses, tokens] array at its tokens."""
   spread = {
     name: np.where(
       rows.mask, values[rows.response, rows.index], np.float32(0)
@@ -155,20 +155,20 @@ def with_signals(rows: Rows, signals: Mapping[str, np.ndarray]) -> Rows:
 def gather(
   values: np.ndarray, rows: Rows, responses: int, length: int
 ) -> np.ndarray:
-  """The inverse of `with_signals`: per-row values as [responses, length]."""
+  """Inverts `with_signals`: per-row values as [responses, length]."""
   out = np.zeros((responses, length), values.dtype)
   out[rows.response[rows.mask], rows.index[rows.mask]] = values[rows.mask]
   return out
 
 
 def row_capacity(sequences: int, micro_batches: int, mesh: Mesh) -> int:
-  """Rows that hold `sequences` and divide into equal shards of slices."""
+  """Returns how many rows hold `sequences` and divide into equal shards."""
   shards = mesh.shape["data"] * mesh.shape["fsdp"] * micro_batches
   return -(-sequences // shards) * shards
 
 
 def put(rows: Rows, micro_batches: int, mesh: Mesh) -> Rows:
-  """[rows, L] on the host -> [micro_batches, R, L] on the mesh.
+  """Moves [rows, L] on the host to [micro_batches, R, L] on the mesh.
 
   R is spread over data and fsdp, L over context.
   """

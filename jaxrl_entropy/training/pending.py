@@ -1,4 +1,4 @@
-"""What crosses the border of a step on the host, as bytes for a checkpoint.
+"""Serializes pending rollouts and unfinished responses into checkpoints.
 
 Rollouts that are not yet learned from and responses that are not yet complete:
 dataclasses, containers and NumPy arrays. Nothing in the bytes is executed when
@@ -22,7 +22,7 @@ TYPES = {
 
 
 def encode(value: Any) -> np.ndarray:
-  """`value` as a uint8 array."""
+  """Returns `value` as a uint8 array."""
   arrays: list[np.ndarray] = []
   text = json.dumps(_plain(value, arrays))
   file = io.BytesIO()
@@ -31,7 +31,7 @@ def encode(value: Any) -> np.ndarray:
 
 
 def decode(data: np.ndarray) -> Any:
-  """The value that `encode` was given; tuples come back as such."""
+  """Returns the value that was passed to `encode`, tuples included."""
   with np.load(io.BytesIO(data.tobytes()), allow_pickle=False) as file:
     text, *arrays = (file[name] for name in file.files)
   return _rebuild(json.loads(text.tobytes()), arrays)

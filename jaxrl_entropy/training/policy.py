@@ -182,7 +182,7 @@ def prompt_format(config: ConfigDict) -> PromptFormat:
 
 
 def with_adapters(params: Params, config: ConfigDict, mesh: Mesh) -> Params:
-  """`params` with the low-rank adapters of `config.model`, if it asks for any.
+  """Adds the low-rank adapters of `config.model`, if there are any.
 
   Raises:
     ValueError: if a target is no projection.
@@ -199,7 +199,7 @@ def with_adapters(params: Params, config: ConfigDict, mesh: Mesh) -> Params:
 
 
 def row_length(config: ConfigDict) -> int:
-  """Tokens of the longest prompt with the longest response."""
+  """Returns the tokens of the longest prompt with the longest response."""
   rollout = config.rollout
   return rollout.max_prompt_length + rollout.max_response_length
 
@@ -213,7 +213,7 @@ def sampled_length(config: ConfigDict) -> int:
 def build_model(
   config: ConfigDict, tokenizer: Tokenizer, mesh: Mesh
 ) -> tuple[TransformerConfig, Params]:
-  """The decoder and its parameters, loaded or random, laid out on `mesh`.
+  """Returns the decoder and its parameters, loaded or random, on `mesh`.
 
   Raises:
     UserError: if the parameters do not fit in memory, before they are made.

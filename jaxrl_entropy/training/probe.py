@@ -60,7 +60,7 @@ def choose_traces(
   states: int,
   rng: np.random.Generator,
 ) -> list[Trace]:
-  """Whole responses, drawn at random until they have `states` states.
+  """Draws whole responses at random until they have `states` states.
 
   Their states share one forward pass, and so cost a fraction of what as many
   states of as many responses would.
@@ -155,7 +155,7 @@ def make_observe(
 def dynamics(
   before: Distribution, after: Distribution
 ) -> dict[str, Float[Array, ""]]:
-  """Entropy change and minus the exact covariance, means over the states."""
+  """Returns the means of the entropy change and of minus the covariance."""
 
   def entropy(logp: Distribution) -> Float[Array, "S"]:
     return -jnp.sum(jnp.exp(logp) * logp, axis=-1)
@@ -172,7 +172,7 @@ def dynamics(
 def dynamics_of_chunks(
   before: Iterable[Distribution], after: Iterable[Distribution]
 ) -> dict[str, Float[Array, ""]]:
-  """The `dynamics` over all states, of which a chunk is there at a time."""
+  """Computes `dynamics` over all states, one chunk in memory at a time."""
   sums: dict[str, Float[Array, ""]] = {}
   count = 0
   for old, new in zip(before, after, strict=True):
@@ -210,7 +210,7 @@ class Probe:
   def changes(
     self, state: TrainState, before: tuple[Distribution, ...]
   ) -> dict[str, Float[Array, ""]]:
-    """The `dynamics` from what `before` gave to the policy of `state`."""
+    """Computes `dynamics` from the policy of `before` to that of `state`."""
     assert self._observe is not None
     return dynamics_of_chunks(before, self._observe(state.params))
 

@@ -13,7 +13,7 @@ class Profiler:
   """
 
   def __init__(self, folder: Path, steps: Sequence[int]) -> None:
-    """Names the folder and the steps.
+    """Stores the folder and the steps.
 
     Args:
       folder: for traces, made when the first one is written.

@@ -63,7 +63,7 @@ class Rollout:
     return int(self.mask.sum())
 
   def row_means(self, name: str) -> np.ndarray:
-    """The mean of a signal over each response's tokens, [N]."""
+    """Returns the mean of a signal over each response's tokens, [N]."""
     total = np.where(self.mask, self.signals[name], 0).sum(1)
     return total / np.maximum(self.mask.sum(1), 1)
 
@@ -71,7 +71,7 @@ class Rollout:
     return dataclasses.replace(self, signals=self.signals | signals)
 
   def select(self, index: np.ndarray) -> "Rollout":
-    """The responses at `index`, in that order; group ids are kept."""
+    """Returns the responses at `index`, in that order; group ids are kept."""
 
     def pick(value: Any) -> Any:
       if isinstance(value, dict):
@@ -206,7 +206,7 @@ def mixed_groups(rollout: Rollout) -> np.ndarray:
 
 
 def _group_accuracy(rollout: Rollout) -> np.ndarray:
-  """The share of correct responses in each response's group, [N]."""
+  """Returns the share of correct responses in each response's group, [N]."""
   _, group, size = np.unique(
     rollout.groups, return_inverse=True, return_counts=True
   )

@@ -31,7 +31,7 @@ def token_covariance(rollout: Rollout) -> np.ndarray:
 
 
 def covariance_metrics(covariance: np.ndarray) -> dict[str, float]:
-  """Mean, tail and top-share means of `cov/*`; each share is >= one token."""
+  """Returns mean, tail and top-share means of `cov/*`, each of >= 1 token."""
   ordered = np.sort(covariance)[::-1]
   tops = {
     f"{run_files.COVARIANCE}top_{percent}pct_mean": ordered[
@@ -46,7 +46,7 @@ def covariance_metrics(covariance: np.ndarray) -> dict[str, float]:
 
 
 def split_metrics(rollout: Rollout, covariance: np.ndarray) -> dict[str, float]:
-  """Mean `cov/*` by difficulty, by outcome and by position.
+  """Returns mean `cov/*` by difficulty, by outcome and by position.
 
   `difficulty_*` are tokens of groups with some answers right, by their share:
   below a third, up to two thirds, above. `position_q*` are the quarters of each

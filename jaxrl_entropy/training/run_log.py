@@ -23,7 +23,7 @@ from jaxrl_entropy.training.writers.base import Record, RunInfo, Writer
 
 METRICS = run_files.METRICS
 
-# What the progress line shows.
+# Metrics of the progress line, by label.
 SHOWN = {
   "H": run_files.ENTROPY,
   "accuracy": run_files.TRAIN_ACCURACY,
@@ -33,7 +33,7 @@ SHOWN = {
 
 
 class MetricsFile:
-  """`metrics.jsonl`, one object a step, cut back to a checkpoint on resume."""
+  """The file `metrics.jsonl`, cut back to a checkpoint on resume."""
 
   def __init__(self, path: Path, offset: int = 0) -> None:
     """Opens `path` for appending after its first `offset` bytes.
@@ -67,7 +67,7 @@ class MetricsFile:
 
 
 def _plain(value: float | int) -> float | int | None:
-  """A JSON number; None where the value is not finite."""
+  """Returns a JSON number; None where the value is not finite."""
   if isinstance(value, int):
     return value
   value = float(value)
@@ -117,7 +117,7 @@ class Progress:
     self._stream.flush()
 
   def _pace(self, done: int, now: float) -> str:
-    """Rate and time left; nothing before the first step of this process."""
+    """Returns rate and time left; empty before this process's first step."""
     if done <= self._first:
       return ""
     rate = (done - self._first) / max(now - self._start, 1e-9)

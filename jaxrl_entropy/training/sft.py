@@ -41,7 +41,7 @@ from jaxrl_entropy.training.state import TrainState
 from jaxrl_entropy.training.update import make_update
 from jaxrl_entropy.types import Metrics, Params
 
-# Settings of the optimiser that SFT shares with the run, and its own.
+# Settings of the optimizer that SFT shares with the run, and its own.
 OPTIMIZER = ("b1", "b2", "eps", "weight_decay", "grad_clip", "warmup_steps")
 IMITATION = {"name": "adamw", "schedule": "cosine"}
 SAVE_EVERY = 400
@@ -87,7 +87,7 @@ def fine_tuned_params(
 ) -> Params:
   """Returns the policy's parameters after the imitation of `config.sft`.
 
-  The optimiser is AdamW, whatever trains the policy afterwards: gradients of an
+  The optimizer is AdamW, whatever trains the policy afterwards: gradients of an
   untrained model are too unlike in size for plain descent.
   A finished SFT checkpoint is reused; an unfinished one is resumed.
 

@@ -1,4 +1,4 @@
-"""What a run says of itself at its start, and what ties it to its length."""
+"""Messages at the start of a run, and the settings that fix its length."""
 
 from collections.abc import Container
 
@@ -41,5 +41,5 @@ def tied_to_steps(config: ConfigDict, needs: Container[str]) -> str:
     return f"rollout.accept.name={config.rollout.accept.name!r}"
   if "progress" in needs:
     return f"advantage.name={config.advantage.name!r}"
-  # What the last step left unfinished is not continued.
+  # Responses left unfinished by the last step are not continued.
   return "rollout.partial_tokens" if config.rollout.partial_tokens else ""

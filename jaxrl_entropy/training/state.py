@@ -1,4 +1,4 @@
-"""What a run carries from one optimiser update to the next."""
+"""The train state that one optimizer update passes to the next."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,11 +23,11 @@ class TrainState(struct.PyTreeNode):
 
   Attributes:
     params: the policy, float32 masters in the training layout.
-    opt_state: the optimiser's moments.
-    update: optimiser updates tried so far, skipped ones included.
+    opt_state: the optimizer's moments.
+    update: optimizer updates tried so far, skipped ones included.
     skipped: updates in a row dropped for a loss or gradient not finite.
     key: root of every random draw; only `use_key` draws from it.
-    roles: parameters (and optimiser states) of the other models by name.
+    roles: parameters (and optimizer states) of the other models by name.
     controller: state of the coefficient controllers.
   """
 
@@ -41,7 +41,7 @@ class TrainState(struct.PyTreeNode):
 
 
 def learning_rate(config: ConfigDict, updates: int) -> optax.Schedule:
-  """The schedule of `config.optimizer` over `updates` optimiser updates."""
+  """Returns the schedule of `config.optimizer` over `updates` updates."""
   peak, warmup = config.learning_rate, config.warmup_steps
   decays: dict[str, Callable[[], optax.Schedule]] = {
     "constant": lambda: optax.constant_schedule(peak),
@@ -59,7 +59,7 @@ def learning_rate(config: ConfigDict, updates: int) -> optax.Schedule:
 def make_optimizer(
   config: ConfigDict, schedule: optax.Schedule
 ) -> optax.GradientTransformation:
-  """Gradient clipping, then `config.optimizer.name` along `schedule`.
+  """Returns `config.optimizer.name` along `schedule` behind gradient clipping.
 
   The clip is by global norm; `grad_clip=0` turns it off.
   """
@@ -88,7 +88,7 @@ def init_state(
   roles: dict[str, Any] | None = None,
   controller: Any = (),
 ) -> TrainState:
-  """A fresh state around `params`, laid out on `mesh`."""
+  """Returns a fresh state around `params`, laid out on `mesh`."""
 
   def build(params: Params, roles: dict[str, Any]) -> TrainState:
     zero = jnp.zeros((), jnp.int32)
@@ -110,7 +110,7 @@ def init_state(
 def use_key(
   key: Key[Array, ""], use: str, *counters: int | Array
 ) -> Key[Array, ""]:
-  """The key of one use of the run's key; no two uses or counters share one."""
+  """Returns the key of one use of the run's key, distinct for all counters."""
   for counter in (zlib.crc32(use.encode()), *counters):
     key = jax.random.fold_in(key, counter)
   return key

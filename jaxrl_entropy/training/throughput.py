@@ -1,7 +1,7 @@
 """Rates of a step: tokens per second and device, and the update's MFU.
 
 References:
-  Chowdhery et al., PaLM (2022), appendix B: model FLOPs utilisation.
+  Chowdhery et al., PaLM (2022), appendix B: model FLOPs utilization.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""One optimiser update: forward, objective, backward over micro-batches.
+"""One optimizer update: forward, objective, backward over micro-batches.
 
 The objective is never differentiated through the model. It is evaluated once,
 on the [B, T] statistics of the whole mini-batch, and hands back a cotangent for
@@ -27,12 +27,12 @@ Objective = Callable[[TokenBatch, Any], tuple[Float[Array, ""], Metrics]]
 
 
 def flatten_rows(x: Array) -> Array:
-  """[M, R, L] -> [R * M, L]; rows stay on their devices (R is the outer)."""
+  """Reshapes [M, R, L] to [R * M, L]; rows stay on their devices."""
   return jnp.swapaxes(x, 0, 1).reshape(-1, x.shape[-1])
 
 
 def token_batch(rows: Rows, stats: Any, **capacity: int) -> TokenBatch:
-  """What the objective sees of `rows`.
+  """Returns the batch that the objective sees of `rows`.
 
   `stats` is the forward pass's result, its fields named as the batch's.
   """
@@ -55,7 +55,7 @@ def loss_and_gradient(
   statistics: str = "minibatch",
   **capacity: int,
 ) -> tuple[Float[Array, ""], Metrics, Params]:
-  """The objective's value, its metrics and the gradient of its parameters.
+  """Returns the objective's value, its metrics and its parameters' gradient.
 
   Args:
     params: the model's.
@@ -113,7 +113,7 @@ def loss_and_gradient(
 
 
 def _known(forward: ForwardPass, params: Params, rows: Rows) -> Any:
-  """The forward pass's results, if the rows carry all of them."""
+  """Returns the forward pass's results if the rows have all of them."""
   first = jax.tree.map(lambda x: x[0], rows)
   stats = jax.eval_shape(forward, params, first)
   names = [name for name, value in vars(stats).items() if value is not None]
@@ -128,7 +128,7 @@ def _first(value: Any, *others: Any) -> Any:
 
 
 def _per_slice(pull: Callable, stats: Any, rows: Rows) -> Any:
-  """`pull` on every micro-batch alone: mean loss, summed metrics.
+  """Applies `pull` to each micro-batch alone: mean loss, summed metrics.
 
   Micro-batches without tokens do not count.
   """
@@ -149,7 +149,7 @@ def apply_gradient(
   gradient: Params,
   optimizer: optax.GradientTransformation,
 ) -> tuple[TrainState, Metrics]:
-  """One optimiser step; a loss, gradient or update not finite changes nothing.
+  """Applies one optimizer step, or none where a value is not finite.
 
   A skipped update is counted in `state.skipped`, which returns to 0 at the next
   good one. The gradient is that of the trained part of the parameters, see
@@ -157,7 +157,7 @@ def apply_gradient(
   """
   trained, frozen = lora.split(state.params)
   norm = optax.tree.norm(gradient)
-  # Optimisers mix their integer counters with floats.
+  # Optimizers mix their integer counters with floats.
   with jax.numpy_dtype_promotion("standard"):
     updates, opt_state = optimizer.update(gradient, state.opt_state, trained)
   params = lora.join(optax.apply_updates(trained, updates), frozen)
@@ -192,7 +192,7 @@ def make_update(
   statistics: str = "minibatch",
   **capacity: int,
 ) -> Callable[[TrainState, Rows], tuple[TrainState, Metrics]]:
-  """The jitted update (state, rows) -> (state, metrics); it donates the state.
+  """Returns the jitted (state, rows) -> (state, metrics); it donates the state.
 
   Args:
     make_objective: builds the objective inside the step, so that coefficients

@@ -1,4 +1,4 @@
-"""Where the weights of a model are, and whether they fit."""
+"""Location of a model's weights, and the check that they fit."""
 
 import dataclasses
 import functools
@@ -68,7 +68,7 @@ def fitted(
 def preset_model(
   config: ConfigDict, tokenizer: Tokenizer | None
 ) -> TransformerConfig:
-  """The preset of `config.model`; its vocabulary is the symbols', if any."""
+  """Returns the preset of `config.model`, with the vocabulary of symbols."""
   overrides: dict[str, Any] = {"dtype": config.model.compute_dtype}
   if config.model.tokenizer == "symbols" and tokenizer is not None:
     overrides["vocab_size"] = tokenizer.vocab_size

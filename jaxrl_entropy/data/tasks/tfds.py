@@ -152,7 +152,7 @@ def _builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
       f"TFDS: {name or data_dir} needs {error.name}: pip install {error.name}"
     ) from error
   except Exception as error:
-    # What TFDS raises for a wrong name or folder is of many types.
+    # TFDS raises errors of many types for a wrong name or folder.
     raise ValueError(f"TFDS: no data set {name!r} in {data_dir}") from error
   if not builder.is_prepared():
     raise ValueError(

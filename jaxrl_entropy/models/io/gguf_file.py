@@ -72,7 +72,7 @@ class Gguf:
       )
     data = self._bytes(name, count // block * block_bytes)
     try:
-      # As one row: the package decodes 16 rows at a time, which is slow.
+      # One row: the package decodes 16 rows at a time, which is slow.
       values = gguf.dequantize(data[None], kind)
     except NotImplementedError as error:
       raise self._unknown(name) from error

@@ -12,7 +12,7 @@ _DIGITS = 7
 
 
 def _carry(columns: list) -> list:
-  """Base-2^16 digits from column sums, lowest first."""
+  """Returns base-2^16 digits of column sums, lowest first."""
   digits, carry = [], jnp.uint32(0)
   for column in columns:
     column = column + carry
@@ -33,7 +33,7 @@ def _times(mantissa: int, count: UInt32[Array, "*s"]) -> list:
 
 
 def _shifted(digits: list, shift: int) -> UInt32[Array, "*s"]:
-  """The number that the digits from bit `shift` on spell, modulo 2^32."""
+  """Returns the number that the digits from bit `shift` on form, mod 2^32."""
   first, bits = divmod(shift, _DIGIT)
   low, middle, high = (digits + [jnp.uint32(0)] * 3)[first : first + 3]
   # Two shifts, as one by the full width of 32 bits would be undefined.

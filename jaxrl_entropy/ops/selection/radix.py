@@ -33,7 +33,7 @@ def ascending_bits(x: Float[Array, "*s"]) -> UInt32[Array, "*s"]:
 def from_ascending_bits(
   keys: UInt32[Array, "*s"],
 ) -> Float[Array, "*s"]:
-  """The numbers that `ascending_bits` made the keys of."""
+  """Inverts `ascending_bits`."""
   positive = keys >> 31 == 1
   bits = keys ^ jnp.where(positive, jnp.uint32(2**31), jnp.uint32(2**32 - 1))
   return lax.bitcast_convert_type(bits, jnp.float32)
@@ -42,7 +42,7 @@ def from_ascending_bits(
 def mix(
   key: Key[Array, ""], counter: UInt32[Array, "*s"]
 ) -> UInt32[Array, "*s"]:
-  """A random 32-bit number for each counter; distinct for distinct counters.
+  """Returns a random 32-bit number per counter, distinct for distinct ones.
 
   Two rounds of an avalanching bijection (C. Wellons, "lowbias32"), keyed by two
   words of `key`: about forty times cheaper than one `fold_in` a token.
@@ -90,7 +90,7 @@ def _search(
   active: Bool[Array, "*s"],
   rank: UInt32[Array, ""],
 ) -> _Found:
-  """The active key of 1-based `rank`, or of the last rank that there is.
+  """Returns the active key of 1-based `rank`, or of the last rank there is.
 
   The key is meaningless for rank 0, or where nothing is active.
   """
@@ -120,7 +120,7 @@ def kth_smallest(
   candidates: Bool[Array, "*s"],
   rank: UInt32[Array, ""],
 ) -> UInt32[Array, ""]:
-  """The key that comes `rank`-th (from 1) among the candidates, or the last.
+  """Returns the candidate key of 1-based `rank`, or the last one.
 
   Meaningless for rank 0, or without candidates.
   """
@@ -134,7 +134,7 @@ def smallest(
   candidates: Bool[Array, "*s"],
   count: UInt32[Array, ""],
 ) -> Bool[Array, "*s"]:
-  """The `count` candidates that come first by (key, identity).
+  """Selects the `count` first candidates in order of (key, identity).
 
   All candidates where there are no more than `count`. The set depends on the
   values alone, not on their order, padding or sharding.
@@ -159,5 +159,5 @@ def _last_tie(
   identity: UInt32[Array, "*s"],
   candidates: Bool[Array, "*s"],
 ) -> UInt32[Array, ""]:
-  """The identity of the last tie that is taken."""
+  """Returns the identity of the last tie that is selected."""
   return _search(identity, candidates & (keys == found.key), found.rank).key

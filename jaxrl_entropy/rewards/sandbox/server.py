@@ -32,7 +32,7 @@ def main(request: dict[str, Any]) -> None:
   # Shared pages stay shared while the children's collectors run.
   gc.freeze()
   with os.fdopen(os.dup(1), "w") as replies:
-    # Nothing that a library prints may mix with the replies.
+    # Output of libraries must not mix with the replies.
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     print("ready", file=replies, flush=True)

@@ -14,7 +14,7 @@ from typing import Any
 from jaxrl_entropy.rewards.sandbox import wire
 from jaxrl_entropy.rewards.verifiers.code_script import execute, prepare
 
-# What assertions may do with an object that stays in this process.
+# Operations of assertions on an object that stays in this process.
 _OPERATIONS: dict[str, Callable[..., Any]] = {
   "attribute": getattr,
   "set attribute": setattr,
@@ -47,7 +47,7 @@ def main(request: dict[str, Any]) -> None:
     return
   with os.fdopen(os.dup(0)) as questions:
     answers = os.dup(1)
-    # What the program prints must not mix with the answers.
+    # The program's output must not mix with the answers.
     os.dup2(2, 1)
     session = _Session(_define(request))
     for question in questions:

@@ -14,7 +14,7 @@ from typing import Any
 from jaxrl_entropy.rewards.sandbox import wire
 
 TOLERANCE = 1e-9
-"""Of floats that a function returns, relative and absolute."""
+"""Tolerance of floats that a function returns, relative and absolute."""
 
 _SPACES = " \t\r\n"
 _INTEGER = re.compile(r"[+-]?\d{1,400}", re.ASCII)

@@ -1,6 +1,6 @@
 """Models that learn beside the policy, from the same rollouts.
 
-A role has parameters, an optimiser and an objective of its own; it goes through
+A role has parameters, an optimizer and an objective of its own; it goes through
 the same update as the policy (`training.step`), mini-batch by mini-batch. What
 it measures on a rollout becomes signals of it, for the advantage estimator.
 """
@@ -25,13 +25,13 @@ from jaxrl_entropy.types import Metrics, Params
 
 @dataclasses.dataclass(frozen=True)
 class Role:
-  """What a model beside the policy is and does.
+  """A model that is trained beside the policy, with its objective.
 
   Attributes:
     name: key of its state in `TrainState.roles`, and prefix of its metrics.
     forward: (params, rows of one micro-batch) -> statistics, arrays [R, L]
       named as the fields of TokenBatch.
-    objective: what it minimises.
+    objective: what it minimizes.
     optimizer: its gradient transformation.
     start: (parameters of the policy) -> its own first ones.
     signals: (its statistics on a rollout, [N, T] by name) -> signals.
@@ -53,7 +53,7 @@ class Role:
   reports: tuple[str, ...]
 
   def init(self, params: Params, seed: int, mesh: Mesh) -> TrainState:
-    """Its fresh state, made from the policy's parameters."""
+    """Returns a fresh state, made from the policy's parameters."""
     return state_lib.init_state(self.start(params), self.optimizer, seed, mesh)
 
   def make_update(
@@ -64,7 +64,7 @@ class Role:
     num_responses: int,
     max_length: int,
   ) -> Callable[[TrainState, Rows], tuple[TrainState, Metrics]]:
-    """The jitted update of its state, which is donated."""
+    """Returns the jitted update of the state, which it donates."""
     update = make_update(
       lambda _: self.objective,
       self.optimizer,

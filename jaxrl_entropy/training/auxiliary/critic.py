@@ -40,7 +40,7 @@ class ValueForward:
 
 
 def start(params: Params) -> Params:
-  """The policy's decoder, and a head that values every state at 0.
+  """Returns the policy's decoder with a head that predicts 0 everywhere.
 
   Adapters are merged: the critic is trained in full.
   """
@@ -60,7 +60,7 @@ def _targets(rollout: Rollout) -> Rollout:
 
 
 def critic(config: ConfigDict, forward: Forward) -> Role:
-  """The critic of `config.critic`.
+  """Returns the critic of `config.critic`.
 
   It gives a rollout the signal `values` before its first update, and regresses
   on the estimator's `returns` with the clipped loss of PPO.

@@ -26,7 +26,7 @@ from jaxrl_entropy.types import Mean, Metrics, TokenBatch
 
 
 def reward_model_loss(kind: str, beta: float) -> Objective:
-  """How badly the score beta sum_t log(rm / ref) tells right from wrong.
+  """Returns the loss of beta sum_t log(rm / ref) as a score of correctness.
 
   `cross_entropy` reads sigmoid(score) as the probability of being right,
   `pairwise` as that of beating the responses of the group that are opposed.
@@ -120,13 +120,13 @@ def targets(beta: float, best_of_n: str = "") -> Callable[[Rollout], Rollout]:
 
 
 def response_score(rollout: Rollout) -> np.ndarray:
-  """sum_t log(rm / ref) of each response, float32 [N]."""
+  """Returns sum_t log(rm / ref) of each response, float32 [N]."""
   q = rollout.signals["implicit_logp"] - rollout.signals["ref_logp"]
   return np.where(rollout.mask, q, 0).sum(1)
 
 
 def pair_accuracy(rollout: Rollout) -> float:
-  """How often a better response of a group has the larger score."""
+  """Returns the share of pairs in a group that the score ranks correctly."""
   return float(
     ops.pair_accuracy(
       jnp.asarray(response_score(rollout)),
@@ -161,7 +161,7 @@ def process_rewards(settings: ConfigDict) -> Callable[[Rollout], Rollout]:
 
 
 def implicit_reward(config: ConfigDict, forward: Forward) -> Role:
-  """The reward model of `config.implicit_reward`.
+  """Returns the reward model of `config.implicit_reward`.
 
   Args:
     config: the whole configuration.

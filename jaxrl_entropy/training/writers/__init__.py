@@ -1,4 +1,4 @@
-"""Where the records of a run go beside `metrics.jsonl`.
+"""Writers of a run's records, beside `metrics.jsonl`.
 
 `config.log.writers` names writers; each is a class of a file in this folder,
 made from a `RunInfo`, with `write(record)` and `close()`. Its package is
@@ -59,7 +59,7 @@ def _open(name: str, run: RunInfo) -> Writer:
   file = importlib.import_module(f"{__name__}.{module}")
   try:
     return cast(Writer, getattr(file, kind)(run))
-  # What a service raises is up to its library.
+  # Each service's library raises errors of its own.
   except Exception as error:
     raise UserError(
       f"config.log.writers: {name} could not be opened: {error}"

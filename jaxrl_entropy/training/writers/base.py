@@ -1,4 +1,4 @@
-"""What a writer is, and what it is told of its run."""
+"""The interface of a writer, and the facts of a run that it receives."""
 
 from collections.abc import Mapping
 import dataclasses

@@ -23,7 +23,7 @@ from jaxrl_entropy.rewards.verifiers.maths.finished import (
 from jaxrl_entropy.rewards.verifiers.maths.leaves import Rules, Sides
 from jaxrl_entropy.rewards.verifiers.maths.lexer import Tokens
 
-# What may stand in any finished answer; all else, only where the reference has
+# Functions allowed in any finished answer; others only where the reference has
 # it too.
 _ALGEBRA = (
   sympy.Add,
