@@ -133,10 +133,8 @@ def hidden_states(
   Raises:
     ValueError: for an unknown remat policy or attention back-end.
   """
-  x, _ = run_layers(
-    params, config, tokens, positions, segments, remat, attention
-  )
-  return x
+  where = tokens, positions, segments
+  return run_layers(params, config, *where, remat, attention)[0]
 
 
 def run_layers(
