@@ -73,9 +73,15 @@ class Fresh:
       rng, config.sft.batch_size, config.sft.wrong_share
     )
     longest = config.rollout.max_response_length
+    limit = config.rollout.max_prompt_length
     encoded = []
     for problem, response in pairs:
       prompt, ids = encode((problem, response), policy)
+      if len(prompt) > limit:
+        raise UserError(
+          f"the prompt of problem {problem.id} has {len(prompt)} tokens and "
+          f"rollout.max_prompt_length is {limit}: raise it"
+        )
       if len(ids) > longest:
         raise UserError(
           f"the demonstration for problem {problem.id} has {len(ids)} tokens "
