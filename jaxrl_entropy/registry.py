@@ -21,10 +21,10 @@ def load(
   Raises:
     UserError: if there is no such name, or nothing at the path.
   """
-  found = known.get(name, name)
-  if not isinstance(found, str):
-    return found
-  module, colon, attribute = found.partition(":")
+  target = known.get(name, name)
+  if not isinstance(target, str):
+    return target
+  module, colon, attribute = target.partition(":")
   if not colon:
     raise UserError(
       f"unknown {what} {name!r}: {nearest(name, known)} Or give an import path "
@@ -33,7 +33,7 @@ def load(
   try:
     return getattr(importlib.import_module(module), attribute)
   except (ImportError, AttributeError) as error:
-    raise UserError(f"cannot load {what} {found!r}: {error}") from error
+    raise UserError(f"cannot load {what} {target!r}: {error}") from error
 
 
 def call(

@@ -69,9 +69,9 @@ def _print_machine() -> None:
 
 def _print_packages() -> None:
   for package, (purpose, extra) in _PACKAGES.items():
-    found = importlib.util.find_spec(package) is not None
-    remedy = "" if found else f": pip install 'jaxrl_entropy[{extra}]'"
-    print(f"  {_mark(found)} {package:<14} {purpose}{remedy}")
+    installed = importlib.util.find_spec(package) is not None
+    remedy = "" if installed else f": pip install 'jaxrl_entropy[{extra}]'"
+    print(f"  {_mark(installed)} {package:<14} {purpose}{remedy}")
 
 
 def _print_sandbox() -> int:

@@ -207,8 +207,8 @@ def of_run(
 
 def versions() -> dict[str, str]:
   """Returns the versions of Python and of the packages that affect numbers."""
-  found = {name: importlib.metadata.version(name) for name in _PACKAGES}
-  return {"python": platform.python_version()} | found
+  packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
+  return {"python": platform.python_version()} | packages
 
 
 def commit() -> str | None:

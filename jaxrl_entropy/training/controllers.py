@@ -89,7 +89,7 @@ def target_entropy(
   c <- clip(c exp(gain (1 - H / target)), low, high) once a rollout.
 
   Args:
-    target: nats a token.
+    target: nats per token.
     start: first value; above 0.
     gain: change of log c for an entropy of 0.
     low: smallest value; None: a hundredth of `start`. A product that could fall
@@ -300,7 +300,7 @@ def adaptive_kl(
   Ziegler et al. 2019, arXiv 1909.08593, section 2.2.
 
   Args:
-    target: KL to the reference that is wanted, nats a token.
+    target: KL to the reference that is wanted, nats per token.
     start: first beta.
     horizon: samples over which beta may change by a fifth.
     samples: responses of one rollout.

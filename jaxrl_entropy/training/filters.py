@@ -9,7 +9,7 @@ import numpy as np
 from jaxrl_entropy import registry
 from jaxrl_entropy.training.rollout import Rollout, mixed_groups
 
-# (advantage of each response [N], entropy of the rollout in nats a token,
+# (advantage of each response [N], entropy of the rollout in nats per token,
 # share of the run that is done) -> bool [N]
 Acceptance = Callable[[np.ndarray, float, float], np.ndarray]
 
@@ -32,7 +32,7 @@ def entropy_band(
   advantages stay the estimator's.
 
   Args:
-    lower: lower edge at the start and at the end of the run, nats a token;
+    lower: lower edge at the start and at the end of the run, nats per token;
       linear in between.
     upper: upper edge likewise.
 

@@ -126,10 +126,10 @@ def load_policy(
   """
   policy = build_policy(config)
   folder = Path(workdir) / (BEST if best else CHECKPOINTS)
-  found = restore_params(folder, policy.params)
-  if found is None:
+  restored = restore_params(folder, policy.params)
+  if restored is None:
     raise UserError(f"{folder}: there is no checkpoint of a run")
-  return dataclasses.replace(policy, params=found[1])
+  return dataclasses.replace(policy, params=restored[1])
 
 
 def build_tokenizer(config: ConfigDict) -> Tokenizer:

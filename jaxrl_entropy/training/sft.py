@@ -120,9 +120,9 @@ def _imitate(
   update = _make_update(config, policy, optimizer, forward, state)
   loss = _loss(forward)
   with contextlib.closing(Checkpoints(folder, keep=1)) as checkpoints:
-    found = checkpoints.restore(state)
-    done, state = (found.step, found.state) if found else (0, state)
-    offset = found.host.get("offset", 0) if found else 0
+    restored = checkpoints.restore(state)
+    done, state = (restored.step, restored.state) if restored else (0, state)
+    offset = restored.host.get("offset", 0) if restored else 0
     with _Records(folder, steps, done, offset) as records:
       for step in range(done, steps):
         state, metrics = update(state, batches.train(step))

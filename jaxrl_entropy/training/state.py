@@ -102,9 +102,9 @@ def init_state(
       controller=controller,
     )
 
-  given = (params, roles or {})
-  shardings = sharding.param_shardings(jax.eval_shape(build, *given), mesh)
-  return jax.jit(build, out_shardings=shardings)(*given)
+  models = (params, roles or {})
+  shardings = sharding.param_shardings(jax.eval_shape(build, *models), mesh)
+  return jax.jit(build, out_shardings=shardings)(*models)
 
 
 def use_key(
