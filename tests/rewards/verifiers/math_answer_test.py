@@ -4,7 +4,7 @@ from fractions import Fraction
 from pathlib import Path
 import time
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 import pytest
 
 from jaxrl_entropy.data.task import Problem
@@ -140,6 +140,8 @@ def test_plain_answers_are_decided_at_once_and_alike():
 @given(
   st.text(alphabet="0123456789.,+-*/^_(){}[]\\ xfrac|=<>%'\"½²√​", max_size=40)
 )
+@example("_")
+@example("()_8")
 def test_noise_never_raises(text):
   math_answer.decide(problem("7"), f"\\boxed{{{text}}}")
   math_answer.decide_equal(problem(text), "\\boxed{7}")

@@ -154,8 +154,9 @@ def _bounds(token: Token) -> bool:
 
 def _with_bare_base(given: Tokens) -> Tokens:
   r"""`(25)_8`, `25_{(8)}`, `25_{\text{eight}}`, `25 (base 8)` as `25_{8}`."""
-  end = matching(given) if given[0].value == "(" else -1
-  if given[end + 1 : end + 2] == (_SUBSCRIPT,) and given[1].kind == "number":
+  end = matching(given) if given[0].value == "(" else 0
+  subscripted = end > 1 and given[end + 1 : end + 2] == (_SUBSCRIPT,)
+  if subscripted and given[1].kind == "number":
     given = (*given[1:end], *given[end + 1 :])
   if len(given) > 2 and "base" in (given[1].value, given[2].value):
     given = (given[0], _SUBSCRIPT, *given[1:])
