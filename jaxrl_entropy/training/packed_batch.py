@@ -81,8 +81,8 @@ def fill_rows(
   sizes = before + np.array([len(response) for response in responses], int)
   row, start = np.array(placement, int).reshape(-1, 2).T
   shared = before - 1
-  branch = start + shared if starts is None else np.array(starts, int)
-  if (row >= rows).any() or (branch + sizes - shared > length).any():
+  suffix = start + shared if starts is None else np.array(starts, int)
+  if (row >= rows).any() or (suffix + sizes - shared > length).any():
     raise ValueError(
       f"the placement does not fit into {rows} rows of {length} tokens"
     )
@@ -91,7 +91,7 @@ def fill_rows(
   position = np.arange(len(owner)) - (np.cumsum(sizes) - sizes)[owner]
   answer = position >= before[owner]
   fork = position - shared[owner]
-  column = np.where(fork < 0, start[owner] + position, branch[owner] + fork)
+  column = np.where(fork < 0, start[owner] + position, suffix[owner] + fork)
   pairs = zip(prompts, responses, strict=True)
   none = np.zeros(0, np.int32)
   tokens = np.concatenate([none, *(part for pair in pairs for part in pair)])
