@@ -6,7 +6,7 @@ import math
 
 from jaxrl_entropy.sampling.drafts import DraftState
 
-_ASSUMED_COST = 1.5
+_ASSUMED_COST = 2.0
 """Cost of a step with drafts before one was timed."""
 
 _TIMINGS = 8

@@ -19,8 +19,9 @@ from jaxrl_entropy.sampling.logits import AnyArray
 MIN_MATCH, MAX_MATCH = 2, 4
 """Tokens at the end of a sequence that an earlier occurrence must repeat."""
 
-HIT_RATE = 0.3
-"""A sequence's hit rate before its first draft: too low to act upon."""
+HIT_RATE = 0.1
+"""A sequence's hit rate before its first draft: too low to act upon after one
+chance hit."""
 
 _MEMORY = 0.85
 """Weight of the past in the hit rate, per draft."""

@@ -212,7 +212,7 @@ def test_the_cost_of_a_step_with_drafts_is_measured():
   cost = DraftCost()
   assert cost.ratio(8) == np.inf
   cost.record(8, seconds=1.0, steps=10, draft_steps=0)
-  assert cost.ratio(8) == 1.5
+  assert cost.ratio(8) == 2.0
   cost.record(8, seconds=2.2, steps=10, draft_steps=8)
   assert cost.ratio(8) == pytest.approx((2.2 - 0.2) / 8 / 0.1)
   assert cost.ratio(16) == np.inf
@@ -225,4 +225,4 @@ def test_an_old_measurement_is_tried_again():
   assert cost.ratio(1) == pytest.approx(90)
   for _ in range(64):
     cost.record(1, seconds=1.0, steps=10, draft_steps=0)
-  assert cost.ratio(1) == 1.5
+  assert cost.ratio(1) == 2.0
