@@ -45,6 +45,7 @@ EXTRAS = {
   "parity": ("torch", "accelerate"),
 }
 TOOLS = (
+  "beartype",
   "hypothesis",
   "moto[s3,server]",
   "mypy",

@@ -18,9 +18,33 @@ os.environ["XLA_FLAGS"] = (
   os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=1"
 )
 
+from jaxtyping import install_import_hook
 import pytest
 
-from tests.golden.tally import Tally
+import tests.shapes
+
+# Before anything of these is imported: shapes and dtypes of calls are checked.
+# Left out are modules whose functions are handed host arrays, sections of a
+# config, or fields that a batch lacks (`losses.fields.Absent`, whose use has an
+# error of its own).
+CHECKED = {
+  "losses": (
+    *("adaptive_clip", "aggregates", "likelihood", "ratio", "selectors"),
+    "surrogate",
+  ),
+  "advantages": ("controlled", "tokenwise", "process"),
+  "ops": ("covariance", "selection"),
+}
+install_import_hook(
+  [
+    f"jaxrl_entropy.{folder}.{name}"
+    for folder, names in CHECKED.items()
+    for name in names
+  ],
+  f"{tests.shapes.__name__}.checked",
+)
+
+from tests.golden.tally import Tally  # noqa: E402
 
 _OPTIONAL = ("slow", "parity")
 
