@@ -67,7 +67,7 @@ def test_printed_floats(text, expected, close):
 
 
 def test_long_digits_cost_little():
-  start = time.perf_counter()
+  start = time.process_time()
   digits = "0." + "9" * 2_000_000
   assert not code_compare.printed(digits, "0.5", 1e-5)
-  assert time.perf_counter() - start < 2
+  assert time.process_time() - start < 2

@@ -60,10 +60,10 @@ def test_where_fences_may_stand(text, program):
 
 @pytest.mark.parametrize("text", ["`", "~", " ", "```x ", "1. ", "\n```", "{"])
 def test_long_responses_take_linear_time(text):
-  start = time.perf_counter()
+  start = time.process_time()
   extract.last_code_block(text * 300_000)
   extract.last_code_block(text * 300_000 + "```")
-  assert time.perf_counter() - start < 5
+  assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize(

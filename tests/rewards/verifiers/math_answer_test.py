@@ -154,10 +154,10 @@ def test_noise_never_raises(text):
 ])  # fmt: skip
 def test_hostile_repetition_is_refused_quickly(piece):
   text = piece * (2000 // len(piece))
-  start = time.perf_counter()
+  start = time.process_time()
   math_answer.decide(problem("7"), f"\\boxed{{{text}}}")
   math_answer.decide_equal(problem(text), "\\boxed{7}")
-  assert time.perf_counter() - start < 1
+  assert time.process_time() - start < 1
 
 
 @given(st.integers(-999, 999), st.integers(1, 999), st.integers(1, 9))
