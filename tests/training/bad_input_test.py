@@ -69,7 +69,7 @@ def test_a_bad_setting_is_one_line(
       "  config = defaults.get_config()\n"
       "  config.steps = 1.5\n"
       "  return config\n",
-      "TypeError",
+      "steps expects int",
     ),
   ],
 )
