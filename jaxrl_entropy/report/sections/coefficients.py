@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from matplotlib.figure import Figure
 import numpy as np
 
-from jaxrl_entropy.analysis import dynamics, runs, stats, studies
+from jaxrl_entropy.analysis import dynamics, runs, stats, studies, variants
 from jaxrl_entropy.report import panels, plots, style, wording
 from jaxrl_entropy.report.section import Absent, Members, Row, Section, Table
 
@@ -73,7 +73,7 @@ def _finals(
 
 
 def _with_symbol(method: str, setting: str) -> str:
-  symbol = studies.symbol_of(method, setting)
+  symbol = variants.symbol_of(method, setting)
   return setting if symbol in ("", setting) else f"{setting} {symbol}"
 
 
