@@ -6,26 +6,24 @@ import shutil
 import setuptools
 from setuptools.command.build_py import build_py
 
+# Every floor was tried: CONTRIBUTING.md has the command.
 CORE = (
-  "absl-py",
-  "array_record",
-  "etils",
-  "flax",
-  "fsspec",
-  "grain",
-  "huggingface_hub",
-  "importlib_resources",
-  "jax",
-  "jaxtyping",
-  "jinja2",
-  "ml-collections",
-  "numpy",
-  "optax",
-  "orbax-checkpoint",
-  "safetensors",
-  "tensorboardX",
-  "tensorflow-datasets",
-  "tqdm",
+  "flax>=0.12.4",
+  "fsspec>=2026.6",
+  "grain>=0.2.14",
+  "huggingface_hub>=2.4",
+  "importlib_resources>=7.1",  # TensorFlow Datasets imports it undeclared.
+  "jax>=0.9.2",
+  "jaxtyping>=0.3.5",
+  "jinja2>=3.1.6",
+  "ml-collections>=1.1",
+  "numpy>=2.2.6",
+  "optax>=0.2.6",
+  "orbax-checkpoint>=0.11.32",
+  "safetensors>=0.8",
+  "scipy>=1.15.3",
+  "tensorboardX>=2.6.5",
+  "tensorflow-datasets>=4.9.9",
   "transformers>=5.22,<6",
 )
 EXTRAS = {

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+import signal
 
 # Read by JAX on import, and inherited by the processes that tests start.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -12,6 +13,11 @@ os.environ.setdefault(
   str(Path(__file__).parents[1] / ".cache" / "jax"),
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
+# A shell's background jobs inherit an ignored SIGINT, and so would the
+# processes whose answer to ctrl-C is tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+  signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Compiling is most of the suite's time; tiny programs need no optimiser.
 os.environ["XLA_FLAGS"] = (
