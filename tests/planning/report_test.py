@@ -86,9 +86,10 @@ def test_json_holds_the_same():
 @pytest.fixture
 def config():
   config = defaults.get_config()
-  config.rollout.update(groups=32, responses=8, slots=64)
+  config.rollout.update(train_groups=32, group_size=8, slots=64)
   config.rollout.update(max_prompt_length=1024, max_response_length=1024)
-  config.optimizer.update(updates=2, micro_batches=4)
+  config.rollout.num_minibatches = 2
+  config.optimizer.micro_batches = 4
   return config
 
 
