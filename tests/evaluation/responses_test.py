@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jaxrl_entropy.cli import evaluate as command
+from jaxrl_entropy.cli import evaluation as command
 from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.data.tokenizers import SymbolTokenizer
 from jaxrl_entropy.evaluation import (
@@ -49,7 +49,7 @@ def score(items):
 
 def test_metrics_of_a_known_policy():
   problems = [problem(i) for i in range(4)]
-  generate = answers(lambda i, heat: i if heat else i == 3)
+  generate = answers(lambda i, temperature: i if temperature else i == 3)
   result = evaluate(generate, TOKENIZER, problems, score, samples=4)
   metrics = result.metrics
   assert metrics["accuracy"] == pytest.approx((0 + 1 + 2 + 3) / 16)
@@ -74,7 +74,7 @@ def test_sources_have_their_own_temperature_and_metrics():
 
   def generate(prompts, samples, temperature):
     seen.append((len(prompts), samples, temperature))
-    return answers(lambda i, heat: 1)(prompts, samples, temperature)
+    return answers(lambda i, temperature: 1)(prompts, samples, temperature)
 
   result = evaluate(
     generate,
@@ -96,12 +96,12 @@ def test_sources_have_their_own_temperature_and_metrics():
 
 def test_difficulty_by_value_or_by_quartile():
   few = [problem(i, difficulty=float(i % 2)) for i in range(8)]
-  generate = answers(lambda i, heat: i % 2)
+  generate = answers(lambda i, temperature: i % 2)
   metrics = evaluate(generate, TOKENIZER, few, score).metrics
   assert metrics["difficulty/0/accuracy"] == 0.0
   assert metrics["difficulty/1/accuracy"] == 1.0
   many = [problem(i, difficulty=i / 10) for i in range(40)]
-  generate = answers(lambda i, heat: i < 10)
+  generate = answers(lambda i, temperature: i < 10)
   metrics = evaluate(generate, TOKENIZER, many, score).metrics
   buckets = [v for k, v in metrics.items() if k.startswith("difficulty/")]
   assert buckets == [1.0, 0.0, 0.0, 0.0]
@@ -116,7 +116,9 @@ def test_mistakes_are_named():
 
 def test_results_are_written_and_tabled(tmp_path):
   problems = [problem(i, source) for i in range(2) for source in ("a", "b\x1b")]
-  result = evaluate(answers(lambda i, heat: 1), TOKENIZER, problems, score)
+  result = evaluate(
+    answers(lambda i, temperature: 1), TOKENIZER, problems, score
+  )
   command.write(result, tmp_path)
   lines = (tmp_path / command.SAMPLES).read_text().splitlines()
   assert [json.loads(line) for line in lines] == result.records

@@ -252,6 +252,6 @@ def test_a_run_that_rejects_by_entropy(tmp_path):
     "name": "entropy_band",
     "args": {"lower": (0.0, 0.0), "upper": (0.0, 0.0)},
   }
-  records = run(tmp_path, rollout__accept=accept, loss__name="policy_gradient")
+  records = run(tmp_path, rollout__accept=accept, loss__name="unclipped")
   # On policy the loss is minus the mean advantage.
   assert records[0]["loss"] < -0.1
