@@ -27,8 +27,8 @@ def load(
   module, colon, attribute = target.partition(":")
   if not colon:
     raise UserError(
-      f"unknown {what} {name!r}: {nearest(name, known)} Or give an import path "
-      "such as my_lab.module:mine"
+      f"unknown {what} {name!r}: {nearest(name, known)}; or give an import "
+      "path such as my_lab.module:mine"
     )
   try:
     return getattr(importlib.import_module(module), attribute)
@@ -56,6 +56,10 @@ def call(
       f"{what} {name!r} does not take these args: {error}; it is called as "
       f"{name}{_call(function)}"
     ) from error
+  except UserError:
+    raise
+  except ValueError as error:
+    raise UserError(f"{what} {name!r}: {error}") from error
 
 
 def _call(function: Callable[..., Any]) -> str:

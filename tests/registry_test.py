@@ -41,3 +41,18 @@ def test_arguments_that_are_handed_on_are_checked_too():
   known = {"outer": lambda **options: scaled(1.0, **options)}
   with pytest.raises(UserError, match=r"these args.*'facto'"):
     registry.call("thing", "outer", {"facto": 2.0}, known)
+
+
+def test_a_value_that_a_factory_refuses_is_reported_under_its_name():
+  def refuses(x):
+    raise ValueError(f"x is {x}; it must be in [0, 1]")
+
+  with pytest.raises(UserError, match="thing 'picky': x is 2; it must be in"):
+    registry.call("thing", "picky", {"x": 2}, {"picky": refuses})
+
+
+def test_the_arguments_of_a_message_have_no_types():
+  def typed(x: dict[str, tuple[int, ...]], y: float = 2.0) -> None: ...
+
+  with pytest.raises(UserError, match=r"typed\(x, y=2\.0\)$"):
+    registry.call("thing", "typed", {"z": 1}, {"typed": typed})

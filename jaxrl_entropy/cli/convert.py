@@ -24,6 +24,8 @@ def main(argv: Sequence[str]) -> int:
   args = command.parse_args(argv)
   if args.best and not args.workdir:
     command.error("--best is the best policy of a run: give --workdir")
+  if not args.shard_gb > 0:
+    command.error(f"--shard-gb is {args.shard_gb}: it must be above 0")
   if args.to == "hub" and not hub.is_name(args.target):
     command.error(f"--target {args.target!r} is no ORGANISATION/NAME")
   if args.to == "folder" and any(Path(args.target).glob("*.safetensors")):

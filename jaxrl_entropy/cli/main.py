@@ -62,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _run(arguments[0], arguments[1:])
   except KeyboardInterrupt:
     return 130
+  except BrokenPipeError:
+    return _leave_pipe()
   except Exception as error:
     known = None if debug else failures.explain(error)
     if known is not None:
@@ -76,6 +78,13 @@ def main(argv: Sequence[str] | None = None) -> int:
   return status
 
 
+def _leave_pipe() -> int:
+  """Returns the status of a program whose reader, such as `head`, has left."""
+  # Or Python complains of what is still buffered when it exits.
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+  return 128 + signal.SIGPIPE
+
+
 def _run(command: str, argv: list[str]) -> int:
   if command not in COMMANDS:
     hint = nearest(command, COMMANDS)
@@ -86,6 +95,9 @@ def _run(command: str, argv: list[str]) -> int:
   os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
   # Without it transformers advises at every start to install PyTorch.
   os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+  # Functions of the user's own are found as `python -m` finds them.
+  if os.getcwd() not in sys.path:
+    sys.path.insert(0, os.getcwd())
   resumable = command in _RESUMABLE
   with _interruptible() if resumable else contextlib.nullcontext():
     module = importlib.import_module(f"jaxrl_entropy.cli.{command}")

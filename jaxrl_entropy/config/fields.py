@@ -61,9 +61,14 @@ class Field:
         hint = (
           nearest(item, self.choices)
           if self.choices and isinstance(item, str)
-          else f"it must be {self.allowed() or 'a finite number'}"
+          else f"it must be {self._bounds(item)}"
         )
         raise UserError(f"config.{name} is {item!r}: {hint}")
+
+  def _bounds(self, value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+      return " and ".join(filter(None, ("a finite number", self.allowed())))
+    return self.allowed()
 
   def _admits(self, value: Any) -> bool:
     if value in self.extra or value in self.choices:

@@ -59,12 +59,19 @@ def override(config: ConfigDict, field: str, text: str) -> None:
     with node.unlocked():
       node[name] = _literal(text)
   elif isinstance(node[name], ConfigDict):
-    some = next(iter(node[name]), "FIELD")
+    some = next(_values_of(node[name]), "FIELD")
     raise UserError(f"config.{field} is a section: set config.{field}.{some}")
   else:
     old = node[name]
     parse = _parse_open if is_open else _parse
     node[name] = parse(text, old, field)
+
+
+def _values_of(section: ConfigDict) -> Iterator[str]:
+  """Yields the names of a section that are values."""
+  for name, value in section.items():
+    if not isinstance(value, ConfigDict):
+      yield name
 
 
 def _section(node: ConfigDict, name: str, field: str) -> ConfigDict:
@@ -176,10 +183,35 @@ def check_together(config: ConfigDict) -> None:
       f"{rollout.max_generation_rounds} with group_filter 'all', which never "
       "samples again: set group_filter='mixed'"
     )
+  if rollout.group_filter == "mixed" and rollout.group_size == 1:
+    raise UserError(
+      "config.rollout.group_size is 1 with group_filter 'mixed': one response "
+      "is never both right and wrong; raise it, or set group_filter='all'"
+    )
   if rollout.num_minibatches > (groups or prompts):
     raise UserError(
       f"config.rollout.num_minibatches is {rollout.num_minibatches}, and a "
       f"step trains on {groups or prompts} groups: lower it"
+    )
+  buffer, longest = config.reward.overlong_buffer, rollout.max_response_length
+  if buffer > longest:
+    raise UserError(
+      f"config.reward.overlong_buffer is {buffer} tokens, "
+      f"more than rollout.max_response_length, {longest}: every response would "
+      "be fined; lower it"
+    )
+  pairs = config.eval.source_temperatures
+  if not all(isinstance(p, tuple | list) and len(p) == 2 for p in pairs):
+    raise UserError(
+      f"config.eval.source_temperatures is {pairs!r}: give pairs of a data "
+      "source and a temperature, as (('aime24', 0.6),)"
+    )
+  responses = (groups or prompts) * rollout.group_size
+  smallest = responses // rollout.num_minibatches
+  if config.optimizer.micro_batches > smallest:
+    raise UserError(
+      f"config.optimizer.micro_batches is {config.optimizer.micro_batches}, "
+      f"and a mini-batch has {smallest} responses: lower it"
     )
 
 

@@ -74,7 +74,7 @@ class Files(Listed):
 
     def read(where: str) -> tuple[Table, np.ndarray]:
       problems = read_table(reading.expand(where), settings)
-      return checked(problems, max_bad), problems.questions
+      return checked(problems, max_bad, where), problems.questions
 
     super().__init__(splits(path, test_path, test_size, read))
 
@@ -136,8 +136,13 @@ def read_table(
   return table.cached(json.dumps([identity, settings, code]), read)
 
 
-def checked(problems: Table, max_bad: float) -> Table:
+def checked(problems: Table, max_bad: float, where: str) -> Table:
   """Returns a table of which few rows are bad; warns of what was left out.
+
+  Args:
+    problems: all rows of the files.
+    max_bad: largest share of bad rows.
+    where: the files, for messages.
 
   Raises:
     ValueError: more than `max_bad` of the rows are bad, or none is good.
@@ -155,7 +160,7 @@ def checked(problems: Table, max_bad: float) -> Table:
       stacklevel=3,
     )
   if not len(problems):
-    raise ValueError("the files hold no problems")
+    raise ValueError(f"{where} has no problems")
   if summary.duplicates:
     warnings.warn(
       f"{summary.duplicates} of {summary.rows} rows repeat another and are "

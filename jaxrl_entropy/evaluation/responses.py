@@ -91,7 +91,10 @@ def evaluate(
     ValueError: there are no problems, or two with one id.
   """
   if not problems:
-    raise ValueError("there are no problems to evaluate on")
+    raise ValueError(
+      "the task has no test problems to evaluate on: give task.args.test_path, "
+      "or more problems"
+    )
   by_id = {problem.id: problem for problem in problems}
   if len(by_id) < len(problems):
     raise ValueError("two problems of the evaluation set have the same id")

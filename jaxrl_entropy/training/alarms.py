@@ -17,7 +17,7 @@ WINDOW = 20
 """Records that `check` looks at."""
 
 MIN_RECORDS = 8
-"""With fewer records, nothing is said."""
+"""With fewer records, only missing updates are reported."""
 
 _FAST_FALL, _FAST_RISE = 0.5, 1.5  # of the entropy at the window's start
 _SATURATED = 0.98  # share of correct responses, or of incorrect ones
@@ -49,9 +49,10 @@ def check(records: Sequence[Record]) -> list[Alarm]:
     records: metrics, one mapping per step, oldest first.
   """
   window = records[-WINDOW:]
-  if len(window) < MIN_RECORDS:
+  if not window:
     return []
-  return [alarm for look in _CHECKS if (alarm := look(window))]
+  checks = (_updates, *(_CHECKS if len(window) >= MIN_RECORDS else ()))
+  return [alarm for look in checks if (alarm := look(window))]
 
 
 def _values(window: Sequence[Record], key: str) -> np.ndarray:
@@ -142,10 +143,25 @@ def _groups(window: Sequence[Record]) -> Alarm | None:
     return None
   return Alarm(
     "groups_uninformative",
-    f"the rewards differ within {share:.1%} of the groups only: the others "
-    "give no gradient",
+    f"the answers differ in reward within {share:.1%} of the groups only: the "
+    "others teach nothing about the task",
     "a larger rollout.group_size, problems of medium difficulty, or "
     "rollout.group_filter='mixed' with more rollout.max_generation_rounds",
+  )
+
+
+def _updates(window: Sequence[Record]) -> Alarm | None:
+  """Reports steps in which no response was left to train on."""
+  idle = sum(run_files.FILTERED_ENTROPY not in record for record in window)
+  if 2 * idle < len(window):
+    return None
+  return Alarm(
+    "no_updates",
+    f"{idle} of the last {len(window)} steps made no update: no group passed "
+    "rollout.group_filter, or no response rollout.accept",
+    "easier problems or sft.steps if all answers are wrong, a larger "
+    "rollout.group_size, more rollout.max_generation_rounds, or "
+    "rollout.group_filter='all'",
   )
 
 

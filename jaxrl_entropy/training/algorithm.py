@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from jaxrl_entropy import advantages, losses, objectives
-from jaxrl_entropy.advantages import Estimator
+from jaxrl_entropy.advantages import AdvantageInputs, Estimator
 from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.training import controllers as controllers_lib
 from jaxrl_entropy.training.controllers import Controllers
@@ -78,6 +78,7 @@ def resolve(config: ConfigDict) -> Algorithm:
     rollout.max_staleness or rollout.partial_tokens or rollout.weight_dtype
   )
   estimator = advantages.resolve(config.advantage.name, config.advantage.args)
+  _check_group_size(config, estimator)
   controllers = controllers_lib.resolve(config.loss.controllers)
   router = config.model.router_balance, config.model.router_z
   method = Algorithm(
@@ -94,6 +95,29 @@ def resolve(config: ConfigDict) -> Algorithm:
   if config.reward.kl_coefficient or "process_rewards" in needs:
     needs |= {"ref_logp"}
   return dataclasses.replace(method, needs=needs)
+
+
+def _check_group_size(config: ConfigDict, estimator: Estimator) -> None:
+  """Refuses groups of one response where responses to a prompt are compared.
+
+  An estimator compares them if it gives 0 to groups of equal rewards that
+  differ from group to group.
+
+  Raises:
+    UserError: if there is nothing to compare a response with.
+  """
+  if config.rollout.group_size > 1 or estimator.needs:
+    return
+  groups = jnp.array([0, 0, 1, 1])
+  inputs = AdvantageInputs(
+    groups.astype(jnp.float32), jnp.ones((4, 1), bool), groups
+  )
+  if not jnp.any(estimator(inputs).advantages):
+    raise UserError(
+      "config.rollout.group_size is 1, and the advantage estimator "
+      f"{config.advantage.name!r} compares the responses to a prompt: raise it "
+      "to 2 or more, or set advantage.name='reinforce_plus_plus'"
+    )
 
 
 def _needs(objective: losses.Objective, config: ConfigDict) -> frozenset[str]:

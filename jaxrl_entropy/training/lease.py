@@ -33,7 +33,7 @@ TIMEOUT = 30.0
 SHARED_WITHIN = 60.0
 """Seconds that a file may take to be seen by all hosts of a job."""
 
-_FOLDER = ".lease"
+FOLDER = ".lease"
 _POLL = 0.2
 
 
@@ -128,9 +128,12 @@ class Lease:
       timeout: seconds of silence after which another process may take over; it
         must be several times the `interval` of the other processes.
     """
-    self._leased, self._folder = folder, folder / _FOLDER
+    self._leased, self._folder = folder, folder / FOLDER
     self._interval, self._timeout = interval, timeout
     self._generation = 0
+    self._made = [
+      path for path in (folder, *folder.parents) if not path.exists()
+    ]
     self._owner = _Owner(
       os.getpid(),
       socket.gethostname(),
@@ -163,9 +166,21 @@ class Lease:
   def __exit__(self, *exception: object) -> None:
     self._ended.set()
     self._thread.join()
-    if self._newest()[0] == self._generation:
+    if self._newest()[0] != self._generation:
+      return
+    if list(self._leased.iterdir()) == [self._folder]:
+      self._take_away()
+    else:
       self._owner = dataclasses.replace(self._owner, released=True)
       self._try_to_write()
+
+  def _take_away(self) -> None:
+    """Removes the lease and the empty folders that were made for it."""
+    with contextlib.suppress(OSError):
+      self._path(self._generation).unlink()
+      self._folder.rmdir()
+      for folder in self._made:
+        folder.rmdir()
 
   def check(self) -> None:
     """Gives a sign of life; must precede every write to the folder.

@@ -95,6 +95,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     Preemption() as preemption,
     _make_checked_pool(config, task) as pool,
     lease_for_job(workdir) as check_lease,
+    start.nothing_left(workdir, check_lease),
   ):
     # Only a config that can run gets here: a refused one leaves nothing behind.
     tied = start.tied_to_steps(config, algorithm.needs)

@@ -1,12 +1,51 @@
-"""Messages at the start of a run, and the settings that fix its length."""
+"""The start of a run: its folder, its first line, the ties to its length."""
 
-from collections.abc import Container
+from collections.abc import Callable, Container, Iterator
+import contextlib
+from pathlib import Path
+import shutil
 
 import jax
 from ml_collections import ConfigDict
 
+from jaxrl_entropy import distributed, run_files
 from jaxrl_entropy.data.task import Task
+from jaxrl_entropy.errors import WRITE_FAILED
+from jaxrl_entropy.training.lease import FOLDER
 from jaxrl_entropy.training.policy import Policy
+from jaxrl_entropy.training.sft import RECORDS
+
+
+@contextlib.contextmanager
+def nothing_left(
+  workdir: Path, check_lease: Callable[[], None]
+) -> Iterator[None]:
+  """Empties a new workdir again if its run is refused before its first record.
+
+  The corrected command then finds it as it was: some mistakes, such as a reward
+  that always fails, show only once responses are there.
+
+  Args:
+    workdir: a folder that is leased.
+    check_lease: raises if the lease is lost.
+  """
+  lease = {workdir / FOLDER}
+  new = set(workdir.iterdir()) == lease
+  try:
+    yield
+  except ValueError as error:
+    full = getattr(error, "status", None) == WRITE_FAILED
+    if new and not full and distributed.is_writer() and not _results(workdir):
+      check_lease()
+      for path in set(workdir.iterdir()) - lease:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    raise
+
+
+def _results(workdir: Path) -> bool:
+  """Whether a record of RL, or of a stage before it, is in the folder."""
+  files = (*workdir.glob(run_files.METRICS), *workdir.rglob(RECORDS))
+  return any(file.stat().st_size for file in files)
 
 
 def describe(config: ConfigDict, policy: Policy, task: Task) -> str:

@@ -141,3 +141,21 @@ def test_module_and_console_script_are_the_same():
   assert importlib.metadata.entry_points(
     group="console_scripts", name="jaxrl-entropy"
   )
+
+
+def test_a_reader_that_leaves_is_no_error():
+  code = (
+    "import sys; from jaxrl_entropy.cli import main; from "
+    "jaxrl_entropy.cli import doctor; "
+    "doctor.main = lambda argv: [print('x' * 99) for _ in range(9999)]; "
+    "sys.exit(main.main(['doctor']))"
+  )
+  with subprocess.Popen(
+    (sys.executable, "-c", code),
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+  ) as process:
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+  assert process.returncode == 128 + signal.SIGPIPE

@@ -92,6 +92,13 @@ def test_a_field_of_before_names_its_successor(path, name):
     ),
     ([("rollout.max_generation_rounds", "2")], "never samples again"),
     ([("rollout.num_minibatches", "200")], "trains on 128 groups"),
+    ([("optimizer.micro_batches", "257")], "a mini-batch has 256 responses"),
+    (
+      [("rollout.group_size", "1"), ("rollout.group_filter", "mixed")],
+      "never both right and wrong",
+    ),
+    ([("rollout", "3")], r"set config\.rollout\.\w+"),
+    ([("optimizer.learning_rate", "inf")], "a finite number and >= 0"),
   ],
 )
 def test_values_that_do_not_fit_together(path, overrides, message):

@@ -6,6 +6,7 @@ from jaxrl_entropy.training import alarms
 
 HEALTHY = {
   "entropy/token_mean": 0.5,
+  "entropy/filtered": 0.5,
   "reward/accuracy": 0.4,
   "reward/mean": 0.4,
   "groups/informative": 0.7,
@@ -122,3 +123,15 @@ def test_only_the_latest_records_count():
 def test_missing_and_infinite_values_are_left_out():
   found = raised(grad_norm=None, groups__informative=float("nan"))
   assert found == {}
+
+
+def test_steps_without_an_update_are_reported_at_once():
+  idle = records(count=3)
+  for record in idle:
+    del record["entropy/filtered"]
+  (alarm,) = alarms.check(idle[:1])
+  assert alarm.name == "no_updates"
+  assert "1 of the last 1 steps made no update" in alarm.message
+  assert "group_filter" in alarm.setting
+  # One such step among many is what a filter is for.
+  assert alarms.check(records(count=17) + idle) == []

@@ -2,6 +2,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxrl_entropy.config import defaults, finalize
+from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.training import algorithm as algorithm_lib
 
 
@@ -70,3 +71,14 @@ def test_controllers_drive_arguments_of_the_loss():
 def test_unknown_names_are_refused(section):
   with pytest.raises(ValueError, match="clip_covv"):
     resolve(**{f"{section}__name": "clip_covv"})
+
+
+@pytest.mark.parametrize("advantage", ["grpo", "rloo", "dr_grpo"])
+def test_one_response_to_a_prompt_cannot_be_compared(advantage):
+  with pytest.raises(UserError, match=r"group_size is 1.*raise it to 2"):
+    resolve(rollout__group_size=1, advantage__name=advantage)
+
+
+@pytest.mark.parametrize("advantage", ["reinforce_plus_plus", "remax", "gae"])
+def test_other_baselines_do_with_one_response(advantage):
+  resolve(rollout__group_size=1, advantage__name=advantage)

@@ -197,7 +197,7 @@ def test_no_controllers():
   [
     ({"name": "pid"}, r"loss\.controllers\.coefficient\.name 'pid'"),
     ({"start": 1.0}, "name ''"),
-    ({"name": "linear", "begin": 1.0}, "it is called as linear"),
+    ({"name": "linear", "begin": 1.0}, r"it is called as linear\(start"),
     ({"name": "target_entropy", "target": 0.0, "start": 1.0}, "above 0"),
   ],
 )

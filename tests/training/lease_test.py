@@ -74,10 +74,20 @@ def test_a_second_process_is_refused_at_once(tmp_path, hold):
 
 
 def test_a_lease_given_back_is_free_and_leaves_one_file(tmp_path):
+  (tmp_path / "metrics.jsonl").touch()
   for _ in range(3):
     with Lease(tmp_path) as held:
       held.check()
   assert len(list((tmp_path / ".lease").iterdir())) == 1
+
+
+def test_a_folder_made_for_a_lease_alone_is_taken_away(tmp_path):
+  with Lease(tmp_path / "runs" / "one"):
+    pass
+  assert list(tmp_path.iterdir()) == []
+  with Lease(tmp_path):
+    pass
+  assert list(tmp_path.iterdir()) == []
 
 
 def test_two_leases_of_one_process_are_refused(tmp_path):

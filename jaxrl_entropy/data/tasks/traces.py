@@ -43,7 +43,7 @@ class Traces(Listed):
 
     def read(where: str) -> tuple[Chosen, np.ndarray]:
       table = files.read_table(reading.expand(where), settings, to_trace)
-      files.checked(table, max_bad)
+      files.checked(table, max_bad, where)
       kept = first_of_each(table.questions, per_question or len(table))
       return Chosen(table, kept), table.questions[kept]
 

@@ -60,6 +60,10 @@ def attend(
   if chosen == "cudnn":
     if softcap:
       raise ValueError("attention 'cudnn' has no softcap: use 'xla'")
+    if sharding.platform() != "gpu":
+      raise ValueError(
+        "model.attention is 'cudnn', which needs an NVIDIA GPU: use 'auto'"
+      )
     return _cudnn(q, k, v, segments, window)
   return xla.attend(q, k, v, segments, window, softcap)
 

@@ -41,7 +41,9 @@ def build(study: studies.Study) -> Section:
     if key not in hidden
     for panel, figure in panels.curves(study, key, name, title).items()
   }
-  final = {name: key for name, key in _FINAL.items() if key not in hidden}
+  # The mean reward is the score of graded rewards, whose columns come first.
+  shown = hidden | {run.score_key for run in study.runs}
+  final = {name: key for name, key in _FINAL.items() if key not in shown}
   rows: list[Row] = []
   entropies = {}
   for label, members in study.variants.items():

@@ -68,6 +68,12 @@ def test_cudnn_has_no_cap():
     attend(*make_inputs(), backend="cudnn", softcap=1.0)
 
 
+@pytest.mark.skipif(jax.default_backend() == "gpu", reason="cuDNN runs there")
+def test_cudnn_needs_a_gpu():
+  with pytest.raises(ValueError, match="needs an NVIDIA GPU"):
+    attend(*make_inputs(), backend="cudnn")
+
+
 def test_blocks_change_no_gradient(monkeypatch):
   *qkv, segments = make_inputs()
 
