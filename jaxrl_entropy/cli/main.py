@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _leave_pipe() -> int:
   """Returns the status of a program whose reader, such as `head`, has left."""
-  # Or Python complains of what is still buffered when it exits.
+  # Without this, Python reports what is still buffered when it exits.
   os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
   return 128 + signal.SIGPIPE
 
