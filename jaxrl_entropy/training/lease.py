@@ -152,9 +152,10 @@ class Lease:
       UserError: if another process holds it, or the folder cannot be written.
     """
     try:
-      self._folder.mkdir(parents=True, exist_ok=True)
-      while not self._take(self._free_generation()):
-        pass
+      taken = False
+      while not taken:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        taken = self._take(self._free_generation())
     except OSError as error:
       raise UserError(
         f"workdir {self._leased} cannot be written ({error.strerror}): choose "
@@ -168,7 +169,9 @@ class Lease:
     self._thread.join()
     if self._newest()[0] != self._generation:
       return
-    if list(self._leased.iterdir()) == [self._folder]:
+    # Later generations stay, for an owner of before may yet wake up.
+    alone = list(self._leased.iterdir()) == [self._folder]
+    if alone and self._generation == 1:
       self._take_away()
     else:
       self._owner = dataclasses.replace(self._owner, released=True)
@@ -249,7 +252,8 @@ class Lease:
     try:
       with mine.open("x") as file:
         file.write(json.dumps(dataclasses.asdict(self._owner)))
-    except FileExistsError:
+    # Another process has it, or has just taken its empty folder away.
+    except (FileExistsError, FileNotFoundError):
       return False
     # Its owner may have removed that file as an old one, a moment ago.
     if self._newest()[0] != free + 1:
