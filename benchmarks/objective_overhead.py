@@ -22,7 +22,7 @@ from benchmarks.train_step import LENGTH, MODEL, OPTIMIZER, Setup
 from jaxrl_entropy import objectives
 from jaxrl_entropy.training.forward import Forward, forward_slices
 from jaxrl_entropy.training.packed_batch import Rows
-from jaxrl_entropy.training.update import make_update, token_batch
+from jaxrl_entropy.training.update import make_update, objective_batch
 
 FORWARD_LIMIT, OBJECTIVE_LIMIT = 0.30, 0.01
 
@@ -32,7 +32,7 @@ def objective_phase(setup: Setup) -> Callable[[Any, Rows], Any]:
   objective = objectives.resolve("kl_cov")
 
   def evaluate(stats: Any, rows: Rows) -> Any:
-    batch = token_batch(
+    batch = objective_batch(
       rows, stats, num_responses=setup.rows, max_length=LENGTH
     )
     return objective(batch, jax.random.key(0))

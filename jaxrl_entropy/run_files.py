@@ -52,7 +52,6 @@ UNLIKELY_REWARDED = "cov/unlikely_rewarded"
 PROBE_DELTA_ENTROPY = "probe/delta_entropy"
 PROBE_MINUS_COVARIANCE = "probe/minus_cov"
 
-LOSS = "loss"
 GRADIENT_NORM = "grad_norm"
 SKIPPED_UPDATES = "update/skipped"
 CLIP_SHARE = "ratio/clip_share"

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from flax import struct
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -150,8 +149,3 @@ def token_batch(
     max_length=length,
     **{name: spread(name, x) for name, x in optional.items()},
   )
-
-
-def tree_bytes(tree: Any) -> int:
-  """Returns the total size of the arrays (or shapes) of a tree, in bytes."""
-  return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

@@ -13,10 +13,9 @@ from jaxrl_entropy.cli.evaluate import METRICS, SAMPLES
 from jaxrl_entropy.data.tasks.listed import fixed
 from jaxrl_entropy.evaluation import Evaluation
 from jaxrl_entropy.rewards import references
-from jaxrl_entropy.rewards.settings import make_pool
 from jaxrl_entropy.text import printable
 from jaxrl_entropy.training import build
-from jaxrl_entropy.training.held_out import evaluate_policy
+from jaxrl_entropy.training.held_out import evaluate_alone
 from jaxrl_entropy.training.policy import build_policy, load_policy
 
 
@@ -52,9 +51,7 @@ def _evaluate(
   task = build.build_task(config, policy.tokenizer)
   for problems in fixed(task, "test"):
     references.report(problems, "test")
-  sampler = build.build_sampler(config, policy.model, policy.mesh)
-  with make_pool(config.reward.to_dict()) as pool:
-    return evaluate_policy(config, policy, task, sampler, pool)
+  return evaluate_alone(config, policy, task)
 
 
 def write(result: Evaluation, output: Path) -> None:

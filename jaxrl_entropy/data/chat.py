@@ -4,7 +4,6 @@ from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
-TEMPLATES = ("auto", "chat", "none")
 DATE = "26 Jul 2024"
 """The date that templates write as today's, so that a run has the same prompts
 on another day; it is the date that Llama 3's own templates fall back to."""

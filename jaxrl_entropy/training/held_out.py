@@ -60,6 +60,19 @@ def evaluate_policy(
   return result
 
 
+def evaluate_alone(
+  config: ConfigDict, policy: Policy, task: Task
+) -> Evaluation:
+  """Evaluates as `evaluate_policy` does, with a sampler and a pool of its own.
+
+  Raises:
+    UserError: the responses cannot be scored here.
+  """
+  sampler = build.build_sampler(config, policy.model, policy.mesh)
+  with make_pool(config.reward.to_dict()) as pool:
+    return evaluate_policy(config, policy, task, sampler, pool)
+
+
 def stop_if_nothing_judged(pool: RewardPool) -> None:
   """Ends a run whose rewards cannot be right; all processes must call this.
 
@@ -84,10 +97,8 @@ def evaluate(
   Raises:
     UserError: if there is no such run, or its responses cannot be scored here.
   """
-  config = config_lib.of_run(workdir)
-  config.eval.update(settings)
+  overrides = [(f"eval.{name}", str(x)) for name, x in settings.items()]
+  config = config_lib.of_run(workdir, overrides)
   policy = load_policy(config, workdir, best)
   task = build.build_task(config, policy.tokenizer)
-  sampler = build.build_sampler(config, policy.model, policy.mesh)
-  with make_pool(config.reward.to_dict()) as pool:
-    return evaluate_policy(config, policy, task, sampler, pool)
+  return evaluate_alone(config, policy, task)

@@ -14,6 +14,7 @@ from jaxrl_entropy.data.packing import first_fit, share_prompts
 from jaxrl_entropy.training import packed_batch
 from jaxrl_entropy.training.forward import ForwardPass, forward_slices
 from jaxrl_entropy.training.packed_batch import Placement, Rows
+from jaxrl_entropy.training.policy import row_length
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.types import Params
 
@@ -113,7 +114,7 @@ def make_layout(config: ConfigDict, mesh: Mesh) -> Layout:
   rollout, optimizer = config.rollout, config.optimizer
   return Layout(
     mesh,
-    row_length=rollout.max_prompt_length + rollout.max_response_length,
+    row_length=row_length(config),
     response_length=rollout.max_response_length,
     capacity=rollout.prompts_per_step * rollout.group_size,
     micro_batches=optimizer.micro_batches,

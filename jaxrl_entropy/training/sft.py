@@ -22,7 +22,6 @@ from jaxrl_entropy import distributed, losses, sharding
 from jaxrl_entropy.data.task import Task
 from jaxrl_entropy.distributed import Preemption
 from jaxrl_entropy.errors import PREEMPTED, UserError
-from jaxrl_entropy.rewards.settings import make_pool
 from jaxrl_entropy.training import (
   build,
   demonstrations,
@@ -31,7 +30,7 @@ from jaxrl_entropy.training import (
 )
 from jaxrl_entropy.training.checkpoint import Checkpoints
 from jaxrl_entropy.training.forward import Forward, forward_slices
-from jaxrl_entropy.training.held_out import evaluate_policy
+from jaxrl_entropy.training.held_out import evaluate_alone
 from jaxrl_entropy.training.lease import lease_for_job
 from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.training.policy import Policy, build_policy
@@ -232,10 +231,7 @@ def _accuracy(config: ConfigDict, policy: Policy, task: Task) -> float | None:
   """Returns the accuracy on the task's test problems, if it has any."""
   if not task.size("test"):
     return None
-  sampler = build.build_sampler(config, policy.model, policy.mesh)
-  with make_pool(config.reward.to_dict()) as pool:
-    result = evaluate_policy(config, policy, task, sampler, pool)
-  return result.metrics["accuracy"]
+  return evaluate_alone(config, policy, task).metrics["accuracy"]
 
 
 def start_folder(config: ConfigDict, workdir: Path) -> Path:

@@ -31,7 +31,7 @@ def flatten_rows(x: Array) -> Array:
   return jnp.swapaxes(x, 0, 1).reshape(-1, x.shape[-1])
 
 
-def token_batch(rows: Rows, stats: Any, **capacity: int) -> TokenBatch:
+def objective_batch(rows: Rows, stats: Any, **capacity: int) -> TokenBatch:
   """Returns the batch that the objective sees of `rows`.
 
   `stats` is the forward pass's result, its fields named as the batch's.
@@ -75,7 +75,7 @@ def loss_and_gradient(
   count = rows.tokens.shape[0]
 
   def evaluate(stats: Any, rows: Rows) -> tuple[Float[Array, ""], Metrics]:
-    return objective(token_batch(rows, stats, **capacity), key)
+    return objective(objective_batch(rows, stats, **capacity), key)
 
   pull = jax.value_and_grad(evaluate, has_aux=True)
   if count == 1:

@@ -108,7 +108,7 @@ def test_difficulty_by_value_or_by_quartile():
 
 
 def test_mistakes_are_named():
-  with pytest.raises(ValueError, match="no problems"):
+  with pytest.raises(ValueError, match="the task has no test problems"):
     evaluate(answers(int), TOKENIZER, [], score)
   with pytest.raises(ValueError, match="same id"):
     evaluate(answers(int), TOKENIZER, [problem(0), problem(0)], score)

@@ -18,7 +18,7 @@ from jaxrl_entropy.training.update import (
   apply_gradient,
   loss_and_gradient,
   make_update,
-  token_batch,
+  objective_batch,
 )
 from tests import devices
 
@@ -121,7 +121,7 @@ def test_gradient_is_that_of_the_objective_of_the_model(name):
 
   def direct(p):
     stats = jax.tree.map(lambda x: x[None], FORWARD(p, only))
-    batch = token_batch(rows, stats, **CAPACITY)
+    batch = objective_batch(rows, stats, **CAPACITY)
     return OBJECTIVES[name](batch, jax.random.key(1))[0]
 
   loss, gradient = jax.value_and_grad(direct)(params())

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
-WINDOWS = ("none", "all", "mixed")
-
 
 @dataclasses.dataclass(frozen=True)
 class Family:
