@@ -170,7 +170,10 @@ def test_large_files_are_read_once(tmp_path, cache, monkeypatch):
 
   def load():
     task = files.Files(path, test_size=9, max_bad=0.5)
-    with pytest.warns(UserWarning, match="1 of 61 rows are not problems"):
+    with (
+      pytest.warns(UserWarning, match="30 of 61 rows repeat another"),
+      pytest.warns(UserWarning, match="1 of 61 rows are not problems"),
+    ):
       sizes = {split: task.size(split) for split in ("train", "test")}
     return [
       task.problem(split, i) for split in sizes for i in range(sizes[split])

@@ -195,7 +195,10 @@ def test_a_second_process_in_a_workdir_is_refused_and_changes_nothing(
   workdir = tmp_path / "run"
   first = runs.start(workdir)
   runs.wait_until(first, lambda: runs.lines(workdir) > 0)
+  # Stopped, so that it cannot end before the second one looks.
+  first.send_signal(signal.SIGSTOP)
   errors = runs.end(runs.start(workdir), status=2)
+  first.send_signal(signal.SIGCONT)
   assert errors.splitlines()[-1].startswith(
     f"jaxrl-entropy train: error: workdir {workdir} is in use by process "
     f"{first.pid} on "

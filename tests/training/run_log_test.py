@@ -81,7 +81,10 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path):
 
 
 def saturated(step):
-  return {"step": step, "reward/accuracy": 1.0, "reward/mean": 1.0}
+  return {
+    **{"step": step, "reward/accuracy": 1.0, "reward/mean": 1.0},
+    "entropy/filtered": 0.5,  # An update was made.
+  }
 
 
 def test_an_alarm_is_reported_once_and_kept_in_a_file(tmp_path, capsys):
