@@ -81,11 +81,13 @@ time.sleep(60)
 JOIN = """
 import jax
 from jaxrl_entropy import distributed
+from jaxrl_entropy.cli import failures
 distributed.start()
 from jax.experimental import multihost_utils
 import numpy as np
 ids = multihost_utils.process_allgather(np.int32(jax.process_index()))
 print("found", jax.process_count(), jax.device_count(), sorted(ids.tolist()))
+failures.finish_job(0)
 """
 
 

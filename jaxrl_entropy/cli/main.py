@@ -58,8 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines = (f"  {name:<10}{text}" for name, text in COMMANDS.items())
     print(_USAGE.format(commands="\n".join(lines)), end="")
     return 0 if arguments else 2
+  leave = failures.leave_job
   try:
-    return _run(arguments[0], arguments[1:])
+    status = _run(arguments[0], arguments[1:])
+    leave = failures.finish_job
   except KeyboardInterrupt:
     return 130
   except BrokenPipeError:
@@ -74,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
       raise
   if failures.in_a_job():
-    failures.leave_job(status)
+    leave(status)
   return status
 
 
