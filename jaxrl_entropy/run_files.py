@@ -15,6 +15,8 @@ BEST = "best"
 TENSORBOARD = "tensorboard"
 PROBE_STATES = "probe.npz"
 PROFILE = "profile"
+SFT_METRICS = "sft.jsonl"
+SFT_SAMPLES = "sft_samples.jsonl"
 REPORT = "report"
 
 # Keys of every record.

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 
 from jaxrl_entropy.cli import failures
 from jaxrl_entropy.errors import UserError, nearest
@@ -60,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if arguments else 2
   leave = failures.leave_job
   try:
-    status = _run(arguments[0], arguments[1:])
+    with contextlib.nullcontext() if debug else _short_warnings(arguments[0]):
+      status = _run(arguments[0], arguments[1:])
     leave = failures.finish_job
   except KeyboardInterrupt:
     return 130
@@ -78,6 +80,21 @@ def main(argv: Sequence[str] | None = None) -> int:
   if failures.in_a_job():
     leave(status)
   return status
+
+
+@contextlib.contextmanager
+def _short_warnings(command: str) -> Iterator[None]:
+  """Prints a warning as one line, without the place in our code."""
+
+  def one_line(message: Warning | str, *_: object, **__: object) -> str:
+    text = failures.one_line(str(message))
+    return f"jaxrl-entropy {command}: warning: {text}\n"
+
+  before, warnings.formatwarning = warnings.formatwarning, one_line
+  try:
+    yield
+  finally:
+    warnings.formatwarning = before
 
 
 def _leave_pipe() -> int:

@@ -14,6 +14,10 @@ _PROBE = (
 """Text that tokenizers cut differently: runs of spaces, digits, scripts."""
 
 
+_FILES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken")
+"""Files of a vocabulary, at least one of which every tokenizer has."""
+
+
 class Tokenizer(Protocol):
   """The interface of every tokenizer.
 
@@ -210,6 +214,13 @@ def _from_folder(path: Path) -> Any:
   The class that tokenizer_config.json names may build a pipeline of its own
   from the vocabulary, with other ids, so it is used only without that file.
   """
+  # From config.json alone transformers makes one with an empty vocabulary.
+  if not any(file for pattern in _FILES for file in path.glob(pattern)):
+    raise ValueError(
+      f"{path} has no tokenizer: copy the model's tokenizer files into it "
+      "(tokenizer.json and tokenizer_config.json), or set model.tokenizer to a "
+      "folder that has them"
+    )
   from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
   exact = (path / "tokenizer.json").exists()

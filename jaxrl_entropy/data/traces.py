@@ -16,7 +16,8 @@ RESPONSE = "response"
 
 _TURNS = ("messages", "conversations")
 _QUESTION = ("prompt", "instruction", "query", "problem", "question")
-# The last two are what a set without traces has to imitate.
+# The last two are what a set without traces has to imitate: MATH's solutions,
+# and GSM8K's answers, which are worked out.
 _RESPONSE = (
   *("response", "completion", "output", "generation"),
   *("solution", "answer"),
@@ -81,6 +82,11 @@ def _turns(row: Row) -> tuple[dict[str, Any], str]:
   question = rows.field_of(row, _QUESTION)
   if question is None or not used:
     raise RowError("it has no conversation, nor a question and a response")
+  if used == "answer" and answer_text(row[used]) == str(row[used]).strip():
+    raise RowError(
+      "it has a bare answer and no response: if that text is to be imitated, "
+      "name its column 'response'"
+    )
   if isinstance(question, list | tuple):
     turn = {"role": "assistant", "content": row[used]}
     return _conversation([*question, turn], row.get("system")), used

@@ -53,19 +53,23 @@ class Graders:
     """Checks, before there are responses, that a verifier could judge here.
 
     Raises:
-      UserError: it does not exist, does not load in the sandbox, or this
-        machine has no sandbox for it.
+      UserError: it does not exist, does not load in the sandbox, this machine
+        has no sandbox for it, or the judge does not answer.
     """
     catalog.check_names([verifier])
+    key = _key(verifier, args)
+    # Once: a judge that is away later costs single responses, not the run.
+    if verifier in catalog.INLINE or key in self._checked:
+      return
     if verifier == catalog.JUDGE:
-      self._judge_of(args)
-    elif verifier not in catalog.INLINE:
+      self._judge_of(args).check()
+    else:
       level = choose(self._sandbox)
-      if ":" in verifier and verifier not in self._checked:
+      if ":" in verifier:
         worker = self._new_worker(level, verifier, args)
         worker.start()
         worker.close()
-        self._checked.add(verifier)
+    self._checked.add(key)
 
   def grade(
     self, problem: Problem, response: str, args: Mapping[str, Any]

@@ -16,7 +16,7 @@ import numpy as np
 from jaxrl_entropy import config as config_lib, distributed, paths, run_files
 from jaxrl_entropy.data.stream import PromptStream
 from jaxrl_entropy.data.task import Task
-from jaxrl_entropy.data.tasks.listed import fixed
+from jaxrl_entropy.data.tasks import listed
 from jaxrl_entropy.distributed import Preemption
 from jaxrl_entropy.errors import PREEMPTED
 from jaxrl_entropy.models import lora
@@ -64,6 +64,9 @@ from jaxrl_entropy.training.stopwatch import Stopwatch
 from jaxrl_entropy.training.teacher import make_teacher
 from jaxrl_entropy.types import Params
 
+CHECKED = 10_000
+"""Problems of a data set whose verifiers are tried at the start."""
+
 
 def train(config: ConfigDict, workdir: str | Path) -> int:
   """Runs `config` in `workdir`, from its last checkpoint if there is one.
@@ -88,7 +91,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   memory.check_training(config.optimizer.name, policy.params)
   sampler = build.build_sampler(config, policy.model, policy.mesh)
   for split in ("train", "test"):
-    for problems in fixed(task, split):
+    for problems in listed.fixed(task, split):
       references.report(problems, split)
   with (
     jax.set_mesh(policy.mesh),
@@ -117,8 +120,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
 def _make_checked_pool(config: ConfigDict, task: Task) -> RewardPool:
   """Returns the run's rewards, tried before anything is generated."""
   pool = make_pool(config.reward.to_dict())
-  if task.size("train"):
-    pool.check([task.problem("train", 0)])
+  pool.check(listed.some(task, "train", CHECKED))
   return pool
 
 

@@ -5,15 +5,13 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from jaxrl_entropy import distributed
+from jaxrl_entropy import distributed, run_files
 from jaxrl_entropy.data.task import Task
 from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.evaluation import Evaluation, evaluate, generator
 from jaxrl_entropy.rewards.settings import make_pool
 from jaxrl_entropy.training import build
 from jaxrl_entropy.training.policy import Policy
-
-SAMPLES = "samples.jsonl"
 
 
 def sampled_traces(
@@ -29,7 +27,7 @@ def sampled_traces(
     UserError: no response is right.
     ValueError: the responses could not be verified here.
   """
-  path = folder / SAMPLES
+  path = folder / run_files.SFT_SAMPLES
   if not path.exists():
     result = _sample(config, policy, task)
     if not any(record["correct"] for record in result.records):

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 import numpy as np
 import optax
 
-from jaxrl_entropy import distributed, losses, sharding
+from jaxrl_entropy import distributed, losses, run_files, sharding
 from jaxrl_entropy.data.task import Task
 from jaxrl_entropy.distributed import Preemption
 from jaxrl_entropy.errors import PREEMPTED, UserError
@@ -26,6 +26,7 @@ from jaxrl_entropy.training import (
   build,
   demonstrations,
   memory,
+  start,
   state as state_lib,
 )
 from jaxrl_entropy.training.checkpoint import Checkpoints
@@ -45,7 +46,7 @@ OPTIMIZER = ("b1", "b2", "eps", "weight_decay", "grad_clip", "warmup_steps")
 IMITATION = {"name": "adamw", "schedule": "cosine"}
 SAVE_EVERY = 400
 SHOW_EVERY = 20
-RECORDS = "sft.jsonl"
+MADE_OF = "made_of.json"
 
 
 def wanted(config: ConfigDict) -> bool:
@@ -94,7 +95,13 @@ def fine_tuned_params(
     SystemExit: with status `PREEMPTED`, once what was done is saved.
   """
   folder = start_folder(config, workdir)
-  with lease_for_job(folder) as check_lease:
+  with (
+    lease_for_job(folder) as check_lease,
+    start.nothing_left(folder, check_lease),
+  ):
+    distributed.on_writer(
+      lambda: (folder / MADE_OF).write_text(_made_of(config))
+    )
     if config.sft.samples:
       config = sampled_traces(config, policy, task, folder)
     batches = demonstrations.make(config, policy)
@@ -208,7 +215,7 @@ class _Records:
     self._progress = Progress("sft", steps, done)
     self._file: MetricsFile | None = None
     if distributed.is_writer():
-      self._file = MetricsFile(folder / RECORDS, offset)
+      self._file = MetricsFile(folder / run_files.SFT_METRICS, offset)
 
   def __enter__(self) -> "_Records":
     return self
@@ -235,11 +242,18 @@ def _accuracy(config: ConfigDict, policy: Policy, task: Task) -> float | None:
 
 
 def start_folder(config: ConfigDict, workdir: Path) -> Path:
-  """Returns the folder of this config's SFT checkpoint, made if missing.
+  """Returns the folder of this config's SFT checkpoint.
 
   `sft.folder` is relative to the workdir; runs of a study share it. The
   name in it is a digest of all that decides the result.
   """
+  digest = hashlib.sha256(_made_of(config).encode()).hexdigest()[:8]
+  name = f"{config.model.preset}-{digest}"
+  return (workdir / config.sft.folder / name).resolve()
+
+
+def _made_of(config: ConfigDict) -> str:
+  """Returns all fields that decide the result of SFT, as JSON."""
   optimizer = {name: config.optimizer[name] for name in OPTIMIZER} | IMITATION
   parts = {
     "seed": config.seed,
@@ -251,10 +265,4 @@ def start_folder(config: ConfigDict, workdir: Path) -> Path:
     "prompt_length": config.rollout.max_prompt_length,
     "response_length": config.rollout.max_response_length,
   }
-  text = json.dumps(parts, indent=2, sort_keys=True)
-  digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-  name = f"{config.model.preset}-{digest}"
-  folder = (workdir / config.sft.folder / name).resolve()
-  folder.mkdir(parents=True, exist_ok=True)
-  (folder / "made_of.json").write_text(text)
-  return folder
+  return json.dumps(parts, indent=2, sort_keys=True)

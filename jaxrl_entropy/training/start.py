@@ -13,14 +13,13 @@ from jaxrl_entropy.data.task import Task
 from jaxrl_entropy.errors import WRITE_FAILED
 from jaxrl_entropy.training.lease import FOLDER
 from jaxrl_entropy.training.policy import Policy
-from jaxrl_entropy.training.sft import RECORDS
 
 
 @contextlib.contextmanager
 def nothing_left(
   workdir: Path, check_lease: Callable[[], None]
 ) -> Iterator[None]:
-  """Empties a new workdir again if its run is refused before its first record.
+  """Empties a new folder again if its run is refused before its first record.
 
   The corrected command then finds it as it was: some mistakes, such as a reward
   that always fails, show only once responses are there.
@@ -44,7 +43,11 @@ def nothing_left(
 
 def _results(workdir: Path) -> bool:
   """Whether a record of RL, or of a stage before it, is in the folder."""
-  files = (*workdir.glob(run_files.METRICS), *workdir.rglob(RECORDS))
+  files = (
+    *workdir.glob(run_files.METRICS),
+    *workdir.rglob(run_files.SFT_METRICS),
+    *workdir.rglob(run_files.SFT_SAMPLES),
+  )
   return any(file.stat().st_size for file in files)
 
 

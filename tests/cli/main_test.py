@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 import types
+import warnings
 
 import pytest
 
@@ -74,6 +75,21 @@ def test_user_error_is_one_line_with_its_status(monkeypatch, capsys):
   _install(monkeypatch, _raise(UserError("no; do that", status=7)))
   assert main.main(["train"]) == 7
   assert capsys.readouterr().err == "jaxrl-entropy train: error: no; do that\n"
+
+
+def test_a_warning_is_one_line(monkeypatch):
+  shown = []
+
+  def warn(argv):
+    warning = UserWarning("3 rows are left out:\nrow 7")
+    shown.append(warnings.formatwarning(warning, UserWarning, "files.py", 9))
+    return 0
+
+  _install(monkeypatch, warn)
+  before = warnings.formatwarning
+  assert main.main(["train"]) == 0
+  assert shown == ["jaxrl-entropy train: warning: 3 rows are left out: row 7\n"]
+  assert warnings.formatwarning is before
 
 
 def test_value_error_of_a_lower_layer_is_one_line(monkeypatch, capsys):

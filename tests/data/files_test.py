@@ -256,6 +256,15 @@ def test_too_long_prompts_are_left_out_and_counted(tmp_path):
   assert sorted(map(len, rendered)) == [0, 7, 9, 11, 13, 15]
 
 
+def test_prompts_that_are_all_too_long_are_refused(tmp_path):
+  task = files.Files(write(tmp_path / "a.jsonl", good(3)), test_size=0)
+  fitting = fit(task, lambda problem: range(9), 8)
+  with pytest.raises(
+    ValueError, match=r"all 3 train prompts .* raise rollout.max_prompt_length"
+  ):
+    fitting.size("train")
+
+
 def test_demonstrations_are_refused(tmp_path):
   task = files.Files(write(tmp_path / "a.jsonl", good(3)))
   with pytest.raises(ValueError, match=r"sft\.steps"):

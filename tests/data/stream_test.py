@@ -4,7 +4,7 @@ import pytest
 
 from jaxrl_entropy.data.stream import PromptStream
 from jaxrl_entropy.data.task import Problem, resolve
-from jaxrl_entropy.data.tasks.listed import Listed, fixed
+from jaxrl_entropy.data.tasks.listed import Listed, fixed, some
 from jaxrl_entropy.data.tasks.mixture import mixture
 
 
@@ -131,3 +131,14 @@ def test_the_fixed_problems_of_a_mixture_are_those_of_its_lists():
   assert list(map(len, fixed(mixed, "train"))) == [7]
   assert list(map(len, fixed(mixed, "test"))) == [2]
   assert fixed(resolve("sorting"), "train") == []
+
+
+def test_some_problems_show_the_verifiers_of_all_parts_of_a_task():
+  kinds = ["math"] * 50 + ["exact"] * 50
+  problems = [Problem(f"{i}", "p", "a", "s", v) for i, v in enumerate(kinds)]
+  task = Listed({"train": problems, "test": []})
+  assert {p.verifier for p in some(task, "train", 4)} == {"math", "exact"}
+  assert not list(some(task, "test", 4))
+  part = {"name": f"{__name__}:listed", "args": {"count": 7}}
+  mixed = some(mixture([part, {"name": "sorting"}]), "train", 100)
+  assert {p.verifier for p in mixed} == {"exact", resolve("sorting").verifier}

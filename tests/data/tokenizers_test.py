@@ -208,6 +208,13 @@ def test_a_missing_tokenizer_is_named(tmp_path):
       load_tokenizer(path)
 
 
+def test_a_model_without_a_tokenizer_gets_no_empty_one(tmp_path):
+  """From this file alone transformers makes a tokenizer without tokens."""
+  (tmp_path / "config.json").write_text('{"model_type": "qwen2"}')
+  with pytest.raises(ValueError, match="has no tokenizer: copy"):
+    load_tokenizer(tmp_path)
+
+
 def test_the_tokenizer_of_a_gguf_file():
   try:
     path = gguf_file.smollm2_path()

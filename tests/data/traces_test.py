@@ -66,6 +66,11 @@ def read(row, **settings):
       "2",
     ),
     (
+      {"question": USER["content"], "answer": "1 + 1 = 2\n#### 2"},
+      "",
+      "",
+    ),
+    (
       {
         "problem": USER["content"],
         "solution": ASSISTANT["content"],
@@ -79,7 +84,8 @@ def read(row, **settings):
 def test_a_trace_of_every_layout(row, system, answer):
   problem = read(row)
   assert problem.prompt.split() == USER["content"].split()
-  assert problem.extra == {traces.RESPONSE: ASSISTANT["content"]}
+  worked_out = {ASSISTANT["content"], "1 + 1 = 2\n#### 2"}
+  assert problem.extra[traces.RESPONSE] in worked_out
   assert (problem.system, problem.answer) == (system, answer)
 
 
@@ -89,6 +95,8 @@ def test_a_trace_of_every_layout(row, system, answer):
     ("text", "not an object"),
     ({"prompt": "Q"}, "nor a question and a response"),
     ({"response": "R"}, "nor a question and a response"),
+    ({"problem": "1+1?", "answer": "2"}, "a bare answer and no response"),
+    ({"problem": "1+1?", "answer": 2}, "a bare answer and no response"),
     ({"prompt": "Q", "response": " "}, "a turn is empty"),
     ({"prompt": 5, "response": "R"}, "user turn is int"),
     ({"prompt": "Q", "response": ["R"]}, "assistant turn is list"),

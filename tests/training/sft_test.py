@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxrl_entropy import run_files
 from jaxrl_entropy.data.tasks.countdown import Countdown
 from jaxrl_entropy.distributed import Preemption
 from jaxrl_entropy.errors import UserError
@@ -14,7 +15,7 @@ from jaxrl_entropy.training.policy import build_policy
 from tests.training.runs import load
 
 
-def test_the_sft_folder_does_not_depend_on_the_optimiser(tmp_path):
+def test_the_sft_folder_does_not_depend_on_the_optimizer(tmp_path):
   folders = {
     sft.start_folder(load("grpo", ("optimizer.name", name)), tmp_path)
     for name in ("adamw", "sgd")
@@ -53,7 +54,7 @@ def run(config, workdir):
 
 
 def records(config, workdir):
-  path = sft.start_folder(config, workdir) / sft.RECORDS
+  path = sft.start_folder(config, workdir) / run_files.SFT_METRICS
   return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -129,7 +130,7 @@ def test_right_samples_of_the_policy_become_traces(tmp_path):
   policy = build_policy(config)
   task = build.build_task(config, policy.tokenizer)
   made = rejection.sampled_traces(config, policy, task, tmp_path)
-  lines = (tmp_path / rejection.SAMPLES).read_text().splitlines()
+  lines = (tmp_path / run_files.SFT_SAMPLES).read_text().splitlines()
   samples = [json.loads(line) for line in lines]
   assert 18 < len(samples) <= 24
   right = {r["response"] for r in samples if r["correct"]}

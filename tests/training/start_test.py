@@ -5,7 +5,6 @@ import pytest
 from jaxrl_entropy import run_files
 from jaxrl_entropy.errors import WRITE_FAILED, UserError
 from jaxrl_entropy.training import lease, start
-from jaxrl_entropy.training.sft import RECORDS
 
 
 def run(workdir, record=None, status=2, rival=""):
@@ -36,7 +35,14 @@ def test_a_new_folder_goes_and_an_empty_one_stays_empty(tmp_path):
   assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("record", [run_files.METRICS, f"sft/{RECORDS}"])
+@pytest.mark.parametrize(
+  "record",
+  [
+    run_files.METRICS,
+    f"sft/{run_files.SFT_METRICS}",
+    f"sft/{run_files.SFT_SAMPLES}",
+  ],
+)
 def test_results_are_kept(tmp_path, record):
   refuse(tmp_path, record=record)
   assert (tmp_path / run_files.CONFIG).exists()

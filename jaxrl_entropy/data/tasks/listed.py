@@ -13,6 +13,9 @@ from jaxrl_entropy.data.tokenizers import Tokenizer
 Render = Callable[[Problem], Sequence[int]]
 """Returns the token ids of a problem's prompt, chat template included."""
 
+FIRST = 16
+"""Problems that `some` takes of a split in its own order."""
+
 
 class OnUse(Mapping[str, Sequence[Problem]]):
   """Splits that are loaded when they are first asked for.
@@ -86,6 +89,22 @@ def fixed(task: Task, split: str) -> list[Sequence[Problem]]:
   return lists(split) if lists else []
 
 
+def some(task: Task, split: str, count: int) -> Iterator[Problem]:
+  """Yields problems of every kind that a split has, without their tests.
+
+  Args:
+    task: to take them from.
+    split: "train" or "test".
+    count: of each fixed list, at equal distances. Generated problems, of which
+      a task has few kinds, are the first `FIRST`.
+  """
+  for problems in fixed(task, split):
+    step = -(-len(problems) // count) or 1
+    yield from (brief(problems, i) for i in range(0, len(problems), step))
+  for index in range(min(task.size(split), FIRST)):
+    yield task.problem(split, index)
+
+
 def hold_out(
   problems: Sequence[Problem], questions: np.ndarray, test_size: int
 ) -> dict[str, Sequence[Problem]]:
@@ -118,6 +137,8 @@ def _within(
 ) -> Sequence[Problem]:
   """Returns the problems whose prompts fit; warns how many do not.
 
+  Raises ValueError if none does.
+
   A token stands for at least one byte, so that a prompt with fewer bytes than
   `limit`, less what the template adds, fits without being tokenized.
   """
@@ -134,6 +155,11 @@ def _within(
     [fits(brief(problems, i)) for i in range(len(problems))]
   )
   dropped = len(problems) - len(positions)
+  if dropped and not len(positions):
+    raise ValueError(
+      f"all {dropped} {split} prompts are longer than {limit} tokens: raise "
+      "rollout.max_prompt_length"
+    )
   if dropped:
     warnings.warn(
       f"{dropped} of {len(problems)} {split} prompts are longer than "

@@ -43,6 +43,7 @@ two sentences. Then end with a line "Score: N", where N is a number from 0
 _FIELD = re.compile(r"\{(question|answer|response)\}")
 _SCORE = re.compile(r"score[^\w-]{1,10}(\d{1,9}(?:\.\d{1,9})?)", re.IGNORECASE)
 _TEMPORARY = {408, 409, 425, 429, 500, 502, 503, 504}  # HTTP statuses
+_REFUSED = {401, 403}  # HTTP statuses
 _MAX_REPLY = 1 << 22  # bytes
 _MAX_WAIT = 60.0  # seconds between two attempts
 
@@ -104,7 +105,8 @@ class Judge:
         f"concurrency={concurrency}, retries={retries}: the first three must "
         "be positive, and retries 0 or more"
       )
-    self._url = address.rstrip("/") + "/chat/completions"
+    self._address = address.rstrip("/")
+    self._url = self._address + "/chat/completions"
     self._model, self._prompt, self._highest = model, prompt, highest
     self._timeout, self._retries, self._wait = timeout, retries, wait
     self._max_tokens, self._budget = max_tokens, budget
@@ -130,6 +132,29 @@ class Judge:
     if path is not None:  # a reply without a score is asked for again
       _write(path, reply)
     return score
+
+  def check(self) -> None:
+    """Checks that the endpoint is there, before there are responses.
+
+    Raises:
+      UserError: nothing answers at the address, or it refuses the key.
+    """
+    try:
+      self._retried(self._knock)
+    except OSError as error:
+      raise UserError(
+        f"{error}; start the judge first, or correct reward.judge.address and "
+        "key_variable"
+      ) from error
+
+  def _knock(self) -> bytes:
+    """Asks for the list of models, which not every endpoint has."""
+    try:
+      return self._open(self._address + "/models")
+    except urllib.error.HTTPError as error:
+      if error.code in _REFUSED:
+        raise
+      return b""
 
   def _score(self, reply: str) -> float:
     scores = _SCORE.findall(reply)
@@ -190,10 +215,13 @@ class Judge:
 
   def _post(self, body: bytes) -> bytes:
     self._spend()
+    return self._open(self._url, body)
+
+  def _open(self, url: str, body: bytes | None = None) -> bytes:
     headers = {"Content-Type": "application/json"}
     if self._key:
       headers["Authorization"] = f"Bearer {self._key}"
-    request = urllib.request.Request(self._url, body, headers)
+    request = urllib.request.Request(url, body, headers)
     with (
       self._slots,
       urllib.request.urlopen(request, timeout=self._timeout) as reply,

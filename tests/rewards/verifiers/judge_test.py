@@ -230,6 +230,41 @@ def test_settings_that_cannot_work_are_refused_at_the_start(settings, reason):
   assert reason in str(error.value)
 
 
+class Guarded(Handler):
+  """An endpoint that lets nobody in."""
+
+  def do_GET(self):
+    self.send_error(401)
+
+
+def test_a_judge_that_is_not_there_is_found_before_there_are_responses(
+  endpoint,
+):
+  nobody = {"address": "http://127.0.0.1:9", "model": "m", "retries": 0}
+  with (
+    RewardPool(judge=nobody) as pool,
+    pytest.raises(UserError, match=r"127\.0\.0\.1:9/.* start the judge first"),
+  ):
+    pool.check([PROBLEM])
+  here = {"address": endpoint.address, "model": "m"}
+  # This one has no list of models, and can judge.
+  with RewardPool(judge=here) as pool:
+    pool.check([PROBLEM])
+    endpoint.shutdown()
+    endpoint.server_close()
+    pool.check([PROBLEM])
+
+
+def test_a_judge_that_refuses_the_key_is_found_at_the_start(endpoint):
+  endpoint.RequestHandlerClass = Guarded
+  settings = {"address": endpoint.address, "model": "m"}
+  with (
+    RewardPool(judge=settings) as pool,
+    pytest.raises(UserError, match=r"401 Unauthorized.*key_variable"),
+  ):
+    pool.check([PROBLEM])
+
+
 def test_nobody_listens(endpoint):
   settings = {"address": "http://127.0.0.1:9", "model": "m", "retries": 0}
   with RewardPool(judge=settings) as pool:

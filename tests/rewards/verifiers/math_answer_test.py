@@ -48,7 +48,7 @@ def test_the_table_is_large_and_has_all_kinds():
   assert relations.count(MISSED) <= 0.02 * len(relations)
 
 
-def test_benchmark_answers_are_mostly_recognised():
+def test_benchmark_answers_are_mostly_recognized():
   relations = [relation for *_, relation in rows(TABLES[1])]
   right = len(relations) - relations.count(UNEQUAL)
   assert right >= 265

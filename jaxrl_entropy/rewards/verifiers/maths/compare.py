@@ -34,7 +34,7 @@ def equal(gold: str, answer: str, rules: Rules) -> bool:
   if gold.strip() == answer.strip():
     return True
   try:
-    if not rules.strict and (choice := notation.labelled(answer)):
+    if not rules.strict and (choice := notation.labeled(answer)):
       answer = choice.label if notation.is_label(gold) else choice.answer
     wanted, given = parse(gold), parse(answer)
     if _is_list(wanted) != _is_list(given):

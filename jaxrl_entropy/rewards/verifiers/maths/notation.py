@@ -20,13 +20,13 @@ _HALF_DAY = re.compile(r"(?<![A-Za-z])([ap])\.?\s?m(?:\.|(?![A-Za-z]))", re.I)
 
 
 class Choice(NamedTuple):
-  r"""A labelled choice: `\textbf{(C) } 12`."""
+  r"""A labeled choice: `\textbf{(C) } 12`."""
 
   label: str
   answer: str
 
 
-def labelled(text: str) -> Choice | None:
+def labeled(text: str) -> Choice | None:
   """Returns the label and the answer of a choice; None for other answers."""
   match = _LABELLED.fullmatch(text)
   return Choice(*match.groups()) if match else None
