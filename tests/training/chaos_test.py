@@ -1,4 +1,7 @@
-"""Runs that are shot at random end with the numbers of an undisturbed one."""
+"""Runs that are shot at random end with the numbers of an undisturbed one.
+
+Now and then two jobs start in the folder at once, and one of them must go.
+"""
 
 from collections import Counter
 import random
@@ -23,6 +26,7 @@ ENDS = {PREEMPTED, 0}
 # Those of a job with one that was shot; its fellow may be aborted by JAX.
 SHOT = ENDS | {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGABRT}
 DOING = "doing-{}"
+RACES = 0.25  # share of the starts
 
 
 def start(workdir, processes):
@@ -40,6 +44,18 @@ def start(workdir, processes):
     )
     for index, member in enumerate(job)
   ]
+
+
+def start_rivals(workdir, processes):
+  """Two jobs that race for the folder; the one that got it goes on."""
+  rivals = [start(workdir, processes) for _ in range(2)]
+  while all(process.poll() is None for job in rivals for process in job):
+    time.sleep(0.1)
+  winner, loser = rivals
+  if any(process.poll() is not None for process in winner):
+    winner, loser = loser, winner
+  wait(loser, {2}, message="is in use by process")
+  return winner
 
 
 def doing(workdir, index=0):
@@ -88,11 +104,12 @@ def shoot(job, workdir, rng):
   return hit
 
 
-def wait(job, ends=ENDS):
-  """The exit statuses of a job's processes, none of them an error."""
+def wait(job, ends=ENDS, message=""):
+  """The exit statuses of a job's processes, all of them as expected."""
   for process in job:
     _, errors = process.communicate(timeout=LIMIT)
     assert process.returncode in ends, errors[-3000:]
+    assert message in errors
   return [process.returncode for process in job]
 
 
@@ -102,15 +119,18 @@ def test_random_kills_do_not_show(tmp_path, processes):
   whole, parts = tmp_path / "whole", tmp_path / "parts"
   for process in start(whole, processes):
     runs.end(process, timeout=LIMIT)
-  rng, hits = random.Random(processes), []
+  rng, hits, races = random.Random(processes), [], 0
   while len(hits) < KILLS and runs.lines(parts) <= STEPS:
-    job = start(parts, processes)
+    race = rng.random() < RACES
+    races += race
+    job = (start_rivals if race else start)(parts, processes)
     wait_for_a_moment(job, parts, rng)
     hit = shoot(job, parts, rng)
     hits += [] if hit is None else [hit]
   while any(wait(start(parts, processes))):
     pass
   assert len(hits) == KILLS
+  assert races
   moments = Counter(moment for hit in hits for moment in hit)
   print(moments)
   assert all(moments[moment] for moment in MOMENTS), moments
