@@ -206,7 +206,7 @@ def _random_case(seed):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(100))
 def test_random_settings_live(seed, tmp_path):
   """Import, export and import again: one model, theirs and ours."""
   transformers = pytest.importorskip("transformers")
