@@ -1,6 +1,6 @@
 """Models and data sets of the Hugging Face hub, by name and revision.
 
-A name is `ORGANISATION/NAME`, with `@REVISION` to pin a branch, tag or commit.
+A name is `ORGANIZATION/NAME`, with `@REVISION` to pin a branch, tag or commit.
 Files are kept in the hub's own cache (`HF_HOME`); with `HF_HUB_OFFLINE=1`
 nothing is fetched. `HF_ENDPOINT` names another server of the same interface.
 """
@@ -29,7 +29,7 @@ def fetch_model(name: str, setting: str) -> Path:
   """Returns the local folder of a model, fetching what is missing.
 
   Args:
-    name: `ORGANISATION/NAME[@REVISION]`.
+    name: `ORGANIZATION/NAME[@REVISION]`.
     setting: the field that named it, for messages.
 
   Raises:
@@ -42,7 +42,7 @@ def fetch_data(name: str, pattern: str, setting: str) -> list[Path]:
   """Returns the files of a data set that match a pattern, fetching them.
 
   Args:
-    name: `ORGANISATION/NAME[@REVISION]`.
+    name: `ORGANIZATION/NAME[@REVISION]`.
     pattern: of file names inside of it, such as `main/train-*.parquet`.
     setting: the field that named it, for messages.
 

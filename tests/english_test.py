@@ -1,4 +1,4 @@
-"""Rules for the prose of the package: openings of docstrings, and old words.
+"""Rules for the prose: openings of docstrings, old words, American spelling.
 
 A docstring opens with a verb, or with a noun phrase for classes, modules and
 constants. Each idea has one word; the words below are those it had before.
@@ -18,8 +18,27 @@ FILES = sorted((ROOT / "jaxrl_entropy").rglob("*.py"))
 OPENING = re.compile(r"(What|Of|Or|Those|Nothing|As)\b")
 OLD_WORDS = re.compile(
   r"\b(warm[ -]start|pretrain(?:s|ing)?|lessons?|trunks?|heat|patience|"
-  r"weights_first|importance_cap|async_rollouts|optimisers?)\b"
+  r"weights_first|importance_cap|async_rollouts)\b"
 )
+BRITISH = re.compile(
+  r"\w*(?:normal|general|minim|maxim|real|quant|optim|initial|random|recogn|"
+  r"summar|serial|material|organ|parallel|vector|token|regular|standard)"
+  r"is(?:e[drs]?|ing|ation)s?\b|"
+  r"\b(?:neighbo|behavio|colo|favo|hono)ur\w*|\bcentr(?:e[ds]?|ing)\b|"
+  r"\b(?:label|model|signal)l(?:ed|ing)\b|\b(?:grey|towards|artefacts?)\b",
+  re.IGNORECASE,
+)
+# Folders of text that is all ours; a test's wrong name is meant to be wrong.
+TEXTS = [
+  *ROOT.glob("*.md"),
+  *(
+    path
+    for folder in ("jaxrl_entropy", "docs", "tests", "benchmarks", "configs")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in (".py", ".md")
+    and path not in (Path(__file__), ROOT / "tests/config/files_test.py")
+  ),
+]
 OLD_NAMES = {
   *("Held", "Piece", "carry_on", "lesson", "heat", "trunk", "_teach"),
   *("patience", "weights_first", "importance_cap", "async_rollouts"),
@@ -101,6 +120,21 @@ def test_prose_and_names(path):
   assert _old_names(source) == set()
 
 
+def test_spelling_is_american():
+  found = {
+    str(path.relative_to(ROOT)): words
+    for path in TEXTS
+    if (words := BRITISH.findall(path.read_text(encoding="utf-8")))
+  }
+  assert found == {}
+
+
+def test_british_spellings_are_recognized():
+  text = "Normalised over neighbours, towards the centre; revised, realistic."
+  words = ["Normalised", "neighbours", "towards", "centre"]
+  assert BRITISH.findall(text) == words
+
+
 @pytest.mark.parametrize(
   ("source", "lines"),
   [
@@ -118,8 +152,8 @@ def test_openings_are_recognized(source, lines):
 
 
 def test_old_words_are_recognized():
-  source = '"""Reads a trunk."""\nx = 1  # An optimiser.'
-  assert _old_words(source) == ["trunk", "optimiser"]
+  source = '"""Reads a trunk."""\nx = 1  # A lesson.'
+  assert _old_words(source) == ["trunk", "lesson"]
   assert _old_words('x = "trunk"') == []
 
 

@@ -84,7 +84,7 @@ def start(kind):
 
 
 def huber(h, r):
-  """a and b of r = b - a exp(h), by minimising Huber's loss directly.
+  """a and b of r = b - a exp(h), by minimizing Huber's loss directly.
 
   The scale is that of the residuals' median, found by iteration.
   """
@@ -246,7 +246,7 @@ def held(target):
   return values[len(values) // 2 :].mean()
 
 
-def realised(rate):
+def realized(rate):
   run = one("theory", optimizer__name="sgd", optimizer__learning_rate=rate)
   delta, minus = (
     run.series(f"probe/{k}").values for k in ("delta_entropy", "minus_cov")
@@ -380,8 +380,8 @@ FACTS: list[Fact] = [
   ("two sides correlate by {:.2f} with", correlation),
   ("a slope of {:.2f}.", slope),
   ("entropy fell by {:.0%} of", summed),
-  ("(SGD at 0.1) it is {:.0%};", lambda: realised(0.1)),
-  ("three times as large gives {:.0%}", lambda: realised(0.3)),
+  ("(SGD at 0.1) it is {:.0%};", lambda: realized(0.1)),
+  ("three times as large gives {:.0%}", lambda: realized(0.3)),
   ("on {:.0%} of GRPO's steps", lambda: positive("headline", "GRPO")),
   ("only {:.0%} of steps are positive", lambda: positive("hard", "Clip-Cov")),
   ("next change of entropy by {:.2f}.", lambda: windows("cov/mean")),

@@ -27,7 +27,7 @@ class AdvantageInputs(struct.PyTreeNode):
       earned at the last valid token.
     mask: True at response tokens.
     groups: id of the prompt each response answers, in [0, N); groups may have
-      different sizes and their rows need not be neighbours.
+      different sizes and their rows need not be neighbors.
     token_rewards: reward of each token, added to the outcome (KL in the reward,
       say).
     process_rewards: implicit process reward of each token (PRIME).
@@ -197,7 +197,7 @@ class GroupStatistics(NamedTuple):
 def group_statistics(
   x: Float[Array, "N"], groups: Int[Array, "N"]
 ) -> GroupStatistics:
-  """Centres `x` within its groups.
+  """Centers `x` within its groups.
 
   Values are measured from the group's largest first: a group whose values are
   all equal comes out as exact zeros, where a rounded mean would leave dust for

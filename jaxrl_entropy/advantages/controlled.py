@@ -26,7 +26,7 @@ def qae(
 
   Args:
     quantile: K of the paper, in (0, 1]; 0.6 counters an early collapse.
-    interpolate: between neighbours, as in the authors' code (8 responses of
+    interpolate: between neighbors, as in the authors' code (8 responses of
       which 3 are wrong have the baseline 0.8), or not, as in the paper: the
       smallest score that a share K of the group does not exceed.
     eps: added to the deviation, at least 0.

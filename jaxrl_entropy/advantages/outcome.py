@@ -164,7 +164,7 @@ def gdpo(
   over: str = "tokens",
   eps: float = 1e-6,
 ) -> Estimator:
-  """Sum of each reward's own GRPO advantage, normalised again over the batch.
+  """Sum of each reward's own GRPO advantage, normalized again over the batch.
 
   GDPO (Liu et al. 2026, arXiv 2601.05242). Without `components` the outcome is
   the only reward. Rewards of tokens (KL in the reward) are one more, by the
@@ -172,7 +172,7 @@ def gdpo(
 
   Args:
     weights: of rewards by name; 1 for those left out.
-    over: the last normalisation is over all "tokens" (verl) or "responses"
+    over: the last normalization is over all "tokens" (verl) or "responses"
       (TRL, whose eps is 1e-4).
     eps: added to each deviation.
 

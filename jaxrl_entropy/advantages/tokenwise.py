@@ -62,7 +62,7 @@ def remax() -> Estimator:
 
 
 def gae(gamma: float = 1.0, lam: float = 1.0) -> Estimator:
-  """Generalised advantage estimation (arXiv 1506.02438), whitened.
+  """Generalized advantage estimation (arXiv 1506.02438), whitened.
 
   delta_t = r_t + gamma V_{t+1} - V_t; A_t = sum_k (gamma lam)^k delta_{t+k},
   over the valid tokens. The returns are A + V, before whitening.
@@ -90,7 +90,7 @@ def gae(gamma: float = 1.0, lam: float = 1.0) -> Estimator:
 def optimal_token_baseline(
   zero_tail: bool = True, weighted: bool = False, eps: float = 1e-8
 ) -> Estimator:
-  """Reward-to-go less the variance-minimising baseline of (group, position).
+  """Reward-to-go less the variance-minimizing baseline of (group, position).
 
   B_t = sum_g G_t W_t / sum_g W_t, where W_t sums w = 1 - 2 p + sum_v p_v^2, the
   squared norm of the softmax score, over the tokens up to t. As verl has it;

@@ -54,7 +54,7 @@ class Agreement:
     same_sign: share of steps on which both have the same sign.
     positive: share of steps on which the covariance is positive, which predicts
       a fall of the entropy.
-    realised: sum of the measured changes divided by that of the predicted ones;
+    realized: sum of the measured changes divided by that of the predicted ones;
       it differs from 1 by terms of second order in the step.
   """
 
@@ -63,7 +63,7 @@ class Agreement:
   slope: float
   same_sign: float
   positive: float
-  realised: float
+  realized: float
 
 
 def first(series: runs.Series) -> float:
@@ -131,7 +131,7 @@ def agreement(predicted: Array, measured: Array) -> Agreement | None:
     slope=float(np.polyfit(predicted, measured, 1)[0]),
     same_sign=float((np.sign(predicted) == np.sign(measured)).mean()),
     positive=float((predicted < 0).mean()),
-    realised=float(measured.sum() / predicted.sum()),
+    realized=float(measured.sum() / predicted.sum()),
   )
 
 

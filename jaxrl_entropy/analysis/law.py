@@ -90,12 +90,12 @@ class Prediction:
 def points(run: runs.Run, window: int = 5) -> Points:
   """Returns (H, R) along a run, each averaged over windows of steps.
 
-  Windows are centred on the steps at which R (`run.score_key`) was measured. It
-  is held-out accuracy where the run has that: the accuracy of a rollout shares
-  its noise with H. Windows do not overlap. They shrink to as few as
-  three steps for evaluations that are closer than `window`; evaluations that
-  are closer still are partly skipped. They also shrink at both ends of a run,
-  where a one-sided window would pair R with a later H.
+  Windows are centered on the steps at which R (`run.score_key`) was measured.
+  R is held-out accuracy where the run has it: the accuracy of a rollout shares
+  its noise with H. Windows do not overlap. They shrink to as few as three steps
+  for evaluations that are closer than `window`; evaluations that are closer
+  still are partly skipped. Windows also shrink at both ends of a run, where a
+  one-sided window would pair R with a later H.
 
   Args:
     run: the run.
@@ -200,7 +200,7 @@ def bootstrap(
 ) -> Intervals:
   """Computes intervals of `fit_runs` by a block bootstrap of the residuals.
 
-  Circular blocks of neighbouring residuals preserve the correlation along a
+  Circular blocks of neighboring residuals preserve the correlation along a
   run. Residuals are drawn rather than points, because the few early points
   carry most of the range of H and every draw needs them. A draw is a mean of
   few blocks, so its standard deviation is widened by Student's quantile for the

@@ -36,7 +36,7 @@ def by_label(members: Iterable[Run]) -> dict[str, list[Run]]:
 
   A label is the method's name and the settings that distinguish this variant
   from others of the method: `Clip-Cov r=0.01`. If such a label would exceed
-  `MAX_LABEL`, all variants are labelled by their folders instead.
+  `MAX_LABEL`, all variants are labeled by their folders instead.
   """
   members = list(members)
   by_method: dict[str, list[list[Run]]] = {}
@@ -44,15 +44,15 @@ def by_label(members: Iterable[Run]) -> dict[str, list[Run]]:
     by_method.setdefault(group[0].method, []).append(group)
   ordered = sorted(by_method.items(), key=lambda item: _rank(item[0]))
   fields = common_fields(members)
-  labelled = [
+  labeled = [
     (label, group)
     for method, variants in ordered
     for label, group in _label_by_settings(method, variants, fields)
   ]
-  if any(len(label) > MAX_LABEL for label, _ in labelled):
-    groups = [group for _, group in labelled]
-    labelled = list(zip(_folder_labels(groups), groups, strict=True))
-  return dict(labelled)
+  if any(len(label) > MAX_LABEL for label, _ in labeled):
+    groups = [group for _, group in labeled]
+    labeled = list(zip(_folder_labels(groups), groups, strict=True))
+  return dict(labeled)
 
 
 def symbol_of(method: str, field: str) -> str:

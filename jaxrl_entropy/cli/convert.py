@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
   if not args.shard_gb > 0:
     command.error(f"--shard-gb is {args.shard_gb}: it must be above 0")
   if args.to == "hub" and not hub.is_name(args.target):
-    command.error(f"--target {args.target!r} is no ORGANISATION/NAME")
+    command.error(f"--target {args.target!r} is no ORGANIZATION/NAME")
   if args.to == "folder" and any(Path(args.target).glob("*.safetensors")):
     raise UserError(
       f"--target {args.target} already holds weights: choose another"
@@ -68,7 +68,7 @@ def _parser() -> flags.Parser:
     "--to",
     choices=("folder", "hub"),
     default="folder",
-    help="hub: upload the model as ORGANISATION/NAME[@BRANCH]",
+    help="hub: upload the model as ORGANIZATION/NAME[@BRANCH]",
   )
   add("--dtype", choices=("float32", "bfloat16", "float16"), help="of weights")
   add("--shard-gb", type=float, default=4.0, help="largest size of a file")

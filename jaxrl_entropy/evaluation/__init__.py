@@ -6,4 +6,4 @@ from jaxrl_entropy.evaluation.responses import (
   evaluate,
   generator,
 )
-from jaxrl_entropy.evaluation.summary import majority, pass_at_k, summarise
+from jaxrl_entropy.evaluation.summary import majority, pass_at_k, summarize

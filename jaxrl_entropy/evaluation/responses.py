@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.data.tokenizers import Tokenizer
-from jaxrl_entropy.evaluation.summary import group_by, summarise
+from jaxrl_entropy.evaluation.summary import group_by, summarize
 from jaxrl_entropy.rewards.pool import Verdict
 from jaxrl_entropy.rewards.verifiers.extract import opened_thinking
 from jaxrl_entropy.sampling.request import Completion, Request
@@ -112,7 +112,7 @@ def evaluate(
       opened = [opened_thinking(tokenizer.decode(p[-8:])) for p in prompts]
       records += _records(group, opened, generated, tokenizer, at, at != own)
   _score_records(records, by_id, score)
-  metrics, stderr = summarise(records)
+  metrics, stderr = summarize(records)
   return Evaluation(metrics, records, stderr)
 
 

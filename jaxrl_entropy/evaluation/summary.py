@@ -15,7 +15,7 @@ Record = Mapping[str, Any]
 MAX_BUCKETS = 8
 
 
-def summarise(
+def summarize(
   records: Sequence[Record],
 ) -> tuple[dict[str, float], dict[str, float]]:
   """Returns the metrics of an evaluation's records, and standard errors."""

@@ -33,7 +33,7 @@ class TokenLoss(struct.PyTreeNode):
   """The loss of each token, on its way through a chain.
 
   Attributes:
-    loss: the loss to minimise, nats times advantage.
+    loss: the loss to minimize, nats times advantage.
     ratio: importance ratio of the current to the old policy, which surrogates
       weigh by.
     clipped: tokens whose gradient the surrogate's clip has cut.

@@ -94,12 +94,12 @@ def rising_tokens(clip_low: float, clip_high: float) -> Selector:
 def drifted_responses(threshold: float, logprob: str = "old") -> Selector:
   """Picks responses of A < 0 that the policy has left behind.
 
-  Their mean of `behaviour logp - logp` exceeds `threshold`: taken out of the
+  Their mean of `behavior logp - logp` exceeds `threshold`: taken out of the
   loss, they cannot push an already unlikely response further off.
 
   Args:
     threshold: nats per token.
-    logprob: the behaviour's log-probs are the "old" or the "sampler" ones.
+    logprob: the behavior's log-probs are the "old" or the "sampler" ones.
 
   Raises:
     ValueError: for another `logprob`.
@@ -111,8 +111,8 @@ def drifted_responses(threshold: float, logprob: str = "old") -> Selector:
 
   def select(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> Selection:
     del loss, key
-    behaviour = batch.old_logp if logprob == "old" else batch.sampler_logp
-    drift = response_mean(behaviour - batch.logp, batch)
+    behavior = batch.old_logp if logprob == "old" else batch.sampler_logp
+    drift = response_mean(behavior - batch.logp, batch)
     return Selection((drift > threshold) & (batch.advantages < 0))
 
   return select

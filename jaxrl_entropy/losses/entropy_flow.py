@@ -123,7 +123,7 @@ def polarity_weight(balance: Scalar) -> LossTransform:
   flows before.
 
   Args:
-    balance: in [-1, 1]; above 0 it favours exploration. May be traced.
+    balance: in [-1, 1]; above 0 it favors exploration. May be traced.
 
   Raises:
     ValueError: for a balance outside of [-1, 1].

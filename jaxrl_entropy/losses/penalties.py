@@ -112,7 +112,7 @@ def add_router_losses(
   """Adds the losses of a mixture of experts' router.
 
   `balance` times the load-balance loss, which is 1 for an even load, and `z`
-  times the squared log-normaliser of the router's logits, both means over the
+  times the squared log-normalizer of the router's logits, both means over the
   layers. Metrics: `router/balance`, `router/z`.
 
   Args:

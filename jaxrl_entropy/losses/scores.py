@@ -21,8 +21,8 @@ def covariance_score(
   Args:
     logprob: "current" policy (paper), or "old": the same at the first update
       after a rollout, stale later.
-    centering: the log-prob is paired with the centred "advantage" (eq. 10, the
-      change of logits under a natural policy gradient), or with the centred
+    centering: the log-prob is paired with the centered "advantage" (eq. 10, the
+      change of logits under a natural policy gradient), or with the centered
       "pi_advantage" pi A (the change under a plain policy gradient).
 
   Returns:

@@ -157,7 +157,7 @@ def top_quantile(
 ) -> Selector:
   """Picks the tokens whose score reaches the `1 - fraction` quantile.
 
-  The quantile is interpolated linearly between neighbours, so these are the
+  The quantile is interpolated linearly between neighbors, so these are the
   `floor(fraction (N - 1)) + 1` highest of the N valid tokens and all that equal
   the last of them.
 

@@ -76,7 +76,7 @@ def covariance_kernel(width: float = 1.0) -> LossTransform:
   """Multiplies the loss by a weight that is small at extreme covariances.
 
   `w = exp(-c^2 / (2 sigma^2))`, c the token's covariance and sigma its standard
-  deviation, then scaled to mean 1. The paper normalises over a group, this over
+  deviation, then scaled to mean 1. The paper normalizes over a group, this over
   the mini-batch. Metric: `kernel/squared_weight`, the mean of w^2 (1: nothing
   is reweighed).
 
@@ -109,7 +109,7 @@ def sign_weight(balance: Scalar) -> LossTransform:
   """Multiplies the loss by 1 + balance where A > 0, by 1 - balance where A < 0.
 
   Args:
-    balance: above 0 it favours responses that did well; may be traced.
+    balance: above 0 it favors responses that did well; may be traced.
 
   References:
     The weights of EntroPIC, which its controller `pi_entropy` drives.

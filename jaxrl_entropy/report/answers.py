@@ -170,16 +170,16 @@ def _first_order(parts: Sequence[Study]) -> str:
   if not agreements:
     return ""
   correlations = [each.correlation for _, _, each in agreements]
-  realised = [each.realised for _, _, each in agreements]
+  realized = [each.realized for _, _, each in agreements]
   single = [
-    f"{each.realised:.0%} for {label}"
+    f"{each.realized:.0%} for {label}"
     for label, members, each in agreements
     if members[0].setting("rollout.num_minibatches") == 1
   ]
   text = (
     "Step by step, minus the covariance correlates with the measured change by "
     f"{value_range(correlations)} in {len(agreements)} variants. Summed over "
-    f"steps, entropy changed by {value_range(realised, '.0%')} of this "
+    f"steps, entropy changed by {value_range(realized, '.0%')} of this "
     "first-order prediction"
   )
   if single:

@@ -109,7 +109,7 @@ def representatives(
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-  """Computes a centred moving average; the window shrinks at the ends."""
+  """Computes a centered moving average; the window shrinks at the ends."""
   half = len(values) // 80
   window = np.ones(2 * half + 1)
   weight = np.convolve(np.ones_like(values), window, "same")

@@ -72,7 +72,7 @@ def lines(
     curves: the curves.
     x_label: quantity on the horizontal axis.
     shaded: interval of the horizontal axis to mark.
-    beside: curves of neighbouring panels, which then share the scale.
+    beside: curves of neighboring panels, which then share the scale.
   """
   names = [curve.label for curve in curves]
   with _axes(title, x_label, names) as (figure, axes):
@@ -112,7 +112,7 @@ def scatter(
     x_label: quantity on the horizontal axis.
     origin: which axes, "x", "y" or "xy", to draw through the origin.
     logarithmic: whether the horizontal axis is logarithmic; its label says so.
-    beside: content of neighbouring panels, which then share the scale.
+    beside: content of neighboring panels, which then share the scale.
   """
   x_label += _LOG * logarithmic
   names = [cloud.label for cloud in clouds]
@@ -265,7 +265,7 @@ def _label_ends(axes: Axes, curves: Sequence[Line]) -> None:
 
 
 def _spread(places: Array, gap: float, low: float, high: float) -> Array:
-  """Moves places until neighbours are `gap` apart.
+  """Moves places until neighbors are `gap` apart.
 
   None is below `low`; none is above `high` if there is room.
   """

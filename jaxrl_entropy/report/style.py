@@ -81,7 +81,7 @@ def colors(methods: Mapping[str, str]) -> dict[str, str]:
 
 
 def shade(color: str, index: int, count: int, last: float = 0.55) -> str:
-  """Returns one of `count` shades of a color, from itself towards white.
+  """Returns one of `count` shades of a color, from itself toward white.
 
   Args:
     color: the color.

@@ -6,7 +6,7 @@ Three distributions of a row are told apart everywhere:
 * tempered: `softmax(logits / temperature)`, whose entropy is reported and which
   the trainer recomputes;
 * sampled: the tempered one without the tokens that top-k, top-p and min-p
-  exclude, renormalised. The token is drawn from it.
+  exclude, renormalized. The token is drawn from it.
 """
 
 from typing import Any, TypeAlias

@@ -14,7 +14,7 @@ class Completion:
   Attributes:
     tokens: int32 [n]; includes the token that stopped it.
     logp: float32 [n], log-prob under the distribution the token was drawn from
-      (temperature, then top-k, top-p and min-p, renormalised), nats.
+      (temperature, then top-k, top-p and min-p, renormalized), nats.
     tempered_logp: float32 [n], log-prob at the sampling temperature over the
       whole vocabulary, nats: the quantity that the trainer computes.
     raw_logp: float32 [n], log-prob at temperature 1 over the whole vocabulary,

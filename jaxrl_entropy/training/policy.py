@@ -87,7 +87,7 @@ def load_model(
 
   Args:
     path: a Hugging Face folder, a GGUF file, the URL of one, or a name on the
-      hub, `ORGANISATION/NAME[@REVISION]`.
+      hub, `ORGANIZATION/NAME[@REVISION]`.
     mesh: devices with the axes of `sharding.make_mesh`; by default all devices,
       on the fsdp axis.
     param_dtype: dtype of the parameters.

@@ -24,7 +24,7 @@ def test_agreement_measures_slope_sign_and_positive_share():
   assert exact.slope == pytest.approx(0.5)
   assert exact.correlation == pytest.approx(1.0)
   # An offset that the slope hides.
-  assert exact.realised == pytest.approx((0.5 * -5 + 4) / -5)
+  assert exact.realized == pytest.approx((0.5 * -5 + 4) / -5)
 
 
 def test_agreement_needs_points_that_differ():

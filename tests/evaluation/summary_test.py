@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from jaxrl_entropy.evaluation.summary import majority, pass_at_k, summarise
+from jaxrl_entropy.evaluation.summary import majority, pass_at_k, summarize
 
 
 @pytest.mark.parametrize("right", range(6))
@@ -55,8 +55,8 @@ def test_majority_is_reported_where_answers_are_boxed():
       ("\\boxed{ 1/ 2}", True), ("\\boxed{3}", False), ("\\boxed{0.5}", True)
     )
   ]  # fmt: skip
-  assert summarise(rows)[0]["maj@3"] == 1.0
+  assert summarize(rows)[0]["maj@3"] == 1.0
   plain = [row | {"response": "right"} for row in rows]
-  assert "maj@3" not in summarise(plain)[0]
+  assert "maj@3" not in summarize(plain)[0]
   # The standard error of one problem is not known.
-  assert summarise(rows)[1] == {}
+  assert summarize(rows)[1] == {}

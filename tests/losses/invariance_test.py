@@ -75,7 +75,7 @@ def check(name, batch, other, seed):
   )
 
 
-def quantised(batch, coarse):
+def quantized(batch, coarse):
   """With ties: scores that differ by less than `coarse` become equal."""
   if not coarse:
     return batch
@@ -104,7 +104,7 @@ LAYOUTS = {
   junk=st.sampled_from([0.0, np.nan, np.inf]),
 )
 def test_layout_does_not_show(name, layout, seed, masked, coarse, junk):
-  batch = quantised(batches.make(seed, masked=masked), coarse)
+  batch = quantized(batches.make(seed, masked=masked), coarse)
   rows, width = LAYOUTS[layout]
   rng = np.random.default_rng(seed)
   if layout == "packed":  # whole responses, in any order, anywhere in a row

@@ -175,7 +175,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     _PHI
     | {"original_max_position_embeddings": 16, "tie_word_embeddings": True},
   ),
-  "qwen3_moe_normalised": (
+  "qwen3_moe_normalized": (
     "qwen3_moe",
     {
       "head_dim": 8,

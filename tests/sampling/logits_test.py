@@ -116,7 +116,7 @@ def test_temperature_zero_takes_the_first_of_the_most_likely():
 
 
 def test_rows_have_their_own_controls():
-  """A greedy neighbour, or a filtered one, changes nothing."""
+  """A greedy neighbor, or a filtered one, changes nothing."""
   logits = jnp.asarray(make_logits(3))
   uniform = jax.random.uniform(jax.random.key(2), (3, 2))
   alone = logits_lib.draw(logits, make_controls(3), uniform)

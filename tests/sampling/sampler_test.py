@@ -273,7 +273,7 @@ def test_partial_continuations_go_on_as_if_never_cut(params, sampler):
     done = len(part.tokens)
     assert end.tokens.tolist() == reference.tokens.tolist()
     assert end.finish == reference.finish
-    # The log-probs of the behaviour policy are kept, not recomputed.
+    # The log-probs of the behavior policy are kept, not recomputed.
     np.testing.assert_array_equal(end.logp[:done], part.logp)
     np.testing.assert_allclose(
       end.logp[done:], reference.logp[done:], atol=1e-4
@@ -319,7 +319,7 @@ def test_a_sampler_has_defaults(params):
 
 
 def test_the_weights_are_copied_before_a_stream_is_read(params, sampler):
-  """An optimiser that donates its parameters does not disturb a rollout."""
+  """An optimizer that donates its parameters does not disturb a rollout."""
   requests = make_requests()[:2]
   expected = sampler.generate(params, requests)
   mine = jax.tree.map(jnp.copy, params)

@@ -67,7 +67,7 @@ def test_the_gradient_steps_are_those_of_the_theorems():
     jax.nn.softmax(logits) * advantages,
     atol=1e-12,
   )
-  # Logits count up to a constant a state: centre both sides.
+  # Logits count up to a constant a state: center both sides.
   natural = tabular.natural_gradient(logits, advantages)
   np.testing.assert_allclose(
     natural - natural.mean(-1, keepdims=True),

@@ -130,7 +130,7 @@ def cut_distance(method: str, chosen: np.ndarray, scores: np.ndarray) -> float:
 @functools.cache
 def params() -> Any:
   tree = transformer.init(MODEL, jax.random.key(0))
-  # Away from initialisation, where all distributions are nearly uniform.
+  # Away from initialization, where all distributions are nearly uniform.
   return jax.tree.map(lambda x: x * jnp.float32(1.5), tree)
 
 

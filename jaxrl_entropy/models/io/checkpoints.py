@@ -214,7 +214,7 @@ def _read_part(
   values = source.read(name, (rows, *others))
   if not jnp.issubdtype(values.dtype, jnp.floating):
     raise CheckpointError(
-      f"{source.place(name)} holds {values.dtype}: quantised weights are "
+      f"{source.place(name)} holds {values.dtype}: quantized weights are "
       "not supported"
     )
   # Converted first: NumPy checks float32 faster than bfloat16.

@@ -2,7 +2,7 @@
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Opening a
 file parses its header, which holds the vocabulary; `Gguf.read` reads a tensor.
-The `gguf` package decodes quantised blocks.
+The `gguf` package decodes quantized blocks.
 """
 
 from collections.abc import Callable, Mapping
@@ -47,11 +47,11 @@ class Gguf:
   tensors: Mapping[str, TensorInfo]
 
   def read(self, name: str) -> np.ndarray:
-    """Reads one tensor as float32, dequantised.
+    """Reads one tensor as float32, dequantized.
 
     Raises:
       GgufError: if the file ends early or the type is unknown.
-      ImportError: if the type is quantised and `gguf` is not installed.
+      ImportError: if the type is quantized and `gguf` is not installed.
     """
     info = self.tensors[name]
     count = math.prod(info.shape)
@@ -132,7 +132,7 @@ def _gguf_package() -> Any:
     return importlib.import_module("gguf")
   except ImportError as error:
     raise ImportError(
-      "quantised GGUF weights need the gguf package: "
+      "quantized GGUF weights need the gguf package: "
       "pip install 'jaxrl_entropy[gguf]'"
     ) from error
 

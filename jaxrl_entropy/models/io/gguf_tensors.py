@@ -54,7 +54,7 @@ _ROPE_FACTORS = "rope_freqs.weight"
 
 
 class GgufTensors:
-  """A GGUF file's tensors under Hugging Face's names, dequantised.
+  """A GGUF file's tensors under Hugging Face's names, dequantized.
 
   llama.cpp interleaves the two halves of each rotated head in Llama's query
   and key projections; they are put back in order here.

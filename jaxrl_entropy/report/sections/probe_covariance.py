@@ -43,7 +43,7 @@ def build(study: studies.Study) -> Section | Absent:
   label, (_, first) = next(iter(agreements.items()))
   every = [each for _, each in agreements.values()]
   rows = [
-    (k, *agreement_row(each), each.realised)
+    (k, *agreement_row(each), each.realized)
     for k, (_, each) in agreements.items()
   ]
   columns = ("variant", *AGREEMENT_COLUMNS, "measured / predicted")
@@ -75,16 +75,16 @@ def _sentence(
     f"{first.positive:.0%} of {first.steps} steps. Its sign agreed with the "
     f"measured change of entropy on {first.same_sign:.0%} of them (correlation "
     f"{first.correlation:.2f}, slope {first.slope:.2f}). Summed over all "
-    f"steps, entropy changed by {first.realised:.0%} of the first-order "
+    f"steps, entropy changed by {first.realized:.0%} of the first-order "
     "prediction (dashed: 100%)."
   )
   if len(every) < 2:
     return text
   positive = wording.value_range([each.positive for each in every], ".0%")
-  realised = wording.value_range([each.realised for each in every], ".0%")
+  realized = wording.value_range([each.realized for each in every], ".0%")
   return (
     f"{text} Over all {len(every)} variants, the share of positive steps is "
-    f"{positive}, and the measured change is {realised} of the prediction."
+    f"{positive}, and the measured change is {realized} of the prediction."
   )
 
 
