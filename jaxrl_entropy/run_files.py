@@ -54,6 +54,10 @@ UNLIKELY_REWARDED = "cov/unlikely_rewarded"
 PROBE_DELTA_ENTROPY = "probe/delta_entropy"
 PROBE_MINUS_COVARIANCE = "probe/minus_cov"
 
+PREDICTORS = "predictors/"
+PREDICTED_CHANGE = "predictors/change"
+PICKS = "picks/"
+
 GRADIENT_NORM = "grad_norm"
 SKIPPED_UPDATES = "update/skipped"
 CLIP_SHARE = "ratio/clip_share"
@@ -72,5 +76,6 @@ HELD_OUT = "eval/held_out/"
 HELD_OUT_ACCURACY = "eval/held_out/accuracy"
 HELD_OUT_GREEDY = "eval/held_out/greedy"
 HELD_OUT_PASS = "eval/held_out/pass@"
+AT_TEMPERATURE = "accuracy_at_"  # of an evaluation, and the temperature
 
 THROUGHPUT = "throughput/"

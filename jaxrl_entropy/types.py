@@ -63,6 +63,9 @@ class TokenBatch(struct.PyTreeNode):
     returns: regression target of the value head.
     sum_p2: sum over the vocabulary of p^2.
     sum_p2_logp: sum over the vocabulary of p^2 log p, nats.
+    nucleus_entropy: entropy of the renormalized nucleus of the token's
+      distribution, nats. Carries the gradient.
+    rank: how many tokens of the vocabulary were likelier.
     old_entropy: entropy under the policy that opened this round of updates.
     teacher_logp: log-prob under the same policy when its prompt holds the
       solution as well.
@@ -92,6 +95,8 @@ class TokenBatch(struct.PyTreeNode):
   returns: Float[Array, "B T"] = struct.field(default=None)
   sum_p2: Float[Array, "B T"] = struct.field(default=None)
   sum_p2_logp: Float[Array, "B T"] = struct.field(default=None)
+  nucleus_entropy: Float[Array, "B T"] = struct.field(default=None)
+  rank: Float[Array, "B T"] = struct.field(default=None)
   old_entropy: Float[Array, "B T"] = struct.field(default=None)
   teacher_logp: Float[Array, "B T"] = struct.field(default=None)
   correct: Float[Array, "B T"] = struct.field(default=None)

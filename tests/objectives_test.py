@@ -86,6 +86,8 @@ def test_archer_clips_and_penalises_by_entropy():
 
 def test_htpo_has_eight_groups_of_tokens():
   batch = batches.make(2, drift=0.5, masked=0.0)
+  easy = np.where(batch.response == 3, np.float32(1), batch.group_accuracy)
+  batch = batch.replace(group_accuracy=easy)
   high = np.zeros_like(batch.mask)
   for row in range(batches.RESPONSES):
     cut = np.quantile(np.float64(batch.entropy[row]), 0.8)
@@ -102,15 +104,16 @@ def test_htpo_has_eight_groups_of_tokens():
   zero = np.zeros_like(batch.mask)
   for row in range(batches.RESPONSES):
     entropy = batch.entropy[row]
-    for share, inside, order in (
-      (0.2, hard & right & ~high, entropy),
-      (0.4, ~hard & right & high, -entropy),
-    ):
-      index = np.flatnonzero(inside[row])
-      ranked = index[np.argsort(order[index], kind="stable")]
-      zero[row, ranked[: int(share * len(index))]] = True
-  assert zero.any()
-  htpo = objectives.htpo(least_share=0.2, most_share=0.4)
+    sure = np.flatnonzero((hard & right & ~high)[row])
+    if len(sure):
+      last = max(int(0.3 * len(sure)), 1) - 1
+      zero[row, sure[entropy[sure] < np.sort(entropy[sure])[last]]] = True
+    unsure = np.flatnonzero((~hard & right & high)[row])
+    ranked = unsure[np.argsort(-entropy[unsure], kind="stable")]
+    zero[row, ranked[: int(0.4 * len(unsure))]] = True
+  assert (zero & hard).any()
+  assert (zero & ~hard).any()
+  htpo = objectives.htpo(least_share=0.3, most_share=0.4)
   got = value(htpo, batch)
   np.testing.assert_allclose(got, np.where(zero, 0, expected).mean(), rtol=1e-4)
 

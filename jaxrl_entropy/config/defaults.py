@@ -210,6 +210,20 @@ ROLLOUT: Section = {
     low=0,
     high=1,
   ),
+  "uniform_share": Field(
+    0.0,
+    "Share of a group's responses whose tokens are drawn uniformly among the "
+    "likely ones (1/2: Mixed-CUTS); below 1 one response at least is not.",
+    low=0,
+    high=1,
+  ),
+  "uniform_top_k": Field(5, "Likely tokens to draw from, at most.", low=1),
+  "uniform_floor": Field(
+    0.03, "Smallest probability of a likely token.", low=0, high=1
+  ),
+  "uniform_after": Field(
+    5, "Tokens of such a response that are drawn as usual first.", low=0
+  ),
   "slots": Field(0, "Sequences decoded at a time; 0: all of the step.", low=0),
   "kv_tokens": Field(
     0, "Tokens in the KV cache; 0: slots times the longest sequence.", low=0
@@ -322,6 +336,9 @@ EVAL: Section = {
     (), "Pairs (data source, temperature) that differ; 0 is greedy."
   ),
   "greedy": Field(True, "Measure greedy accuracy as well."),
+  "more_temperatures": Field(
+    (), "Further temperatures at which accuracy is measured as well."
+  ),
 }
 
 FIELDS: Section = {
@@ -369,6 +386,13 @@ FIELDS: Section = {
       "is what some other code bases do.",
       choices=("minibatch", "microbatch"),
     ),
+    "nucleus": Field(
+      0.8,
+      "Probability that the nucleus stays below, for losses that read its "
+      "entropy.",
+      above=0,
+      high=1,
+    ),
     "controllers": Open(
       "Controllers that drive arguments of the loss, as coefficient=dict("
       "name='target_entropy', target=.3, start=1.)."
@@ -399,6 +423,14 @@ FIELDS: Section = {
       0, "Steps between probes of entropy dynamics; 0: never.", low=0
     ),
     "states": Field(512, "Pairs (prompt, prefix) of a probe.", low=1),
+    "token_fraction": Field(
+      0.0,
+      "Share of the trained tokens that every rule of selection picks, to "
+      "compare which tokens these are and what the rules predict; 0: off. "
+      "Scores a rollout a second time.",
+      low=0,
+      high=1,
+    ),
   },
   "checkpoint": {
     "every": Field(20, f"Steps between checkpoints{_EVERY}.", low=0),

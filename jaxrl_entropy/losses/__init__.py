@@ -63,7 +63,6 @@ from jaxrl_entropy.losses.conditions import (
 from jaxrl_entropy.losses.entropy_flow import (
   balance_entropy_flow,
   entropy_change_weight,
-  entropy_polarity,
   polarity_weight,
 )
 from jaxrl_entropy.losses.likelihood import (
@@ -94,9 +93,13 @@ from jaxrl_entropy.losses.response_entropy import (
   uncertain_response_weight,
 )
 from jaxrl_entropy.losses.scores import (
+  centered_covariance_score,
   certainty_score,
   covariance_score,
+  discriminator_score,
+  entropy_change_score,
   entropy_score,
+  nucleus_entropy_score,
 )
 from jaxrl_entropy.losses.selectors import (
   random_band,

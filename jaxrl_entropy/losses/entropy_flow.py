@@ -1,7 +1,7 @@
 """Weights by the change of entropy that a token's own update makes.
 
 To first order the update of a token moves the entropy of its state by A r T,
-see `entropy_polarity`. Weights multiply the loss that a surrogate has set and
+see `ops.entropy_flow`. Weights multiply the loss that a surrogate has set and
 carry no gradient.
 """
 
@@ -20,49 +20,17 @@ from jaxrl_entropy.losses.base import (
   token_metric,
 )
 from jaxrl_entropy.losses.parts import part
+from jaxrl_entropy.losses.scores import entropy_change_score
 from jaxrl_entropy.losses.weighting import weigh
 from jaxrl_entropy.ops import masked
 from jaxrl_entropy.types import Metrics, TokenBatch
 
-
-def entropy_polarity(
-  logp: Float[Array, "*s"],
-  entropy: Float[Array, "*s"],
-  sum_p2: Float[Array, "*s"],
-  sum_p2_logp: Float[Array, "*s"],
-) -> Float[Array, "*s"]:
-  """Returns how fast reinforcing a token raises the entropy of its state.
-
-  A policy-gradient step of size eta on the logits of a state changes them by
-  eta A (onehot(y) - p), and by Theorem 1 of arXiv 2505.22617 its entropy by
-  eta A T, to first order, with
-
-      T = sum_v p_v^2 (log p_v + H) - p_y (log p_y + H):
-
-  a correction by the state's distribution less the sampled token's own part.
-
-  Args:
-    logp: log-prob of the token, nats.
-    entropy: H of the state, nats.
-    sum_p2: sum over the vocabulary of p^2.
-    sum_p2_logp: sum over the vocabulary of p^2 log p, nats.
-
-  Returns:
-    T, nats per unit of eta A.
-
-  References:
-    A T is the entropy polarity of PAPO, arXiv 2605.11775.
-  """
-  own = jnp.exp(logp) * (logp + entropy)
-  return sum_p2_logp + entropy * sum_p2 - own
+_exact_fall = entropy_change_score(exact=True)
 
 
 def _flow(loss: TokenLoss, batch: TokenBatch) -> Float[Array, "B T"]:
   """First-order change of entropy by each token's own update; constant."""
-  rate = entropy_polarity(
-    batch.logp, batch.entropy, batch.sum_p2, batch.sum_p2_logp
-  )
-  flow = batch.advantages * loss.ratio * rate
+  flow = -loss.ratio * _exact_fall(batch)
   flow = jnp.where(loss.clipped, 0.0, flow)
   return jax.lax.stop_gradient(masked.guard(flow, batch.mask))
 
@@ -169,16 +137,11 @@ def entropy_change_weight(
   owner = "entropy_change_weight"
   arguments.above(owner, 0.0, least=least, scale_floor=scale_floor)
   arguments.within(owner, 0.0, 1.0, least=least)
+  fall = entropy_change_score(exact)
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     del key
-    if exact:
-      rate = entropy_polarity(
-        batch.logp, batch.entropy, batch.sum_p2, batch.sum_p2_logp
-      )
-    else:
-      rate = (1.0 - jnp.exp(batch.logp)) * (batch.logp + batch.entropy)
-    change = jnp.abs(batch.advantages * loss.ratio * rate)
+    change = jnp.abs(loss.ratio * fall(batch))
     change = jax.lax.stop_gradient(masked.guard(change, batch.mask))
     scale = jnp.maximum(change.max(initial=0.0), scale_floor)
     weight = jnp.exp(math.log(least) * change / scale)

@@ -24,6 +24,8 @@ PROVIDERS = {
   "returns": "a critic: set `advantage.name` to 'gae'",
   "sum_p2": "the policy's forward pass with `moments=True`",
   "sum_p2_logp": "the policy's forward pass with `moments=True`",
+  "nucleus_entropy": "the policy's forward pass with `nucleus` above 0",
+  "rank": "the policy's forward pass with `rank=True`",
   "router_balance": "a mixture of experts: its forward pass with `router=True`",
   "router_z": "a mixture of experts: its forward pass with `router=True`",
   "old_entropy": "the pass that scores a rollout before its first update",

@@ -14,7 +14,8 @@ from jaxrl_entropy.losses.base import (
 )
 from jaxrl_entropy.losses.parts import part, pick
 from jaxrl_entropy.losses.ratio import MAX_LOG_RATIO, hold, log_ratio
-from jaxrl_entropy.losses.selectors import top_entropy
+from jaxrl_entropy.losses.scores import entropy_score, nucleus_entropy_score
+from jaxrl_entropy.losses.selectors import top_quantile
 from jaxrl_entropy.ops import masked
 from jaxrl_entropy.ops.kl import check_kind, kl
 from jaxrl_entropy.types import Mean, TokenBatch
@@ -225,7 +226,10 @@ def add_mastery_kl(
 
 @part("penalty")
 def add_entropy_anchor(
-  coefficient: float = 0.005, anchor: Scalar = -1.0, fraction: float = 0.2
+  coefficient: float = 0.005,
+  anchor: Scalar = -1.0,
+  fraction: float = 0.2,
+  nucleus: bool = True,
 ) -> LossTransform:
   """Adds `coefficient (Hbar - anchor)^2`, spread over the tokens.
 
@@ -239,27 +243,30 @@ def add_entropy_anchor(
     anchor: nats; below 0 there is none yet, and nothing is added. May be
       traced.
     fraction: share of each response's tokens, in [0, 1].
+    nucleus: whether the entropy is that of the nucleus, `config.loss.nucleus`,
+      or of the whole distribution.
 
   Raises:
     ValueError: for a number outside its range.
 
   References:
-    SIREN, arXiv 2509.25133, with the entropy of the whole distribution in place
-    of the nucleus's.
+    SIREN, arXiv 2509.25133.
   """
   arguments.within("add_entropy_anchor", 0.0, coefficient=coefficient)
-  selector = top_entropy(fraction, within="response")
+  score = nucleus_entropy_score if nucleus else entropy_score
+  selector = top_quantile(score, fraction, within="response")
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     chosen = pick(selector, loss, batch, key).chosen
     share = inverse_lengths(batch.replace(mask=chosen))
     share = share / jnp.maximum(share.sum(), 1.0)
-    mean = jnp.sum(share * batch.entropy)
+    entropy = batch.nucleus_entropy if nucleus else batch.entropy
+    mean = jnp.sum(share * entropy)
     tokens = jnp.maximum(jnp.sum(batch.mask), 1).astype(jnp.float32)
     error = jnp.where(jnp.asarray(anchor) < 0, 0.0, mean - anchor)
     term = coefficient * error**2
     # In value the same for every token; in gradient each token's own part.
-    own = tokens * share * batch.entropy
+    own = tokens * share * entropy
     constant = jax.lax.stop_gradient(2.0 * coefficient * error)
     spread = constant * (own - jax.lax.stop_gradient(own))
     spread += jax.lax.stop_gradient(term)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxrl_entropy import arguments
-from jaxrl_entropy.ops import covariance
+from jaxrl_entropy.ops import covariance, masked
+from jaxrl_entropy.ops.entropy_flow import entropy_polarity
 from jaxrl_entropy.types import TokenBatch
 
 Score = Callable[[TokenBatch], Float[Array, "B T"]]
@@ -49,9 +50,65 @@ def covariance_score(
   return score
 
 
+def centered_covariance_score(batch: TokenBatch) -> Float[Array, "B T"]:
+  """Returns `(A - mean A) (log p + H)`: Cov less its mean over the state.
+
+  The log-prob is centered at the state's own mean, -H, in place of that of the
+  mini-batch. No gradient.
+  """
+  advantages = batch.advantages - masked.exact_mean(
+    batch.advantages, batch.mask
+  )
+  return jax.lax.stop_gradient(advantages * (batch.logp + batch.entropy))
+
+
+def discriminator_score(batch: TokenBatch) -> Float[Array, "B T"]:
+  """Returns `A p (log p + H)`, the sampled token's own part of the flow.
+
+  The part of the state's other tokens, which `entropy_change_score(exact=True)`
+  takes off, is its mean under the policy. No gradient.
+
+  References:
+    Entropy discriminator, arXiv 2602.03392.
+  """
+  own = jnp.exp(batch.logp) * (batch.logp + batch.entropy)
+  return jax.lax.stop_gradient(batch.advantages * own)
+
+
+def entropy_change_score(exact: bool = False) -> Score:
+  """Returns a score: the fall of entropy that a token's update brings.
+
+  Args:
+    exact: the exact first-order fall, `-A T` with `T` of
+      `ops.entropy_flow.entropy_polarity`; else `A (1 - p) (log p + H)`.
+
+  Returns:
+    A function of a batch, [B, T], without gradient.
+
+  References:
+    Omega of STEER, arXiv 2510.10150.
+  """
+
+  def score(batch: TokenBatch) -> Float[Array, "B T"]:
+    if exact:
+      fall = -entropy_polarity(
+        batch.logp, batch.entropy, batch.sum_p2, batch.sum_p2_logp
+      )
+    else:
+      fall = (1.0 - jnp.exp(batch.logp)) * (batch.logp + batch.entropy)
+    return jax.lax.stop_gradient(batch.advantages * fall)
+
+  return score
+
+
 def entropy_score(batch: TokenBatch) -> Float[Array, "B T"]:
   """Returns the full-vocabulary entropy of each token's distribution, nats."""
   return jax.lax.stop_gradient(batch.entropy)
+
+
+def nucleus_entropy_score(batch: TokenBatch) -> Float[Array, "B T"]:
+  """Returns the entropy of each token's renormalized nucleus, nats."""
+  return jax.lax.stop_gradient(batch.nucleus_entropy)
 
 
 def certainty_score(batch: TokenBatch) -> Float[Array, "B T"]:

@@ -113,6 +113,7 @@ def top_fraction(
   *,
   within: str = "minibatch",
   among: Selector | None = None,
+  strict: bool = False,
 ) -> Selector:
   """Picks the `floor(fraction N)` tokens of highest score.
 
@@ -128,6 +129,8 @@ def top_fraction(
       each "response" or "group".
     among: the N tokens are those that this selector picks; None: all valid
       ones.
+    strict: whether only tokens of a higher score than the last of these are
+      picked, or than the highest where these are none.
 
   Raises:
     ValueError: for an argument outside its range.
@@ -141,7 +144,12 @@ def top_fraction(
     scored = _tokens(within, batch, candidates & (scores != 0))
     count = jnp.where(scored > 0, count, 0)
     keys = radix.ascending_bits(-scores)
-    chosen = _smallest(keys, candidates, count, within, batch)
+    if strict:
+      rank = jnp.maximum(count, 1)
+      last = _kth_smallest(keys, candidates, rank, within, batch)
+      chosen = candidates & (keys < last)
+    else:
+      chosen = _smallest(keys, candidates, count, within, batch)
     metrics = {
       "score": token_metric(scores, chosen),
       "nan": count_metric(batch.mask & jnp.isnan(scores)),

@@ -184,17 +184,19 @@ def siren(
   fraction: float = 0.2,
   clip_low: float = 0.2,
   clip_high: float = 0.28,
+  nucleus: bool = True,
 ) -> Objective:
   """Returns SIREN: the entropy of uncertain tokens is held at an anchor.
 
-  Drive `anchor` with the controller `first_value`.
+  Drive `anchor` with the controller `first_value`. With `nucleus` the entropy
+  is that of the most likely tokens, `config.loss.nucleus`.
 
   References:
     arXiv 2509.25133.
   """
   return losses.objective(
     losses.ppo_clip(clip_low, clip_high),
-    losses.add_entropy_anchor(coefficient, anchor, fraction),
+    losses.add_entropy_anchor(coefficient, anchor, fraction, nucleus),
     aggregate="token_mean",
   )
 

@@ -56,9 +56,9 @@ def htpo(
   token uncertain if it is among the `fraction` of highest entropy of its
   response. Uncertain tokens of wrong responses, and of correct ones to hard
   prompts, are pulled back where their ratio leaves its range. There is no
-  gradient at the surest `least_share` of the certain tokens of correct
-  responses to hard prompts, and at the most uncertain `most_share` of the
-  uncertain ones of correct responses to easy prompts.
+  gradient at the certain tokens of correct responses to hard prompts that are
+  surer than the last of the surest `least_share`, and at the most uncertain
+  `most_share` of the uncertain ones of correct responses to easy prompts.
 
   References:
     arXiv 2605.08283, as in the authors' code.
@@ -74,6 +74,7 @@ def htpo(
     least_share,
     within="response",
     among=losses.all_of(difficult, right, low),
+    strict=True,
   )
   most_uncertain = losses.top_fraction(
     losses.entropy_score,

@@ -19,6 +19,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int
 
 from jaxrl_entropy import sharding
+from jaxrl_entropy.ops import nucleus as nucleus_lib
 from jaxrl_entropy.ops.softcap import soft_cap
 
 
@@ -31,6 +32,8 @@ class TokenStats:
     entropy: `-sum p log p` over the whole vocabulary.
     sum_p2: `sum p^2`; None unless asked for.
     sum_p2_logp: `sum p^2 log p`; None unless asked for.
+    nucleus_entropy: of the renormalized nucleus; None unless asked for.
+    rank: how many tokens are likelier than the target; None unless asked for.
     router_balance: of a mixture of experts, see `ops.router`; None unless
       asked for. Not a statistic of the distribution.
     router_z: likewise.
@@ -40,6 +43,8 @@ class TokenStats:
   entropy: Float[Array, "*B"]
   sum_p2: Float[Array, "*B"] | None = None
   sum_p2_logp: Float[Array, "*B"] | None = None
+  nucleus_entropy: Float[Array, "*B"] | None = None
+  rank: Float[Array, "*B"] | None = None
   router_balance: Float[Array, "*B"] | None = None
   router_z: Float[Array, "*B"] | None = None
 
@@ -52,6 +57,8 @@ def token_stats(
   temperature: float | Float[Array, ""] = 1.0,
   chunk: int = 1024,
   moments: bool = False,
+  nucleus: float = 0.0,
+  rank: bool = False,
   vocabulary: int = 0,
   softcap: float = 0.0,
 ) -> TokenStats:
@@ -67,13 +74,19 @@ def token_stats(
     temperature: divides the logits.
     chunk: tokens whose logits exist at one time, on each device.
     moments: also sum_p2 and sum_p2_logp.
+    nucleus: also nucleus_entropy, of the most likely tokens whose probabilities
+      add up to less than this: those before the one that reaches it. 0: not.
+    rank: also rank, without gradient.
     vocabulary: columns of the head that count; later ones have probability 0
       and no gradient. 0: all of them.
     softcap: c, if not 0: logits become `c tanh(logits / c)` before the
       temperature divides them.
   """
   plan = dataclasses.replace(
-    _plan(hidden, head, chunk, moments, vocabulary), softcap=softcap
+    _plan(hidden, head, chunk, moments, vocabulary),
+    softcap=softcap,
+    nucleus=nucleus,
+    rank=rank,
   )
   if plan.rows is not None and head.ndim == 2:
     head = head_copies(head)
@@ -116,6 +129,8 @@ class _Plan:
     repeats: copies of the head that meet the same tokens.
     limit: columns of the head, over the whole mesh, that count; None: all.
     softcap: bound of the logits before the temperature; 0: none.
+    nucleus: probability that the nucleus stays below; 0: it is not asked for.
+    rank: whether the target's rank is asked for.
   """
 
   chunk: int
@@ -125,6 +140,8 @@ class _Plan:
   repeats: int = 1
   limit: int | None = None
   softcap: float = 0.0
+  nucleus: float = 0.0
+  rank: bool = False
 
   def run(self, local: Callable[..., Any], specs: Any, outputs: Any) -> Any:
     """Runs `local` on every device's shard, or on the whole without a mesh."""
@@ -180,15 +197,15 @@ def _token_stats(plan, hidden, head, targets, temperature):
 
 def _forward(plan, hidden, head, targets, temperature):
   specs = (plan.rows, plan.head, plan.rows, P())
-  stats, lse = plan.run(_local_forward, specs, plan.rows)(
+  stats, normalizers = plan.run(_local_forward, specs, plan.rows)(
     hidden, head, targets, temperature
   )
-  return stats, (hidden, head, targets, temperature, stats, lse)
+  return stats, (hidden, head, targets, temperature, stats, normalizers)
 
 
 def _backward(plan, residuals, cotangents):
-  hidden, head, targets, temperature, stats, lse = residuals
-  parts = (targets, lse, _coefficients(stats, cotangents))
+  hidden, head, targets, temperature, stats, normalizers = residuals
+  parts = (targets, normalizers, _coefficients(stats, cotangents))
   specs = (plan.rows, plan.head, P(), plan.rows)
   outputs = (plan.rows, plan.head, P())
   d_hidden, d_head, d_temperature = plan.run(_local_backward, specs, outputs)(
@@ -209,7 +226,16 @@ def _local_forward(plan, hidden, head, targets, temperature):
     logits = _logits(plan, rows, head, temperature)
     top = plan.over_vocabulary(jax.lax.pmax, jnp.max(logits, axis=-1))
     sums = _sums(plan, logits, top) | _target(plan, logits, ids)
-    return _statistics(plan.over_vocabulary(jax.lax.psum, sums), top)
+    sums = plan.over_vocabulary(jax.lax.psum, sums)
+    stats, normalizers = _statistics(sums, top)
+    if plan.nucleus:
+      entropy, own = _nucleus(plan, logits, top, sums["w"])
+      stats = stats.replace(nucleus_entropy=entropy)
+      normalizers |= own
+    if plan.rank:
+      rank = _rank(plan, logits, ids, sums["target"])
+      stats = stats.replace(rank=rank)
+    return stats, normalizers
 
   chunks = _split(plan.chunk, targets.shape, (hidden, targets))
   return _join(targets.shape, jax.lax.map(chunk, chunks))
@@ -222,9 +248,9 @@ def _local_backward(plan, hidden, head, temperature, parts):
 
   def chunk(carry, part):
     d_head, d_temperature = carry
-    rows, (ids, lse, coefficients) = part
+    rows, (ids, normalizers, coefficients) = part
     logits = _logits(plan, rows, cast, temperature)
-    d_logits = _logit_gradient(plan, logits, ids, lse, coefficients)
+    d_logits = _logit_gradient(plan, logits, ids, normalizers, coefficients)
     sized = jnp.where(d_logits == 0, 0.0, d_logits * logits)
     d_temperature -= jnp.sum(sized) / temperature
     d_logits = d_logits / temperature
@@ -294,8 +320,38 @@ def _offset(plan, logits):
   return jax.lax.axis_index(plan.vocabulary) * logits.shape[-1]
 
 
+def _nucleus(plan, logits, top, total):
+  """Returns the nucleus's entropy, its cutoff and its log-normalizer."""
+  add = functools.partial(plan.over_vocabulary, jax.lax.psum)
+  below = logits - top[:, None]
+  weight = jnp.exp(below)
+  edge = nucleus_lib.cutoff(below, weight, plan.nucleus * total, add)
+  inside = nucleus_lib.above_cutoff(below, edge)
+  mass, size = add(
+    (
+      jnp.sum(jnp.where(inside, weight, 0.0), axis=-1),
+      jnp.sum(jnp.where(inside, weight * below, 0.0), axis=-1),
+    )
+  )
+  mass = jnp.where(mass > 0, mass, 1.0)
+  entropy = jnp.log(mass) - size / mass
+  return entropy, {"top": top, "edge": edge, "nucleus": top + jnp.log(mass)}
+
+
+def _rank(plan, logits, ids, target):
+  """Returns how many logits of the whole vocabulary exceed the target's."""
+  above = (logits > target[:, None]) & ~_is_target(plan, logits, ids)
+  count = jnp.sum(above, axis=-1, dtype=jnp.float32)
+  return plan.over_vocabulary(jax.lax.psum, count)
+
+
+def _is_target(plan, logits, ids):
+  places = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 1)
+  return places == (ids - _offset(plan, logits))[:, None]
+
+
 def _statistics(sums, top):
-  """Returns TokenStats and the log of the softmax's normalizer."""
+  """Returns TokenStats and, by name, the log of the softmax's normalizer."""
   total, log_total = sums["w"], jnp.log(sums["w"])
   stats = TokenStats(
     logp=sums["target"] - top - log_total,
@@ -305,7 +361,7 @@ def _statistics(sums, top):
     sum_p2 = sums["w2"] / total**2
     sum_p2_logp = sums["w2_log"] / total**2 - log_total * sum_p2
     stats = stats.replace(sum_p2=sum_p2, sum_p2_logp=sum_p2_logp)
-  return stats, top + log_total
+  return stats, {"lse": top + log_total}
 
 
 def _coefficients(stats, cotangents):
@@ -317,7 +373,8 @@ def _coefficients(stats, cotangents):
     g_logp (1[target] - p) - g_H p (l + H) + 2 g_S p (p - S)
       + g_R p (2 p l + p - 2 R - S),
 
-  collected here by powers of p and l.
+  collected here by powers of p and l. The entropy of the nucleus adds
+  `-g q (log q + H)` with the nucleus's own probabilities q and entropy.
   """
   g = cotangents
   constant = -g.logp - g.entropy * stats.entropy
@@ -327,20 +384,29 @@ def _coefficients(stats, cotangents):
     constant -= g.sum_p2_logp * (2 * stats.sum_p2_logp + stats.sum_p2)
     coefficients["p2"] = 2 * g.sum_p2 + g.sum_p2_logp
     coefficients["p2_log"] = 2 * g.sum_p2_logp
+  if stats.nucleus_entropy is not None:
+    coefficients["nucleus"] = -g.nucleus_entropy
+    coefficients["nucleus_entropy"] = stats.nucleus_entropy
   return coefficients | {"p": constant}
 
 
-def _logit_gradient(plan, logits, ids, lse, coefficients):
+def _logit_gradient(plan, logits, ids, normalizers, coefficients):
   c = {name: value[:, None] for name, value in coefficients.items()}
-  logp = logits - lse[:, None]
+  logp = logits - normalizers["lse"][:, None]
   p = jnp.exp(logp)
   logp = jnp.where(p > 0, logp, 0.0)
   slope = c["p"] + c["p_log"] * logp
   if "p2" in c:
     slope += p * (c["p2"] + c["p2_log"] * logp)
-  places = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 1)
-  hit = places == (ids - _offset(plan, logits))[:, None]
-  return p * slope + jnp.where(hit, c["target"], 0.0)
+  hit = _is_target(plan, logits, ids)
+  gradient = p * slope + jnp.where(hit, c["target"], 0.0)
+  if "nucleus" in c:
+    below = logits - normalizers["top"][:, None]
+    inside = nucleus_lib.above_cutoff(below, normalizers["edge"])
+    logq = jnp.where(inside, logits - normalizers["nucleus"][:, None], -jnp.inf)
+    slope = jnp.where(inside, logq + c["nucleus_entropy"], 0.0)
+    gradient += c["nucleus"] * jnp.exp(logq) * slope
+  return gradient
 
 
 def _split(chunk, shape, tree):

@@ -68,9 +68,7 @@ def train(config: ConfigDict, mesh: Mesh) -> Program:
   """Returns the program of one optimizer update of one mini-batch."""
   model = planned_model(config)
   algorithm = algorithm_lib.resolve(config)
-  forward = build.build_forward(
-    config, model, algorithm.moments, algorithm.router_losses
-  )
+  forward = build.build_forward(config, model, algorithm.needs)
   layout = make_layout(config, mesh)
   roles = build.build_roles(config, forward, algorithm.needs)
   learner = Learner(learner_settings(config), algorithm, roles, forward, layout)

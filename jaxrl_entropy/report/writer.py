@@ -35,7 +35,9 @@ from jaxrl_entropy.report.sections import (
   prediction,
   probe_covariance,
   sampled_covariance,
+  selection_rules,
   target_entropy,
+  tradeoff,
   training_curves,
   what_ran,
 )
@@ -51,6 +53,7 @@ _BUILDERS: tuple[Builder, ...] = (
   law_forms.build,
   intervention.build,
   probe_covariance.build,
+  selection_rules.build,
   sampled_covariance.build,
   covariance_tail.build,
   covariance_splits.build,
@@ -60,6 +63,7 @@ _BUILDERS: tuple[Builder, ...] = (
   model_sizes.build,
   final_results.build,
   differences.build,
+  tradeoff.build,
 )
 _SIGNIFICANT_DIGITS = 6
 

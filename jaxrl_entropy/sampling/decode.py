@@ -188,7 +188,9 @@ def _verify(
   hidden = hidden.reshape(-1, hidden.shape[-1])
   drawn = logits_lib.draw(
     decoding.logits(weights, config, hidden, transposed_kernels),
-    jax.tree.map(lambda x: jnp.repeat(x, length), slots.controls),
+    jax.tree.map(lambda x: jnp.repeat(x, length), slots.controls).at(
+      _positions(slots, length)
+    ),
     _uniforms(slots, length),
   )
   return cache, jax.tree.map(lambda x: x.reshape(-1, length), drawn)
@@ -205,12 +207,17 @@ def _uniforms(slots: Slots, length: int) -> Float[Array, "R 2"]:
     key = jax.random.fold_in(jax.random.key(seed), sample)
     return jax.random.uniform(jax.random.fold_in(key, position), (2,))
 
-  position = slots.position[:, None] + jnp.arange(length, dtype=jnp.int32)[None]
   return jax.vmap(one)(
     jnp.repeat(slots.seed, length),
     jnp.repeat(slots.sample, length),
-    position.reshape(-1),
+    _positions(slots, length),
   )
+
+
+def _positions(slots: Slots, length: int) -> Int[Array, "R"]:
+  """Returns the positions from each slot's last token on, `length` each."""
+  offset = jnp.arange(length, dtype=jnp.int32)
+  return (slots.position[:, None] + offset[None]).reshape(-1)
 
 
 def _append(

@@ -6,7 +6,7 @@ Three distributions of a row are told apart everywhere:
 * tempered: `softmax(logits / temperature)`, whose entropy is reported and which
   the trainer recomputes;
 * sampled: the tempered one without the tokens that top-k, top-p and min-p
-  exclude, renormalized. The token is drawn from it.
+  exclude, renormalized; or a uniform one. The token is drawn from it.
 """
 
 from typing import Any, TypeAlias
@@ -15,6 +15,8 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+from jaxrl_entropy.ops.nucleus import cutoff
 
 BLOCK = 256
 """Tokens of the vocabulary whose mass is summed before one of them is drawn."""
@@ -35,12 +37,25 @@ class Controls:
       probability; 1 turns it off.
     min_p: sample among tokens at least this fraction as likely as the most
       likely one; 0 turns it off.
+    uniform_top: draw uniformly among that many of the most likely tokens, in
+      place of the filters above; 0 turns it off.
+    uniform_floor: raw probability that these need; where none has it, all of
+      them are drawn from.
+    uniform_from: position of the last token from which on this is done.
   """
 
   temperature: Float[AnyArray, "B"]
   top_k: Int[AnyArray, "B"]
   top_p: Float[AnyArray, "B"]
   min_p: Float[AnyArray, "B"]
+  uniform_top: Int[AnyArray, "B"]
+  uniform_floor: Float[AnyArray, "B"]
+  uniform_from: Int[AnyArray, "B"]
+
+  def at(self, position: Int[Array, "B"]) -> "Controls":
+    """Returns the settings of the draws after tokens at these positions."""
+    on = position >= self.uniform_from
+    return self.replace(uniform_top=jnp.where(on, self.uniform_top, 0))
 
 
 @struct.dataclass
@@ -84,10 +99,11 @@ def draw(
     _any_filter(controls), cutoffs, _no_cutoffs, logits, top, controls
   )
   kept = logits - top >= cutoff[:, None]
+  even = jnp.where((controls.uniform_top > 0)[:, None], top, logits)
   # With u = 0 the first of the most likely tokens is drawn.
   uniform = jnp.where(greedy[:, None], 0.0, uniform)
   token, logp = _invert(
-    jnp.where(kept, logits, -jnp.inf), top, temperature, uniform
+    jnp.where(kept, even, -jnp.inf), top, temperature, uniform
   )
   chosen = _at(logits - top, token)
   log_total, entropy = _normaliser_and_entropy(logits, top, temperature)
@@ -107,7 +123,7 @@ def cutoffs(
 
   Applies top-k, then top-p to what is left, then min-p. Tokens that tie with
   the last one kept are kept too. At temperature 0 only the most likely token
-  and its ties are left.
+  and its ties are left. `uniform_top` replaces these filters.
 
   The cutoff is not divided by the temperature: XLA may round a quotient
   differently in two places, and the last kept token must compare equal to
@@ -121,15 +137,21 @@ def cutoffs(
   greedy = controls.temperature == 0
   temperature = jnp.where(greedy, 1.0, controls.temperature)
   below_top = logits - top
-  count = jnp.where(controls.top_k > 0, controls.top_k, logits.shape[-1])
+  uniform = controls.uniform_top > 0
+  most = jnp.where(uniform, controls.uniform_top, controls.top_k)
+  count = jnp.where(most > 0, most, logits.shape[-1])
   count = jnp.where(greedy, 1, count).astype(jnp.float32)
-  top_k = _cutoff(below_top, jnp.ones_like(below_top), count)
+  top_k = cutoff(below_top, jnp.ones_like(below_top), count)
   kept = jnp.where(below_top >= top_k[:, None], below_top, -jnp.inf)
   mass = jnp.exp(kept / temperature[:, None])
-  top_p = _cutoff(kept, mass, controls.top_p * mass.sum(axis=-1))
+  top_p = cutoff(kept, mass, controls.top_p * mass.sum(axis=-1))
   top_p = jnp.where(controls.top_p < 1, top_p, -jnp.inf)
   min_p = jnp.log(controls.min_p) * temperature
-  return jnp.maximum(jnp.maximum(top_k, top_p), min_p)
+  filtered = jnp.maximum(jnp.maximum(top_k, top_p), min_p)
+  log_total = jnp.log(jnp.exp(below_top).sum(axis=-1))
+  floor = jnp.log(controls.uniform_floor) + log_total
+  likely = jnp.where(floor <= 0, jnp.maximum(top_k, floor), top_k)
+  return jnp.where(uniform, likely, filtered)
 
 
 def _no_cutoffs(logits, top, controls):
@@ -139,35 +161,8 @@ def _no_cutoffs(logits, top, controls):
 
 def _any_filter(controls: Controls) -> Bool[Array, ""]:
   filters = (controls.top_k > 0) | (controls.top_p < 1) | (controls.min_p > 0)
+  filters |= controls.uniform_top > 0
   return (filters | (controls.temperature == 0)).any()
-
-
-def _cutoff(
-  x: Float[Array, "B V"],
-  weights: Float[Array, "B V"],
-  target: Float[Array, "B"],
-) -> Float[Array, "B"]:
-  """Finds the largest c for which the weights at `x >= c` sum to the target.
-
-  -inf where the whole row does not. Bisects the bits of a float, which order as
-  the values do for `x <= 0`: exact, without a sort, and the only traffic
-  between shards of the vocabulary is the sums.
-  """
-
-  def narrow(_, bits):
-    low, high = bits  # |c|: low is too small, high large enough (or inf).
-    middle = low + (high - low) // 2
-    cutoff = -jax.lax.bitcast_convert_type(middle, jnp.float32)
-    reached = jnp.where(x >= cutoff[:, None], weights, 0.0).sum(-1) >= target
-    return jnp.where(reached, low, middle), jnp.where(reached, middle, high)
-
-  # A target that underflows to 0 would keep no token at all.
-  target = jnp.maximum(target, jnp.finfo(jnp.float32).tiny)
-  infinity = jnp.int32(0x7F800000)
-  low = jnp.full(target.shape, -1, jnp.int32)
-  high = jnp.full(target.shape, infinity, jnp.int32)
-  _, high = jax.lax.fori_loop(0, 32, narrow, (low, high))
-  return -jax.lax.bitcast_convert_type(high, jnp.float32)
 
 
 def _invert(

@@ -10,6 +10,7 @@ from jaxrl_entropy.sampling.drafts import DraftState
 from jaxrl_entropy.sampling.engine import Sizes
 from jaxrl_entropy.sampling.logits import Controls
 from jaxrl_entropy.sampling.programs import PageCopies, PrefillRows, Slots
+from jaxrl_entropy.sampling.request import Uniform
 from jaxrl_entropy.sampling.scheduler import Copy
 from jaxrl_entropy.sampling.sequences import PrefillChunk, Sample, Sequence
 
@@ -97,6 +98,7 @@ def slot_rows(
   requests = [sample.request for sample in samples]
   budgets = (min(sizes.steps, s.remaining) for s in samples)
   seeds = (r.seed & 0xFFFFFFFF for r in requests)
+  uniform = [_uniform(sample) for sample in samples]
   drafts = None
   if draft_cost is not None:
     cost = np.full(len(shards), draft_cost, np.float32)
@@ -115,11 +117,28 @@ def slot_rows(
       packer.vector((r.top_k for r in requests), np.int32),
       packer.vector((r.top_p for r in requests), np.float32, fill=1),
       packer.vector((r.min_p for r in requests), np.float32),
+      packer.vector((u.top_k for u in uniform), np.int32),
+      packer.vector((u.floor for u in uniform), np.float32),
+      packer.vector(
+        (
+          len(r.prompt) - 1 + u.after
+          for r, u in zip(requests, uniform, strict=True)
+        ),
+        np.int32,
+      ),
     ),
     table=packer.table([s.pages for s in sequences], sizes.pages_per_sequence),
     min_finished=np.array(min_finished, np.int32),
     drafts=drafts,
   )
+
+
+def _uniform(sample: Sample) -> Uniform:
+  """Returns how a sample draws uniformly: with `top_k` 0 if it does not."""
+  rule = sample.request.uniform
+  if sample.index < sample.request.n - rule.samples:
+    return Uniform(top_k=0)
+  return rule
 
 
 def _draft_state(

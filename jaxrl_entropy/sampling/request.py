@@ -14,7 +14,8 @@ class Completion:
   Attributes:
     tokens: int32 [n]; includes the token that stopped it.
     logp: float32 [n], log-prob under the distribution the token was drawn from
-      (temperature, then top-k, top-p and min-p, renormalized), nats.
+      (temperature, then top-k, top-p and min-p, renormalized; or uniform),
+      nats.
     tempered_logp: float32 [n], log-prob at the sampling temperature over the
       whole vocabulary, nats: the quantity that the trainer computes.
     raw_logp: float32 [n], log-prob at temperature 1 over the whole vocabulary,
@@ -35,6 +36,24 @@ class Completion:
 
 
 @dataclasses.dataclass(frozen=True)
+class Uniform:
+  """Uniform draws among the likely tokens, for some of a request's samples.
+
+  Attributes:
+    samples: continuations that are drawn so: the last ones of the request.
+    top_k: draw among at most that many of the most likely tokens.
+    floor: of those, among the ones with this raw probability; where none has
+      it, among all of them.
+    after: tokens of a continuation that are drawn as usual before.
+  """
+
+  samples: int = 0
+  top_k: int = 5
+  floor: float = 0.03
+  after: int = 5
+
+
+@dataclasses.dataclass(frozen=True)
 class Request:
   """`n` continuations of one prompt.
 
@@ -52,6 +71,8 @@ class Request:
       this; 1 turns it off.
     min_p: sample among tokens at least this fraction as likely as the most
       likely one; 0 turns it off.
+    uniform: how the last continuations draw uniformly among likely tokens; by
+      default none does.
     stop_ids: tokens that end a continuation; they are part of it.
     stop_strings: texts that end a continuation, found in the output of the
       sampler's `decode_text`; the token that completes one is part of it.
@@ -68,6 +89,7 @@ class Request:
   top_k: int = 0
   top_p: float = 1.0
   min_p: float = 0.0
+  uniform: Uniform = Uniform()
   stop_ids: tuple[int, ...] = ()
   stop_strings: tuple[str, ...] = ()
   seed: int = 0
@@ -91,6 +113,13 @@ class Request:
       ),
       "top_p": (0 < self.top_p <= 1, "must be in (0, 1]; 1 turns it off"),
       "min_p": (0 <= self.min_p <= 1, "must be in [0, 1]; 0 turns it off"),
+      "uniform": (
+        0 <= self.uniform.samples <= self.n
+        and self.uniform.top_k >= 0
+        and 0 <= self.uniform.floor <= 1
+        and self.uniform.after >= 0,
+        "must have samples in [0, n], top_k and after >= 0, floor in [0, 1]",
+      ),
       "stop_strings": (
         not isinstance(self.stop_strings, str) and all(self.stop_strings),
         "must be a tuple of texts, none of them empty",

@@ -37,16 +37,6 @@ class Algorithm:
   router: tuple[float, float] | None = None
   needs: frozenset[str] = frozenset()
 
-  @property
-  def moments(self) -> bool:
-    """Whether the second moments of the distributions are read."""
-    return bool(self.needs & {"sum_p2", "sum_p2_logp"})
-
-  @property
-  def router_losses(self) -> bool:
-    """Whether the losses of the experts' router are read."""
-    return bool(self.needs & {"router_balance", "router_z"})
-
   def objective(self, state: TrainState) -> Objective:
     """Returns the objective at a state; controlled arguments may be traced."""
     driven = self.controllers.coefficients(state.controller, state.update)

@@ -1,6 +1,6 @@
 """Makes the task, forward pass, sampler and requests of a config."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 import dataclasses
 from typing import Any
 
@@ -14,11 +14,11 @@ from jaxrl_entropy.data.tasks import listed
 from jaxrl_entropy.data.tokenizers import Tokenizer
 from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.models.config import TransformerConfig
-from jaxrl_entropy.sampling.request import Request
+from jaxrl_entropy.sampling.request import Request, Uniform
 from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training.auxiliary import critic, implicit_reward
 from jaxrl_entropy.training.auxiliary.base import Role
-from jaxrl_entropy.training.forward import Forward
+from jaxrl_entropy.training.forward import MOMENTS, Forward
 from jaxrl_entropy.training.policy import Policy, sampled_length
 
 # The models that learn beside the policy, by the field that asks for them.
@@ -44,15 +44,20 @@ def build_task(config: ConfigDict, tokenizer: Tokenizer) -> Task:
 def build_forward(
   config: ConfigDict,
   model: TransformerConfig,
-  moments: bool = False,
-  router: bool = False,
+  needs: Collection[str] = (),
 ) -> Forward:
   """Returns the training forward pass of a config.
+
+  Args:
+    config: the whole configuration.
+    model: the decoder.
+    needs: fields of a TokenBatch that are read.
 
   Raises:
     UserError: if the model's attention cannot share prompts, and should; or
       there are router losses, and no experts.
   """
+  router = not {"router_balance", "router_z"}.isdisjoint(needs)
   if router and not model.num_experts:
     raise UserError(
       "config.model.router_balance or router_z is above 0, and the model has "
@@ -64,7 +69,9 @@ def build_forward(
     remat=config.model.remat,
     attention=_attention(config, model),
     chunk=config.optimizer.logits_chunk,
-    moments=moments,
+    moments=not MOMENTS.isdisjoint(needs),
+    nucleus=config.loss.nucleus if "nucleus_entropy" in needs else 0.0,
+    rank="rank" in needs,
     router=router,
   )
 
@@ -87,7 +94,9 @@ def build_roles(
   config: ConfigDict, forward: Forward, needs: Container[str]
 ) -> list[Role]:
   """Returns the auxiliary models for the batch fields in `needs`."""
-  plain = dataclasses.replace(forward, moments=False, router=False)
+  plain = dataclasses.replace(
+    forward, moments=False, nucleus=0.0, rank=False, router=False
+  )
   return [
     make(config, plain) for field, make in ROLES.items() if field in needs
   ]
@@ -149,6 +158,8 @@ def make_requests(
 
 def request_settings(rollout: ConfigDict) -> dict[str, Any]:
   """Returns the settings that all requests of `config.rollout` share."""
+  share = 1 - rollout.uniform_share
+  usual = max(round(share * rollout.group_size), int(share > 0))
   return {
     "n": rollout.group_size,
     "max_tokens": rollout.max_response_length,
@@ -156,6 +167,12 @@ def request_settings(rollout: ConfigDict) -> dict[str, Any]:
     "top_k": rollout.top_k,
     "top_p": rollout.top_p,
     "min_p": rollout.min_p,
+    "uniform": Uniform(
+      rollout.group_size - usual,
+      rollout.uniform_top_k,
+      rollout.uniform_floor,
+      rollout.uniform_after,
+    ),
   }
 
 

@@ -11,7 +11,7 @@ from jaxrl_entropy import distributed
 from jaxrl_entropy.data.stream import PromptStream
 from jaxrl_entropy.rewards.pool import RewardPool
 from jaxrl_entropy.rewards.shaping import Shape
-from jaxrl_entropy.sampling.request import Completion, Request
+from jaxrl_entropy.sampling.request import Completion, Request, Uniform
 from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training import build, rollout as rollout_lib
 from jaxrl_entropy.training.policy import Policy
@@ -199,7 +199,7 @@ class Collector:
     """Returns the verified responses of complete groups."""
     rollout = self._judge(groups, [group.completions for group in groups])
     if self._settings.baseline:
-      requests = self._requests(groups, n=1, temperature=0.0)
+      requests = self._requests(groups, n=1, temperature=0.0, uniform=Uniform())
       best = self._judge(groups, self._sampler.generate(params, requests))
       rollout.outcomes["baseline_rewards"] = best.rewards[rollout.groups]
     return rollout

@@ -15,6 +15,11 @@ from jaxrl_entropy.ops.logprobs import TokenStats, token_stats
 from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.types import Params
 
+# Statistics of the policy's distributions, computed where a method reads them,
+# beside `logp` and `entropy`.
+MOMENTS = {"sum_p2", "sum_p2_logp"}
+OPTIONAL = MOMENTS | {"nucleus_entropy", "rank"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Forward:
@@ -27,6 +32,9 @@ class Forward:
     attention: attention back-end by name.
     chunk: tokens in one chunk of the fused head.
     moments: whether the second moments of the distribution are computed.
+    nucleus: probability that the nucleus stays below, whose entropy is
+      computed; 0: it is not.
+    rank: whether each token's rank is computed.
     router: whether the losses of the experts' router are computed.
   """
 
@@ -36,6 +44,8 @@ class Forward:
   attention: str = "auto"
   chunk: int = 1024
   moments: bool = False
+  nucleus: float = 0.0
+  rank: bool = False
   router: bool = False
 
   def hidden(self, params: Params, rows: Rows) -> Float[Array, "R L D"]:
@@ -69,6 +79,8 @@ class Forward:
       temperature=self.temperature,
       chunk=self.chunk,
       moments=self.moments,
+      nucleus=self.nucleus,
+      rank=self.rank,
       vocabulary=self.model.real_vocab_size,
       softcap=self.model.logits_softcap,
     )

@@ -1,5 +1,6 @@
 """Evaluation of a policy on its task's test problems, by all processes."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from jaxrl_entropy import (
   config as config_lib,
   distributed,
   evaluation,
+  run_files,
 )
 from jaxrl_entropy.data.task import Task
 from jaxrl_entropy.errors import UserError
@@ -46,16 +48,22 @@ def evaluate_policy(
     settings.top_p,
     settings.top_k,
   )
-  result = evaluation.evaluate(
+  sampled = functools.partial(
+    evaluation.evaluate,
     distributed.shard_over_hosts(generate),
     policy.tokenizer,
     chosen,
     distributed.shard_over_hosts(pool.verify),
     samples=settings.samples,
+  )
+  result = sampled(
     temperature=settings.temperature,
     source_temperatures=settings.source_temperatures,
     greedy=settings.greedy,
   )
+  for at in settings.more_temperatures:
+    other = sampled(temperature=at, greedy=False).metrics["accuracy"]
+    result.metrics[f"{run_files.AT_TEMPERATURE}{at:g}"] = other
   stop_if_nothing_judged(pool)
   return result
 

@@ -14,7 +14,7 @@ from jaxrl_entropy import run_files, sharding
 from jaxrl_entropy.training import rollout as rollout_lib, state as state_lib
 from jaxrl_entropy.training.algorithm import Algorithm
 from jaxrl_entropy.training.auxiliary.base import Role, copied
-from jaxrl_entropy.training.forward import ForwardPass
+from jaxrl_entropy.training.forward import MOMENTS, OPTIONAL, ForwardPass
 from jaxrl_entropy.training.layout import Layout
 from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.training.rollout import Rollout
@@ -38,9 +38,8 @@ CARRIED = {
   "group_accuracy",
 }
 
-# Signals of the policy's forward pass that scoring adds to a rollout.
+# Signals of the policy's forward pass that scoring always adds to a rollout.
 SCORED = {"logp", "entropy"}
-MOMENTS = {"sum_p2", "sum_p2_logp"}
 
 Update = Callable[[TrainState, Rows], tuple[TrainState, Metrics]]
 
@@ -111,7 +110,8 @@ class Learner:
     self.signals = ({"advantages", "old_logp"} | algorithm.needs) & CARRIED
     # A rollout's only update sees the policy that scored it.
     if count == 1 and settings.micro_batches > 1:
-      self.signals |= SCORED | (MOMENTS if algorithm.moments else set())
+      moments = MOMENTS if MOMENTS & algorithm.needs else set()
+      self.signals |= SCORED | moments | (algorithm.needs & OPTIONAL)
     self._updates: dict[str, Update] = {}
 
   def init(self, params: Params) -> TrainState:

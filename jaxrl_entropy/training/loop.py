@@ -37,6 +37,7 @@ from jaxrl_entropy.training import (
   sft,
   start,
   throughput,
+  token_probe,
 )
 from jaxrl_entropy.training.algorithm import Algorithm
 from jaxrl_entropy.training.checkpoint import BestPolicies, Checkpoints
@@ -153,9 +154,7 @@ class _Run:
     self._check_lease = check_lease
     self._policy, self._task = policy, task
     self._sampler, self._pool = sampler, pool
-    forward = build.build_forward(
-      config, policy.model, algorithm.moments, algorithm.router_losses
-    )
+    forward = build.build_forward(config, policy.model, algorithm.needs)
     layout = make_layout(config, policy.mesh)
     roles = build.build_roles(config, forward, algorithm.needs)
     self._algorithm = algorithm
@@ -170,8 +169,9 @@ class _Run:
     teacher = None
     if "teacher_logp" in algorithm.needs:
       teacher = make_teacher(config, policy.tokenizer, layout)
+    compared = token_probe.NEEDS if config.probe.token_fraction else set()
     self._scorer = Scorer(
-      forward,
+      build.build_forward(config, policy.model, algorithm.needs | compared),
       layout,
       roles,
       algorithm.needs,
@@ -311,12 +311,23 @@ class _Run:
       watch.lap("update")
       if before is not None:
         record |= _floats(self._probe.changes(state, before))
+        record |= self._compare_rules(state, kept)
         watch.lap("probe")
       state = self.learner.update_controllers(state, record)
     record |= self._rates(watch, rollout, kept, state)
     record |= distributed.sum_over_hosts(self._pool.metrics())
     record |= self._sampler.metrics()
     return state, record
+
+  def _compare_rules(
+    self, state: TrainState, kept: Rollout
+  ) -> dict[str, float]:
+    """Returns `predictors/*` and `picks/*` after the updates from `kept`."""
+    fraction = self._config.probe.token_fraction
+    if not (fraction and kept.tokens):
+      return {}
+    after = self._scorer.entropy(state, kept)
+    return token_probe.compare_rules(kept, after, fraction)
 
   def _rates(
     self, watch: Stopwatch, rollout: Rollout, kept: Rollout, state: TrainState

@@ -43,17 +43,11 @@ class Scorer:
   def add_logprobs(self, state: TrainState, rollout: Rollout) -> Rollout:
     """Returns the rollout with the statistics of its tokens as signals.
 
-    Adds `logp`, `entropy`, `old_logp`, the moments where they are asked for,
+    Adds `logp`, `entropy`, `old_logp`, what else the forward pass computes,
     `ref_logp` of the reference, `teacher_logp` and the signals of the auxiliary
     models.
     """
-    size, total = self._layout.capacity, len(rollout.responses)
-    slices = [
-      self._statistics(
-        state, rollout.select(np.arange(i, min(i + size, total)))
-      )
-      for i in range(0, total, size)
-    ]
+    slices = [self._statistics(state, part) for part in self._slices(rollout)]
     signals = {
       name: np.concatenate([part[name] for part in slices])
       for name in slices[0]
@@ -65,6 +59,22 @@ class Scorer:
     for role in self._roles:
       rollout = role.summarize(rollout)
     return rollout
+
+  def entropy(self, state: TrainState, rollout: Rollout) -> np.ndarray:
+    """Returns the entropy of the policy at a rollout's tokens, [N, T] nats."""
+    slices = [
+      self._layout.score(self._policy_score, state.params, part)["entropy"]
+      for part in self._slices(rollout)
+    ]
+    return np.concatenate(slices)
+
+  def _slices(self, rollout: Rollout) -> list[Rollout]:
+    """Returns parts of at most `layout.capacity` responses."""
+    size, total = self._layout.capacity, len(rollout.responses)
+    return [
+      rollout.select(np.arange(i, min(i + size, total)))
+      for i in range(0, total, size)
+    ]
 
   def _statistics(
     self, state: TrainState, rollout: Rollout

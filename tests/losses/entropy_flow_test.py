@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrl_entropy import losses
+from jaxrl_entropy.ops.entropy_flow import entropy_polarity
 from tests.losses import gradients
 from tests.losses.gradients import (
   KEY,
@@ -60,7 +61,7 @@ def test_polarity_predicts_the_change_of_entropy():
 
   logp = jax.nn.log_softmax(logits)
   p = jnp.exp(logp)
-  polarity = losses.entropy_polarity(
+  polarity = entropy_polarity(
     logp,
     jnp.full(6, entropy(logits)),
     jnp.full(6, (p**2).sum()),
@@ -74,7 +75,7 @@ def test_polarity_predicts_the_change_of_entropy():
 
 
 def flows(batch, weights):
-  rate = losses.entropy_polarity(
+  rate = entropy_polarity(
     batch.logp, batch.entropy, batch.sum_p2, batch.sum_p2_logp
   )
   ratio = jnp.exp(batch.logp - batch.old_logp)

@@ -44,6 +44,8 @@ def random_batch(seed=0, rows=6, length=8) -> TokenBatch:
     correct=jnp.asarray((ids % 2).astype(np.float32)),
     group=jnp.asarray(ids // 2),
     group_accuracy=jnp.asarray((ids // 2 % 3 / 2).astype(np.float32)),
+    nucleus_entropy=tokens(0.1, 1.0),
+    rank=jnp.floor(tokens(0.0, 5.0)),
     num_responses=rows,
     max_length=length,
   )

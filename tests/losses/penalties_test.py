@@ -17,7 +17,10 @@ TERMS = {
   "entropy_bonus": (losses.add_entropy(0.3), "entropy"),
   "value_loss": (losses.add_value_loss(0.25), "values"),
   "add_mastery_kl": (losses.add_mastery_kl(0.7, 0.05), "logp"),
-  "add_entropy_anchor": (losses.add_entropy_anchor(0.3, 2.0), "entropy"),
+  "add_entropy_anchor": (
+    losses.add_entropy_anchor(0.3, 2.0),
+    "nucleus_entropy",
+  ),
   "value_loss unclipped": (losses.add_value_loss(None), "values"),
 }
 
@@ -136,10 +139,16 @@ def anchored(entropy, mask):
   return np.mean(means)
 
 
+def test_siren_s_term_can_be_of_the_whole_distribution():
+  whole = objective(losses.add_entropy_anchor(0.5, 0.3, nucleus=False))
+  assert whole.needs == {"entropy"}
+  assert objective(losses.add_entropy_anchor()).needs == {"nucleus_entropy"}
+
+
 def test_siren_s_term_is_a_squared_distance_to_the_anchor():
   batch = random_batch()
   mask = np.asarray(batch.mask)
-  entropy = np.asarray(batch.entropy, np.float64)
+  entropy = np.asarray(batch.nucleus_entropy, np.float64)
   term = objective(losses.add_entropy_anchor(0.5, 0.3, 0.2))
   value, metrics = term(batch, gradients.KEY)
   mean = anchored(entropy, mask)
@@ -147,7 +156,7 @@ def test_siren_s_term_is_a_squared_distance_to_the_anchor():
     metrics["entropy/anchored"].compute(), mean, rtol=1e-5
   )
   np.testing.assert_allclose(value, 0.5 * (mean - 0.3) ** 2, rtol=1e-4)
-  _, gradient = value_and_grad(term, batch, "entropy")
+  _, gradient = value_and_grad(term, batch, "nucleus_entropy")
   step = 1e-4
   for index in [(0, 0), tuple(np.argwhere(mask)[-1])]:
     moved = entropy.copy()
@@ -160,7 +169,7 @@ def test_siren_s_term_is_a_squared_distance_to_the_anchor():
 
 def test_siren_without_an_anchor_adds_nothing():
   loss, gradient = value_and_grad(
-    objective(losses.add_entropy_anchor(0.5)), random_batch(), "entropy"
+    objective(losses.add_entropy_anchor(0.5)), random_batch(), "nucleus_entropy"
   )
   assert loss == 0
   assert (np.asarray(gradient) == 0).all()

@@ -209,6 +209,60 @@ def test_the_logits_of_the_whole_batch_never_exist():
   assert step.memory_analysis().temp_size_in_bytes < logits_bytes / 2
 
 
+def _nucleus_entropy(hidden, head, share):
+  """By sorting: the tokens before the one whose sum reaches the share."""
+  p = jax.nn.softmax(hidden @ head, axis=-1)
+  ordered = -jnp.sort(-p, axis=-1)
+  inside = jnp.cumsum(ordered, axis=-1) < share
+  q = jnp.where(inside, ordered, 0.0)
+  total = q.sum(-1, keepdims=True)
+  q = q / jnp.where(total > 0, total, 1.0)
+  return -jnp.sum(jnp.where(q > 0, q * jnp.log(jnp.where(q > 0, q, 1)), 0), -1)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.8, 0.95])
+def test_nucleus_entropy_is_that_of_the_sorted_tokens(share):
+  hidden, head, targets = _inputs((3, 5), scale=0.7)
+  weights = np.arange(15, dtype=np.float32).reshape(3, 5)
+
+  def ours(hidden, head):
+    stats = token_stats(hidden, head, targets, chunk=4, nucleus=share)
+    return jnp.sum(weights * stats.nucleus_entropy), stats.nucleus_entropy
+
+  def sorted_(hidden, head):
+    entropy = _nucleus_entropy(hidden, head, share)
+    return jnp.sum(weights * entropy), entropy
+
+  (_, got), gradient = jax.value_and_grad(ours, (0, 1), has_aux=True)(
+    hidden, head
+  )
+  (_, want), expected = jax.value_and_grad(sorted_, (0, 1), has_aux=True)(
+    hidden, head
+  )
+  np.testing.assert_allclose(got, want, atol=1e-5)
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=2e-4, atol=2e-4),
+    gradient,
+    expected,
+  )
+
+
+def test_a_likely_token_leaves_no_nucleus():
+  hidden, head, targets = _inputs(scale=30.0)
+  stats = token_stats(hidden, head, targets, nucleus=0.5)
+  sure = np.asarray(jax.nn.softmax(hidden @ head).max(-1) > 0.5)
+  assert sure.any()
+  np.testing.assert_array_equal(stats.nucleus_entropy[sure], 0.0)
+
+
+def test_rank_counts_the_likelier_tokens():
+  hidden, head, targets = _inputs()
+  stats = token_stats(hidden, head, targets, chunk=4, rank=True)
+  logits = hidden @ head
+  picked = np.take_along_axis(logits, targets[..., None], -1)
+  np.testing.assert_array_equal(stats.rank, (logits > picked).sum(-1))
+
+
 MESHES = (
   {"data": 2, "fsdp": 2, "tensor": 2},
   {"fsdp": 4, "context": 2},
@@ -245,6 +299,33 @@ _STEP, _STEP_OF_COPIES = (
 
 def _step_inputs():
   return *_inputs((4, 6), vocab=40)[:2], jnp.float32(1.1)
+
+
+def _nucleus_loss(hidden, head):
+  targets = _inputs((4, 6), vocab=40)[2] % 37
+  stats = token_stats(
+    hidden, head, targets, nucleus=0.8, rank=True, vocabulary=37
+  )
+  return jnp.sum(jnp.square(stats.nucleus_entropy)), stats
+
+
+_NUCLEUS_STEP = jax.jit(
+  jax.value_and_grad(_nucleus_loss, argnums=(0, 1), has_aux=True)
+)
+
+
+def _nucleus_on_a_mesh():
+  mesh = sharding.make_mesh(fsdp=2, tensor=2, devices=jax.devices()[:4])
+  with jax.set_mesh(mesh):
+    return _NUCLEUS_STEP(*_step_inputs()[:2])
+
+
+def test_the_nucleus_may_be_spread_over_a_mesh():
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=2e-4, atol=2e-4),
+    devices.run(_nucleus_on_a_mesh),
+    _NUCLEUS_STEP(*_step_inputs()[:2]),
+  )
 
 
 def _on_meshes():

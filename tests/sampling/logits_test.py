@@ -12,7 +12,15 @@ VOCABULARY = 300  # more than one block
 DRAWS = 8_000
 
 
-def make_controls(rows, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0):
+def make_controls(
+  rows,
+  temperature=1.0,
+  top_k=0,
+  top_p=1.0,
+  min_p=0.0,
+  uniform_top=0,
+  uniform_floor=0.0,
+):
   def column(value, dtype):
     return jnp.full((rows,), value, dtype)
 
@@ -21,6 +29,9 @@ def make_controls(rows, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0):
     column(top_k, jnp.int32),
     column(top_p, jnp.float32),
     column(min_p, jnp.float32),
+    column(uniform_top, jnp.int32),
+    column(uniform_floor, jnp.float32),
+    jnp.arange(rows),
   )
 
 
@@ -125,6 +136,7 @@ def test_rows_have_their_own_controls():
     jnp.array([0, 0, 2]),
     jnp.array([1.0, 1.0, 0.5]),
     jnp.array([0.0, 0.0, 0.1]),
+    *(jnp.zeros(3),) * 3,
   )
   together = logits_lib.draw(logits, mixed, uniform)
   assert together.token[1] == alone.token[1]
@@ -176,3 +188,35 @@ def test_top_k_keeps_k_tokens_and_ties(k):
   tied = jnp.round(logits)
   last = np.sort(tied, -1)[:, ::-1][:, min(k, VOCABULARY) - 1]
   assert (kept(tied) == (tied >= last[:, None])).all()
+
+
+@pytest.mark.parametrize(
+  ("floor", "want"), [(0.0, 5), (0.03, 3), (0.2, 1), (0.9, 5)]
+)
+def test_uniform_draws_among_the_likely_tokens(floor, want):
+  """Tokens of probability .4, .15, .1, .02, .02, ...: three above 3 %."""
+  p = np.full(VOCABULARY, 0.01 / (VOCABULARY - 20), np.float32)
+  p[:20] = [0.4, 0.15, 0.1, *np.linspace(0.021, 0.019, 17)]
+  rng = np.random.default_rng(0)
+  order = rng.permutation(VOCABULARY)
+  logits = jnp.log(jnp.asarray(p[order]))[None]
+  controls = make_controls(
+    DRAWS, temperature=0.7, uniform_top=5, uniform_floor=floor
+  )
+  drawn = jax.jit(logits_lib.draw)(
+    jnp.repeat(logits, DRAWS, axis=0),
+    controls,
+    jax.random.uniform(jax.random.key(1), (DRAWS, 2)),
+  )
+  counts = np.bincount(drawn.token, minlength=VOCABULARY)[np.argsort(order)]
+  assert (counts[:want] > 0).all()
+  assert not counts[want:].any()
+  np.testing.assert_allclose(counts[:want] / DRAWS, 1 / want, atol=0.03)
+  np.testing.assert_allclose(drawn.logp, -np.log(want), atol=1e-5)
+
+
+def test_uniform_draws_begin_at_their_position():
+  controls = make_controls(4, uniform_top=5)  # from positions 0, 1, 2 and 3 on
+  np.testing.assert_array_equal(
+    controls.at(jnp.array([0, 0, 2, 5])).uniform_top, [5, 0, 5, 5]
+  )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jaxrl_entropy.sampling.request import Request
+from jaxrl_entropy.sampling.request import Request, Uniform
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,8 @@ from jaxrl_entropy.sampling.request import Request
     ("top_p", 0.0),
     ("top_p", 1.1),
     ("min_p", 2.0),
+    ("uniform", Uniform(samples=2)),
+    ("uniform", Uniform(samples=1, floor=1.5)),
     ("stop_strings", "ab"),
     ("stop_strings", ("ab", "")),
   ],

@@ -13,6 +13,7 @@ from jaxrl_entropy.models import config as config_lib, transformer
 from jaxrl_entropy.ops import logprobs
 from jaxrl_entropy.planning import hlo
 from jaxrl_entropy.sampling.logits import BLOCK
+from jaxrl_entropy.sampling.request import Uniform
 from jaxrl_entropy.sampling.sampler import Request, Sampler
 from jaxrl_entropy.sampling.tuning import Tuning
 from tests import devices
@@ -498,3 +499,20 @@ def test_a_split_vocabulary_is_not_gathered():
   assert any("tensor" in one.axes for one in found)
   for one in found:
     assert math.prod(one.shape) <= rows * BLOCK, one
+
+
+def test_the_last_continuations_are_drawn_uniformly(sampler, params):
+  """Mixed-CUTS: half of a group as usual, half uniform after two tokens."""
+  plain = Request(np.arange(1, 12), n=4, max_tokens=8, seed=3)
+  mixed = dataclasses.replace(
+    plain, uniform=Uniform(samples=2, top_k=4, floor=0.0, after=2)
+  )
+  (usual,), (changed,) = (
+    sampler.generate(params, [request]) for request in (plain, mixed)
+  )
+  for before, after in zip(usual[:2], changed[:2], strict=True):
+    np.testing.assert_array_equal(before.tokens, after.tokens)
+  for before, after in zip(usual[2:], changed[2:], strict=True):
+    np.testing.assert_array_equal(before.tokens[:2], after.tokens[:2])
+    np.testing.assert_allclose(after.logp[2:], -np.log(4), atol=1e-5)
+    assert (after.tempered_logp[2:] != after.logp[2:]).all()

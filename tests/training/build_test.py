@@ -74,7 +74,7 @@ def test_requests_stop_at_every_end(tmp_path):
 def test_router_losses_need_experts():
   config = load("grpo")
   with pytest.raises(UserError, match="the model has no experts"):
-    build.build_forward(config, preset("nano"), router=True)
+    build.build_forward(config, preset("nano"), {"router_z"})
 
 
 def test_router_losses_are_part_of_an_update(tmp_path):

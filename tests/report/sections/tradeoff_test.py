@@ -1,0 +1,28 @@
+from jaxrl_entropy.analysis import studies
+from jaxrl_entropy.report.section import Absent
+from jaxrl_entropy.report.sections import tradeoff
+from tests.analysis import synthetic
+
+AT = "eval/held_out/accuracy_at_0.6"
+
+
+def test_variants_are_ranked_by_those_that_are_better_in_all(tmp_path):
+  runs = {"grpo": (0.08, 0.0, 0.5), "kl_cov": (0.2, 0.1, 0.6)}
+  for loss, (floor, bonus, at) in runs.items():
+    synthetic.write_run(
+      tmp_path / loss, loss, floor=floor, bonus=bonus, noise=0.0, extra={AT: at}
+    )
+  section = tradeoff.build(studies.load(tmp_path))
+  assert section.table.columns == (
+    *("variant", "runs", "entropy kept"),
+    *("greedy", "T = 0.6", "as trained", "better in all"),
+  )
+  assert [row[0] for row in section.table.rows] == ["KL-Cov", "GRPO"]
+  assert [row[-1] for row in section.table.rows] == [0, 1]
+  assert [row[4] for row in section.table.rows] == ["0.600", "0.500"]
+  assert section.sentence.endswith("at every temperature than KL-Cov.")
+
+
+def test_absent_where_one_temperature_was_measured(tmp_path):
+  synthetic.write_study(tmp_path)
+  assert isinstance(tradeoff.build(studies.load(tmp_path)), Absent)
