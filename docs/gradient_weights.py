@@ -5,7 +5,8 @@
 A mini-batch of tokens of every probability p and advantage A; the rest of a
 token's distribution is spread evenly over nine others. The policy has moved
 with the advantage, r = exp(0.3 A), so that clips bite at both ends. A response
-is a row of equal A, right where A > 0. The weight is minus the derivative of
+is a band of probabilities with tokens of every A; tokens of A > 0 count as
+right. The weight is minus the derivative of
 the summed loss by the token's log-prob, through its entropy as well.
 """
 
@@ -23,7 +24,7 @@ from jaxrl_entropy.types import TokenBatch
 FILE = Path(__file__).with_name("gradient_weights.png")
 PROBABILITIES = np.geomspace(2e-3, 0.995, 48)
 ADVANTAGES = np.linspace(-2.5, 2.5, 41)  # 0 is one of them
-DRIFT, OTHERS, COLUMNS = 0.3, 9, 6
+DRIFT, OTHERS, BAND, COLUMNS = 0.3, 9, 6, 6
 
 # What has no default, or too small a default to show on 2,000 tokens.
 ARGUMENTS = {
@@ -44,7 +45,8 @@ def batch_of(logp: jax.Array) -> TokenBatch:
   """Returns the tokens of the plot as functions of their log-probs."""
   shape = (len(ADVANTAGES), len(PROBABILITIES))
   advantages = np.broadcast_to(ADVANTAGES[:, None], shape).astype(np.float32)
-  response, position = np.indices(shape, dtype=np.int32)
+  row, column = np.indices(shape, dtype=np.int32)
+  response, position = column // BAND, row * BAND + column % BAND
   p = jnp.exp(logp)
   rest = (1 - p) / OTHERS
   entropy = -p * logp - (1 - p) * jnp.log(rest)
@@ -67,10 +69,10 @@ def batch_of(logp: jax.Array) -> TokenBatch:
     sampler_logp=old,
     teacher_logp=0.5 * jax.lax.stop_gradient(logp),
     correct=(advantages > 0).astype(np.float32),
-    group=response // len(ADVANTAGES),
+    group=response // 4,
     group_accuracy=np.full(shape, 0.5, np.float32),
-    num_responses=shape[0],
-    max_length=shape[1],
+    num_responses=shape[1] // BAND,
+    max_length=shape[0] * BAND,
   )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import re
 
 import jax
+import numpy as np
 import pytest
 
 from jaxrl_entropy.analysis import studies
@@ -235,3 +236,18 @@ def test_what_a_page_points_at_is_there(page):
     r"(?<![/\w])(?:configs|tests|launch|benchmarks)/[\w./]+\w", text
   )
   assert [file for file in files if not (ROOT / file).exists()] == []
+
+
+def test_weights_of_the_plot_are_minus_the_derivative():
+  path = ROOT / "docs" / "gradient_weights.py"
+  spec = importlib.util.spec_from_file_location("gradient_weights", path)
+  plot = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(plot)
+  ratio = np.exp(plot.DRIFT * plot.ADVANTAGES)
+  want = np.where(
+    np.abs(ratio - 1) <= 0.2, plot.ADVANTAGES * ratio, 0 * plot.ADVANTAGES
+  )
+  got = plot.weights("grpo")
+  assert got.shape == (len(plot.ADVANTAGES), len(plot.PROBABILITIES))
+  for column in got.T:
+    np.testing.assert_allclose(column, want, rtol=1e-4, atol=1e-6)

@@ -106,6 +106,14 @@ REWARD: Section = {
     "Further rewards by names of your choice, as brevity=dict("
     "verifier='my_lab.rewards:brevity', weight=.2, args=dict(words=100))."
   ),
+  "rollout": {
+    "name": Field(
+      "",
+      "Reward that depends on all responses of a rollout and their entropies: "
+      "'entropy_shape' (HEAL), or an import path; '': none.",
+    ),
+    "args": Open("Arguments of that reward."),
+  },
   "judge": Open(
     "The verifier 'judge', a model behind an endpoint: arguments of "
     "verifiers.judge.Judge, at least its address and model."
@@ -318,6 +326,23 @@ OPTIMIZER: Section = {
     1, "Slices of a mini-batch whose gradients are accumulated.", low=1
   ),
   "logits_chunk": Field(1024, "Tokens per chunk of the fused head.", low=1),
+  "lookahead": {
+    "steps": Field(
+      0,
+      "Gradient steps that a jump along two of them stands for (GXPO, 5): an "
+      "update makes three optimizer steps; 0: off, one.",
+      low=2,
+      extra=(0,),
+    ),
+    "share": Field(0.5, "Share of the jump that is made.", above=0, high=1),
+    "threshold": Field(
+      1.0,
+      "Standard deviations by which the gradient's norm may exceed its mean; "
+      "then jumps end for good.",
+      above=0,
+    ),
+    "window": Field(30, "Updates that this mean is over.", low=2),
+  },
 }
 
 EVAL: Section = {

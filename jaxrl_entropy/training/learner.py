@@ -16,6 +16,7 @@ from jaxrl_entropy.training.algorithm import Algorithm
 from jaxrl_entropy.training.auxiliary.base import Role, copied
 from jaxrl_entropy.training.forward import MOMENTS, OPTIONAL, ForwardPass
 from jaxrl_entropy.training.layout import Layout
+from jaxrl_entropy.training.lookahead import make_lookahead
 from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.state import TrainState, host_seeds
@@ -108,8 +109,10 @@ class Learner:
     self._optimizer = state_lib.make_optimizer(optimizer, self.schedule)
     self.responses = -(-settings.groups // count) * settings.group_size
     self.signals = ({"advantages", "old_logp"} | algorithm.needs) & CARRIED
+    self._lookahead = make_lookahead(optimizer)
     # A rollout's only update sees the policy that scored it.
-    if count == 1 and settings.micro_batches > 1:
+    only = count == 1 and self._lookahead is None
+    if only and settings.micro_batches > 1:
       moments = MOMENTS if MOMENTS & algorithm.needs else set()
       self.signals |= SCORED | moments | (algorithm.needs & OPTIONAL)
     self._updates: dict[str, Update] = {}
@@ -129,6 +132,7 @@ class Learner:
       mesh,
       roles=roles,
       controller=self._algorithm.controllers.init(),
+      lookahead=self._lookahead.init() if self._lookahead else (),
     )
 
   def update(
@@ -170,6 +174,7 @@ class Learner:
         self._forward,
         sharding.param_shardings(state, self._layout.mesh),
         statistics=self._settings.statistics,
+        lookahead=self._lookahead,
         num_responses=self.responses,
         max_length=self._layout.response_length,
       )

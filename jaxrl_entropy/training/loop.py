@@ -33,6 +33,7 @@ from jaxrl_entropy.training import (
   probe as probe_lib,
   rollout as rollout_lib,
   rollout_metrics,
+  rollout_rewards,
   sample_log,
   sft,
   start,
@@ -177,6 +178,9 @@ class _Run:
       algorithm.needs,
       config.rollout.recompute_old_logp,
       teacher,
+    )
+    self._rollout_reward = rollout_rewards.resolve(
+      config.reward.rollout.name, config.reward.rollout.args
     )
     self._filter = filters.make_group_filter(config.rollout)
     self.learner = Learner(
@@ -343,6 +347,7 @@ class _Run:
 
   def _add_advantages(self, rollout: Rollout, progress: float) -> Rollout:
     reward = self._config.reward
+    rollout = rollout_rewards.add_reward(rollout, self._rollout_reward)
     rollout = rollout_lib.estimate_advantages(
       rollout,
       self._algorithm.estimator,

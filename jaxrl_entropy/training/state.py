@@ -29,6 +29,7 @@ class TrainState(struct.PyTreeNode):
     key: root of every random draw; only `use_key` draws from it.
     roles: parameters (and optimizer states) of the other models by name.
     controller: state of the coefficient controllers.
+    lookahead: state of the gate of updates that look ahead.
   """
 
   params: Params
@@ -38,6 +39,7 @@ class TrainState(struct.PyTreeNode):
   key: Key[Array, ""]
   roles: dict[str, Any] = struct.field(default_factory=dict)
   controller: Any = ()
+  lookahead: Any = ()
 
 
 def learning_rate(config: ConfigDict, updates: int) -> optax.Schedule:
@@ -87,6 +89,7 @@ def init_state(
   mesh: Mesh,
   roles: dict[str, Any] | None = None,
   controller: Any = (),
+  lookahead: Any = (),
 ) -> TrainState:
   """Returns a fresh state around `params`, laid out on `mesh`."""
 
@@ -100,6 +103,7 @@ def init_state(
       key=jax.random.key(seed),
       roles=roles,
       controller=controller,
+      lookahead=lookahead,
     )
 
   models = (params, roles or {})

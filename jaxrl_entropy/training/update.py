@@ -19,6 +19,7 @@ import optax
 from jaxrl_entropy import run_files
 from jaxrl_entropy.models import lora, transformer
 from jaxrl_entropy.training.forward import ForwardPass, forward_slices
+from jaxrl_entropy.training.lookahead import Lookahead
 from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.training.state import TrainState, use_key
 from jaxrl_entropy.types import Mean, Metrics, Params, TokenBatch
@@ -190,6 +191,7 @@ def make_update(
   shardings: Any,
   *,
   statistics: str = "minibatch",
+  lookahead: Lookahead | None = None,
   **capacity: int,
 ) -> Callable[[TrainState, Rows], tuple[TrainState, Metrics]]:
   """Returns the jitted (state, rows) -> (state, metrics); it donates the state.
@@ -201,10 +203,11 @@ def make_update(
     forward: the model's forward pass.
     shardings: tree of shardings of the state, kept over the update.
     statistics: see `loss_and_gradient`.
+    lookahead: makes three optimizer steps of an update; None: one.
     **capacity: `num_responses` and `max_length` of a mini-batch.
   """
 
-  def update(state: TrainState, rows: Rows) -> tuple[TrainState, Metrics]:
+  def step(state: TrainState, rows: Rows) -> tuple[TrainState, Params, Metrics]:
     trained, frozen = lora.split(state.params)
     loss, metrics, gradient = loss_and_gradient(
       trained,
@@ -216,6 +219,13 @@ def make_update(
       **capacity,
     )
     state, health = apply_gradient(state, loss, gradient, optimizer)
-    return state, metrics | health | {"loss": Mean(loss, jnp.float32(1))}
+    metrics |= health | {"loss": Mean(loss, jnp.float32(1))}
+    return state, gradient, metrics
+
+  def update(state: TrainState, rows: Rows) -> tuple[TrainState, Metrics]:
+    if lookahead is not None:
+      return lookahead.run(state, lambda state: step(state, rows))
+    state, _, metrics = step(state, rows)
+    return state, metrics
 
   return jax.jit(update, donate_argnums=0, out_shardings=(shardings, None))

@@ -136,7 +136,9 @@ def test_rows_have_their_own_controls():
     jnp.array([0, 0, 2]),
     jnp.array([1.0, 1.0, 0.5]),
     jnp.array([0.0, 0.0, 0.1]),
-    *(jnp.zeros(3),) * 3,
+    jnp.zeros(3, jnp.int32),
+    jnp.zeros(3),
+    jnp.zeros(3, jnp.int32),
   )
   together = logits_lib.draw(logits, mixed, uniform)
   assert together.token[1] == alone.token[1]
