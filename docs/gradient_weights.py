@@ -68,6 +68,7 @@ def batch_of(logp: jax.Array) -> TokenBatch:
     ref_logp=old,
     sampler_logp=old,
     teacher_logp=0.5 * jax.lax.stop_gradient(logp),
+    teacher_kl=jax.lax.stop_gradient(logp) * logp,
     correct=(advantages > 0).astype(np.float32),
     group=response // 4,
     group_accuracy=np.full(shape, 0.5, np.float32),

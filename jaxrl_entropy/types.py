@@ -66,6 +66,8 @@ class TokenBatch(struct.PyTreeNode):
     nucleus_entropy: entropy of the renormalized nucleus of the token's
       distribution, nats. Carries the gradient.
     rank: how many tokens of the vocabulary were likelier.
+    teacher_kl: KL of the policy's distribution from that of a teacher model
+      over the vocabulary, nats. Carries the gradient.
     old_entropy: entropy under the policy that opened this round of updates.
     teacher_logp: log-prob under the same policy when its prompt holds the
       solution as well.
@@ -97,6 +99,7 @@ class TokenBatch(struct.PyTreeNode):
   sum_p2_logp: Float[Array, "B T"] = struct.field(default=None)
   nucleus_entropy: Float[Array, "B T"] = struct.field(default=None)
   rank: Float[Array, "B T"] = struct.field(default=None)
+  teacher_kl: Float[Array, "B T"] = struct.field(default=None)
   old_entropy: Float[Array, "B T"] = struct.field(default=None)
   teacher_logp: Float[Array, "B T"] = struct.field(default=None)
   correct: Float[Array, "B T"] = struct.field(default=None)

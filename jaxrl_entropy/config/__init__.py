@@ -16,4 +16,4 @@ from jaxrl_entropy.config.files import (
   to_json,
   versions,
 )
-from jaxrl_entropy.config.validate import finalize, override
+from jaxrl_entropy.config.validate import finalize, override, warn_if_idle

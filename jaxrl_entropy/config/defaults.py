@@ -429,6 +429,11 @@ FIELDS: Section = {
   },
   "implicit_reward": IMPLICIT_REWARD,
   "teacher": {
+    "weights": Field(
+      "",
+      "Model that the loss 'distillation' draws the policy towards, as "
+      "model.weights; of the same vocabulary.",
+    ),
     "template": Field(
       "{prompt}\n\nThe correct answer is {answer}.",
       "Prompt of the informed teacher, whose log-probs the losses 'rlsd' and "

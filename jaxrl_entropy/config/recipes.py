@@ -152,6 +152,14 @@ RECIPES: dict[str, Recipe] = {
   ),
   "entrocraft": Recipe(advantage="entrocraft", reference="arXiv 2604.26326"),
   "mcpo": Recipe(loss="mcpo", advantage="mcpo", reference="arXiv 2604.16972"),
+  "distillation": Recipe(
+    loss="distillation", reference="on-policy distillation, arXiv 2604.14084"
+  ),
+  "tip": Recipe(
+    loss="distillation",
+    loss_args={"fraction": 0.5},
+    reference="arXiv 2604.14084",
+  ),
   "rlsd": Recipe(
     loss="rlsd",
     controllers={

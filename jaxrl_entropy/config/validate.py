@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterable, Iterator
 from typing import Any
+import warnings
 
 from ml_collections import ConfigDict
 
@@ -145,6 +146,17 @@ def finalize(config: ConfigDict) -> None:
   check_values(config)
   recipes.resolve(config)
   check_together(config)
+
+
+def warn_if_idle(config: ConfigDict) -> None:
+  """KL-Cov's penalty |log-ratio| is 0 at the first update after a rollout."""
+  if config.loss.name == "kl_cov" and config.rollout.num_minibatches == 1:
+    warnings.warn(
+      "loss.name is 'kl_cov' with rollout.num_minibatches=1: the policy has "
+      "not moved since the rollout, |log-ratio| is 0 and the penalty cannot "
+      "act; use 2 mini-batches per rollout or more",
+      stacklevel=2,
+    )
 
 
 def check_together(config: ConfigDict) -> None:

@@ -79,6 +79,7 @@ from jaxrl_entropy.losses.penalties import (
   add_mastery_kl,
   add_reference_kl,
   add_router_losses,
+  add_teacher_kl,
   add_value_loss,
 )
 from jaxrl_entropy.losses.ratio import (
@@ -100,6 +101,7 @@ from jaxrl_entropy.losses.scores import (
   entropy_change_score,
   entropy_score,
   nucleus_entropy_score,
+  teaching_score,
 )
 from jaxrl_entropy.losses.selectors import (
   random_band,
@@ -120,6 +122,7 @@ from jaxrl_entropy.losses.surrogate import (
 from jaxrl_entropy.losses.weighting import (
   covariance_kernel,
   importance_weight,
+  restrict_to,
   sign_weight,
   teacher_weight,
   weigh,

@@ -28,6 +28,7 @@ PROVIDERS = {
   "rank": "the policy's forward pass with `rank=True`",
   "router_balance": "a mixture of experts: its forward pass with `router=True`",
   "router_z": "a mixture of experts: its forward pass with `router=True`",
+  "teacher_kl": "a teacher model: set `teacher.weights`",
   "old_entropy": "the pass that scores a rollout before its first update",
   "teacher_logp": "a scoring pass whose prompts hold the solutions",
   "correct": "the verifier, whose verdicts a rollout carries",

@@ -141,6 +141,34 @@ def add_router_losses(
 
 
 @part("penalty")
+def add_teacher_kl(coefficient: Scalar = 1.0) -> LossTransform:
+  """Adds `coefficient KL(policy || teacher)` over the vocabulary.
+
+  Metric: `kl/teacher`.
+
+  Args:
+    coefficient: at least 0; may be traced.
+
+  Raises:
+    ValueError: for a negative coefficient.
+
+  References:
+    On-policy distillation, as in arXiv 2604.14084.
+  """
+  arguments.within("add_teacher_kl", 0.0, coefficient=coefficient)
+
+  def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
+    del key
+    metrics = {"kl/teacher": token_metric(batch.teacher_kl, batch.mask)}
+    return loss.replace(
+      loss=loss.loss + coefficient * batch.teacher_kl,
+      metrics=loss.metrics | metrics,
+    )
+
+  return update
+
+
+@part("penalty")
 def add_value_loss(clip: float | None = 0.2) -> LossTransform:
   """Adds the value head's squared error, clipped as in PPO.
 

@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jaxrl_entropy import arguments
 from jaxrl_entropy.ops import covariance, masked
 from jaxrl_entropy.ops.entropy_flow import entropy_polarity
+from jaxrl_entropy.ops.selection import quota, radix
 from jaxrl_entropy.types import TokenBatch
 
 Score = Callable[[TokenBatch], Float[Array, "B T"]]
@@ -109,6 +110,36 @@ def entropy_score(batch: TokenBatch) -> Float[Array, "B T"]:
 def nucleus_entropy_score(batch: TokenBatch) -> Float[Array, "B T"]:
   """Returns the entropy of each token's renormalized nucleus, nats."""
   return jax.lax.stop_gradient(batch.nucleus_entropy)
+
+
+def teaching_score(batch: TokenBatch) -> Float[Array, "B T"]:
+  """Returns `h + d - h d`: high where a token is unsure or far from a teacher.
+
+  `h` is the entropy, held at its 98th percentile, and `d` the divergence from
+  the teacher, each scaled to [0, 1] over the mini-batch.
+
+  References:
+    TIP, arXiv 2604.14084.
+  """
+  entropy, divergence = jax.lax.stop_gradient((batch.entropy, batch.teacher_kl))
+  keys = radix.ascending_bits(-entropy)
+  tokens = jnp.sum(batch.mask, dtype=jnp.uint32)
+  rank = quota.floor_share(0.02, jnp.maximum(tokens, 1) - 1) + 1
+  cut = radix.kth_smallest(keys, batch.mask, rank)
+  h = _unit_range(
+    jnp.minimum(entropy, -radix.from_ascending_bits(cut)), batch.mask
+  )
+  d = _unit_range(divergence, batch.mask)
+  return h + d - h * d
+
+
+def _unit_range(
+  x: Float[Array, "B T"], mask: Bool[Array, "B T"]
+) -> Float[Array, "B T"]:
+  """Scales the values of `mask` to [0, 1]; 0 where all are equal."""
+  low = jnp.min(x, where=mask, initial=jnp.inf)
+  size = jnp.max(x, where=mask, initial=-jnp.inf) - low
+  return masked.guard((x - low) / jnp.where(size > 0, size, 1.0), mask)
 
 
 def certainty_score(batch: TokenBatch) -> Float[Array, "B T"]:

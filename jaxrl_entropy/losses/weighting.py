@@ -8,12 +8,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxrl_entropy import arguments
+from jaxrl_entropy.losses import parts
 from jaxrl_entropy.losses.base import (
   LossTransform,
   PRNGKey,
   Scalar,
+  Selector,
   TokenLoss,
   response_mean,
+  share_metric,
   token_metric,
 )
 from jaxrl_entropy.losses.parts import part
@@ -29,6 +32,33 @@ def weigh(
   """Returns the loss times a constant weight, with metrics added."""
   weight = jax.lax.stop_gradient(weight)
   return loss.replace(loss=weight * loss.loss, metrics=loss.metrics | metrics)
+
+
+@part("weight")
+def restrict_to(selector: Selector, name: str = "select") -> LossTransform:
+  """Multiplies the loss by 0 at other tokens than those of a selector.
+
+  The loss of these is scaled by N / picked, so that the `token_mean` is one
+  over them. Metrics, under `name`: `share`, and those of the selector.
+
+  Args:
+    selector: picks the tokens.
+    name: prefix of the metrics.
+
+  Raises:
+    ValueError: if the selector is a factory that was not called.
+  """
+  parts.check(selector, "selector", 3)
+
+  def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
+    picked = parts.pick(selector, loss, batch, key)
+    share = share_metric(picked.chosen, batch.mask)
+    scale = share.count / jnp.maximum(share.total, 1.0)
+    found = {"share": share} | picked.metrics
+    metrics = {f"{name}/{key}": value for key, value in found.items()}
+    return weigh(loss, jnp.where(picked.chosen, scale, 0.0), metrics)
+
+  return update
 
 
 @part("weight")

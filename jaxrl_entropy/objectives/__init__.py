@@ -55,6 +55,7 @@ from jaxrl_entropy.objectives.likelihood import (
   vespo,
 )
 from jaxrl_entropy.objectives.outcome import (
+  distillation,
   htpo,
   mcpo,
   reference_kl,
@@ -99,6 +100,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     reference_kl,
     mcpo,
     htpo,
+    distillation,
     rlsd,
     rlrt,
   )

@@ -96,6 +96,22 @@ def htpo(
   )
 
 
+def distillation(fraction: float = 1.0, coefficient: Scalar = 1.0) -> Objective:
+  """Returns on-policy distillation: the KL from a teacher, and no reward.
+
+  Over the vocabulary, at the `fraction` of the tokens that are the most
+  uncertain or the farthest from the teacher (TIP), or at all of them.
+
+  References:
+    arXiv 2604.14084.
+  """
+  chain = [losses.add_teacher_kl(coefficient)]
+  if fraction < 1:
+    taught = losses.top_fraction(losses.teaching_score, fraction)
+    chain.append(losses.restrict_to(taught))
+  return losses.objective(*chain, aggregate="token_mean")
+
+
 def rlsd(
   mix: Scalar = 0.5,
   clip: float = 0.2,

@@ -34,6 +34,8 @@ class TokenStats:
     sum_p2_logp: `sum p^2 log p`; None unless asked for.
     nucleus_entropy: of the renormalized nucleus; None unless asked for.
     rank: how many tokens are likelier than the target; None unless asked for.
+    teacher_kl: KL from a teacher, see `ops.distillation`; None unless asked
+      for.
     router_balance: of a mixture of experts, see `ops.router`; None unless
       asked for. Not a statistic of the distribution.
     router_z: likewise.
@@ -45,6 +47,7 @@ class TokenStats:
   sum_p2_logp: Float[Array, "*B"] | None = None
   nucleus_entropy: Float[Array, "*B"] | None = None
   rank: Float[Array, "*B"] | None = None
+  teacher_kl: Float[Array, "*B"] | None = None
   router_balance: Float[Array, "*B"] | None = None
   router_z: Float[Array, "*B"] | None = None
 

@@ -80,8 +80,8 @@ def _entropy(window: Sequence[Record]) -> Alarm | None:
     return Alarm(
       "entropy_falls_fast",
       f"{change} {steps}; {_cause(window, falling=True)}",
-      "loss.name='kl_cov' or 'clip_cov', a higher loss.args.clip_high, or a "
-      "lower optimizer.learning_rate",
+      "a loss that selects tokens by covariance (docs/objectives.md), a higher "
+      "loss.args.clip_high, or a lower optimizer.learning_rate",
     )
   if end > _FAST_RISE * start:
     return Alarm(

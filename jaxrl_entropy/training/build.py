@@ -45,6 +45,7 @@ def build_forward(
   config: ConfigDict,
   model: TransformerConfig,
   needs: Collection[str] = (),
+  teacher: Forward | None = None,
 ) -> Forward:
   """Returns the training forward pass of a config.
 
@@ -52,6 +53,7 @@ def build_forward(
     config: the whole configuration.
     model: the decoder.
     needs: fields of a TokenBatch that are read.
+    teacher: forward pass of a teacher model, if there is one.
 
   Raises:
     UserError: if the model's attention cannot share prompts, and should; or
@@ -70,6 +72,7 @@ def build_forward(
     attention=_attention(config, model),
     chunk=config.optimizer.logits_chunk,
     moments=not MOMENTS.isdisjoint(needs),
+    teacher=teacher,
     nucleus=config.loss.nucleus if "nucleus_entropy" in needs else 0.0,
     rank="rank" in needs,
     router=router,
@@ -95,7 +98,12 @@ def build_roles(
 ) -> list[Role]:
   """Returns the auxiliary models for the batch fields in `needs`."""
   plain = dataclasses.replace(
-    forward, moments=False, nucleus=0.0, rank=False, router=False
+    forward,
+    moments=False,
+    nucleus=0.0,
+    rank=False,
+    router=False,
+    teacher=None,
   )
   return [
     make(config, plain) for field, make in ROLES.items() if field in needs

@@ -135,7 +135,7 @@ def adaptive_entropy(
     metric: key of the measured value.
 
   References:
-    Skywork-OR1, arXiv 2505.22312.
+    arXiv 2505.22312.
   """
 
   def observe(state: State, entropy: Scalar) -> State:
@@ -245,7 +245,7 @@ def pi_entropy(
     ValueError: if `limit` is not above 0.
 
   References:
-    EntroPIC, as in the public code of Entrocraft.
+    As a baseline in the public code of arXiv 2604.26326.
   """
   arguments.above("pi_entropy", 0.0, limit=limit)
 
@@ -269,7 +269,7 @@ def pi_entropy(
 def first_value(metric: str, start: float = -1.0) -> Control:
   """Holds the first measured value of a metric.
 
-  For `siren`'s anchor: the metric `entropy/anchored`.
+  With the metric `entropy/anchored` it is the anchor of `add_entropy_anchor`.
 
   Args:
     metric: key of the measured value.

@@ -23,7 +23,7 @@ def entropy_band(
   lower: tuple[float, float] = (0.6, 0.4),
   upper: tuple[float, float] = (0.7, 0.5),
 ) -> Acceptance:
-  """Keeps the entropy inside a band that moves over the run: Entrocraft.
+  """Keeps the entropy inside a band that moves over the run.
 
   Below the band only responses of negative advantage are learned from, which
   raises the entropy; above it only those of positive advantage. The rule and

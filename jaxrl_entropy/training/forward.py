@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.models.router_losses import hidden_and_router_losses
+from jaxrl_entropy.ops.distillation import Head, head_divergence
 from jaxrl_entropy.ops.logprobs import TokenStats, token_stats
 from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.types import Params
@@ -36,6 +37,8 @@ class Forward:
       computed; 0: it is not.
     rank: whether each token's rank is computed.
     router: whether the losses of the experts' router are computed.
+    teacher: the forward pass of a teacher model, from which the policy's
+      divergence is computed; None: there is none.
   """
 
   model: TransformerConfig
@@ -47,6 +50,7 @@ class Forward:
   nucleus: float = 0.0
   rank: bool = False
   router: bool = False
+  teacher: "Forward | None" = None
 
   def hidden(self, params: Params, rows: Rows) -> Float[Array, "R L D"]:
     """Returns the hidden states of one micro-batch after the final norm."""
@@ -63,10 +67,24 @@ class Forward:
       attention=self.attention,
     )
 
-  def __call__(self, params: Params, rows: Rows) -> TokenStats:
+  @property
+  def head(self) -> Head:
+    """How its hidden states become logits."""
+    return Head(
+      self.model.real_vocab_size, self.model.logits_softcap, self.temperature
+    )
+
+  def __call__(
+    self, params: Params, rows: Rows, teacher: Params | None = None
+  ) -> TokenStats:
     """Returns log-prob and entropy at every token of a micro-batch, [R, L].
 
     Column t describes token t; column 0, which nothing predicts, is undefined.
+
+    Args:
+      params: of the policy.
+      rows: the micro-batch.
+      teacher: parameters of the teacher; None: there is no divergence from it.
     """
     if self.router:
       hidden, balance, z = self._run(hidden_and_router_losses, params, rows)
@@ -84,7 +102,20 @@ class Forward:
       vocabulary=self.model.real_vocab_size,
       softcap=self.model.logits_softcap,
     )
-    stats = dataclasses.replace(stats, router_balance=balance, router_z=z)
+    divergence = None
+    if self.teacher is not None and teacher is not None:
+      divergence = head_divergence(
+        hidden,
+        transformer.lm_head(params, self.model),
+        self.teacher.hidden(teacher, rows),
+        transformer.lm_head(teacher, self.teacher.model),
+        self.head,
+        self.teacher.head,
+        self.chunk,
+      )
+    stats = dataclasses.replace(
+      stats, router_balance=balance, router_z=z, teacher_kl=divergence
+    )
     return jax.tree.map(lambda x: jnp.roll(x, 1, axis=-1), stats)
 
 

@@ -20,7 +20,7 @@ from jaxrl_entropy.training.lookahead import make_lookahead
 from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.state import TrainState, host_seeds
-from jaxrl_entropy.training.update import make_update
+from jaxrl_entropy.training.update import TEACHER, make_update
 from jaxrl_entropy.types import Metrics, Params
 
 # Inputs of an objective that come with the rollout; the others are computed by
@@ -101,7 +101,19 @@ class Learner:
     roles: Sequence[Role],
     forward: ForwardPass,
     layout: Layout,
+    teacher: Params | None = None,
   ) -> None:
+    """Compiles nothing yet.
+
+    Args:
+      settings: sizes and choices.
+      algorithm: of the run.
+      roles: models that learn beside the policy.
+      forward: the policy's forward pass.
+      layout: of the rows.
+      teacher: parameters of a teacher model; None: there is none.
+    """
+    self._teacher = teacher
     self._settings, self._algorithm, self._roles = settings, algorithm, roles
     self._forward, self._layout = forward, layout
     optimizer, count = settings.optimizer, settings.num_minibatches
@@ -125,6 +137,8 @@ class Learner:
     }
     if "ref_logp" in self._algorithm.needs:
       roles["reference"] = copied(params)
+    if self._teacher is not None:
+      roles[TEACHER] = self._teacher
     return state_lib.init_state(
       params,
       self._optimizer,

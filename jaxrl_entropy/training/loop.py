@@ -55,6 +55,7 @@ from jaxrl_entropy.training.policy import (
   CHECKPOINTS,
   Policy,
   build_policy,
+  load_teacher,
 )
 from jaxrl_entropy.training.profile import Profiler
 from jaxrl_entropy.training.rollout import Rollout
@@ -86,7 +87,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   """
   workdir = paths.local_folder(workdir, "workdir")
   config_lib.finalize(config)
-  warn_if_idle(config)
+  config_lib.warn_if_idle(config)
   algorithm = algorithm_lib.resolve(config)
   policy = build_policy(config)
   task = build.build_task(config, policy.tokenizer)
@@ -126,17 +127,6 @@ def _make_checked_pool(config: ConfigDict, task: Task) -> RewardPool:
   return pool
 
 
-def warn_if_idle(config: ConfigDict) -> None:
-  """KL-Cov's penalty |log-ratio| is 0 at the first update after a rollout."""
-  if config.loss.name == "kl_cov" and config.rollout.num_minibatches == 1:
-    warnings.warn(
-      "loss.name is 'kl_cov' with rollout.num_minibatches=1: the policy has "
-      "not moved since the rollout, |log-ratio| is 0 and the penalty cannot "
-      "act; use 2 mini-batches per rollout or more",
-      stacklevel=2,
-    )
-
-
 class _Run:
   """The parts of one run, its folder, and where it stands."""
 
@@ -155,7 +145,15 @@ class _Run:
     self._check_lease = check_lease
     self._policy, self._task = policy, task
     self._sampler, self._pool = sampler, pool
-    forward = build.build_forward(config, policy.model, algorithm.needs)
+    guide = None
+    if "teacher_kl" in algorithm.needs:
+      guide = load_teacher(config, policy)
+    forward = build.build_forward(
+      config,
+      policy.model,
+      algorithm.needs,
+      build.build_forward(config, guide.model) if guide else None,
+    )
     layout = make_layout(config, policy.mesh)
     roles = build.build_roles(config, forward, algorithm.needs)
     self._algorithm = algorithm
@@ -184,7 +182,12 @@ class _Run:
     )
     self._filter = filters.make_group_filter(config.rollout)
     self.learner = Learner(
-      learner_settings(config), algorithm, roles, forward, layout
+      learner_settings(config),
+      algorithm,
+      roles,
+      forward,
+      layout,
+      guide.params if guide else None,
     )
     self._probe = probe_lib.Probe(
       workdir / run_files.PROBE_STATES,

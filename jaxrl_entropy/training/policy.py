@@ -132,6 +132,31 @@ def load_policy(
   return dataclasses.replace(policy, params=restored[1])
 
 
+def load_teacher(config: ConfigDict, policy: Policy) -> Policy:
+  """Returns the policy of `config.teacher.weights`, on the mesh of another.
+
+  Raises:
+    UserError: if there is none, or its vocabulary is another one.
+  """
+  weights = config.teacher.weights
+  if not weights:
+    raise UserError(
+      f"loss.name is {config.loss.name!r}, which reads a teacher, and "
+      "teacher.weights is empty: give a model as for model.weights"
+    )
+  own = config.copy_and_resolve_references()
+  with own.unlocked():
+    own.model.weights = weights
+  model, params = build_model(own, policy.tokenizer, policy.mesh)
+  size, needed = model.real_vocab_size, policy.model.real_vocab_size
+  if size != needed:
+    raise UserError(
+      f"teacher.weights={weights!r} has a vocabulary of {size} and the policy "
+      f"one of {needed}: choose a teacher with the policy's tokenizer"
+    )
+  return dataclasses.replace(policy, model=model, params=params)
+
+
 def build_tokenizer(config: ConfigDict) -> Tokenizer:
   """Returns the task's symbols, the tokenizer of the weights, or of a path.
 

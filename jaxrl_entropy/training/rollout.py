@@ -196,8 +196,10 @@ def mixed_groups(rollout: Rollout) -> np.ndarray:
   """Returns the ids of groups whose answers differ in quality, ascending.
 
   Answers are compared by the verifier's reward alone, before rewards for form
-  and length: a group that is all wrong teaches nothing about the task (DAPO's
-  dynamic sampling asks for 0 < number of right answers < group size).
+  and length: a group that is all wrong teaches nothing about the task.
+
+  References:
+    Dynamic sampling, arXiv 2503.14476.
   """
   answers = rollout.components.get("answer", rollout.rewards)
   ids = np.unique(rollout.groups)

@@ -1,7 +1,7 @@
 """The informed teacher: the policy with the reference answer in its prompt.
 
 It scores the policy's own responses. What it finds likelier than the policy
-does is what the answer explains: RLSD and RLRT weigh tokens by that.
+does is what the answer explains: losses may weigh tokens by that.
 """
 
 from collections.abc import Sequence

@@ -9,6 +9,7 @@ that of the whole mini-batch on the whole mesh, whatever the layout.
 
 from collections.abc import Callable
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -23,6 +24,8 @@ from jaxrl_entropy.training.lookahead import Lookahead
 from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.training.state import TrainState, use_key
 from jaxrl_entropy.types import Mean, Metrics, Params, TokenBatch
+
+TEACHER = "teacher"  # role of a model that the policy is drawn towards
 
 Objective = Callable[[TokenBatch, Any], tuple[Float[Array, ""], Metrics]]
 
@@ -200,7 +203,8 @@ def make_update(
     make_objective: builds the objective inside the step, so that coefficients
       may be traced functions of the state.
     optimizer: gradient transformation of the model.
-    forward: the model's forward pass.
+    forward: the model's forward pass; where the state has the role `teacher`,
+      it is called with that model's parameters as `teacher`.
     shardings: tree of shardings of the state, kept over the update.
     statistics: see `loss_and_gradient`.
     lookahead: makes three optimizer steps of an update; None: one.
@@ -209,12 +213,15 @@ def make_update(
 
   def step(state: TrainState, rows: Rows) -> tuple[TrainState, Params, Metrics]:
     trained, frozen = lora.split(state.params)
+    run = forward
+    if TEACHER in state.roles:
+      run = functools.partial(forward, teacher=state.roles[TEACHER])
     loss, metrics, gradient = loss_and_gradient(
       trained,
       rows,
       make_objective(state),
       use_key(state.key, "objective", state.update),
-      lambda trained, rows: forward(lora.join(trained, frozen), rows),
+      lambda trained, rows: run(lora.join(trained, frozen), rows),
       statistics=statistics,
       **capacity,
     )

@@ -46,6 +46,7 @@ def random_batch(seed=0, rows=6, length=8) -> TokenBatch:
     group_accuracy=jnp.asarray((ids // 2 % 3 / 2).astype(np.float32)),
     nucleus_entropy=tokens(0.1, 1.0),
     rank=jnp.floor(tokens(0.0, 5.0)),
+    teacher_kl=tokens(0.0, 2.0),
     num_responses=rows,
     max_length=length,
   )

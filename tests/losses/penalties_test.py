@@ -21,6 +21,7 @@ TERMS = {
     losses.add_entropy_anchor(0.3, 2.0),
     "nucleus_entropy",
   ),
+  "add_teacher_kl": (losses.add_teacher_kl(0.5), "teacher_kl"),
   "value_loss unclipped": (losses.add_value_loss(None), "values"),
 }
 

@@ -314,7 +314,7 @@ def test_four_processes_give_the_numbers_of_one(tmp_path):
 
 def test_kl_cov_with_one_update_a_rollout_warns():
   with pytest.warns(UserWarning, match=r"num_minibatches=1.*cannot act"):
-    loop.warn_if_idle(load("kl_cov", ("rollout.num_minibatches", "1")))
+    config_lib.warn_if_idle(load("kl_cov", ("rollout.num_minibatches", "1")))
 
 
 @pytest.mark.parametrize(
