@@ -62,6 +62,8 @@ METHOD_NAMES = {
   "entrocraft": "Entrocraft",
   "mcpo": "MCPO",
   "htpo": "HTPO",
+  "distillation": "Distillation",
+  "tip": "TIP",
   "rlsd": "RLSD",
   "rlrt": "RLRT",
 }

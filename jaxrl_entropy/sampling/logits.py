@@ -9,6 +9,7 @@ Three distributions of a row are told apart everywhere:
   exclude, renormalized; or a uniform one. The token is drawn from it.
 """
 
+import dataclasses
 from typing import Any, TypeAlias
 
 from flax import struct
@@ -55,7 +56,8 @@ class Controls:
   def at(self, position: Int[Array, "B"]) -> "Controls":
     """Returns the settings of the draws after tokens at these positions."""
     on = position >= self.uniform_from
-    return self.replace(uniform_top=jnp.where(on, self.uniform_top, 0))
+    uniform_top = jnp.where(on, self.uniform_top, 0)
+    return dataclasses.replace(self, uniform_top=uniform_top)
 
 
 @struct.dataclass

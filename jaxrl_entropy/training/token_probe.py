@@ -22,7 +22,7 @@ from jaxrl_entropy.types import TokenBatch, token_batch
 
 FLOW = "flow"
 
-# What each rule expects, nats per unit of the step's size; above 0: a fall.
+# The fall of entropy that each rule expects, nats per unit of the step's size.
 PREDICTORS: dict[str, Score] = {
   "cov": losses.covariance_score(),
   "centered_cov": losses.centered_covariance_score,
@@ -128,7 +128,7 @@ def _predictions(
 def _picks(
   picked: Mapping[str, np.ndarray], traits: Mapping[str, np.ndarray]
 ) -> dict[str, float]:
-  found = {}
+  found: dict[str, float] = {}
   for name, tokens in picked.items():
     prefix = f"{run_files.PICKS}{name}/"
     size = max(int(tokens.sum()), 1)

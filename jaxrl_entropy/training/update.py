@@ -213,7 +213,7 @@ def make_update(
 
   def step(state: TrainState, rows: Rows) -> tuple[TrainState, Params, Metrics]:
     trained, frozen = lora.split(state.params)
-    run = forward
+    run: Callable[..., Any] = forward
     if TEACHER in state.roles:
       run = functools.partial(forward, teacher=state.roles[TEACHER])
     loss, metrics, gradient = loss_and_gradient(
