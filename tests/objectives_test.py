@@ -44,6 +44,17 @@ def test_the_paper_s_methods_are_the_chains_of_the_design():
   assert value(objectives.resolve("kl_cov", {"fraction": 0.2})) == value(kl_cov)
 
 
+@pytest.mark.parametrize("pool", ["all", "rewarded", "punished", "likely"])
+def test_clip_cov_s_control_stops_as_many_tokens(pool):
+  args = {"fraction": 0.05, "cov_low": 0.1}
+  rule = objectives.clip_cov(**args)(batches.make(), KEY)[1]
+  control = objectives.clip_random(pool, **args)(batches.make(), KEY)[1]
+  share, other = (m["select/share"].compute() for m in (rule, control))
+  assert share == other > 0
+  with pytest.raises(ValueError, match="among"):
+    objectives.clip_random("some")
+
+
 def test_there_is_no_arithmetic():
   for path in Path(objectives.__file__).parent.glob("*.py"):
     found = [

@@ -32,6 +32,7 @@ METHOD_NAMES = {
   "reference_kl": "Reference KL",
   "clip_cov": "Clip-Cov",
   "kl_cov": "KL-Cov",
+  "clip_random": "Random tokens",
   "dapo": "DAPO",
   "gspo": "GSPO",
   "reinforce_plus_plus_baseline": "REINFORCE++-baseline",

@@ -62,8 +62,7 @@ def write(result: Evaluation, output: Path) -> None:
   """
   with (output / SAMPLES).open("w", encoding="utf-8") as lines:
     lines.writelines(json.dumps(record) + "\n" for record in result.records)
-  errors = {f"{name}_stderr": value for name, value in result.stderr.items()}
-  metrics = json.dumps(result.metrics | errors, indent=2)
+  metrics = json.dumps(result.table, indent=2)
   (output / METRICS).write_text(metrics + "\n")
 
 

@@ -352,6 +352,11 @@ EVAL: Section = {
     4, "Responses per problem, for accuracy, pass@k and maj@k.", low=1
   ),
   "temperature": Field(1.0, "Temperature of these responses.", low=0),
+  "final_temperatures": Field(
+    (),
+    "Further temperatures, for the final policy; metrics at 0.6 are named "
+    "at_0.6/accuracy and so on.",
+  ),
   "top_p": Field(1.0, "Nucleus sampling; 1: off.", above=0, high=1),
   "top_k": Field(0, "Tokens to sample from; 0: all.", low=0),
   "max_response_length": Field(

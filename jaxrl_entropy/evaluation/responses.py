@@ -61,6 +61,19 @@ class Evaluation:
   records: list[dict[str, Any]]
   stderr: dict[str, float]
 
+  @property
+  def table(self) -> dict[str, float]:
+    """The metrics, and the standard error of each under its name `_stderr`."""
+    return self.metrics | {f"{k}_stderr": v for k, v in self.stderr.items()}
+
+  def beside(self, name: str, other: "Evaluation") -> "Evaluation":
+    """Returns this evaluation with another's metrics under `name/`."""
+    return Evaluation(
+      self.metrics | {f"{name}/{k}": v for k, v in other.metrics.items()},
+      self.records + other.records,
+      self.stderr | {f"{name}/{k}": v for k, v in other.stderr.items()},
+    )
+
 
 def evaluate(
   generate: Generate,

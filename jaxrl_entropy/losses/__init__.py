@@ -57,7 +57,9 @@ from jaxrl_entropy.losses.conditions import (
   drifted_responses,
   entropy_ratio_outside,
   hard_groups,
+  likely_tokens,
   mastered_groups,
+  rewarded_tokens,
   rising_tokens,
 )
 from jaxrl_entropy.losses.entropy_flow import (
@@ -104,6 +106,7 @@ from jaxrl_entropy.losses.scores import (
   teaching_score,
 )
 from jaxrl_entropy.losses.selectors import (
+  random_as_many,
   random_band,
   random_covariance,
   top_covariance,

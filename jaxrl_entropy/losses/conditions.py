@@ -119,6 +119,36 @@ def drifted_responses(threshold: float, logprob: str = "old") -> Selector:
 
 
 @part("selector")
+def rewarded_tokens() -> Selector:
+  """Picks the tokens of A > 0, which an update makes more likely."""
+
+  def select(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> Selection:
+    del loss, key
+    return Selection(batch.advantages > 0)
+
+  return select
+
+
+@part("selector")
+def likely_tokens(probability: float = 0.5) -> Selector:
+  """Picks the tokens to which the current policy gives a probability or more.
+
+  Args:
+    probability: in [0, 1].
+
+  Raises:
+    ValueError: for a number outside its range.
+  """
+  arguments.within("likely_tokens", 0.0, 1.0, probability=probability)
+
+  def select(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> Selection:
+    del loss, key
+    return Selection(jnp.exp(batch.logp) >= probability)
+
+  return select
+
+
+@part("selector")
 def correct_responses() -> Selector:
   """Picks the tokens of responses that the verifier accepts."""
 

@@ -6,6 +6,7 @@ place in it, so the same tokens are picked however rows are ordered, packed,
 padded or sharded.
 """
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, UInt32
 
@@ -244,6 +245,36 @@ def random_band(
       "nan": count_metric(batch.mask & jnp.isnan(scores)),
     }
     return Selection(chosen, metrics)
+
+  return select
+
+
+@part("selector")
+def random_as_many(
+  counted: Selector, among: Selector | None = None
+) -> Selector:
+  """Draws as many tokens as another selector picks, uniformly from a pool.
+
+  The control of a rule: what does it do beyond the number of its tokens? All
+  tokens of the pool where it has no more than that.
+
+  Args:
+    counted: the selector whose tokens are counted in each mini-batch.
+    among: picks the pool; None: all valid tokens.
+
+  Raises:
+    ValueError: if a selector is a factory that was not called.
+  """
+  parts.check(counted, "selector", 3)
+
+  def select(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> Selection:
+    count_key, pool_key, key = jax.random.split(key, 3)
+    picked = parts.pick(counted, loss, batch, count_key).chosen
+    pool = _candidates(among, loss, batch, pool_key)
+    drawn = radix.mix(key, _identity(batch))
+    count = jnp.sum(picked, dtype=jnp.uint32)
+    chosen = radix.smallest(drawn, _identity(batch), pool, count)
+    return Selection(chosen, {"candidates": count_metric(pool)})
 
   return select
 

@@ -30,6 +30,7 @@ from jaxrl_entropy.objectives.clipped import (
 )
 from jaxrl_entropy.objectives.covariance import (
   clip_cov,
+  clip_random,
   cw_grpo,
   kl_cov,
 )
@@ -83,6 +84,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     dro,
     vespo,
     clip_cov,
+    clip_random,
     kl_cov,
     cw_grpo,
     entropy_bonus,

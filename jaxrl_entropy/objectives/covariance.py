@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxrl_entropy import losses
+from jaxrl_entropy import arguments, losses
 from jaxrl_entropy.losses import Aggregation, Objective, Scalar
 
 
@@ -28,6 +28,59 @@ def clip_cov(
     losses.token_ratio(ratio_limit),
     losses.ppo_clip(clip_low, clip_high),
     losses.masked(losses.set_to_zero(), band),
+    aggregate=aggregate,
+  )
+
+
+POOLS = ("all", "rewarded", "punished", "likely", "unlikely")
+
+
+def clip_random(
+  among: str = "all",
+  fraction: Scalar = 2e-4,
+  cov_low: float = 1.0,
+  cov_high: float = 5.0,
+  clip_low: float = 1.0,
+  clip_high: float = 1.0,
+  ratio_limit: float | None = 20.0,
+  aggregate: Aggregation = "token_mean",
+  **options: Any,
+) -> Objective:
+  """Returns Clip-Cov's control: no gradient at as many other random tokens.
+
+  Args:
+    among: the tokens to draw from: "all"; those of A > 0 ("rewarded") or the
+      others ("punished"); those of a probability of 0.5 or more ("likely") or
+      the others ("unlikely").
+    fraction: of `clip_cov`, as the other arguments: it would stop as many
+      tokens of the same mini-batch.
+    cov_low: lower bound of its band.
+    cov_high: upper bound of its band.
+    clip_low: of the ratio.
+    clip_high: of the ratio.
+    ratio_limit: bound of the log-ratio's exponential.
+    aggregate: an aggregate or its name.
+    **options: those of `losses.random_covariance`.
+
+  Raises:
+    ValueError: for an unknown pool.
+  """
+  arguments.one_of("clip_random", POOLS, among=among)
+  rewarded, likely = losses.rewarded_tokens(), losses.likely_tokens()
+  pools = {
+    "all": None,
+    "rewarded": rewarded,
+    "punished": losses.complement(rewarded),
+    "likely": likely,
+    "unlikely": losses.complement(likely),
+  }
+  band = losses.random_covariance(fraction, cov_low, cov_high, **options)
+  return losses.objective(
+    losses.token_ratio(ratio_limit),
+    losses.ppo_clip(clip_low, clip_high),
+    losses.masked(
+      losses.set_to_zero(), losses.random_as_many(band, pools[among])
+    ),
     aggregate=aggregate,
   )
 

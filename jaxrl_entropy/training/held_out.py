@@ -28,10 +28,12 @@ def evaluate_policy(
   task: Task,
   sampler: Sampler,
   pool: RewardPool,
+  final: bool = True,
 ) -> Evaluation:
   """Evaluates on the first problems of the test split, as `config.eval` says.
 
-  The processes share the work; all get the whole result.
+  The processes share the work; all get the whole result. `final`: whether at
+  the further temperatures of a final policy as well.
 
   Raises:
     UserError: their responses cannot be scored here.
@@ -48,7 +50,7 @@ def evaluate_policy(
     settings.top_p,
     settings.top_k,
   )
-  sampled = functools.partial(
+  at = functools.partial(
     evaluation.evaluate,
     distributed.shard_over_hosts(generate),
     policy.tokenizer,
@@ -56,14 +58,14 @@ def evaluate_policy(
     distributed.shard_over_hosts(pool.verify),
     samples=settings.samples,
   )
-  result = sampled(
+  result = at(
     temperature=settings.temperature,
     source_temperatures=settings.source_temperatures,
     greedy=settings.greedy,
   )
-  for at in settings.more_temperatures:
-    other = sampled(temperature=at, greedy=False).metrics["accuracy"]
-    result.metrics[f"{run_files.AT_TEMPERATURE}{at:g}"] = other
+  for temperature in settings.final_temperatures if final else ():
+    further = at(temperature=temperature, greedy=False)
+    result = result.beside(f"at_{temperature:g}", further)
   stop_if_nothing_judged(pool)
   return result
 

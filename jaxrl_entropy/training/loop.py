@@ -279,11 +279,9 @@ class _Run:
     if last or _due(step, config.eval.every):
       policy = dataclasses.replace(self._policy, params=state.params)
       found = evaluate_policy(
-        config, policy, self._task, self._sampler, self._pool
+        config, policy, self._task, self._sampler, self._pool, last
       )
-      record |= {
-        f"{run_files.HELD_OUT}{k}": v for k, v in found.metrics.items()
-      }
+      record |= {f"{run_files.HELD_OUT}{k}": v for k, v in found.table.items()}
       self._check_lease()
       self._best.offer(step, state.params, record)
       watch.lap("evaluate")

@@ -68,6 +68,21 @@ def test_metrics_of_a_known_policy():
   assert {r["response"] for r in result.records} == {"right", "wrong"}
 
 
+def test_evaluations_stand_beside_each_other():
+  problems = [problem(i) for i in range(4)]
+  generate = answers(lambda i, temperature: i if temperature < 1 else 1)
+  cold, hot = (
+    evaluate(generate, TOKENIZER, problems, score, samples=4, temperature=t)
+    for t in (0.6, 1.0)
+  )
+  both = cold.beside("at_1", hot)
+  assert both.metrics["accuracy"] == cold.metrics["accuracy"] == 6 / 16
+  assert both.metrics["at_1/accuracy"] == 0.25
+  assert both.table["at_1/pass@4_stderr"] == hot.stderr["pass@4"] == 0
+  assert both.table["pass@4_stderr"] == cold.stderr["pass@4"] > 0
+  assert both.records == cold.records + hot.records
+
+
 def test_sources_have_their_own_temperature_and_metrics():
   problems = [problem(0, "hot"), problem(0, "cold"), problem(1, "cold")]
   seen = []

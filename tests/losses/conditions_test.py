@@ -37,6 +37,17 @@ def test_facts_of_a_response_select_all_its_tokens():
     np.testing.assert_array_equal(chosen, expected & batch.mask)
 
 
+def test_tokens_are_told_apart_by_advantage_and_by_probability():
+  batch = batches.make()
+  for rule, expected in (
+    (losses.rewarded_tokens(), batch.advantages > 0),
+    (losses.likely_tokens(0.3), np.exp(batch.logp) >= 0.3),
+  ):
+    chosen, _ = pick(rule, batch)
+    assert 0 < chosen.sum() < batch.mask.sum()
+    np.testing.assert_array_equal(chosen, expected & batch.mask)
+
+
 def test_drifted_responses_are_unlikely_and_bad():
   batch = batches.make()
   chosen, _ = pick(losses.drifted_responses(0.05), batch)

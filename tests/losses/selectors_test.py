@@ -223,3 +223,26 @@ def test_too_many_token_numbers_are_refused():
   batch = batches.make().replace(num_responses=2**20, max_length=2**13)
   with pytest.raises(ValueError, match="exceed 2\\^32"):
     pick(losses.top_covariance(0.1), batch)
+
+
+def test_random_as_many_draws_the_other_rule_s_number_from_the_pool():
+  batch = batches.make()
+  rule = losses.top_covariance(0.1)
+  count = pick(rule, batch)[0].sum()
+  assert count > 1
+  pools = (None, losses.rewarded_tokens(), losses.top_entropy(0.3))
+  for pool in pools:
+    inside = batch.mask if pool is None else pick(pool, batch)[0]
+    selector = losses.random_as_many(rule, pool)
+    chosen, metrics = pick(selector, batch)
+    assert chosen.sum() == count
+    assert not (chosen & ~inside).any()
+    assert metrics["candidates"] == inside.sum()
+    other, _ = pick(selector, batch, jax.random.key(1))
+    assert (other != chosen).any()
+
+
+def test_random_as_many_takes_the_whole_of_a_small_pool():
+  few = losses.top_entropy(0.02)
+  chosen, _ = pick(losses.random_as_many(losses.top_covariance(0.5), few))
+  np.testing.assert_array_equal(chosen, pick(few)[0])
