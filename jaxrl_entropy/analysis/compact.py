@@ -10,6 +10,7 @@ original.
 import argparse
 import json
 import pathlib
+import re
 import shutil
 from typing import Any
 
@@ -29,6 +30,8 @@ _KEPT = (
   *(run_files.PREDICTORS, run_files.PICKS),
   *(run_files.SELECTED_SHARE, run_files.CLIP_SHARE, run_files.KL_OLD),
 )
+# Metrics at another temperature are kept as those at the evaluation's own.
+_TEMPERATURE = re.compile(r"/at_[\d.]+/")
 
 
 def compact(
@@ -62,7 +65,9 @@ def compact(
 
 def _columns(run: runs.Run) -> str:
   """Returns a JSON object with one metric per line, one value per step."""
-  keys = sorted(key for key in run.metrics if key.startswith(_KEPT))
+  keys = sorted(
+    key for key in run.metrics if _TEMPERATURE.sub("/", key).startswith(_KEPT)
+  )
   lines = []
   for key in keys:
     values = [_rounded(record.get(key)) for record in run.records]

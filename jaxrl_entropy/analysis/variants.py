@@ -23,6 +23,7 @@ _SYMBOLS = {
   ("Clip-Cov", "fraction"): "r",
   ("KL-Cov", "fraction"): "k",
   ("KL-Cov", "coefficient"): "β",
+  ("Random tokens", "among"): "",
   ("", "coefficient"): "c",
   ("", "learning_rate"): "lr",
   ("", "target"): "H",

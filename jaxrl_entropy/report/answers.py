@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 
 from jaxrl_entropy.analysis import (
+  compute,
   dynamics,
   forms,
   interventions,
@@ -124,19 +125,35 @@ def _counts(names: Sequence[str]) -> str:
 def _early(parts: Sequence[Study]) -> str:
   texts = []
   for fraction in (law.EARLY_FRACTION, law.PAPER_EARLY_FRACTION):
-    errors = [
-      abs(law.predict(*each, fraction).final_error)
-      for points in baseline_points(parts)
-      for each in points
-      if law.can_predict(each, fraction)
-    ]
+    errors, rivals = early_errors(parts, fraction)
     if errors:
       texts.append(
         f"a law of the first {fraction:.0%} of the points misses the last "
         f"accuracy by {value_range(errors)} in {plural(len(errors), 'run')} "
-        f"(median {np.median(errors):.3f})"
+        f"(median {np.median(errors):.3f}); a sigmoid in steps, which is not "
+        f"given the later entropies, by {value_range(rivals)} (median "
+        f"{np.median(rivals):.3f})"
       )
   return _sentences([*texts, "the paper reports about .005"]) if texts else ""
+
+
+def early_errors(
+  parts: Sequence[Study], fraction: float
+) -> tuple[list[float], list[float]]:
+  """Returns errors at the end, of the law and of a sigmoid in steps.
+
+  They are absolute, one for each run of the baseline whose first `fraction`
+  both can be fitted to.
+  """
+  pairs = [
+    (abs(law.predict(*points, fraction).final_error), abs(rival))
+    for members in baselines(parts)
+    for run in members
+    for points in law.of_runs([run])
+    if law.can_predict(points, fraction)
+    and (rival := compute.final_error(run, fraction)) == rival
+  ]
+  return [each for each, _ in pairs], [each for _, each in pairs]
 
 
 def _parameters(parts: Sequence[Study]) -> str:
@@ -246,14 +263,18 @@ def _higher(parts: Sequence[Study]) -> str:
       difference = each.difference(measure)
       group = seeded if difference.count > 1 else single
       group[f"{each.name} in {name}"] = difference
-  above = [f"{k} ({over})" for k, over in seeded.items() if over.sign > 0]
-  below = sum(over.sign < 0 for over in seeded.values())
+  signs = stats.holm(list(seeded.values()))
+  sure = zip(seeded.items(), signs, strict=True)
+  above = [f"{what} ({over})" for (what, over), sign in sure if sign > 0]
+  alone = [over.sign for over in seeded.values()]
   texts = [
     f"{'Yes' if above else 'Not found'}. Of {len(seeded)} comparisons over "
-    f"seeds in accuracy, greedy accuracy and pass@k, {len(above)} are above "
-    f"{runs.BASELINE} with an interval that excludes 0, and {below} are below."
+    f"seeds in accuracy, greedy accuracy and pass@k, {alone.count(1)} are "
+    f"above {runs.BASELINE} with an interval that excludes 0, and "
+    f"{alone.count(-1)} are below; after Holm's correction for their number, "
+    f"{signs.count(1)} and {signs.count(-1)}."
   ]
-  texts += [f"Above: {listing(above)}."] if above else []
+  texts += [f"Above after it: {listing(above)}."] if above else []
   texts.append(f"Studies: {_names(compared)}.")
   if single:
     best = max(single, key=lambda k: single[k].mean)

@@ -13,7 +13,9 @@ from jaxrl_entropy.report.section import Members
 Measure = Callable[[runs.Run], float]
 
 # pass@1 is the accuracy.
-_HELD_OUT = re.compile(r"eval/held_out/(accuracy|greedy|pass@(?!1$)\d+)")
+_HELD_OUT = re.compile(
+  r"eval/held_out/((at_[\d.]+/)?accuracy|greedy|pass@(?!1$)\d+)"
+)
 
 
 def final_measures(study: studies.Study) -> dict[str, Measure]:
@@ -32,10 +34,23 @@ def final_measures(study: studies.Study) -> dict[str, Measure]:
 
 def main_measures(members: Members) -> dict[str, Measure]:
   """Returns accuracy, greedy accuracy, and pass@k of the largest k."""
-  passes = [key for key in members[0].metrics if _tries(key) > 1]
-  keys = [run_files.HELD_OUT_GREEDY, *sorted(passes, key=_tries)[-1:]]
+  keys = [run_files.HELD_OUT_GREEDY, largest_pass(members)]
   recorded = {key for key in keys if key in members[0].metrics}
   return {"accuracy": dynamics.final_score} | _finals(recorded)
+
+
+def largest_pass(members: Members) -> str:
+  """Returns the metric pass@k of the largest k above 1; "" without one."""
+  passes = [key for key in members[0].metrics if _tries(key) > 1]
+  return max(passes, key=_tries, default="")
+
+
+def curve_of_passes(run: runs.Run, last: bool) -> dict[int, float]:
+  """Returns pass@k by k, from 1 on, of a run's last policy or its first."""
+  keys = {_tries(key): key for key in run.metrics if _tries(key) > 1}
+  keys[1] = run_files.HELD_OUT_ACCURACY
+  end = dynamics.final if last else dynamics.first
+  return {k: end(run.series(keys[k])) for k in sorted(keys)}
 
 
 def mean_over_steps(members: Members, key: str) -> float:
@@ -66,7 +81,9 @@ def covariance_means(
 
 def _finals(keys: set[str]) -> dict[str, Measure]:
   return {
-    key.rpartition("/")[2]: functools.partial(dynamics.final_value, key=key)
+    key.removeprefix(run_files.HELD_OUT): functools.partial(
+      dynamics.final_value, key=key
+    )
     for key in sorted(
       keys, key=lambda key: (key.partition("@")[0], _tries(key))
     )
@@ -75,6 +92,5 @@ def _finals(keys: set[str]) -> dict[str, Measure]:
 
 def _tries(key: str) -> int:
   """Returns k of a pass@k metric, or 0."""
-  if not key.startswith(run_files.HELD_OUT_PASS):
-    return 0
-  return int(key.removeprefix(run_files.HELD_OUT_PASS))
+  k = key.removeprefix(run_files.HELD_OUT_PASS)
+  return int(k) if k != key and k.isdigit() else 0

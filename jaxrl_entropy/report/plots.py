@@ -63,6 +63,7 @@ def lines(
   *,
   x_label: str = "step",
   shaded: tuple[float, float] | None = None,
+  logarithmic: bool = False,
   beside: Sequence[Line] = (),
 ) -> Figure:
   """Draws curves with labels at their ends.
@@ -72,10 +73,14 @@ def lines(
     curves: the curves.
     x_label: quantity on the horizontal axis.
     shaded: interval of the horizontal axis to mark.
+    logarithmic: whether the horizontal axis is logarithmic; its label says so.
     beside: curves of neighboring panels, which then share the scale.
   """
+  x_label += _LOG * logarithmic
   names = [curve.label for curve in curves]
   with _axes(title, x_label, names) as (figure, axes):
+    if logarithmic:
+      axes.set_xscale("log")
     for curve in curves:
       axes.plot(curve.x, curve.y, curve.style, color=curve.color)
       if curve.band is not None:
@@ -83,6 +88,8 @@ def lines(
           curve.x, *curve.band, color=curve.color, alpha=0.13, linewidth=0
         )
     _cover(axes, beside)
+    if logarithmic:
+      _plain_numbers(axes.xaxis)
     _tick_few(axes, [curve.x for curve in curves])
     if shaded is not None:
       axes.axvspan(*shaded, color=style.GRID, alpha=0.6, linewidth=0)
@@ -224,10 +231,12 @@ def _cover(axes: Axes, others: Sequence[Line | Cloud]) -> None:
 
 
 def _tick_few(axes: Axes, each: Sequence[Array]) -> None:
-  """Places ticks at the values if there are only a few."""
+  """Places ticks at the values, or at every second, if these are few."""
   places = np.unique(np.concatenate([*each, []]))
-  if len(places) <= _MAX_DATA_TICKS:
-    axes.set_xticks(places)
+  for some in (places, places[::2]):
+    if len(some) <= _MAX_DATA_TICKS:
+      axes.set_xticks(some)
+      return
 
 
 def _widen(axes: Axes) -> None:

@@ -24,6 +24,7 @@ from jaxrl_entropy.report.sections import (
   collapse,
   covariance_splits,
   covariance_tail,
+  coverage_gap,
   differences,
   differing_settings,
   extra_tokens,
@@ -34,8 +35,10 @@ from jaxrl_entropy.report.sections import (
   model_sizes,
   prediction,
   probe_covariance,
+  random_controls,
   sampled_covariance,
   selection_rules,
+  staleness,
   target_entropy,
   tradeoff,
   training_curves,
@@ -62,8 +65,11 @@ _BUILDERS: tuple[Builder, ...] = (
   target_entropy.build,
   model_sizes.build,
   final_results.build,
+  coverage_gap.build,
   differences.build,
   tradeoff.build,
+  random_controls.build,
+  staleness.build,
 )
 _SIGNIFICANT_DIGITS = 6
 

@@ -47,10 +47,10 @@ def test_who_ends_higher_is_said_with_its_interval(parts):
   found = answer(parts, "Do they end higher")
   assert found.startswith("Yes. Of 6 comparisons over seeds")
   assert (
-    "3 are above GRPO with an interval that excludes 0, and 3 are below."
-    in found
+    "3 are above GRPO with an interval that excludes 0, and 3 are below; "
+    "after Holm's correction for their number, 3 and 3." in found
   )
-  assert "Above: Clip-Cov of a in accuracy (0.2" in found
+  assert "Above after it: Clip-Cov of a in accuracy (0.2" in found
 
 
 def test_what_was_not_found_is_said_with_what_was_tried(tmp_path):

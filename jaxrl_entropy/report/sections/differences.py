@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from jaxrl_entropy.analysis import interventions, runs, studies
+from jaxrl_entropy.analysis import interventions, runs, stats, studies
 from jaxrl_entropy.report import wording
-from jaxrl_entropy.report.measures import final_measures
+from jaxrl_entropy.report.measures import final_measures, main_measures
 from jaxrl_entropy.report.section import (
   NO_BASELINE,
   Absent,
@@ -23,7 +23,7 @@ def build(study: studies.Study) -> Section | Absent:
   name, baseline = study.baseline
   measures = final_measures(study)
   rows: list[Row] = []
-  signs: dict[int, list[str]] = {1: [], -1: [], 0: []}
+  compared: dict[str, stats.Estimate] = {}
   for label, members in study.variants.items():
     if members[0].method == runs.BASELINE or study.confounders(label):
       continue
@@ -32,9 +32,9 @@ def build(study: studies.Study) -> Section | Absent:
       for measure, end in measures.items()
     }
     rows.append((label, len(members), *map(str, differences.values())))
-    for measure, each in differences.items():
-      if each.count > 1:
-        signs[each.sign].append(f"{label} in {measure} ({each})")
+    for measure in main_measures(members):
+      if differences[measure].count > 1:
+        compared[f"{label} in {measure}"] = differences[measure]
   if not rows:
     return Absent(
       _TITLE,
@@ -43,19 +43,39 @@ def build(study: studies.Study) -> Section | Absent:
   return Section(
     "differences",
     f"Final results minus {name}'s, by seed",
-    _sentence(name, signs),
+    _sentence(name, compared),
     {},
     Table(("variant", "runs", *measures), rows),
   )
 
 
-def _sentence(name: str, signs: Mapping[int, Sequence[str]]) -> str:
-  if not any(signs.values()):
+def _sentence(name: str, compared: Mapping[str, stats.Estimate]) -> str:
+  if not compared:
     return "With one seed per variant, no difference has an interval."
-  above, below = wording.listing(signs[1]), wording.listing(signs[-1])
+  signs = stats.holm(list(compared.values()))
+  by_sign: dict[int, list[str]] = {1: [], -1: [], 0: []}
+  for (what, each), sign in zip(compared.items(), signs, strict=True):
+    by_sign[sign].append(f"{what} ({each})")
+  above, below = wording.listing(by_sign[1]), wording.listing(by_sign[-1])
+  text = (
+    f"Of {wording.plural(len(compared), 'comparison')} in accuracy, greedy "
+    f"accuracy and the largest pass@k, after Holm's correction, above {name}: "
+    f"{above or 'none'}. Below: {below or 'none'}."
+  )
+  return f"{text} {power(list(compared.values()), signs)}".strip()
+
+
+def power(compared: Sequence[stats.Estimate], signs: Sequence[int]) -> str:
+  """Returns what could have been found in the comparisons without a sign."""
+  sizes = [
+    each.detectable
+    for each, sign in zip(compared, signs, strict=True)
+    if not sign
+  ]
+  if not sizes:
+    return ""
   return (
-    f"Above {name}, with an interval that excludes 0: {above or 'none'}. "
-    f"Below: {below or 'none'}. Not separable: {len(signs[0])} of "
-    f"{sum(map(len, signs.values()))} comparisons; about one in twenty would "
-    "appear separable by chance."
+    f"Not separable: {len(sizes)}; a single one of them would find, with a "
+    f"probability of {stats.POWER:.0%}, a difference of "
+    f"{wording.value_range(sizes)}."
   )

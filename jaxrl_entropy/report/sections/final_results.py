@@ -1,14 +1,16 @@
 """Section: every held-out measure at the end of training."""
 
-from collections.abc import Mapping
-
 from matplotlib.figure import Figure
 import numpy as np
 
 from jaxrl_entropy.analysis import dynamics, stats, studies
-from jaxrl_entropy.report import panels, plots, wording
-from jaxrl_entropy.report.measures import Measure, final_measures
-from jaxrl_entropy.report.section import Row, Section, Table
+from jaxrl_entropy.report import panels, plots, style, wording
+from jaxrl_entropy.report.measures import (
+  curve_of_passes,
+  final_measures,
+  largest_pass,
+)
+from jaxrl_entropy.report.section import Members, Row, Section, Table
 
 _TIE = 5e-4
 """Means that differ by less look the same with three decimals."""
@@ -29,7 +31,7 @@ def build(study: studies.Study) -> Section:
     "results",
     "Results at the end",
     _sentence(study),
-    _passes_panel(study, measures),
+    _passes_panel(study),
     Table(("variant", "runs", *measures), rows),
   )
 
@@ -56,36 +58,33 @@ def _sentence(study: studies.Study) -> str:
   return f"{text}; {doubt}."
 
 
-def _passes_panel(
-  study: studies.Study, measures: Mapping[str, Measure]
-) -> dict[str, Figure]:
-  """Draws pass@k against k if any k is above 1."""
-  passes = {
-    int(name.removeprefix("pass@")): end
-    for name, end in measures.items()
-    if name.startswith("pass@")
-  }
-  if not passes or "accuracy" not in measures:
+def _passes_panel(study: studies.Study) -> dict[str, Figure]:
+  """Draws pass@k against k, before training and after, if any k is above 1."""
+  if not all(largest_pass(members) for members in study.variants.values()):
     return {}
-  passes = {1: measures["accuracy"], **passes}
   colors = panels.palette(study)
   lines = {
-    label: plots.Line(
-      label,
-      np.array(list(passes)),
-      np.array(
-        [stats.over_seeds(members, end).mean for end in passes.values()]
-      ),
-      colors[label],
-    )
+    label: _passes(label, members, colors[label])
     for label, members in study.variants.items()
   }
+  start = _passes("before RL", study.runs, style.MUTED, last=False)
+  beside = [start, *lines.values()]
   return {
     f"passes{suffix}": plots.lines(
       "pass@k: one of k samples is correct",
-      [lines[label] for label in labels],
+      [start, *(lines[label] for label in labels)],
       x_label="k",
-      beside=list(lines.values()),
+      logarithmic=True,
+      beside=beside,
     )
     for suffix, labels in panels.groups(study, lines).items()
   }
+
+
+def _passes(
+  label: str, members: Members, color: str, last: bool = True
+) -> plots.Line:
+  """Returns the mean over seeds of pass@k, of the last policy or the first."""
+  curves = [curve_of_passes(run, last) for run in members]
+  passes = np.mean([list(each.values()) for each in curves], axis=0)
+  return plots.Line(label, np.array(list(curves[0])), passes, color)
