@@ -45,14 +45,14 @@ from jaxrl_entropy.report.section import Cell, Section, Table
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
-SWEEP = ROOT / "configs" / "sweeps" / "entropy_mechanism.py"
+SWEEPS = ("entropy_mechanism", "frontier")
 OWN_CONFIGS = ("smollm2", "quickstart")  # studies outside the sweep
 _BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.S)
 _VERDICTS = {claims.HELD: "yes", claims.REFUTED: "**no**"}
 # Sections whose table is shown beside their sentence.
 _WITH_TABLE = {
-  *("law", "intervention", "results", "differences"),
-  *("coefficients", "controlled", "sizes"),
+  *("law", "intervention", "results", "differences", "coverage"),
+  *("coefficients", "controlled", "sizes", "controls", "staleness"),
 }
 # Sections about the baseline alone, which several studies may share.
 _OF_BASELINE = {
@@ -104,7 +104,9 @@ def _names() -> tuple[str, ...]:
 @functools.cache
 def _descriptions() -> dict[str, str]:
   """Returns the question that each study asks."""
-  parts = config.load_module(str(SWEEP)).PARTS
+  folder = ROOT / "configs" / "sweeps"
+  sweeps = [config.load_module(f"{folder / name}.py") for name in SWEEPS]
+  parts = {name: part for each in sweeps for name, part in each.PARTS.items()}
   configs = {name: ROOT / "configs" / f"{name}.py" for name in OWN_CONFIGS}
   modules = {
     name: config.load_module(str(path)) for name, path in configs.items()

@@ -37,7 +37,7 @@ def get_config(method: str = "grpo") -> ConfigDict:
   config.probe.every = 0
   config.log.samples_every = 0
   config.eval.update(every=32, problems=512, samples=64, temperature=0.6)
-  config.eval.final_temperatures = (1.0,)
+  config.eval.final_temperatures = (0.3, 1.0, 1.3)
   return config
 
 

@@ -218,6 +218,12 @@ def check_together(config: ConfigDict) -> None:
       f"config.eval.source_temperatures is {pairs!r}: give pairs of a data "
       "source and a temperature, as (('aime24', 0.6),)"
     )
+  temperatures = config.eval.final_temperatures
+  if not all(isinstance(t, int | float) and t > 0 for t in temperatures):
+    raise UserError(
+      f"config.eval.final_temperatures is {temperatures!r}: give numbers above "
+      "0, as (0.3, 1.0); eval.greedy measures 0"
+    )
   responses = (groups or prompts) * rollout.group_size
   smallest = responses // rollout.num_minibatches
   if config.optimizer.micro_batches > smallest:

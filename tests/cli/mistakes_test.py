@@ -72,6 +72,7 @@ MISTAKES = [
   ),
   (_train("mesh.data=-1"), "only one axis can be -1"),
   (_train("eval.source_temperatures=gsm,hot"), "give pairs"),
+  (_train("eval.final_temperatures=(0.3,0)"), "numbers above 0"),
   (_train("log.writers=tensorbord"), "'tensorboard'"),
   (("evaluate", "--output=out"), "--workdir"),
   (("evaluate", "--workdir=data", "--config=mine.py"), "--output"),

@@ -30,14 +30,17 @@ def sweep(add):
 """
 
 
-STUDY = (
-  Path(__file__).parents[2] / "configs" / "sweeps" / "entropy_mechanism.py"
-)
+SWEEPS = Path(__file__).parents[2] / "configs" / "sweeps"
+PARTS = [
+  f"{study}:{part}"
+  for study in (SWEEPS / "entropy_mechanism.py", SWEEPS / "frontier.py")
+  for part in config_lib.load_module(str(study)).PARTS
+]
 
 
-@pytest.mark.parametrize("part", config_lib.load_module(str(STUDY)).PARTS)
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.split(":")[1])
 def test_the_problems_of_every_part_of_the_study_fit_its_lengths(part):
-  for run in sweeps_lib.list_runs(f"{STUDY}:{part}"):
+  for run in sweeps_lib.list_runs(part):
     config = config_lib.load(run.config, run.overrides)
     task = task_lib.resolve(config.task.name, config.task.args)
     for problem, response in task.demonstrations(

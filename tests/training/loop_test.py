@@ -56,6 +56,8 @@ def test_a_run_writes_every_metric_of_the_contract(finished):
     assert all(v is not None for v in record.values())
   evaluated = [r["step"] for r in written if "eval/held_out/accuracy" in r]
   assert evaluated == [0, 2, 4, 5]
+  cold = "eval/held_out/at_0.5/accuracy"
+  assert [r["step"] for r in written if cold in r] == [5]
   assert any(record["grad_norm"] > 0 for record in written[:-1])
   # The final policy is looked at, not trained.
   assert "grad_norm" not in written[-1]

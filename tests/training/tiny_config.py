@@ -71,6 +71,7 @@ def get_config(method="grpo"):
   config.eval.every = 2
   config.eval.problems = 8
   config.eval.samples = 2
+  config.eval.final_temperatures = (0.5,)
   config.probe.update(every=1, states=16)
   config.checkpoint.every = 2
   config.recipe = method
