@@ -28,7 +28,8 @@ _KEPT = (
   *(run_files.EXTRA_SHARE, run_files.EXTRA_COVARIANCE),
   *(run_files.PROBE_DELTA_ENTROPY, run_files.PROBE_MINUS_COVARIANCE),
   *(run_files.PREDICTORS, run_files.PICKS),
-  *(run_files.SELECTED_SHARE, run_files.CLIP_SHARE, run_files.KL_OLD),
+  *(run_files.SELECTED_SHARE, run_files.SELECTED_REWARDED),
+  *(run_files.SELECTED_PROBABILITY, run_files.CLIP_SHARE, run_files.KL_OLD),
 )
 # Metrics at another temperature are kept as those at the evaluation's own.
 _TEMPERATURE = re.compile(r"/at_[\d.]+/")

@@ -73,8 +73,9 @@ def masked(
   """Restricts `transform` to the tokens that `selector` picks.
 
   The other tokens keep their loss. Metrics, under `name`: `share` of the valid
-  tokens that were picked, `effective_penalty` (mean |change of loss| of the
-  picked tokens), and those of the selector.
+  tokens that were picked; of these, the share of A > 0 (`rewarded`), the mean
+  `probability` and mean |change of loss| (`effective_penalty`); and those of
+  the selector.
 
   Args:
     transform: what is applied.
@@ -131,7 +132,12 @@ def shadow(selector: Selector, name: str) -> LossTransform:
 def _selection_metrics(
   picked: Selection, batch: TokenBatch, name: str
 ) -> Metrics:
-  own = {"share": share_metric(picked.chosen, batch.mask)} | picked.metrics
+  chosen = picked.chosen
+  own = {
+    "share": share_metric(chosen, batch.mask),
+    "rewarded": share_metric(batch.advantages > 0, chosen),
+    "probability": token_metric(jnp.exp(batch.logp), chosen),
+  } | picked.metrics
   return {f"{name}/{key}": value for key, value in own.items()}
 
 

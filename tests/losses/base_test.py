@@ -58,6 +58,15 @@ def test_masked_changes_the_picked_tokens_alone():
     metrics["select/share"].compute(), picked.mean(), rtol=1e-6
   )
   assert metrics["select/effective_penalty"].compute() == 1.0
+  first = batch.mask & (batch.position == 0)
+  np.testing.assert_allclose(
+    metrics["select/rewarded"].compute(), (batch.advantages > 0)[first].mean()
+  )
+  np.testing.assert_allclose(
+    metrics["select/probability"].compute(),
+    np.exp(batch.logp[first]).mean(),
+    rtol=1e-6,
+  )
 
 
 def test_masked_never_picks_padding():
