@@ -12,7 +12,8 @@ problems with 64 samples each, so that pass@k is known up to k = 64.
     part        runs  minutes  asks
     frontier      25      1.5  pass@1 against pass@64 along training
     controls      20      1.5  as many random tokens in place of Clip-Cov's
-    updates       24        2  1, 2 and 8 updates per rollout, equal tokens
+    updates       12        2  one update per rollout, equal tokens
+    longer         9        4  three times the steps
 
 Minutes are of one run on one CPU core, after two for the SFT of each seed. A
 part may share the first's starting policies, and the runs that both have: link
@@ -84,21 +85,25 @@ def controls() -> Iterator[Cell]:
 
 
 def updates() -> Iterator[Cell]:
-  """Updates per rollout at equal tokens and updates: is it staleness?"""
+  """One update per rollout, equal tokens and updates: is it staleness?"""
   # With one update per rollout, KL-Cov's penalty is 0.
-  methods = {1: ("grpo", "clip_cov"), 2: quickstart.METHODS}
   yield from _over_seeds(
     [
       _GRPO,
       *_shares("clip_cov", 0.1),
-      *_shares("kl_cov", 0.1),
-      *(
-        (method, _fresh(each))
-        for each, names in methods.items()
-        for method in names
-      ),
+      ("grpo", _fresh(1)),
+      ("clip_cov", _fresh(1)),
     ],
     count=3,
+  )
+
+
+def longer() -> Iterator[Cell]:
+  """Three times the steps: does kept coverage turn into accuracy?"""
+  cells = [("grpo", {}), *_shares("clip_cov", 0.1), *_shares("kl_cov", 0.1)]
+  longer = {"steps": 3 * get_config().steps}
+  yield from _over_seeds(
+    [(method, changes | longer) for method, changes in cells], count=3
   )
 
 
@@ -116,7 +121,7 @@ def _fresh(updates_per_rollout: int) -> dict[str, Any]:
   }
 
 
-PARTS = {part.__name__: part for part in (frontier, controls, updates)}
+PARTS = {part.__name__: part for part in (frontier, controls, updates, longer)}
 
 
 def sweep(add, part: str = "frontier"):
