@@ -29,7 +29,12 @@ from jaxrl_entropy.report.comparisons import (
 )
 from jaxrl_entropy.report.measures import main_measures
 from jaxrl_entropy.report.section import Section
-from jaxrl_entropy.report.sections import coefficients, model_sizes
+from jaxrl_entropy.report.sections import (
+  coefficients,
+  coverage_gap,
+  model_sizes,
+)
+from jaxrl_entropy.report.sections.differences import power
 from jaxrl_entropy.report.wording import (
   capitalized,
   listing,
@@ -286,6 +291,27 @@ def _higher(parts: Sequence[Study]) -> str:
   return " ".join(texts)
 
 
+def _coverage(parts: Sequence[Study]) -> str:
+  gaps = {
+    each.name: found
+    for each in comparisons(parts, COVARIANCE_METHODS)
+    if coverage_gap.is_measured(each.baseline)
+    and (found := coverage_gap.at_equal_accuracy(each)).count > 1
+  }
+  if not gaps:
+    return ""
+  signs = stats.holm(list(gaps.values()))
+  texts = [
+    f"Against {runs.BASELINE} stopped at the accuracy of their end, "
+    f"{plural(len(gaps), 'variant')} of Clip-Cov and KL-Cov differ by "
+    f"{value_range([each.mean for each in gaps.values()], '+.3f')} in pass@k "
+    f"of the largest k. After Holm's correction, {signs.count(1)} are above "
+    f"and {signs.count(-1)} below.",
+    power(list(gaps.values()), signs),
+  ]
+  return " ".join(filter(None, texts))
+
+
 def _names(compared: Sequence[Comparison]) -> str:
   return listing(list(dict.fromkeys(each.study for each in compared)))
 
@@ -322,6 +348,7 @@ _QUESTIONS: dict[str, Callable[[Sequence[Study]], str]] = {
   "Do clip-higher, an entropy bonus or a reference KL help?": _remedies,
   "Do Clip-Cov and KL-Cov keep entropy, and can the level be chosen?": _kept,
   "Do they end higher than GRPO?": _higher,
+  "Do they keep more coverage at equal accuracy?": _coverage,
   "Does the law hold when entropy is kept?": _intervened,
 }
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxrl_entropy import run_files
 from jaxrl_entropy.analysis import coverage, runs, stats, studies
 from jaxrl_entropy.report import panels, plots, wording
+from jaxrl_entropy.report.comparisons import Comparison
 from jaxrl_entropy.report.measures import largest_pass
 from jaxrl_entropy.report.section import (
   NO_BASELINE,
@@ -30,9 +31,9 @@ def build(study: studies.Study) -> Section | Absent:
   if study.baseline is None:
     return Absent(_TITLE, NO_BASELINE)
   name, baseline = study.baseline
-  key = largest_pass(baseline)
-  if _tries(key) < _MIN_TRIES:
+  if not is_measured(baseline):
     return Absent(_TITLE, f"no run records pass@k for a k of {_MIN_TRIES}")
+  key = largest_pass(baseline)
   compared = {
     label: _Gaps(baseline, members, key)
     for label, members in study.variants.items()
@@ -59,6 +60,17 @@ def build(study: studies.Study) -> Section | Absent:
     _panels(study, [name, *compared], key, k),
     Table(columns, rows),
   )
+
+
+def is_measured(members: Members) -> bool:
+  """Whether runs record a pass@k of a k that is large enough."""
+  return int(largest_pass(members).rpartition("@")[2] or 0) >= _MIN_TRIES
+
+
+def at_equal_accuracy(compared: Comparison) -> stats.Estimate:
+  """Estimates the gap in pass@k to the baseline stopped at a variant's end."""
+  key = largest_pass(compared.baseline)
+  return coverage.gaps(compared.baseline, compared.members, _PASS_1, key)
 
 
 class _Gaps:
@@ -117,7 +129,3 @@ def _panels(
     )
     for suffix, members in panels.groups(study, labels).items()
   }
-
-
-def _tries(key: str) -> int:
-  return int(key.rpartition("@")[2] or 0)

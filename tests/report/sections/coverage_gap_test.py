@@ -1,6 +1,7 @@
 import numpy as np
 
 from jaxrl_entropy.analysis import studies
+from jaxrl_entropy.report import answers
 from jaxrl_entropy.report.section import Absent
 from jaxrl_entropy.report.sections import coverage_gap
 from tests.analysis import synthetic
@@ -37,3 +38,15 @@ def test_a_slower_method_has_no_more_coverage_at_equal_accuracy(tmp_path):
 def test_a_few_samples_do_not_measure_coverage(tmp_path):
   study = studies.load(synthetic.write_study(tmp_path))
   assert isinstance(coverage_gap.build(study), Absent)
+
+
+def test_the_answer_counts_gaps_over_studies(tmp_path):
+  for seed in range(4):
+    write(tmp_path / "a", "grpo", seed, 0.7)
+    write(tmp_path / "a", "clip_cov", seed, 0.5, bonus=0.05)
+  found = {
+    each.question: each.answer
+    for each in answers.answers(studies.load_parts(tmp_path))
+  }["Do they keep more coverage at equal accuracy?"]
+  assert "1 variant of Clip-Cov and KL-Cov differ by +0.05" in found
+  assert "1 are above and 0 below." in found
