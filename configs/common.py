@@ -7,6 +7,7 @@ Weights and data are yours to bring:
     --config.task.args.test_path=FILE   problems to evaluate on
 """
 
+from configs.evaluation import GREEDY, MANY, SETS
 from jaxrl_entropy.config import defaults
 
 # The ratio is clipped as the scripts do; Clip-Cov's own bounds are 1 and 1.
@@ -37,7 +38,14 @@ def paper(method: str, **args: float):
 
   config.rollout.num_minibatches = 8  # mini-batches of 32 prompts
 
-  config.eval.every = 4
+  # Competitions of few problems 32 times, all others greedily. A source is a
+  # column of the rows, or else the name of their file.
+  competitions = (name for name, (_, how) in SETS.items() if how is MANY)
+  config.eval.source_temperatures = tuple(
+    (name, MANY["temperature"]) for name in competitions
+  )
+  config.eval.update(every=4, problems=10_000, greedy=False)
+  config.eval.update(GREEDY | {"samples": MANY["samples"]})
   return config
 
 

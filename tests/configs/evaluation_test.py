@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from configs import evaluation
+from configs import common, evaluation
 from jaxrl_entropy.config import finalize
 from jaxrl_entropy.data import prompts
 from jaxrl_entropy.data.task import resolve
@@ -71,3 +71,13 @@ def test_mistakes_are_named():
     evaluation.get_config("aime26")
   with pytest.raises(UserError, match="did you mean 'qwen3'"):
     evaluation.get_config("aime24:qwen")
+
+
+def test_the_paper_s_runs_are_evaluated_as_in_the_paper():
+  config = common.qwen2_5_7b("kl_cov")
+  assert config.eval.source_temperatures == (
+    ("aime24", 0.6),
+    ("aime25", 0.6),
+    ("amc23", 0.6),
+  )
+  assert (config.eval.temperature, config.eval.samples) == (0.0, 32)
