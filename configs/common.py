@@ -1,5 +1,7 @@
 """What the paper's runs share (arXiv 2505.22617 and its own scripts).
 
+`entropy_run` takes them to other models: KL-Cov with the 32B's share of tokens.
+
 Weights and data are yours to bring:
 
     --config.model.weights=FOLDER   a Hugging Face folder of the base model
@@ -9,6 +11,7 @@ Weights and data are yours to bring:
 
 from configs.evaluation import GREEDY, MANY, SETS
 from jaxrl_entropy.config import defaults
+from jaxrl_entropy.errors import UserError, nearest
 
 # The ratio is clipped as the scripts do; Clip-Cov's own bounds are 1 and 1.
 METHODS = {
@@ -37,6 +40,8 @@ def paper(method: str, **args: float):
   config.rollout.max_response_length = 8192
 
   config.rollout.num_minibatches = 8  # mini-batches of 32 prompts
+  # A row of its own for each response would be half padding.
+  config.rollout.pack = True
 
   # Competitions of few problems 32 times, all others greedily. A source is a
   # column of the rows, or else the name of their file.
@@ -75,3 +80,30 @@ def qwen2_5_32b(method: str, **args: float):
   config.rollout.slots = 1024
   config.rollout.kv_tokens = 512 * 10240
   return config
+
+
+def entropy_run(preset: str, slice_: str, **mesh: int):
+  """KL-Cov as on 32B, for another model.
+
+  Args:
+    preset: the model.
+    slice_: the slice that `mesh` covers, for the run's name.
+    **mesh: sizes of its axes.
+  """
+  config = paper("kl_cov", fraction=2e-4)
+  config.name = f"{preset}-{slice_}"
+  config.model.preset = preset
+  config.optimizer.learning_rate = 1e-6
+  config.mesh.update(mesh)
+  return config
+
+
+def choose(name: str, makers):
+  """Returns the config that `makers` has under `name`.
+
+  Raises:
+    UserError: there is none.
+  """
+  if name not in makers:
+    raise UserError(f"config {name!r}: {nearest(name, makers)}")
+  return makers[name]()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import dataclasses
 import functools
 import json
+from typing import Any
 
 from jaxrl_entropy import config as config_lib
 from jaxrl_entropy.cli import flags
@@ -16,7 +17,8 @@ _EXAMPLES = """\
       --topology=v5p:4x4x8 --low-effort --json
 
 It compiles the train step and the sampler for the slice, which needs the
-compiler for TPUs (pip install libtpu) but no TPU.
+compiler for TPUs (pip install libtpu) but no TPU. The time of a step and the
+chip-hours of the run are estimated without it; --estimate prints them alone.
 
 exit status: 0 it fits, 1 it does not, 2 wrong settings, 3 not known (no
 compiler, or it failed or was stopped)
@@ -41,14 +43,38 @@ def main(argv: Sequence[str]) -> int:
   command.add_argument(
     "--limit", type=float, default=900, help="seconds for each program"
   )
+  command.add_argument(
+    "--prompt-tokens",
+    type=float,
+    default=0,
+    help="of a prompt on average, for the estimate (default: half the longest)",
+  )
+  command.add_argument(
+    "--response-tokens",
+    type=float,
+    default=0,
+    help="of a response on average (default: half the longest)",
+  )
+  command.add_argument(
+    "--estimate", action="store_true", help="compile nothing"
+  )
   command.add_argument("--json", action="store_true", help="print JSON")
   args, overrides = flags.parse_with_overrides(command, argv)
   config = config_lib.load(args.config, overrides)
   slice_ = topology.parse(args.topology)
   # JAX takes a second to load, which --help and mistakes need not wait for.
   from jaxrl_entropy import sharding
+  from jaxrl_entropy.planning import estimate, programs
 
   mesh = sharding.axis_sizes(slice_.devices, **config.mesh)
+  load = estimate.make_load(config, args.prompt_tokens, args.response_tokens)
+  model = programs.planned_model(config)
+  time = estimate.make(config, model, slice_, mesh, load)
+  if args.estimate:
+    _print(
+      args.json, estimate.to_json(time), "\n".join(estimate.to_lines(time))
+    )
+    return 0
 
   compiles = compiling.has_compiler()
 
@@ -65,12 +91,13 @@ def main(argv: Sequence[str]) -> int:
     return compiling.compile_apart(task, args.limit)
 
   results = {program: compile_one(program, ()) for program in PROGRAMS}
-  plan = report.Plan(args.config, slice_, mesh, results)
+  plan = report.Plan(args.config, slice_, mesh, results, time)
   if plan.verdict == report.TOO_BIG:
     settings = advice.advise(plan, config, compile_one)
     plan = dataclasses.replace(plan, advice=settings)
-  if args.json:
-    print(json.dumps(report.to_json(plan), indent=2))
-  else:
-    print(report.to_text(plan))
+  _print(args.json, report.to_json(plan), report.to_text(plan))
   return plan.status
+
+
+def _print(as_json: bool, data: dict[str, Any], text: str) -> None:
+  print(json.dumps(data, indent=2) if as_json else text)

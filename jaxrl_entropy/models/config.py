@@ -227,6 +227,13 @@ _llama3 = functools.partial(
 _mistral = functools.partial(
   _sized, family="mistral", rope=Rope(1e6), norm_eps=1e-5, max_length=32768
 )
+
+
+def _gemma3_windows(layers: int) -> tuple[bool, ...]:
+  """Returns which layers have a window: all but every sixth."""
+  return tuple((index + 1) % 6 != 0 for index in range(layers))
+
+
 _ROPE8 = Rope(5e5, "llama3", factor=8.0, original_length=8192)
 _ROPE32 = dataclasses.replace(_ROPE8, factor=32.0)
 _SMOL = {"vocab_size": 49152, "rope": Rope(1e5), "max_length": 8192}
@@ -269,6 +276,24 @@ PRESETS: dict[str, TransformerConfig] = {
   "llama3.2-1b": _llama3(2048, 8192, 16, 32, 8, 64, True, rope=_ROPE32),
   "llama3.2-3b": _llama3(3072, 8192, 28, 24, 8, 128, True, rope=_ROPE32),
   "llama3.1-8b": _llama3(4096, 14336, 32, 32, 8, rope=_ROPE8),
+  "llama3.1-70b": _llama3(8192, 28672, 80, 64, 8, rope=_ROPE8),
+  "gemma3-27b": _sized(
+    *(5376, 21504, 62, 32, 16, 128, True),
+    family="gemma3_text",
+    vocab_size=262208,
+    rope=Rope(1e6, "linear", factor=8.0),
+    second_rope=Rope(),
+    second_rope_layers=_gemma3_windows(62),
+    norm_offset=True,
+    output_norms=True,
+    activation="gelu_pytorch_tanh",
+    scaled_embedding=True,
+    qk_norm="head",
+    query_pre_attn_scalar=168,
+    sliding_window=1024,
+    sliding_layers=_gemma3_windows(62),
+    max_length=131072,
+  ),
   "mistral-7b-v0.3": _mistral(4096, 14336, 32, 32, 8, vocab_size=32768),
   "mistral-nemo-12b": _mistral(
     5120, 14336, 40, 32, 8, vocab_size=131072, max_length=131072

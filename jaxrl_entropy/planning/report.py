@@ -4,7 +4,9 @@ from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
+from jaxrl_entropy.planning import estimate as estimate_lib
 from jaxrl_entropy.planning.compiling import Result
+from jaxrl_entropy.planning.estimate import Estimate
 from jaxrl_entropy.planning.topology import GIB, Topology
 
 MIB = GIB / 2**10
@@ -29,6 +31,7 @@ class Plan:
     topology: the slice.
     mesh: size of each axis.
     results: of the programs train, prefill and decode.
+    estimate: of the time of a step.
     advice: what would fit, where something does not; else empty.
   """
 
@@ -36,6 +39,7 @@ class Plan:
   topology: Topology
   mesh: Mapping[str, int]
   results: Mapping[str, Result]
+  estimate: Estimate
   advice: str = ""
 
   @property
@@ -115,6 +119,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
     "phases": plan.phases,
     "verdict": plan.verdict,
     "advice": plan.advice,
+    "estimate": estimate_lib.to_json(plan.estimate),
   }
 
 
@@ -133,6 +138,7 @@ def to_text(plan: Plan) -> str:
   for phase, needed in plan.phases.items():
     verdict = judge(needed, topology) or "not known"
     lines.append(f"{verdict:13} {phase}: {_size(needed)}")
+  lines += ["", *estimate_lib.to_lines(plan.estimate)]
   if plan.advice:
     lines.append(f"advice: {plan.advice}")
   if any(r.status == "not compiled" for r in plan.results.values()):

@@ -1,7 +1,9 @@
 """TPU slices by their marketing names: shape, memory and peak rates."""
 
+from collections.abc import Mapping
 import dataclasses
 import difflib
+import itertools
 import math
 import re
 
@@ -18,6 +20,9 @@ class Generation:
     hbm: bytes that a program can use (measured with the compiler).
     flops: peak dense bfloat16 FLOP/s.
     bandwidth: peak HBM bytes/s.
+    link: bytes/s of a link to a neighboring chip, in one direction.
+    ring_of: chips along a side of the slice that are wired as a ring are a
+      multiple of this; shorter sides end.
     devices_per_chip: JAX devices on a chip.
     named_cores: what the number in `v5p-128` counts, per chip.
     dimensions: of the torus.
@@ -27,26 +32,29 @@ class Generation:
   hbm: float
   flops: float
   bandwidth: float
+  link: float
+  ring_of: int = 4
   devices_per_chip: int = 1
   named_cores: int = 1
   dimensions: int = 2
   options: tuple[tuple[str, str], ...] = ()
 
 
+# Links: Austin et al., How to Scale Your Model, table of TPU chips.
 GENERATIONS = {
   "v4": Generation(
-    *(30.75 * GIB, 275e12, 1.228e12),
+    *(30.75 * GIB, 275e12, 1.228e12, 45e9),
     named_cores=2,
     dimensions=3,
     options=(("chip_config_name", "megacore"),),
   ),
-  "v5e": Generation(15.75 * GIB, 197e12, 0.819e12),
+  "v5e": Generation(15.75 * GIB, 197e12, 0.819e12, 45e9, ring_of=16),
   "v5p": Generation(
-    *(95.73 * GIB, 459e12, 2.765e12), named_cores=2, dimensions=3
+    *(95.73 * GIB, 459e12, 2.765e12, 90e9), named_cores=2, dimensions=3
   ),
-  "v6e": Generation(31.24 * GIB, 918e12, 1.64e12),
+  "v6e": Generation(31.24 * GIB, 918e12, 1.64e12, 90e9, ring_of=16),
   "tpu7x": Generation(
-    *(94.74 * GIB, 1153e12, 3.69e12),
+    *(94.74 * GIB, 1153e12, 3.69e12, 90e9),
     devices_per_chip=2,
     named_cores=2,
     dimensions=3,
@@ -69,6 +77,87 @@ class Topology:
   compiler_name: str
   devices: int
   generation: Generation
+
+  @property
+  def sides(self) -> tuple[int, ...]:
+    """Chips along each side of the slice."""
+    return tuple(map(int, self.compiler_name.split(":")[1].split("x")))
+
+  @property
+  def chips(self) -> int:
+    """Chips of the slice."""
+    return math.prod(self.sides)
+
+  def half(self) -> "Topology":
+    """Returns the slice cut in two across its longest side.
+
+    Raises:
+      UserError: for a slice of one chip, or of an odd side.
+    """
+    sides = list(self.sides)
+    longest = sides.index(max(sides))
+    if sides[longest] % 2:
+      raise UserError(f"topology {self.name!r} has no two equal halves")
+    sides[longest] //= 2
+    kind = self.compiler_name.split(":")[0]
+    return parse(f"{kind}:{'x'.join(map(str, sides))}")
+
+  def link_rate(self, mesh: Mapping[str, int], axis: str) -> float:
+    """Bytes/s that a device sends to the others of a mesh axis.
+
+    A ring sends both ways at once, a line one way; an axis laid over several
+    sides uses the links of each.
+
+    Args:
+      mesh: size of each axis, from the least to the most talkative.
+      axis: which one.
+    """
+    generation = self.generation
+    rings = 0
+    for side, share in _laid(self._grid, mesh)[axis]:
+      whole = share == self._grid[side] and side < len(self.sides)
+      rings += 2 if whole and self._is_ring(side) else 1
+    return generation.link * max(rings, 1)
+
+  @property
+  def _grid(self) -> tuple[int, ...]:
+    """Devices along each side, and on a chip."""
+    return (*self.sides, self.generation.devices_per_chip)
+
+  def _is_ring(self, side: int) -> bool:
+    """Whether a side is wired around; on cubes all sides are, or none."""
+    of, sides = self.generation.ring_of, self.sides
+    if self.generation.dimensions == 3:
+      return all(size % of == 0 for size in sides)
+    return sides[side] % of == 0
+
+
+def _laid(
+  grid: tuple[int, ...], mesh: Mapping[str, int]
+) -> dict[str, list[tuple[int, int]]]:
+  """Returns the sides that each axis is laid over: (side, devices of it).
+
+  As JAX's mesh_utils does where whole sides fit: the last axis chooses first,
+  and as many sides as it can. Where none fit, it takes parts of sides.
+  """
+  free, laid = list(grid), {}
+  for axis, size in reversed(mesh.items()):
+    sides = [side for side, left in enumerate(free) if left > 1]
+    choices = [
+      chosen
+      for count in range(len(sides), 0, -1)
+      for chosen in itertools.combinations(sides, count)
+      if math.prod(free[side] for side in chosen) == size
+    ]
+    laid[axis] = [(side, free[side]) for side in next(iter(choices), ())]
+    if not choices:
+      for side in sorted(sides, key=free.__getitem__):
+        part = math.gcd(free[side], size)
+        size //= part
+        laid[axis] += [(side, part)] * (part > 1)
+    for side, part in laid[axis]:
+      free[side] //= part
+  return laid
 
 
 def parse(name: str) -> Topology:

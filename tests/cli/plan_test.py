@@ -66,6 +66,16 @@ def test_a_mesh_that_does_not_cover_the_slice_is_refused(capsys):
   assert "does not cover 64 devices" in capsys.readouterr().err
 
 
+def test_an_estimate_needs_no_compiler_and_is_quick(capfd, monkeypatch):
+  monkeypatch.setattr(compiling, "compile_apart", None)
+  flags = (f"--config={SEVEN}", "--topology=v5e-16", "--estimate")
+  status, short = _plan(capfd, *flags, "--response-tokens=1000")
+  _, long = _plan(capfd, *flags, "--response-tokens=8000")
+  assert status == 0
+  for form in ("least", "expected", "split"):
+    assert 0 < short[form]["seconds"] < long[form]["seconds"]
+
+
 def test_a_slow_compilation_is_ended():
   result = compiling.compile_apart(Task(SEVEN, (), "v5e-16", "train"), 0.5)
   assert result.status == "time limit"

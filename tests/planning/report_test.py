@@ -3,8 +3,9 @@ import json
 
 import pytest
 
-from jaxrl_entropy.config import defaults
-from jaxrl_entropy.planning import advice, report, topology
+from jaxrl_entropy.config import defaults, finalize
+from jaxrl_entropy.models.config import preset
+from jaxrl_entropy.planning import advice, estimate, report, topology
 from jaxrl_entropy.planning.compiling import Result
 from jaxrl_entropy.planning.report import Plan
 from jaxrl_entropy.planning.topology import GIB
@@ -16,6 +17,16 @@ STATE = {"parameters": 2 * GIB, "optimizer moments": 3 * GIB}
 SAMPLER = {"sampler copy": 2 * GIB, "KV cache": 4 * GIB}
 
 
+def _estimate():
+  config = defaults.get_config()
+  finalize(config)
+  model, load = preset("qwen2.5-0.5b"), estimate.make_load(config)
+  return estimate.make(config, model, V5E, MESH, load)
+
+
+ESTIMATE = _estimate()
+
+
 def _plan(train=8.0, decode=7.0, status="ok"):
   size = {name: x and x * GIB for name, x in (("t", train), ("d", decode))}
   results = {
@@ -23,7 +34,7 @@ def _plan(train=8.0, decode=7.0, status="ok"):
     "prefill": Result("ok", SAMPLER, needed=size["d"]),
     "decode": Result("ok", SAMPLER, needed=size["d"], temporaries=GIB),
   }
-  return Plan("configs/mine.py", V5E, MESH, results)
+  return Plan("configs/mine.py", V5E, MESH, results, ESTIMATE)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +80,7 @@ def test_text_names_roles_verdicts_and_that_it_is_a_bound():
 def test_text_without_a_compiler_never_says_fits():
   roles = {"train": STATE, "prefill": SAMPLER, "decode": SAMPLER}
   results = {name: Result("not compiled", roles[name]) for name in roles}
-  plan = Plan("configs/mine.py", V5E, MESH, results)
+  plan = Plan("configs/mine.py", V5E, MESH, results, ESTIMATE)
   assert "FITS" not in report.to_text(plan)
   assert "pip install libtpu" in report.to_text(plan)
   assert plan.status == 3
@@ -171,3 +182,24 @@ def test_advice_fits_training_and_sampling_with_the_same_settings(config):
   line, _ = _advise(_plan(16, 20), config, needed)
   assert "micro_batches=8" in line
   assert "kv_tokens=" in line
+
+
+def test_the_estimate_is_in_text_and_json():
+  lines = report.to_text(_plan()).splitlines()
+  assert any(line.lstrip().startswith("two halves: ") for line in lines)
+  found = report.to_json(_plan())["estimate"]
+  parts = ("sampling", "training", "transfer")
+  expected = found["expected"]
+  assert expected["seconds"] == sum(expected[name] for name in parts)
+  assert expected["seconds"] > found["least"]["seconds"]
+  hours = expected["seconds"] * found["steps"] * 16 / 3600
+  assert expected["chip_hours"] == pytest.approx(hours)
+
+
+def test_a_sampler_by_itself_has_room_for_more():
+  model, load = preset("qwen2.5-0.5b"), ESTIMATE.load
+  room = estimate.cache_room(model, load, V5E, MESH)
+  # 494 million elements of 2 bytes over tensor; the 2 key-value heads are
+  # copied, 24 layers of 2 x 2 x 64 elements of 2 bytes per token.
+  left = 0.9 * HBM - 2 * 494e6 / 4
+  assert room == pytest.approx(4 * left / (24 * 2 * 128 * 2), rel=1e-3)

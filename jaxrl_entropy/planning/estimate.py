@@ -1,0 +1,215 @@
+"""The estimated time and cost of a run on a slice, whole and cut in two."""
+
+from collections.abc import Iterator, Mapping
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from ml_collections import ConfigDict
+
+from jaxrl_entropy.planning import roofline, workload
+from jaxrl_entropy.planning.roofline import PEAKS, Shares, Step
+from jaxrl_entropy.planning.topology import Topology
+from jaxrl_entropy.planning.workload import Load, Mesh
+
+if TYPE_CHECKING:  # It loads JAX.
+  from jaxrl_entropy.models.config import TransformerConfig
+
+# Forward passes of other models over a rollout, by the field they fill.
+_SCORED = ("ref_logp", "teacher_logp")
+_CACHE_SHARE = 0.9  # of the memory beside the weights of a sampler's own half
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+  """The step of a run on a slice.
+
+  Attributes:
+    load: the step's.
+    steps: of the run.
+    chips: of the slice.
+    least: every phase at the peak rates.
+    expected: at the shares of the peaks that programs are assumed to reach.
+    split: the same shares with half of the slice for sampling and half for
+      training, at the same time; None where it has no halves.
+    shares: these shares.
+  """
+
+  load: Load
+  steps: int
+  chips: int
+  least: Step
+  expected: Step
+  split: Step | None
+  shares: Shares
+
+  def chip_hours(self, step: Step) -> float:
+    """Chip-hours of the whole run, without evaluation and waiting."""
+    return step.seconds * self.steps * self.chips / 3600
+
+
+def make_load(
+  config: ConfigDict, prompt: float = 0, response: float = 0
+) -> Load:
+  """Returns the load of a config.
+
+  Args:
+    config: of the run.
+    prompt: tokens of a prompt, on average; 0: half of the longest.
+    response: tokens of a response, on average; 0: half of the longest.
+  """
+  rollout, optimizer = config.rollout, config.optimizer
+  prompts, group = rollout.prompts_per_step, rollout.group_size
+  row = rollout.max_prompt_length + rollout.max_response_length
+  slots = rollout.slots or prompts * group
+  return Load(
+    prompts=prompts,
+    group=group,
+    trained=(rollout.train_groups or prompts) * group,
+    prompt=prompt or rollout.max_prompt_length / 2,
+    response=response or rollout.max_response_length / 2,
+    longest=rollout.max_response_length,
+    row=row,
+    slots=slots,
+    cached=rollout.kv_tokens or slots * row,
+    updates=rollout.num_minibatches,
+    micro_batches=optimizer.micro_batches,
+    packed=rollout.pack or rollout.share_prompts,
+    scores=1 + sum(name in _needs(config) for name in _SCORED),
+    remat=config.model.remat,
+    adapters=config.model.lora_rank > 0,
+    copy_bytes=1 if rollout.weight_dtype == "int8" else workload.COMPUTE,
+  )
+
+
+def _needs(config: ConfigDict) -> frozenset[str]:
+  from jaxrl_entropy.training import algorithm
+
+  return frozenset(algorithm.resolve(config).needs)
+
+
+def make(
+  config: ConfigDict,
+  model: "TransformerConfig",
+  topology: Topology,
+  mesh: Mesh,
+  load: Load,
+  shares: Shares | None = None,
+) -> Estimate:
+  """Returns the estimate of a config's steps on a slice.
+
+  Args:
+    config: of the run.
+    model: the policy.
+    topology: the slice.
+    mesh: sizes of its axes.
+    load: of a step.
+    shares: of the peak rates that programs reach; None: the assumed ones.
+  """
+  shares = shares or Shares()
+  rates = roofline.machine(topology, mesh, config.reward.workers)
+  least, expected = (
+    Step(roofline.phases(model, load, mesh, rates.at(share)))
+    for share in (PEAKS, shares)
+  )
+  split = _split(config, model, topology, mesh, load, shares)
+  chips = topology.chips
+  return Estimate(load, config.steps, chips, least, expected, split, shares)
+
+
+def _split(
+  config: ConfigDict,
+  model: "TransformerConfig",
+  topology: Topology,
+  mesh: Mesh,
+  load: Load,
+  shares: Shares,
+) -> Step | None:
+  """Returns the step in which both halves of a slice work at a time.
+
+  The trainer's half sends its weights to the other's over the links between
+  them. The sampler's cache takes the memory that the train state leaves.
+  """
+  halves = roofline.halves(topology, mesh)
+  if halves is None:
+    return None
+  half, own = halves
+  rates = roofline.machine(half, own, config.reward.workers).at(shares)
+  room = cache_room(model, load, half, own)
+  sampling = dataclasses.replace(load, cached=min(room, load.slots * load.row))
+  found = roofline.phases(model, load, own, rates)
+  found |= {
+    name: phase
+    for name, phase in roofline.phases(model, sampling, own, rates).items()
+    if name in workload.SAMPLING
+  }
+  return Step(found, overlap=True)
+
+
+def cache_room(
+  model: "TransformerConfig", load: Load, topology: Topology, mesh: Mesh
+) -> int:
+  """Returns the tokens that a sampler's cache holds with a slice to itself."""
+  size, tensor = workload.sizes(model), mesh["tensor"]
+  weights = load.copy_bytes * size.layers + workload.COMPUTE * size.head
+  weights += workload.COMPUTE * size.embedding
+  left = _CACHE_SHARE * topology.generation.hbm - weights / tensor
+  token = workload.COMPUTE * size.cached / workload.kv_shards(model, tensor)
+  return max(int(left / token) * workload.shards(mesh), load.row)
+
+
+def to_json(estimate: Estimate) -> dict[str, Any]:
+  """Returns the estimate as plain JSON types."""
+
+  def described(step: Step | None) -> dict[str, Any] | None:
+    return step and {
+      "phases": {
+        name: dataclasses.asdict(phase) | {"seconds": phase.seconds}
+        for name, phase in step.phases.items()
+      },
+      "sampling": step.sampling,
+      "training": step.training,
+      "transfer": step.transfer,
+      "seconds": step.seconds,
+      "chip_hours": estimate.chip_hours(step),
+    }
+
+  return {
+    "load": dataclasses.asdict(estimate.load),
+    "steps": estimate.steps,
+    "shares": dataclasses.asdict(estimate.shares),
+    "least": described(estimate.least),
+    "expected": described(estimate.expected),
+    "split": described(estimate.split),
+  }
+
+
+def to_lines(estimate: Estimate) -> Iterator[str]:
+  """Yields the estimate as text for a terminal."""
+  load, shares = estimate.load, estimate.shares
+  yield (
+    f"a step, with prompts of {load.prompt:.0f} and responses of "
+    f"{load.response:.0f} tokens on average:"
+  )
+  yield f"  {'':10} {'at least':>10} {'expected':>10}  limited by"
+  expected: Mapping[str, roofline.Phase] = estimate.expected.phases
+  for name, phase in estimate.least.phases.items():
+    yield (
+      f"  {name:10} {phase.seconds:8.3g} s {expected[name].seconds:8.3g} s  "
+      f"{expected[name].limit}"
+    )
+  for name, step in (
+    ("one mesh", estimate.expected),
+    ("two halves", estimate.split),
+  ):
+    if step is not None:
+      yield (
+        f"  {name}: {step.seconds:.3g} s (sampling {step.sampling:.3g}, "
+        f"training {step.training:.3g}, weights {step.transfer:.3g}), "
+        f"{estimate.chip_hours(step):.3g} chip-hours for {estimate.steps} steps"
+      )
+  yield (
+    f"  expected: {shares.flops:.0%} of the peak FLOP/s, "
+    f"{shares.bandwidth:.0%} of the memory's and {shares.links:.0%} of the "
+    "links' rate, assumed; two halves need rollout.max_staleness of 1 or more, "
+    "and each must fit by itself"
+  )

@@ -1,0 +1,414 @@
+"""What each phase of an RL step computes, reads and sends, on one device.
+
+Pure arithmetic on the sizes of a model, a rollout and a mesh; nothing is
+traced. Ring algorithms: gathering or scattering over n devices sends
+(n - 1) / n of the whole, adding up twice that.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import functools
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # It loads JAX.
+  from jaxrl_entropy.models.config import TransformerConfig
+
+Mesh = Mapping[str, int]
+COMPUTE, MASTER = 2, 4
+"""Bytes of a number at use, and of a parameter, gradient or moment."""
+_ADAMW = 7  # arrays of parameters that an AdamW update reads or writes
+# Recomputed layers: a share of the forward products, and of attention.
+_REMAT = {"none": (0.0, 0.0), "dots": (0.0, 1.0), "full": (1.0, 1.0)}
+# Arrays of [tokens, D] that a layer reads and writes beside those of its
+# projections: two norms, two additions.
+_STREAMS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+  """One step of a run.
+
+  Attributes:
+    prompts: sampled in a step, all rounds together.
+    group: responses of a prompt.
+    trained: responses that are trained on.
+    prompt: tokens of a prompt, on average.
+    response: tokens of a response, on average.
+    longest: tokens of a response, at most.
+    row: tokens of a row of the update.
+    slots: sequences decoded at a time.
+    cached: tokens that the cache holds.
+    updates: optimizer updates.
+    micro_batches: of an update.
+    packed: rows of the update hold several responses.
+    scores: forward passes over the rollout before the updates.
+    remat: what the backward pass recomputes.
+    copy_bytes: bytes of a weight in the sampler's copy.
+    adapters: only low-rank adapters are trained, whose size is left out.
+    prefill_tokens: of the prompts that one part of the mesh takes at a time.
+  """
+
+  prompts: int
+  group: int
+  trained: int
+  prompt: float
+  response: float
+  longest: int
+  row: int
+  slots: int
+  cached: int
+  updates: int
+  micro_batches: int
+  packed: bool = False
+  scores: int = 1
+  remat: str = "full"
+  copy_bytes: int = COMPUTE
+  adapters: bool = False
+  prefill_tokens: int = 4096
+
+  @property
+  def responses(self) -> int:
+    """Responses sampled in a step."""
+    return self.prompts * self.group
+
+  @property
+  def rows(self) -> float:
+    """Rows that the updates of a step compute; padding counts."""
+    used = (self.prompt + self.response) / self.row if self.packed else 1.0
+    return self.trained * used
+
+  @property
+  def live(self) -> float:
+    """Sequences decoded at a time that the slots and the cache allow."""
+    shared = self.prompt / self.group
+    room = self.cached / (shared + self.response)
+    return min(self.slots, room, self.responses)
+
+  @property
+  def decode_steps(self) -> float:
+    """Tokens that follow each other: those of the longest, or of all waves."""
+    return max(self.longest, self.responses * self.response / self.live)
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+  """Of one device in one phase.
+
+  Attributes:
+    flops: of matrix products.
+    memory: bytes read and written in the device's memory.
+    hidden: bytes sent by mesh axis, for what is needed later: weights of the
+      next layer, gradients of the last.
+    blocking: bytes sent by mesh axis that the next product waits for.
+    waits: collectives over each axis that are too small to fill a link.
+  """
+
+  flops: float = 0.0
+  memory: float = 0.0
+  hidden: Mesh = dataclasses.field(default_factory=dict)
+  blocking: Mesh = dataclasses.field(default_factory=dict)
+  waits: Mesh = dataclasses.field(default_factory=dict)
+
+  @property
+  def sent(self) -> dict[str, float]:
+    """Bytes sent by mesh axis."""
+    return _added(self.hidden, self.blocking)
+
+  def __add__(self, other: "Work") -> "Work":
+    return Work(
+      self.flops + other.flops,
+      self.memory + other.memory,
+      _added(self.hidden, other.hidden),
+      _added(self.blocking, other.blocking),
+      _added(self.waits, other.waits),
+    )
+
+  def __mul__(self, times: float) -> "Work":
+    return Work(
+      self.flops * times,
+      self.memory * times,
+      *(
+        {axis: amount * times for axis, amount in amounts.items()}
+        for amounts in (self.hidden, self.blocking, self.waits)
+      ),
+    )
+
+
+def _added(one: Mesh, other: Mesh) -> dict[str, float]:
+  axes = dict.fromkeys((*one, *other))
+  return {axis: one.get(axis, 0.0) + other.get(axis, 0.0) for axis in axes}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+  """Numbers of a model that its costs are made of; vectors are left out.
+
+  Attributes:
+    attention: elements of the projections around attention, all layers.
+    mlp: elements of the MLPs or experts, all layers.
+    mlp_share: of these that multiply a token.
+    last: elements of the last projections that multiply a token, all layers;
+      no gradient needs their results recomputed.
+    head: elements of the LM head.
+    embedding: elements of the embedding, if it is another.
+    cached: elements that a token keeps in the cache, all layers.
+    mixing: FLOPs for each pair of a query and a key, one layer.
+    windows: of the layers, tokens; 0: none.
+    stream: width of the residual stream.
+    wide: elements of a token that the projections of all layers read or write.
+  """
+
+  attention: int
+  mlp: int
+  mlp_share: float
+  last: int
+  head: int
+  embedding: int
+  cached: int
+  mixing: int
+  windows: tuple[int, ...]
+  stream: int
+  wide: int
+
+  @property
+  def layers(self) -> int:
+    """Elements of all layers."""
+    return self.attention + self.mlp
+
+  @property
+  def active(self) -> float:
+    """Elements of the layers that multiply a token."""
+    return self.attention + self.mlp * self.mlp_share
+
+  @property
+  def total(self) -> int:
+    """Elements of the model."""
+    return self.layers + self.head + self.embedding
+
+  def pairs(self, length: float, first: float = 0.0) -> float:
+    """Pairs of a query in [first, length) and a key it sees, over all layers.
+
+    A layer with a window of w tokens has at most w keys for each query.
+    """
+
+    def until(end: float, window: int) -> float:
+      near = min(end, window or end)
+      return near**2 / 2 + (end - near) * near
+
+    return sum(until(length, w) - until(first, w) for w in self.windows)
+
+
+@functools.cache
+def sizes(model: "TransformerConfig") -> Sizes:
+  """Returns the sizes of a decoder."""
+  width, layers = model.hidden_size, model.num_layers
+  queries = model.num_heads * model.head_dim
+  keys = 2 * model.num_kv_heads * model.head_dim
+  experts = model.num_experts or 1
+  chosen = model.num_experts_per_tok if model.num_experts else 1
+  inner = model.expert_width if model.num_experts else model.intermediate_size
+  head = width * model.vocab_size
+  return Sizes(
+    attention=layers * width * (2 * queries + keys),
+    mlp=layers * experts * 3 * width * inner,
+    mlp_share=chosen / experts,
+    last=layers * chosen * width * inner,
+    head=head,
+    embedding=0 if model.tie_embeddings else head,
+    cached=layers * keys,
+    mixing=4 * queries,
+    windows=model.windows,
+    stream=width,
+    wide=layers * (2 * queries + keys + 4 * chosen * inner),
+  )
+
+
+def shards(mesh: Mesh) -> int:
+  """Returns the number of parts that rows and slots are split into."""
+  return mesh["data"] * mesh["fsdp"]
+
+
+def prefill(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
+  """Returns the work for the prompts of a step, each computed once."""
+  size, parts = sizes(model), shards(mesh)
+  tokens = load.prompts * load.prompt / parts
+  pairs = size.pairs(load.prompt) * load.prompts / parts
+  chunks = math.ceil(tokens / load.prefill_tokens)
+  flops = 2 * size.active * tokens + size.mixing * pairs
+  copy = load.copy_bytes * size.layers
+  return Work(
+    flops / mesh["tensor"],
+    chunks * copy / mesh["tensor"] + _activations(size, tokens, mesh),
+    blocking={"tensor": _additions(model, tokens, mesh)},
+  )
+
+
+def decode(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
+  """Returns the work for all new tokens of a step.
+
+  The copy of the weights is read for every token in sequence, of a mixture only
+  the experts that some sequence chose.
+  """
+  size, parts, tensor = sizes(model), shards(mesh), mesh["tensor"]
+  tokens = load.responses * load.response / parts
+  end = load.prompt + load.response
+  pairs = size.pairs(end, load.prompt) * load.responses / parts
+  flops = 2 * (size.active + size.head) * tokens + size.mixing * pairs
+  chosen = 1 - (1 - size.mlp_share) ** (load.live / parts)
+  weights = size.attention + size.mlp * chosen + size.head
+  cached = pairs * size.cached / model.num_layers
+  return Work(
+    flops / tensor,
+    load.copy_bytes * load.decode_steps * weights / tensor
+    + COMPUTE * cached / kv_shards(model, tensor)
+    + _activations(size, tokens, mesh),
+    blocking={"tensor": _additions(model, tokens, mesh)},
+    waits={"tensor": 2 * model.num_layers * load.decode_steps},
+  )
+
+
+def kv_shards(model: "TransformerConfig", tensor: int) -> int:
+  """Returns the parts of a sequence's cache; heads are whole."""
+  return tensor if model.num_kv_heads % tensor == 0 else 1
+
+
+def score(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
+  """Returns the work of the forward passes over a rollout."""
+  count = load.updates * load.micro_batches
+  once = _forward(model, load, mesh, load.rows)
+  return (once + _gathers(model, mesh) * count) * load.scores
+
+
+def update(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
+  """Returns the work of all updates of a step.
+
+  With several micro-batches and several updates, each update begins with a
+  forward pass over the whole mini-batch.
+  """
+  size, micro = sizes(model), load.micro_batches
+  rows = load.rows / load.updates
+  forward = _forward(model, load, mesh, rows)
+  planning = 1 if micro > 1 and load.updates > 1 else 0
+  work = forward * (1 + planning) + _backward(model, load, mesh, rows)
+  work += _gathers(model, mesh) * (micro * (planning + 2))
+  if not load.adapters:
+    work += _reductions(model, mesh) * micro + _once(model, mesh)
+    local = size.total / (mesh["fsdp"] * mesh["tensor"])
+    accumulated = 2 * micro if micro > 1 else 0
+    work += Work(memory=MASTER * (_ADAMW + accumulated) * local)
+  return work * load.updates
+
+
+def _forward(
+  model: "TransformerConfig", load: Load, mesh: Mesh, rows: float
+) -> Work:
+  """Returns the products of a forward pass over rows of full length."""
+  size = sizes(model)
+  parts = shards(mesh) * mesh["context"]
+  tokens, pairs = rows * load.row / parts, rows * size.pairs(load.row) / parts
+  flops = 2 * (size.active + size.head) * tokens + size.mixing * pairs
+  logits = 2 * MASTER * tokens * model.vocab_size / mesh["tensor"]
+  return Work(
+    flops / mesh["tensor"],
+    logits + _activations(size, tokens, mesh),
+    blocking={
+      "tensor": _additions(model, tokens, mesh),
+      "context": _keys(model, tokens, mesh),
+    },
+  )
+
+
+def _backward(
+  model: "TransformerConfig", load: Load, mesh: Mesh, rows: float
+) -> Work:
+  """Returns the products of a backward pass, with what it recomputes.
+
+  Attention and the logits are recomputed whatever the policy keeps.
+  """
+  size, forward = sizes(model), _forward(model, load, mesh, rows)
+  products, attention = _REMAT[load.remat]
+  parts = shards(mesh) * mesh["context"] * mesh["tensor"]
+  tokens, pairs = rows * load.row / parts, rows * size.pairs(load.row) / parts
+  again = products * (size.active - size.last)
+  passes = 1 if load.adapters else 2
+  head = (1 + passes) * size.head
+  flops = 2 * tokens * (passes * size.active + again + head)
+  flops += size.mixing * pairs * (2.5 + attention)
+  recomputed = 1 + products
+  return Work(
+    flops,
+    forward.memory * (1 + recomputed),
+    blocking={
+      "tensor": forward.blocking["tensor"] * (1 + products / 2),
+      "context": forward.blocking["context"] * (1 + attention),
+    },
+  )
+
+
+def _activations(size: Sizes, tokens: float, mesh: Mesh) -> float:
+  """Returns bytes of the layers' inputs and outputs."""
+  layers = len(size.windows)
+  streams = layers * _STREAMS * size.stream
+  return COMPUTE * tokens * (streams + size.wide / mesh["tensor"])
+
+
+def _additions(model: "TransformerConfig", tokens: float, mesh: Mesh) -> float:
+  """Returns bytes sent over tensor by two additions per layer."""
+  stream = COMPUTE * tokens * model.hidden_size
+  return 2 * model.num_layers * stream * 2 * _ring(mesh, "tensor")
+
+
+def _keys(model: "TransformerConfig", tokens: float, mesh: Mesh) -> float:
+  """Returns bytes sent over context: a row's keys and values, gathered."""
+  row = COMPUTE * tokens * mesh["context"] * sizes(model).cached
+  return row * _ring(mesh, "context") / kv_shards(model, mesh["tensor"])
+
+
+def _gathers(model: "TransformerConfig", mesh: Mesh) -> Work:
+  """Returns the traffic that brings the layers' weights to a device once."""
+  layers = COMPUTE * sizes(model).layers / mesh["tensor"]
+  return Work(memory=2 * layers, hidden={"fsdp": layers * _ring(mesh, "fsdp")})
+
+
+def _reductions(model: "TransformerConfig", mesh: Mesh) -> Work:
+  """Returns the traffic of the layers' gradient of a micro-batch."""
+  layers = COMPUTE * sizes(model).layers / mesh["tensor"]
+  rest = 2 * layers / mesh["fsdp"]
+  sent = {"fsdp": layers * _ring(mesh, "fsdp")}
+  sent |= {axis: rest * _ring(mesh, axis) for axis in ("data", "context")}
+  return Work(memory=2 * layers, hidden=sent)
+
+
+def _once(model: "TransformerConfig", mesh: Mesh) -> Work:
+  """Returns the traffic of the head: gathered, and its gradient reduced."""
+  head = sizes(model).head / mesh["tensor"]
+  sent = {"fsdp": (COMPUTE + MASTER) * head * _ring(mesh, "fsdp")}
+  for axis in ("data", "context"):
+    sent[axis] = 2 * MASTER * head / mesh["fsdp"] * _ring(mesh, axis)
+  return Work(hidden=sent)
+
+
+def transfer(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
+  """Returns the work that makes the sampler's copy from the parameters."""
+  total = sizes(model).total / mesh["tensor"]
+  copy = load.copy_bytes * total
+  return Work(
+    memory=MASTER * total / mesh["fsdp"] + copy,
+    blocking={"fsdp": copy * _ring(mesh, "fsdp")},
+  )
+
+
+def _ring(mesh: Mesh, axis: str) -> float:
+  """Returns the share of an array that a ring over `axis` makes each send."""
+  return (mesh[axis] - 1) / mesh[axis]
+
+
+PHASES = {
+  "prefill": prefill,
+  "decode": decode,
+  "score": score,
+  "update": update,
+  "transfer": transfer,
+}
+SAMPLING = ("prefill", "decode")
