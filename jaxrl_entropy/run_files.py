@@ -78,6 +78,5 @@ HELD_OUT = "eval/held_out/"
 HELD_OUT_ACCURACY = "eval/held_out/accuracy"
 HELD_OUT_GREEDY = "eval/held_out/greedy"
 HELD_OUT_PASS = "eval/held_out/pass@"
-AT_TEMPERATURE = "accuracy_at_"  # of an evaluation, and the temperature
 
 THROUGHPUT = "throughput/"

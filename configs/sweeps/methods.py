@@ -41,7 +41,7 @@ def get_config(method: str = "grpo"):
   if method in _ALL_GROUPS:
     config.rollout.update(group_filter="all", train_groups=0)
   config.probe.token_fraction = 0.02 if method == "grpo" else 0.0
-  config.eval.update(every=16, more_temperatures=(0.6,))
+  config.eval.update(every=16, final_temperatures=(0.6,))
   return config
 
 

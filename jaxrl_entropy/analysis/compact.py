@@ -23,7 +23,6 @@ _KEPT = (
   *(run_files.ENTROPY, run_files.TRAIN_ACCURACY, run_files.REWARD_MEAN),
   *(run_files.RESPONSE_LENGTH, run_files.TRUNCATED),
   *(run_files.HELD_OUT_ACCURACY, run_files.HELD_OUT_GREEDY),
-  run_files.HELD_OUT + run_files.AT_TEMPERATURE,
   *(run_files.HELD_OUT_PASS, run_files.CONTROL, run_files.COVARIANCE),
   *(run_files.EXTRA_SHARE, run_files.EXTRA_COVARIANCE),
   *(run_files.PROBE_DELTA_ENTROPY, run_files.PROBE_MINUS_COVARIANCE),

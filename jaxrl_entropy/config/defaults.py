@@ -366,9 +366,6 @@ EVAL: Section = {
     (), "Pairs (data source, temperature) that differ; 0 is greedy."
   ),
   "greedy": Field(True, "Measure greedy accuracy as well."),
-  "more_temperatures": Field(
-    (), "Further temperatures at which accuracy is measured as well."
-  ),
 }
 
 FIELDS: Section = {

@@ -10,7 +10,6 @@ from jaxrl_entropy import (
   config as config_lib,
   distributed,
   evaluation,
-  run_files,
 )
 from jaxrl_entropy.data.task import Task
 from jaxrl_entropy.errors import UserError

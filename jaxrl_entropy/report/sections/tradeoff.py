@@ -1,6 +1,7 @@
 """Section: entropy that is kept against accuracy, by temperature."""
 
 import functools
+import re
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from jaxrl_entropy.report.measures import Measure
 from jaxrl_entropy.report.section import Absent, Section, Table, no_metric
 
 _TITLE = "Entropy kept against accuracy"
-_AT = run_files.HELD_OUT + run_files.AT_TEMPERATURE
+_AT = re.compile(re.escape(run_files.HELD_OUT) + r"at_([\d.]+)/accuracy")
 
 
 def build(study: studies.Study) -> Section | Absent:
@@ -23,7 +24,9 @@ def build(study: studies.Study) -> Section | Absent:
   """
   measures = _accuracies(study)
   if not any(name.startswith("T = ") for name in measures):
-    return Absent(_TITLE, no_metric(_AT + "{temperature}"))
+    return Absent(
+      _TITLE, no_metric(run_files.HELD_OUT + "at_{temperature}/accuracy")
+    )
   kept = {
     label: stats.over_seeds(members, _entropy_kept)
     for label, members in study.variants.items()
@@ -80,11 +83,8 @@ def build(study: studies.Study) -> Section | Absent:
 def _accuracies(study: studies.Study) -> dict[str, Measure]:
   """Returns the accuracy at the end by temperature, the coldest first."""
   shared = set.intersection(*(run.metrics for run in study.runs))
-  others = sorted(
-    (key for key in shared if key.startswith(_AT)),
-    key=lambda key: float(key.removeprefix(_AT)),
-  )
-  named = {f"T = {key.removeprefix(_AT)}": key for key in others}
+  found = {match[1]: key for key in shared if (match := _AT.fullmatch(key))}
+  named = {f"T = {at}": found[at] for at in sorted(found, key=float)}
   if run_files.HELD_OUT_GREEDY in shared:
     named = {"greedy": run_files.HELD_OUT_GREEDY, **named}
   if run_files.HELD_OUT_ACCURACY in shared:

@@ -3,7 +3,7 @@ from jaxrl_entropy.report.section import Absent
 from jaxrl_entropy.report.sections import tradeoff
 from tests.analysis import synthetic
 
-AT = "eval/held_out/accuracy_at_0.6"
+AT = "eval/held_out/at_0.6/accuracy"
 
 
 def test_variants_are_ranked_by_those_that_are_better_in_all(tmp_path):
