@@ -433,7 +433,7 @@ FIELDS: Section = {
   "teacher": {
     "weights": Field(
       "",
-      "Model that the loss 'distillation' draws the policy towards, as "
+      "Model that the loss 'distillation' draws the policy toward, as "
       "model.weights; of the same vocabulary.",
     ),
     "template": Field(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # It loads JAX.
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-  """What the devices of a mesh do in a second.
+  """Rates of the devices of a mesh, per second.
 
   Attributes:
     flops: of matrix products, one device.

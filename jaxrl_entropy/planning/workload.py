@@ -1,4 +1,4 @@
-"""What each phase of an RL step computes, reads and sends, on one device.
+"""Computation, memory traffic and messages of each phase of a step, by device.
 
 Pure arithmetic on the sizes of a model, a rollout and a mesh; nothing is
 traced. Ring algorithms: gathering or scattering over n devices sends

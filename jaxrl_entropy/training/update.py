@@ -25,7 +25,7 @@ from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.training.state import TrainState, use_key
 from jaxrl_entropy.types import Mean, Metrics, Params, TokenBatch
 
-TEACHER = "teacher"  # role of a model that the policy is drawn towards
+TEACHER = "teacher"  # role of a model that the policy is drawn toward
 
 Objective = Callable[[TokenBatch, Any], tuple[Float[Array, ""], Metrics]]
 
