@@ -93,7 +93,7 @@ class Load:
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-  """Of one device in one phase.
+  """Demands of one phase on one device.
 
   Attributes:
     flops: of matrix products.
