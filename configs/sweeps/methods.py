@@ -23,7 +23,15 @@ METHODS = (
   *("cw_grpo", "opefo", "papo", "steer", "ce_gppo", "bapo", "adaptive_clip"),
   *("archer", "entropy_advantage", "eda", "siren", "skywork", "entropic"),
   *("qae", "nsr", "w_reinforce", "entrocraft", "mcpo", "htpo", "rlsd", "rlrt"),
+  *("mixed_cuts", "gxpo", "aem"),
 )
+# Methods that are no recipe: settings beside the baseline's.
+SETTINGS = {
+  "mixed_cuts": {"rollout.uniform_share": 0.5},
+  "gxpo": {"optimizer.lookahead.steps": 5},
+  "aem": {"loss.name": "aem"},
+}
+ARGUMENTS = quickstart.METHODS | {"aem": {"rate": 1.0}}
 SEEDS = (0, 1)
 SHORT = 24
 
@@ -36,8 +44,9 @@ def get_config(method: str = "grpo"):
     raise UserError(f"method {method!r}: {nearest(method, METHODS)}")
   config = quickstart.get_config()
   config.name = f"methods-{method}"
-  config.recipe = method
-  config.loss.args.update(quickstart.METHODS.get(method, {}))
+  config.recipe = method if method in RECIPES else "grpo"
+  config.update_from_flattened_dict(SETTINGS.get(method, {}))
+  config.loss.args.update(ARGUMENTS.get(method, {}))
   if method in _ALL_GROUPS:
     config.rollout.update(group_filter="all", train_groups=0)
   config.probe.token_fraction = 0.02 if method == "grpo" else 0.0
@@ -53,6 +62,3 @@ def sweep(add, part: str = ""):
   for seed in SEEDS[:1] if "seed0" in chosen else SEEDS:
     for method in METHODS:
       add(changes | {"seed": seed}, arg=method)
-
-
-assert set(METHODS) <= set(RECIPES)

@@ -1,6 +1,6 @@
 """Objectives that use verdicts, a reference or a teacher."""
 
-from jaxrl_entropy import losses
+from jaxrl_entropy import arguments, losses
 from jaxrl_entropy.losses import Aggregation, Objective, Scalar
 
 
@@ -102,9 +102,13 @@ def distillation(fraction: float = 1.0, coefficient: Scalar = 1.0) -> Objective:
   Over the vocabulary, at the `fraction` of the tokens that are the most
   uncertain or the farthest from the teacher (TIP), or at all of them.
 
+  Raises:
+    ValueError: for a number outside its range.
+
   References:
     arXiv 2604.14084.
   """
+  arguments.within("distillation", 0.0, 1.0, fraction=fraction)
   chain = [losses.add_teacher_kl(coefficient)]
   if fraction < 1:
     taught = losses.top_fraction(losses.teaching_score, fraction)

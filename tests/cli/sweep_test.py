@@ -261,3 +261,15 @@ def test_ctrl_c_lets_the_run_save():
 def test_a_run_that_a_signal_ended_has_the_status_of_a_shell():
   kill = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
   assert sweep._wait_for([sys.executable, "-c", kill]) == 137
+
+
+def test_the_sweep_of_methods_has_a_run_for_each():
+  path = STUDY.with_name("methods.py")
+  methods = config_lib.load_module(str(path)).METHODS
+  runs = sweeps_lib.list_runs(f"{path}:short:seed0")
+  assert len({run.name for run in runs}) == len(runs) == len(methods)
+  configs = [config_lib.load(run.config, run.overrides) for run in runs]
+  assert {config.steps for config in configs} == {24}
+  by_name = {config.name: config for config in configs}
+  assert by_name["methods-gxpo"].optimizer.lookahead.steps == 5
+  assert by_name["methods-mcpo"].rollout.group_filter == "all"
