@@ -38,6 +38,9 @@ def make(seed: int = 0, drift: float = 0.3, masked: float = 0.3) -> TokenBatch:
     correct=(response % 3 == 0).astype(np.float32),
     group=response // GROUP,
     group_accuracy=np.float32(1 / 2) * (response // GROUP % 3),
+    nucleus_entropy=np.float32(0.5) * np.abs(noise[1]),
+    rank=np.floor(-logp),
+    teacher_kl=np.abs(noise[2]),
     num_responses=RESPONSES,
     max_length=LENGTH,
   )
