@@ -1,11 +1,13 @@
 """The device mesh, and where each array lives on it.
 
-Axes, always all four, of size 1 where unused:
+Axes, always all five, of size 1 where unused:
 
 * `data`: replicas of the parameters; rows of a batch are split over it.
 * `fsdp`: parameters and optimizer state are split over it, and so are rows.
 * `tensor`: heads, MLP columns, experts and vocabulary are split over it.
 * `context`: the tokens of a row are split over it.
+* `expert`: experts are split over it, and rows; to all other parameters it is
+  more of `fsdp`.
 
 All axes are Auto: XLA's partitioner propagates from the annotations made here.
 """
@@ -26,21 +28,24 @@ from jax.sharding import (
 )
 import numpy as np
 
-AXES = ("data", "fsdp", "tensor", "context")
-ROWS = ("data", "fsdp")
+AXES = ("data", "fsdp", "tensor", "context", "expert")
+ROWS = ("data", "fsdp", "expert")
 TOKENS = (*ROWS, "context")
+WEIGHTS = ("fsdp", "expert")
+EXPERTS = ("expert", "tensor")
 
 # The first pattern found in a parameter's path decides. Matrices are stored
 # [in, out], stacked over layers on a leading axis.
 PARAM_RULES: tuple[tuple[str, P], ...] = (
-  (r"embed/embedding$", P("tensor", "fsdp")),
-  (r"lm_head/kernel$", P("fsdp", "tensor")),
-  (r"experts/(gate|up|down)_proj/kernel$", P(None, "tensor", "fsdp")),
+  (r"embed/embedding$", P("tensor", WEIGHTS)),
+  (r"lm_head/kernel$", P(WEIGHTS, "tensor")),
+  (r"experts/\w+_proj/kernel$", P(None, EXPERTS, "fsdp")),
+  (r"experts/\w+_proj/", P(None, EXPERTS)),
   (
     r"layers/.*(q_proj|k_proj|v_proj|gate_proj|up_proj)/kernel$",
-    P(None, "fsdp", "tensor"),
+    P(None, WEIGHTS, "tensor"),
   ),
-  (r"layers/.*(o_proj|down_proj)/kernel$", P(None, "tensor", "fsdp")),
+  (r"layers/.*(o_proj|down_proj)/kernel$", P(None, "tensor", WEIGHTS)),
   (r"layers/.*(q_proj|k_proj|v_proj)/bias$", P(None, "tensor")),
 )
 
@@ -74,6 +79,7 @@ def make_mesh(
   fsdp: int = 1,
   tensor: int = 1,
   context: int = 1,
+  expert: int = 1,
   devices: Sequence[jax.Device] | None = None,
 ) -> Mesh:
   """Returns a mesh of the given axis sizes; one may be -1, the remainder.
@@ -83,7 +89,12 @@ def make_mesh(
   """
   devices = jax.devices() if devices is None else devices
   sizes = axis_sizes(
-    len(devices), data=data, fsdp=fsdp, tensor=tensor, context=context
+    len(devices),
+    data=data,
+    fsdp=fsdp,
+    tensor=tensor,
+    context=context,
+    expert=expert,
   )
   return Mesh(_placed(sizes, devices), AXES, (AxisType.Auto,) * len(AXES))
 
@@ -109,7 +120,7 @@ def _placed(
     )
   return mesh_utils.create_hybrid_device_mesh(
     (sizes["data"] // slices, *shape[1:]),
-    (slices, 1, 1, 1),
+    (slices, *(1,) * (len(shape) - 1)),
     devices,
     allow_split_physical_axes=True,
   )
@@ -139,14 +150,20 @@ def param_spec(name: str, ndim: int) -> P:
 
 
 def fitting(spec: P, shape: Sequence[int], mesh: Mesh | AbstractMesh) -> P:
-  """Returns `spec` without the axes that do not divide their dimension."""
+  """Returns `spec` without the axes that do not divide their dimension.
+
+  Of several axes of one dimension the first ones stay that divide it.
+  """
 
   def keep(axis: Any, size: int) -> Any:
-    names = axis if isinstance(axis, tuple) else (axis,)
     if axis is None:
       return None
-    parts = math.prod(mesh.shape[name] for name in names)
-    return axis if size % parts == 0 else None
+    names = axis if isinstance(axis, tuple) else (axis,)
+    while names and size % math.prod(mesh.shape[name] for name in names):
+      names = names[:-1]
+    if not names:
+      return None
+    return names if isinstance(axis, tuple) else axis
 
   return P(*(keep(a, s) for a, s in zip(spec, shape, strict=False)))
 
@@ -162,6 +179,11 @@ def param_shardings(params: Any, mesh: Mesh) -> Any:
     return NamedSharding(mesh, fitting(spec, leaf.shape, mesh))
 
   return jax.tree_util.tree_map_with_path(sharding, params)
+
+
+def row_parts(mesh: Mesh) -> int:
+  """Returns into how many shards the mesh splits rows."""
+  return math.prod(mesh.shape[axis] for axis in ROWS)
 
 
 def row_sharding(mesh: Mesh, leading: int = 0) -> NamedSharding:

@@ -6,6 +6,7 @@ from jax.sharding import PartitionSpec as P
 import pytest
 
 from jaxrl_entropy import sharding
+from jaxrl_entropy.sharding import WEIGHTS
 from tests import devices
 
 
@@ -13,8 +14,8 @@ from tests import devices
   ("given", "filled"),
   [
     ({}, None),
-    ({"fsdp": -1}, (1, 8, 1, 1)),
-    ({"data": 2, "fsdp": -1, "context": 2}, (2, 2, 1, 2)),
+    ({"fsdp": -1}, (1, 8, 1, 1, 1)),
+    ({"data": 2, "fsdp": -1, "context": 2}, (2, 2, 1, 2, 1)),
     ({"tensor": 3, "fsdp": -1}, None),
     ({"data": 0, "fsdp": -1}, None),
     ({"data": -1, "fsdp": -1}, None),
@@ -46,7 +47,8 @@ def chips(shape, slices=1):
 
 
 @pytest.mark.parametrize(
-  "sizes", [(1, 8, 2, 2), (1, 16, 2, 1), (2, 2, 2, 4), (32, 1, 1, 1)]
+  "sizes",
+  [(1, 8, 2, 2, 1), (1, 16, 2, 1, 1), (2, 2, 2, 1, 4), (32, 1, 1, 1, 1)],
 )
 def test_every_shape_that_covers_a_slice_can_be_made(sizes):
   slice_ = chips((2, 4, 4))
@@ -59,24 +61,29 @@ def test_every_shape_that_covers_a_slice_can_be_made(sizes):
 
 def test_only_the_data_axis_leaves_a_slice():
   two = chips((2, 2, 4), slices=2)
-  sizes = {"data": 4, "fsdp": 4, "tensor": 2, "context": 1}
+  sizes = {"data": 4, "fsdp": 2, "tensor": 2, "context": 1, "expert": 2}
   placed = sharding._placed(sizes, two)
   for part, index in ((placed[:2], 0), (placed[2:], 1)):
     assert {device.slice_index for device in part.flat} == {index}
   with pytest.raises(ValueError, match=r"mesh.data is 1 on 2 slices"):
-    sharding._placed(sizes | {"data": 1, "fsdp": 16}, two)
+    sharding._placed(sizes | {"data": 1, "fsdp": 8}, two)
 
 
 @pytest.mark.parametrize(
   ("name", "ndim", "spec"),
   [
-    ("params/embed/embedding", 2, P("tensor", "fsdp")),
-    ("lm_head/kernel", 2, P("fsdp", "tensor")),
-    ("layers/attention/q_proj/kernel", 3, P(None, "fsdp", "tensor")),
+    ("params/embed/embedding", 2, P("tensor", WEIGHTS)),
+    ("lm_head/kernel", 2, P(WEIGHTS, "tensor")),
+    ("layers/attention/q_proj/kernel", 3, P(None, WEIGHTS, "tensor")),
+    (
+      "layers/mlp/experts/up_proj/kernel",
+      4,
+      P(None, ("expert", "tensor"), "fsdp"),
+    ),
     (
       "opt_state/0/mu/layers/mlp/down_proj/kernel",
       3,
-      P(None, "tensor", "fsdp"),
+      P(None, "tensor", WEIGHTS),
     ),
     ("layers/attention/v_proj/bias", 2, P(None, "tensor")),
     ("layers/input_norm/scale", 2, P()),
@@ -99,12 +106,12 @@ def _specs():
 
 
 def test_axes_that_do_not_divide_are_left_out():
-  rows = ("data", "fsdp")
+  rows = sharding.ROWS
   assert devices.run(_specs) == [
     (rows, "tensor"),
     (None, "tensor"),
     (rows, None),
-    (rows, "tensor"),
+    (("data", "fsdp"), "tensor"),  # JAX drops axes of size 1.
   ]
 
 

@@ -51,13 +51,21 @@ MODEL: Section = {
     choices=("none", "dots", "full"),
   ),
   "attention": Field(
-    "auto", "Attention back end.", choices=("auto", "xla", "cudnn", "splash")
+    "auto",
+    "Attention back end; 'auto': the kernel of the platform, if a trial at the "
+    "start finds it right and faster than 'xla'.",
+    choices=("auto", "xla", "cudnn", "splash"),
   ),
   "router_balance": Field(
     0.0, "Coefficient of a mixture of experts' load-balance loss.", low=0.0
   ),
   "router_z": Field(
     0.0, "Coefficient of a mixture of experts' router z loss.", low=0.0
+  ),
+  "routing_replay": Field(
+    False,
+    "Take in training the experts that the sampler chose for each token (a "
+    "mixture of experts only); logs `router/agreement`.",
   ),
   "lora_rank": Field(0, "Rank of LoRA adapters; 0: full training.", low=0),
   "lora_targets": Field(
@@ -390,6 +398,12 @@ FIELDS: Section = {
     ),
     "tensor": Field(1, "Devices that split each layer.", low=1, extra=(-1,)),
     "context": Field(1, "Devices that split sequences.", low=1, extra=(-1,)),
+    "expert": Field(
+      1,
+      "Devices that share the experts of a mixture, and split rows as well.",
+      low=1,
+      extra=(-1,),
+    ),
   },
   "model": MODEL,
   "task": {

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import functools
 from typing import Any
 
+from flax import struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -27,8 +28,24 @@ from jaxrl_entropy.ops.attention.paged import Pages, View
 from jaxrl_entropy.ops.attention.ragged import RaggedPages
 from jaxrl_entropy.types import Params
 
-Cache = tuple[Pages | RaggedPages, ...]
-"""The pages of every layer."""
+
+@struct.dataclass
+class Cache:
+  """The pages of every layer.
+
+  Attributes:
+    layers: their keys and values.
+    routes: experts of each token in each layer; None if they are not recorded.
+  """
+
+  layers: tuple[Pages | RaggedPages, ...]
+  routes: Int[Array, "N P L k"] | None = None
+
+  @property
+  def page_size(self) -> int:
+    """Tokens per page."""
+    return self.layers[0].page_size
+
 
 WEIGHT_DTYPES = ("", "float32", "bfloat16", "int8")
 """Dtypes that `weights` can store; "" is the compute dtype."""
@@ -111,7 +128,11 @@ def quantize(params: Params) -> Params:
 
 
 def init_cache(
-  config: TransformerConfig, pages: int, page_size: int, kernel: bool = False
+  config: TransformerConfig,
+  pages: int,
+  page_size: int,
+  kernel: bool = False,
+  routes: bool = False,
 ) -> Cache:
   """Allocates zeroed pages for every layer, in the compute dtype.
 
@@ -120,6 +141,7 @@ def init_cache(
     pages: pages per layer.
     page_size: tokens per page.
     kernel: use the layout of the TPU kernel in `ops.attention.ragged`.
+    routes: record the experts of each token.
   """
   heads, dim = config.num_kv_heads, config.head_dim
 
@@ -130,7 +152,16 @@ def init_cache(
     shape = (pages, heads, page_size, dim)
     return Pages(jnp.zeros(shape, config.dtype), jnp.zeros(shape, config.dtype))
 
-  return tuple(layer() for _ in range(config.num_layers))
+  chosen = None
+  if routes:
+    shape = (pages, page_size, config.num_layers, config.num_experts_per_tok)
+    chosen = jnp.zeros(shape, route_dtype(config))
+  return Cache(tuple(layer() for _ in range(config.num_layers)), chosen)
+
+
+def route_dtype(config: TransformerConfig) -> Any:
+  """Returns the smallest dtype of expert ids, and of -1 for none."""
+  return jnp.int8 if config.num_experts <= 128 else jnp.int16
 
 
 def forward(
@@ -160,9 +191,10 @@ def forward(
   ropes = jax.lax.optimization_barrier(rotations(config, positions))
   x = embed(params, config, tokens.reshape(-1))
   block = Block(config)
-  new_cache = []
+  new_layers, chosen = [], []
   layers = zip(
-    params["layers"], cache, config.windows, config.rope_index, strict=True
+    *(params["layers"], cache.layers, config.windows, config.rope_index),
+    strict=True,
   )
   for layer, pages, window, index in layers:
     run: Callable[..., Any] = functools.partial(block.apply, {"params": layer})
@@ -172,10 +204,33 @@ def forward(
     )
     pages = pages.write(k, v, view)
     mixed = pages.attend(q, view, window, config.attention_softcap)
-    x = run(x, mixed.reshape(x.shape[0], -1, config.head_dim), method="finish")
-    new_cache.append(pages)
+    mixed = mixed.reshape(x.shape[0], -1, config.head_dim)
+    x, sown = run(x, mixed, method="finish", mutable="intermediates")
+    new_layers.append(pages)
+    chosen.append(sown)
   hidden = final_norm(params, config, x).reshape(rows, length, -1)
-  return hidden, tuple(new_cache)
+  routes = cache.routes
+  if routes is not None:
+    routes = _write_routes(routes, chosen, view, length)
+  return hidden, Cache(tuple(new_layers), routes)
+
+
+def _write_routes(
+  routes: Int[Array, "N P L k"], sown: list[Any], view: View, length: int
+) -> Int[Array, "N P L k"]:
+  """Returns the routes with those of the rows' new tokens in them.
+
+  Args:
+    routes: of all pages.
+    sown: intermediates of each layer.
+    view: pages and positions of the tokens.
+    length: tokens of a row.
+  """
+  chosen = [layer["intermediates"]["mlp"]["chosen"][0] for layer in sown]
+  ids = jnp.stack(chosen, axis=1).astype(routes.dtype)
+  ids = ids.reshape(-1, length, *ids.shape[1:])
+  index = view.slots(length, routes.shape[1])
+  return routes.at[index].set(ids, mode="promise_in_bounds")
 
 
 def logits(

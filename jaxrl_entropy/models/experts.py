@@ -1,8 +1,9 @@
 """A mixture of experts instead of the MLP (1701.06538), without dropped tokens.
 
 Tokens are sorted by expert and multiplied group by group. On a mesh the experts
-are split over tensor: each device computes what its experts add to its tokens,
-and the sums are added up. Weights that are split over fsdp are gathered first.
+are split over expert and tensor: each device computes what its experts add to
+the tokens of all devices along the expert axis, and each token's sum returns to
+its device. Weights that are split over fsdp are gathered first.
 """
 
 from collections.abc import Callable
@@ -28,10 +29,16 @@ class Kernels(nn.Module):
   @nn.compact
   def __call__(self, dtype: Any) -> Float[Array, "E I O"]:
     init = nn.initializers.lecun_normal(batch_axis=0)
-    kernel = self.param("kernel", init, self.shape).astype(dtype)
+    shape = (_held(self.shape[0]), *self.shape[1:])
+    kernel = self.param("kernel", init, shape).astype(dtype)
     if self.has_variable("params", "scale"):
       scale: jax.Array = self.get_variable("params", "scale")
       kernel = kernel * scale[:, None, :].astype(dtype)
+    if self.has_variable("params", "lora_a"):
+      # Added to the kernels, so that tokens are sorted and multiplied once.
+      a: jax.Array = self.get_variable("params", "lora_a")
+      b: jax.Array = self.get_variable("params", "lora_b")
+      kernel = kernel + a.astype(dtype) @ b.astype(dtype)
     return kernel
 
 
@@ -55,15 +62,41 @@ class Experts(nn.Module):
       Kernels((count, width, inner), name="up_proj")(x.dtype),
       Kernels((count, inner, width), name="down_proj")(x.dtype),
     )
-    return _over_mesh(self.activation, x, weights, chosen, kernels)
+    return _over_mesh(self.activation, x, weights, chosen, kernels, count)
+
+
+def _held(count: int) -> int:
+  """Returns how many of `count` experts the arrays of this program hold.
+
+  The sampler's programs are mapped over the expert axis, training's are not.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if "expert" not in mesh.manual_axes or count % mesh.shape["expert"]:
+    return count
+  return count // mesh.shape["expert"]
 
 
 def route(
-  scores: Float[Array, "*B E"], config: TransformerConfig
+  scores: Float[Array, "*B E"],
+  config: TransformerConfig,
+  replayed: Int[Array, "*B k"] | None = None,
 ) -> tuple[Float[Array, "*B k"], Int[Array, "*B k"]]:
-  """Chooses each token's experts and their weights from the router's logits."""
+  """Chooses each token's experts and their weights from the router's logits.
+
+  Args:
+    scores: the logits.
+    config: the model.
+    replayed: experts that were chosen elsewhere and are taken again, with the
+      weights that these logits give them; -1 where none are known.
+
+  References:
+    Rollout routing replay, arXiv 2510.11370.
+  """
   probabilities = jax.nn.softmax(scores.astype(jnp.float32), axis=-1)
   weights, chosen = jax.lax.top_k(probabilities, config.num_experts_per_tok)
+  if replayed is not None:
+    chosen = jnp.where(replayed < 0, chosen, replayed.astype(chosen.dtype))
+    weights = jnp.take_along_axis(probabilities, chosen, axis=-1)
   if config.norm_topk_prob:
     weights = weights / jnp.sum(weights, axis=-1, keepdims=True)
   return weights.astype(scores.dtype), chosen
@@ -75,18 +108,30 @@ def _over_mesh(
   weights: jax.Array,
   chosen: jax.Array,
   kernels: tuple[jax.Array, ...],
+  count: int,
 ) -> jax.Array:
-  """Runs `_local` on the tokens and experts of each device."""
+  """Runs `_local` on the tokens and experts of each device.
+
+  Along the expert axis tokens are gathered rather than exchanged: with at most
+  as many devices as experts per token that moves no more bytes, and no token
+  can be dropped.
+  """
   mesh = jax.sharding.get_abstract_mesh()
   if sharding.single_device():
     return _local(activation, x, weights, chosen, kernels, 0)
   free = set(mesh.axis_names) - set(mesh.manual_axes)
-  rows = tuple(axis for axis in sharding.ROWS if axis in free)
+  rows, owners = (
+    tuple(axis for axis in axes if axis in free)
+    for axes in (sharding.ROWS, sharding.EXPERTS)
+  )
   tokens = P(rows, "context") if x.ndim == 3 else P()
   tokens = sharding.fitting(tokens, x.shape, mesh)
-  split = P("tensor", "fsdp" if "fsdp" in free else None)
+  split = P(owners, "fsdp" if "fsdp" in free else None)
   specs = tuple(sharding.fitting(split, k.shape, mesh) for k in kernels)
-  experts = specs[0][0]
+  owners = tuple(jax.tree.leaves(specs[0][0]))
+  if "expert" not in free and kernels[0].shape[0] < count:
+    owners = ("expert", *owners)
+  rows_split = {*mesh.manual_axes, *jax.tree.leaves(tuple(tokens))}
 
   def local(
     x: jax.Array,
@@ -100,11 +145,19 @@ def _over_mesh(
       else jax.lax.all_gather(kernel, spec[1], axis=1, tiled=True)
       for kernel, spec in zip(kernels, specs, strict=True)
     )
-    if experts is None:
+    if not owners:
       return _local(activation, x, weights, chosen, kernels, 0)
-    first = jax.lax.axis_index(experts) * kernels[0].shape[0]
+    first = jax.lax.axis_index(owners) * kernels[0].shape[0]
+    if not {"expert"} <= rows_split & {*owners}:
+      part = _local(activation, x, weights, chosen, kernels, first)
+      return jax.lax.psum(part, owners)
+    x, weights, chosen = (
+      jax.lax.all_gather(part, "expert", tiled=True)
+      for part in (x, weights, chosen)
+    )
     part = _local(activation, x, weights, chosen, kernels, first)
-    return jax.lax.psum(part, experts)
+    part = jax.lax.psum_scatter(part, "expert", tiled=True)
+    return jax.lax.psum(part, owners[1:]) if owners[1:] else part
 
   return jax.shard_map(
     local,

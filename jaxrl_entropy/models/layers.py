@@ -11,7 +11,7 @@ from typing import Any
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models import experts, rope
@@ -38,6 +38,7 @@ MAX_TRANSPOSED_TOKENS = 64
 Rotation = tuple[Float[Array, "*B half"], Float[Array, "*B half"]]
 Heads = Float[Array, "*B heads dim"]
 Stream = Float[Array, "*B D"]
+Routes = Int[Array, "*B k"]
 
 
 def apply(
@@ -210,10 +211,11 @@ class MixtureMLP(nn.Module):
     self.router = Linear(c.num_experts)
     self.experts = experts.Experts(c, ACTIVATIONS[c.activation])
 
-  def __call__(self, x: Stream) -> Stream:
+  def __call__(self, x: Stream, replayed: Routes | None = None) -> Stream:
     scores = self.router(x)
     self.sow("intermediates", "router_logits", scores)  # For router losses.
-    weights, chosen = experts.route(scores, self.config)
+    weights, chosen = experts.route(scores, self.config, replayed)
+    self.sow("intermediates", "chosen", chosen)  # For replay.
     return self.experts(x, weights, chosen)
 
 
@@ -239,8 +241,9 @@ class Block(nn.Module):
     x: Stream,
     rotation: Rotation,
     attend: Callable[[Heads, Heads, Heads], Heads],
+    replayed: Routes | None = None,
   ) -> Stream:
-    return self.finish(x, attend(*self.qkv(x, rotation)))
+    return self.finish(x, attend(*self.qkv(x, rotation)), replayed)
 
   def qkv(self, x: Stream, rotation: Rotation) -> tuple[Heads, Heads, Heads]:
     """Computes the layer's queries, keys and values."""
@@ -248,21 +251,27 @@ class Block(nn.Module):
       x = self.input_norm(x)
     return self.attention.qkv(x, rotation)
 
-  def finish(self, x: Stream, attended: Heads) -> Stream:
-    """Computes the residual stream after the layer from its heads' results."""
+  def finish(
+    self, x: Stream, attended: Heads, replayed: Routes | None = None
+  ) -> Stream:
+    """Computes the residual stream after the layer from its heads' results.
+
+    `replayed` are the tokens' experts where they are known, see
+    `experts.route`.
+    """
     update = self.attention.output(attended)
     if self.config.output_norms:
       update = self.attention_output_norm(update)
     x = stream(x + update)
     update = self.post_attention_norm(x) if self.config.input_norms else x
-    update = self.mlp(update)
+    update = self.mlp(update, *(() if replayed is None else (replayed,)))
     if self.config.output_norms:
       update = self.mlp_output_norm(update)
     return stream(x + update)
 
 
 def stream(x: Stream) -> Stream:
-  """Shards arrays [B, T, D]: rows over data and fsdp, tokens over context."""
+  """Shards arrays [B, T, D]: by `sharding.ROWS`, and tokens over context."""
   if x.ndim != 3:
     return x
   return sharding.constrain(x, sharding.ROWS, "context", None)

@@ -1,7 +1,7 @@
 """Low-rank adapters (LoRA, 2106.09685): `x W + x A B`, with W frozen.
 
 An adapter is two more leaves beside a kernel, so the same tree and the same
-forward pass serve a model with and without them.
+forward pass serve a model with and without them. Each expert has its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,8 +31,7 @@ def add(
   """Returns `params` with float32 adapters that change nothing yet (B = 0).
 
   Raises:
-    ValueError: for a rank below 1, or a target that is no projection of the
-      model (experts have no adapters).
+    ValueError: for a rank below 1, or a target that is no projection.
   """
   unknown = set(targets) - set(TARGETS)
   if rank < 1 or unknown:
@@ -41,12 +40,9 @@ def add(
       f"least 1 and the targets among {', '.join(TARGETS)}"
     )
 
-  adapted = set()
-
   def adapt(path: str, node: Mapping[str, Any]) -> Params:
     name = path.rpartition("/")[2]
-    if "kernel" in node and name in targets and "/experts/" not in path:
-      adapted.add(name)
+    if "kernel" in node and name in targets:
       return {**node, **_adapter(path, node["kernel"], rank, key)}
     return {
       name: adapt(f"{path}/{name}", child)
@@ -55,13 +51,7 @@ def add(
       for name, child in node.items()
     }
 
-  result = adapt("", params)
-  missing = sorted(set(targets) - adapted)
-  if missing:
-    raise ValueError(
-      f"lora targets {missing}: the model has no such projection"
-    )
-  return result
+  return adapt("", params)
 
 
 def merged(params: Params) -> Params:
@@ -115,8 +105,8 @@ def _adapter(
   path: str, kernel: jax.Array, rank: int, key: Key[Array, ""]
 ) -> dict[str, jax.Array]:
   """Draws A so that unit-variance inputs give unit variance, and sets B = 0."""
-  layers, inputs, outputs = kernel.shape
+  *stacked, inputs, outputs = kernel.shape
   # Each module draws its own A.
   key = jax.random.fold_in(key, zlib.crc32(path.encode()))
-  a = jax.random.normal(key, (layers, inputs, rank)) * inputs**-0.5
-  return {"lora_a": a, "lora_b": jnp.zeros((layers, rank, outputs))}
+  a = jax.random.normal(key, (*stacked, inputs, rank)) * inputs**-0.5
+  return {"lora_a": a, "lora_b": jnp.zeros((*stacked, rank, outputs))}

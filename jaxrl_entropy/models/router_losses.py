@@ -1,4 +1,4 @@
-"""The losses of a mixture of experts' router, beside the hidden states."""
+"""Losses and agreement of a mixture of experts' router with hidden states."""
 
 from typing import Any
 
@@ -31,7 +31,10 @@ def hidden_and_router_losses(
   if not config.num_experts:
     raise ValueError("the model has no experts, and so no router losses")
 
-  def losses(scores: Float[Array, "B T E"]) -> tuple[Array, Array]:
+  def losses(
+    scores: Float[Array, "B T E"], routes: Int[Array, "B T k"] | None
+  ) -> tuple[Array, Array]:
+    del routes
     per_token = config.num_experts_per_tok
     balance = router.balance_loss(scores, segments > 0, per_token)
     return balance, router.z_loss(scores)
@@ -41,3 +44,32 @@ def hidden_and_router_losses(
   )
   balance, z = jax.tree.map(lambda loss: loss.mean(axis=0), per_layer)
   return hidden, balance, z
+
+
+def hidden_and_agreement(
+  params: Params,
+  config: TransformerConfig,
+  tokens: Int[Array, "B T"],
+  positions: Int[Array, "B T"],
+  segments: Int[Array, "B T"],
+  *,
+  routes: Int[Array, "B T L k"],
+  **options: Any,
+) -> tuple[Float[Array, "B T D"], Float[Array, "B T"]]:
+  """Computes `transformer.hidden_states` and each token's `router.agreement`.
+
+  Returns:
+    Hidden states with `routes` replayed, and the mean over the layers of the
+    share of them that the layer's router would choose itself.
+  """
+  hidden, per_layer = transformer.run_layers(
+    params,
+    config,
+    tokens,
+    positions,
+    segments,
+    **options,
+    routes=routes,
+    of_router=router.agreement,
+  )
+  return hidden, per_layer.mean(axis=0)

@@ -117,6 +117,7 @@ def hidden_states(
   *,
   remat: str = "none",
   attention: str = "auto",
+  routes: Int[Array, "B T L k"] | None = None,
 ) -> Float[Array, "B T D"]:
   """Computes hidden states after the final norm, in the compute dtype.
 
@@ -129,12 +130,14 @@ def hidden_states(
       see only their own sequence and its shared prefix (`ops.attention`).
     remat: what the backward pass recomputes, a key of `REMAT`.
     attention: the back-end, see `ops.attention`.
+    routes: experts that the sampler chose in each layer, which are taken again;
+      -1 where the router chooses itself. None: it does everywhere.
 
   Raises:
     ValueError: for an unknown remat policy or attention back-end.
   """
   where = tokens, positions, segments
-  return run_layers(params, config, *where, remat, attention)[0]
+  return run_layers(params, config, *where, remat, attention, routes)[0]
 
 
 def run_layers(
@@ -145,20 +148,22 @@ def run_layers(
   segments: Int[Array, "B T"],
   remat: str = "none",
   attention: str = "auto",
-  of_router: Callable[[jax.Array], Any] | None = None,
+  routes: Int[Array, "B T L k"] | None = None,
+  of_router: Callable[[jax.Array, Any], Any] | None = None,
 ) -> tuple[Float[Array, "B T D"], Any]:
-  """Computes `hidden_states`, and `of_router` of each layer's router logits.
+  """Computes `hidden_states`, and `of_router` of each layer's router.
 
-  Arguments as those of `hidden_states`. The results of `of_router` are stacked
-  over the layers; None if it is None.
+  Arguments as those of `hidden_states`. `of_router` is called with the router's
+  logits and the layer's `routes`; its results are stacked over the layers, None
+  if it is None.
   """
   if remat not in REMAT:
     raise ValueError(f"remat {remat!r} is unknown; one of {', '.join(REMAT)}")
   ropes = rotations(config, positions)
   block = Block(config)
 
-  def layer(x: jax.Array, scanned: tuple[Params, jax.Array, jax.Array]) -> Any:
-    layer_params, slides, index = scanned
+  def layer(x: jax.Array, scanned: Any) -> Any:
+    layer_params, slides, index, replayed = scanned
     rotation = ropes[0]
     if len(ropes) > 1:
       rotation = jax.tree.map(
@@ -169,19 +174,22 @@ def run_layers(
       return _attend(config, q, k, v, segments, slides, attention)
 
     if of_router is None:
-      return apply(block, layer_params, x, rotation, attend), None
+      return apply(block, layer_params, x, rotation, attend, replayed), None
+    inputs = x, rotation, attend, replayed
     x, sown = block.apply(
-      {"params": layer_params}, x, rotation, attend, mutable="intermediates"
+      {"params": layer_params}, *inputs, mutable="intermediates"
     )
     (scores,) = sown["intermediates"]["mlp"]["router_logits"]
-    return x, of_router(scores)
+    return x, of_router(scores, replayed)
 
   if remat != "none":
     layer = jax.checkpoint(layer, prevent_cse=False, policy=REMAT[remat])
   slides = jnp.asarray([window > 0 for window in config.windows])
   x = stream(embed(params, config, tokens))
   index = jnp.asarray(config.rope_index)
-  x, found = jax.lax.scan(layer, x, (params["layers"], slides, index))
+  if routes is not None:
+    routes = jnp.moveaxis(routes, 2, 0)
+  x, found = jax.lax.scan(layer, x, (params["layers"], slides, index, routes))
   return final_norm(params, config, x), found
 
 

@@ -105,7 +105,9 @@ def head_copies(head: Float[Array, "D V"]) -> Float[Array, "N D V"]:
   differentiated, which sums them over devices once.
   """
   mesh = jax.sharding.get_abstract_mesh()
-  width, vocabulary = sharding.fitting(P("fsdp", "tensor"), head.shape, mesh)
+  width, vocabulary = sharding.fitting(
+    P(sharding.WEIGHTS, "tensor"), head.shape, mesh
+  )
 
   def copy(part: jax.Array) -> jax.Array:
     if width is not None:

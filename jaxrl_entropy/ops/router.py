@@ -1,8 +1,8 @@
-"""Losses of a mixture of experts' router, token by token."""
+"""Losses and agreement of a mixture of experts' router, token by token."""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 
 def balance_loss(
@@ -31,6 +31,20 @@ def balance_loss(
   load = hits.sum(axis=0) / jnp.maximum(hits.sum(), 1.0)
   load = jnp.broadcast_to(jax.lax.stop_gradient(load), scores.shape)
   return experts * jnp.sum(load * probabilities, axis=-1)
+
+
+def agreement(
+  scores: Float[Array, "*B E"], routes: Int[Array, "*B k"]
+) -> Float[Array, "*B"]:
+  """Computes the share of `routes` that the router would choose as well.
+
+  Args:
+    scores: the router's logits.
+    routes: experts that were chosen elsewhere; -1 agrees with nothing.
+  """
+  _, chosen = jax.lax.top_k(scores, routes.shape[-1])
+  same = routes[..., :, None].astype(chosen.dtype) == chosen[..., None, :]
+  return same.any(axis=-1).astype(jnp.float32).mean(axis=-1)
 
 
 def z_loss(scores: Float[Array, "*B E"]) -> Float[Array, "*B"]:

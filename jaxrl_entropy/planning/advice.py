@@ -92,7 +92,7 @@ def _micro_batches(
 def _parts(plan: Plan, place: Overrides) -> int:
   """Returns the number of mesh shards with rows and slots of their own."""
   fsdp = int(dict(place).get("mesh.fsdp", plan.mesh["fsdp"]))
-  return plan.mesh["data"] * fsdp
+  return plan.mesh["data"] * fsdp * plan.mesh["expert"]
 
 
 def _fit_sampler(

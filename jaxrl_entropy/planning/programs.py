@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from jaxrl_entropy import sharding
 from jaxrl_entropy.data import task as task_lib
-from jaxrl_entropy.models import lora, transformer
+from jaxrl_entropy.models import decoding, lora, transformer
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.training import (
   algorithm as algorithm_lib,
@@ -25,7 +25,7 @@ from jaxrl_entropy.training import (
 from jaxrl_entropy.training.layout import Layout, make_layout
 from jaxrl_entropy.training.learner import Learner, learner_settings
 from jaxrl_entropy.training.packed_batch import Rows
-from jaxrl_entropy.training.weights import preset_model
+from jaxrl_entropy.training.weights import check_experts, preset_model
 from jaxrl_entropy.types import Params
 
 
@@ -74,7 +74,7 @@ def train(config: ConfigDict, mesh: Mesh) -> Program:
   learner = Learner(learner_settings(config), algorithm, roles, forward, layout)
   params = abstract_params(config, model, mesh)
   state = _placed(jax.eval_shape(learner.init, params), mesh)
-  rows = _abstract_rows(layout, learner)
+  rows = _abstract_rows(layout, learner, model, forward.replay)
   resident = {"parameters": state.params, "optimizer moments": state.opt_state}
   return Program(
     learner.policy_update(state),
@@ -111,7 +111,8 @@ MAKERS = {"train": train, "prefill": prefill, "decode": decode}
 def _of_sampler(name: str, config: ConfigDict, mesh: Mesh) -> tuple[Any, Any]:
   """Returns a program of the sampler and the shapes of its arguments."""
   model = planned_model(config)
-  sampler = build.build_sampler(config, model, mesh)
+  replay = config.model.routing_replay
+  sampler = build.build_sampler(config, model, mesh, replay)
   return sampler.programs(abstract_params(config, model, mesh))[name]
 
 
@@ -128,6 +129,7 @@ def abstract_params(
 ) -> Params:
   """Returns the shapes of the policy's master parameters on `mesh`."""
   settings = config.model
+  check_experts(model, mesh)
 
   def init() -> Params:
     key = jax.random.key(0)
@@ -150,7 +152,9 @@ def _placed(tree: Any, mesh: Mesh) -> Any:
   )
 
 
-def _abstract_rows(layout: Layout, learner: Learner) -> Rows:
+def _abstract_rows(
+  layout: Layout, learner: Learner, model: TransformerConfig, replay: bool
+) -> Rows:
   """Returns a mini-batch of full rows, [micro-batches, rows, tokens]."""
   micro, mesh = layout.micro_batches, layout.mesh
   count = packed_batch.row_capacity(learner.responses, micro, mesh)
@@ -160,9 +164,16 @@ def _abstract_rows(layout: Layout, learner: Learner) -> Rows:
   def array(dtype: Any) -> Any:
     return jax.ShapeDtypeStruct(shape, dtype, sharding=where)
 
+  routes = None
+  if replay:
+    chosen = model.num_layers, model.num_experts_per_tok
+    routes = jax.ShapeDtypeStruct(
+      (*shape, *chosen), decoding.route_dtype(model), sharding=where
+    )
   fields = ("tokens", "positions", "segments", "response", "index")
   return Rows(
     **{name: array(jnp.int32) for name in fields},
     mask=array(jnp.bool_),
     signals={name: array(jnp.float32) for name in sorted(learner.signals)},
+    routes=routes,
   )

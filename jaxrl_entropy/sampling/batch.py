@@ -150,10 +150,38 @@ class Batch:
     bucket = _bucket(sizes.batch_buckets, most)
     min_finished = [self._min_finished(s, bucket) for s in self._schedulers]
     decoded = self._run(bucket, running, min_finished, timed)
+    growths: list[Growth] = []
     for shard, scheduler in enumerate(self._schedulers):
       for row, sequence in enumerate(running[shard], start=shard * bucket):
         if decoded.count[row]:
-          yield self._record(scheduler, sequence, decoded, row, version)
+          growths.append(
+            self._record(scheduler, sequence, decoded, row, version)
+          )
+    if sizes.routes:
+      self._read_routes(
+        [[s for s in shard if not s.sample.remaining] for shard in running]
+      )
+    yield from growths
+
+  def _read_routes(self, ended: list[list[Sequence]]) -> None:
+    """Copies the experts of sequences that have ended to the host.
+
+    Their pages are free already, and hold the routes until the next program.
+    """
+    sizes, engine = self._sizes, self._engine
+    bucket, most = sizes.batch_buckets[0], max(map(len, ended))
+    for start in range(0, engine.max_over_processes(most), bucket):
+      shards = [shard[start : start + bucket] for shard in ended]
+      table = program_inputs.page_tables(shards, bucket, sizes)
+      self._cache, routes = engine.read_routes(
+        None, self._cache, engine.put(table)
+      )
+      routes = engine.fetch(routes)
+      for shard, sequences in enumerate(shards):
+        for row, sequence in enumerate(sequences, start=shard * bucket):
+          sample = sequence.sample
+          length = len(sample.request.prompt) + sample.length - 1
+          sample.routes = routes[row, :length].copy()  # Not the whole batch.
 
   def _run(
     self,

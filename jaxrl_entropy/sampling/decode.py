@@ -181,7 +181,7 @@ def _verify(
   tokens = jnp.concatenate([slots.token[:, None], draft.tokens], axis=1)
   length = tokens.shape[1]
   new = jnp.where(slots.active, 1 + draft.count, 0)
-  in_use = paged.pages_in_use(slots.position, new, cache[0].page_size)
+  in_use = paged.pages_in_use(slots.position, new, cache.page_size)
   in_use = jax.lax.pmax(in_use, sharding.ROWS)
   view = View(slots.table, slots.position, new, in_use, pages_per_block)
   hidden, cache = decoding.forward(weights, config, cache, tokens, view)

@@ -20,7 +20,7 @@ from jaxrl_entropy.models import decoding
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.sampling.decode import decode
 from jaxrl_entropy.sampling.logits import BLOCK
-from jaxrl_entropy.sampling.programs import copy_pages, prefill
+from jaxrl_entropy.sampling.programs import copy_pages, prefill, read_routes
 from jaxrl_entropy.types import Params
 
 
@@ -42,6 +42,7 @@ class Sizes:
     transposed_kernels: see `layers.transposed_matmul`.
     draft_tokens: tokens of a draft; 0 turns drafts off.
     draft_bucket: largest bucket whose program drafts.
+    routes: record the experts of each token.
   """
 
   batch_buckets: tuple[int, ...]
@@ -57,6 +58,7 @@ class Sizes:
   transposed_kernels: bool
   draft_tokens: int
   draft_bucket: int
+  routes: bool = False
 
   @property
   def slots(self) -> int:
@@ -99,7 +101,7 @@ class Engine:
     """
     self._mesh = mesh
     self.compilations = 0
-    self.shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    self.shards = sharding.row_parts(mesh)
     self._rows = sharding.row_sharding(mesh)
     indices = self._rows.addressable_devices_indices_map((self.shards,))
     self.local_shards = len({i[0].start for i in indices.values() if i})
@@ -110,12 +112,17 @@ class Engine:
       sizes.pages * self.shards,
       sizes.page_size,
       sizes.kernel,
+      sizes.routes,
     )
     shapes = jax.eval_shape(new_cache)
-    heads = P(sharding.ROWS, *(None,) * (shapes[0].HEADS - 1), "tensor")
-    cache = jax.tree.map(
-      lambda x: NamedSharding(mesh, sharding.fitting(heads, x.shape, mesh)),
-      shapes,
+    axis = shapes.layers[0].HEADS
+    heads = P(sharding.ROWS, *(None,) * (axis - 1), "tensor")
+    cache = shapes.replace(
+      layers=jax.tree.map(
+        lambda x: NamedSharding(mesh, sharding.fitting(heads, x.shape, mesh)),
+        shapes.layers,
+      ),
+      routes=self._rows if sizes.routes else None,
     )
     self._cache_shapes = _with_shardings(shapes, cache)
     self.new_cache = jax.jit(new_cache, out_shardings=cache)
@@ -139,6 +146,7 @@ class Engine:
       for drafts in (0, sizes.draft_tokens)
     )
     self.copy_pages = self._program(copy_pages, cache)
+    self.read_routes = self._program(read_routes, (cache, self._rows))
     tensor = mesh.shape["tensor"]
     self._convert = functools.partial(
       decoding.weights,
@@ -153,18 +161,18 @@ class Engine:
   def _program(self, function: Callable, out_shardings: Any) -> Callable:
     """Jits `function(weights, cache, rows)`, mapped over the shards."""
     rows = P(sharding.ROWS)
-    mapped = jax.shard_map(
-      function,
-      mesh=self._mesh,
-      in_specs=(P(), rows, rows),
-      out_specs=rows,
-      axis_names=set(sharding.ROWS),
-      check_vma=False,
-    )
 
-    def traced(*args: Any) -> Any:
+    def traced(weights: Params, *args: Any) -> Any:
       self.compilations += 1  # Python runs only while JAX traces.
-      return mapped(*args)
+      mapped = jax.shard_map(
+        function,
+        mesh=self._mesh,
+        in_specs=(_mapped_weights(weights, self._mesh), rows, rows),
+        out_specs=rows,
+        axis_names=set(sharding.ROWS),
+        check_vma=False,
+      )
+      return mapped(weights, *args)
 
     return jax.jit(traced, donate_argnums=1, out_shardings=out_shardings)
 
@@ -234,7 +242,7 @@ def _with_shardings(shapes: Any, shardings: Any) -> Any:
 
 
 def _weight_shardings(weights: Any, mesh: Mesh) -> Any:
-  """Splits weights over tensor like the parameters, and over no other axis."""
+  """Splits weights over tensor, and experts over expert, as in training."""
 
   def place(path: tuple[Any, ...], x: jax.ShapeDtypeStruct) -> NamedSharding:
     name = sharding.path_name(path)
@@ -242,7 +250,18 @@ def _weight_shardings(weights: Any, mesh: Mesh) -> Any:
     kernel = name.replace("transposed", "kernel")
     spec = sharding.param_spec(kernel, x.ndim + stacked)[stacked:]
     spec = spec if kernel == name else spec[::-1]
-    spec = P(*(axis if axis == "tensor" else None for axis in spec))
+    kept = ("tensor", sharding.EXPERTS)
+    spec = P(*(axis if axis in kept else None for axis in spec))
     return NamedSharding(mesh, sharding.fitting(spec, x.shape, mesh))
 
   return jax.tree_util.tree_map_with_path(place, weights)
+
+
+def _mapped_weights(weights: Any, mesh: Mesh) -> Any:
+  """Returns the specs over `sharding.ROWS`: only experts are split there."""
+
+  def spec(where: NamedSharding) -> P:
+    split = bool(where.spec) and "expert" in (where.spec[0] or ())
+    return P("expert") if split else P()
+
+  return jax.tree.map(spec, _weight_shardings(weights, mesh))

@@ -65,6 +65,14 @@ def prefill_rows(
   )
 
 
+def page_tables(
+  shards: ListLike[ListLike[Sequence]], bucket: int, sizes: Sizes
+) -> np.ndarray:
+  """Packs the pages of sequences as `bucket` rows per shard."""
+  pages = [s.pages for s in itertools.chain.from_iterable(shards)]
+  return Packer(shards, bucket).table(pages, sizes.pages_per_sequence)
+
+
 def page_copies(shards: ListLike[ListLike[Copy]], bucket: int) -> PageCopies:
   """Packs page copies as `bucket` entries per shard."""
   packer = Packer(shards, bucket)

@@ -6,7 +6,7 @@ mesh's data axes; `engine` maps them over all shards. `decode` has its own file.
 
 from flax import struct
 import jax
-from jaxtyping import Bool, Int, UInt
+from jaxtyping import Array, Bool, Int, UInt
 
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models import decoding
@@ -103,7 +103,7 @@ def prefill(
   pages_per_block: int,
 ) -> Cache:
   """Returns the cache with the rows' tokens in it."""
-  in_use = paged.pages_in_use(rows.start, rows.count, cache[0].page_size)
+  in_use = paged.pages_in_use(rows.start, rows.count, cache.page_size)
   in_use = jax.lax.pmax(in_use, sharding.ROWS)
   view = View(rows.table, rows.start, rows.count, in_use, pages_per_block)
   _, cache = decoding.forward(weights, config, cache, rows.tokens, view)
@@ -113,7 +113,14 @@ def prefill(
 def copy_pages(weights: None, cache: Cache, copies: PageCopies) -> Cache:
   """Returns the cache with some pages copied, for sequences to write to."""
   del weights
-  count = copies.count[0]
-  return tuple(
-    paged.copy(pages, copies.source, copies.target, count) for pages in cache
-  )
+  return paged.copy(cache, copies.source, copies.target, copies.count[0])
+
+
+def read_routes(
+  weights: None, cache: Cache, table: Int[AnyArray, "B M"]
+) -> tuple[Cache, Int[Array, "B T L k"]]:
+  """Returns the cache, and the experts of all tokens in some pages."""
+  del weights
+  assert cache.routes is not None
+  pages = cache.routes[table]
+  return cache, pages.reshape(len(table), -1, *pages.shape[3:])

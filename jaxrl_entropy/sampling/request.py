@@ -24,6 +24,9 @@ class Completion:
       temperature, nats.
     versions: int32 [n], version of the weights that sampled the token.
     finish: "stop", or "length" if max_tokens cut it short.
+    routes: [P + n - 1, L, k], experts of the prompt's P tokens and of these in
+      each of L layers, but of the last token, which no layer has read; None if
+      the sampler does not record them.
   """
 
   tokens: np.ndarray
@@ -33,6 +36,7 @@ class Completion:
   entropy: np.ndarray
   versions: np.ndarray
   finish: str
+  routes: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)

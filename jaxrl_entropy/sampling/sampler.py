@@ -60,9 +60,10 @@ class Sampler:
 
   Each prompt is computed once, in chunks, and its n continuations share its
   pages of the cache; a slot that becomes idle takes the next continuation. On a
-  mesh, slots and pages are split over the data and fsdp axes, heads and the
-  vocabulary over tensor. In a job of several processes each process brings its
-  own requests, and all of them must call at the same time.
+  mesh, slots and pages are split over `sharding.ROWS`, heads and the vocabulary
+  over tensor, experts over expert and tensor. In a job of several processes
+  each process brings its own requests, and all of them must call at the same
+  time.
 
   Example:
     >>> sampler = Sampler(config, max_length=512)
@@ -83,6 +84,7 @@ class Sampler:
     weight_dtype: str = "",
     decode_text: Decode | None = None,
     draft_tokens: int = 0,
+    routes: bool = False,
     tuning: Tuning | None = None,
   ):
     """Configures the sampler; memory is allocated by its calls.
@@ -104,10 +106,12 @@ class Sampler:
       draft_tokens: tokens of a prompt look-up draft, verified in one step where
         few sequences run; 0 turns drafts off. They change no completion, and
         are used only while they save time (see `sampling.drafts`).
+      routes: record the experts of each token, see `Completion.routes`.
       tuning: sizes of the programs; by default those for the mesh's platform.
 
     Raises:
-      ValueError: if a size is out of range or the dtype is unknown.
+      ValueError: if a size is out of range or the dtype is unknown, or routes
+        are asked of a model without experts.
     """
     mesh = mesh or sharding.make_mesh(data=-1)
     if max_length is None:
@@ -123,8 +127,10 @@ class Sampler:
       max_prompt_length=max_prompt_length,
       max_length=max_length,
     )
+    if routes and not config.num_experts:
+      raise ValueError("routes are asked for, and the model has no experts")
     tuning = tuning or tuning_lib.for_mesh(mesh)
-    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    shards = sharding.row_parts(mesh)
     page_size = min(tuning.page_size, _round_up(max_length, 8))
     pages_per_sequence = -(-max_length // page_size)
     slots = -(-slots // shards)
@@ -150,6 +156,7 @@ class Sampler:
       transposed_kernels=tuning.transposed_kernels,
       draft_tokens=draft_tokens,
       draft_bucket=tuning.draft_bucket,
+      routes=routes,
     )
     self._engine = Engine(config, mesh, self._sizes, weight_dtype)
     self._decode_text = decode_text

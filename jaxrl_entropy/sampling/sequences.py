@@ -25,6 +25,7 @@ class Sample:
     length: tokens so far.
     stopped: whether it ended before its limit.
     hit_rate: how often the first token of its drafts was right.
+    routes: see `Completion.routes`; None until it has ended.
   """
 
   request: Request
@@ -35,6 +36,7 @@ class Sample:
   length: int = 0
   stopped: bool = False
   hit_rate: float = HIT_RATE
+  routes: np.ndarray | None = None
 
   @property
   def remaining(self) -> int:
@@ -74,6 +76,7 @@ class Sample:
       entropy=whole.entropy,
       versions=np.concatenate(self.versions),
       finish="stop" if self.stopped else "length",
+      routes=self.routes,
     )
 
 
@@ -90,6 +93,7 @@ def samples_of(request: Request, owner: int) -> list[Sample]:
     )
     sample.extend(draw, begun.versions)
     sample.stopped = begun.finish == "stop"
+    sample.routes = begun.routes
   return samples
 
 

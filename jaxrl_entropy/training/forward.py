@@ -4,13 +4,17 @@ from collections.abc import Callable
 import dataclasses
 from typing import Any
 
+from flax import struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import TransformerConfig
-from jaxrl_entropy.models.router_losses import hidden_and_router_losses
+from jaxrl_entropy.models.router_losses import (
+  hidden_and_agreement,
+  hidden_and_router_losses,
+)
 from jaxrl_entropy.ops.distillation import Head, head_divergence
 from jaxrl_entropy.ops.logprobs import TokenStats, token_stats
 from jaxrl_entropy.training.packed_batch import Rows
@@ -20,6 +24,17 @@ from jaxrl_entropy.types import Params
 # beside `logp` and `entropy`.
 MOMENTS = {"sum_p2", "sum_p2_logp"}
 OPTIONAL = MOMENTS | {"nucleus_entropy", "rank"}
+
+
+@struct.dataclass
+class ReplayStats(TokenStats):
+  """Statistics of tokens whose experts are those of the sampler.
+
+  Attributes:
+    router_agreement: share of them that the token's routers would choose.
+  """
+
+  router_agreement: Float[Array, "*B"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +54,8 @@ class Forward:
     router: whether the losses of the experts' router are computed.
     teacher: the forward pass of a teacher model, from which the policy's
       divergence is computed; None: there is none.
+    replay: whether the experts that the rows name are taken again.
+    agreement: whether the result is `ReplayStats`, where experts are replayed.
   """
 
   model: TransformerConfig
@@ -51,12 +68,15 @@ class Forward:
   rank: bool = False
   router: bool = False
   teacher: "Forward | None" = None
+  replay: bool = False
+  agreement: bool = False
 
   def hidden(self, params: Params, rows: Rows) -> Float[Array, "R L D"]:
     """Returns the hidden states of one micro-batch after the final norm."""
     return self._run(transformer.hidden_states, params, rows)
 
   def _run(self, run: Callable[..., Any], params: Params, rows: Rows) -> Any:
+    replayed = {"routes": rows.routes} if self._replays(rows) else {}
     return run(
       params,
       self.model,
@@ -65,6 +85,7 @@ class Forward:
       rows.segments,
       remat=self.remat,
       attention=self.attention,
+      **replayed,
     )
 
   @property
@@ -73,6 +94,9 @@ class Forward:
     return Head(
       self.model.real_vocab_size, self.model.logits_softcap, self.temperature
     )
+
+  def _replays(self, rows: Rows) -> bool:
+    return self.replay and rows.routes is not None
 
   def __call__(
     self, params: Params, rows: Rows, teacher: Params | None = None
@@ -86,10 +110,15 @@ class Forward:
       rows: the micro-batch.
       teacher: parameters of the teacher; None: there is no divergence from it.
     """
-    if self.router:
+    extra: dict[str, Array] = {}
+    if self.agreement and self._replays(rows):
+      hidden, agreement = self._run(hidden_and_agreement, params, rows)
+      extra = {"router_agreement": agreement}
+    elif self.router:
       hidden, balance, z = self._run(hidden_and_router_losses, params, rows)
+      extra = {"router_balance": balance, "router_z": z}
     else:
-      hidden, balance, z = self.hidden(params, rows), None, None
+      hidden = self.hidden(params, rows)
     stats = token_stats(
       hidden,
       transformer.lm_head(params, self.model),
@@ -102,9 +131,8 @@ class Forward:
       vocabulary=self.model.real_vocab_size,
       softcap=self.model.logits_softcap,
     )
-    divergence = None
     if self.teacher is not None and teacher is not None:
-      divergence = head_divergence(
+      extra["teacher_kl"] = head_divergence(
         hidden,
         transformer.lm_head(params, self.model),
         self.teacher.hidden(teacher, rows),
@@ -113,9 +141,8 @@ class Forward:
         self.teacher.head,
         self.chunk,
       )
-    stats = dataclasses.replace(
-      stats, router_balance=balance, router_z=z, teacher_kl=divergence
-    )
+    kind = ReplayStats if "router_agreement" in extra else TokenStats
+    stats = kind(**(vars(stats) | extra))
     return jax.tree.map(lambda x: jnp.roll(x, 1, axis=-1), stats)
 
 

@@ -29,6 +29,8 @@ class Rows(struct.PyTreeNode):
     response: index of the token's response in the mini-batch.
     index: position of the token in its response.
     signals: [M, R, L] arrays by name.
+    routes: experts of each token in each layer, as the sampler chose them; -1
+      where they are not known. None: they are not replayed.
   """
 
   tokens: Int[Array, "M R L"]
@@ -38,6 +40,7 @@ class Rows(struct.PyTreeNode):
   response: Int[Array, "M R L"]
   index: Int[Array, "M R L"]
   signals: dict[str, Float[Array, "M R L"]] = struct.field(default_factory=dict)
+  routes: Int[Array, "M R L layers k"] | None = None
 
 
 # (row, offset) of each sequence, in the order of the sequences.
@@ -57,6 +60,7 @@ def fill_rows(
   rows: int,
   length: int,
   starts: Sequence[int] | None = None,
+  routes: Sequence[np.ndarray] | None = None,
 ) -> Rows:
   """Lays prompt + response sequences into `rows` rows of `length` tokens.
 
@@ -70,6 +74,7 @@ def fill_rows(
       it; by default right behind the rest of the prompt. Sequences with one
       placement have the same prompt, and share all but its last token, whose
       successors differ.
+    routes: of the tokens of each sequence but the last, [size - 1, layers, k].
 
   Returns:
     Rows of numpy arrays [rows, length]; response ids follow the given order.
@@ -98,6 +103,12 @@ def fill_rows(
 
   prefix, member = _segments(row, start)
 
+  def lay_routes(routes: Sequence[np.ndarray]) -> Any:
+    out = np.full((rows, length, *routes[0].shape[1:]), -1, routes[0].dtype)
+    known = position < sizes[owner] - 1
+    out[row[owner[known]], column[known]] = np.concatenate(routes)
+    return out
+
   def lay(values: np.ndarray, dtype: type = np.int32) -> Any:
     out: np.ndarray = np.zeros((rows, length), dtype)
     out[row[owner], column] = values
@@ -110,6 +121,7 @@ def fill_rows(
     mask=lay(answer, bool),
     response=lay(np.where(answer, owner, 0)),
     index=lay(np.where(answer, position - before[owner], 0)),
+    routes=lay_routes(routes) if routes else None,
   )
 
 
@@ -163,20 +175,20 @@ def gather(
 
 def row_capacity(sequences: int, micro_batches: int, mesh: Mesh) -> int:
   """Returns how many rows hold `sequences` and divide into equal shards."""
-  shards = mesh.shape["data"] * mesh.shape["fsdp"] * micro_batches
+  shards = sharding.row_parts(mesh) * micro_batches
   return -(-sequences // shards) * shards
 
 
 def put(rows: Rows, micro_batches: int, mesh: Mesh) -> Rows:
   """Moves [rows, L] on the host to [micro_batches, R, L] on the mesh.
 
-  R is spread over data and fsdp, L over context.
+  R is spread over `sharding.ROWS`, L over context.
   """
   where = NamedSharding(mesh, P(None, sharding.ROWS, "context"))
 
   def place(x: np.ndarray) -> jax.Array:
     return distributed.put_global(
-      x.reshape(micro_batches, -1, x.shape[-1]), where
+      x.reshape(micro_batches, -1, *x.shape[1:]), where
     )
 
   return jax.tree.map(place, rows)

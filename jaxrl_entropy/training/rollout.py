@@ -44,6 +44,8 @@ class Rollout:
     components: float32 [N] terms of `rewards`, which they add up to, by name:
       `answer` (the verifier's), those of further reward functions, and the
       shaping's `format` and `overlong` where they are on.
+    routes: of each prompt and response, see `Completion.routes`; None if the
+      sampler does not record them.
   """
 
   problems: list[Problem]
@@ -57,6 +59,7 @@ class Rollout:
   signals: dict[str, np.ndarray]
   outcomes: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
   components: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  routes: list[np.ndarray] | None = None
 
   @property
   def tokens(self) -> int:
@@ -78,7 +81,7 @@ class Rollout:
         return {name: array[index] for name, array in value.items()}
       if isinstance(value, list):
         return [value[i] for i in index]
-      return value[index]
+      return value if value is None else value[index]
 
     fields = dataclasses.fields(self)
     return Rollout(**{f.name: pick(getattr(self, f.name)) for f in fields})
@@ -167,7 +170,13 @@ def from_completions(
       name: np.array([c[name] for c in components], np.float32)
       for name in components[0]
     },
+    routes=_routes(flat),
   )
+
+
+def _routes(completions: Sequence[Completion]) -> list[np.ndarray] | None:
+  known = [c.routes for c in completions if c.routes is not None]
+  return known if len(known) == len(completions) else None
 
 
 def concatenate(parts: Sequence[Rollout]) -> Rollout:
@@ -181,6 +190,8 @@ def concatenate(parts: Sequence[Rollout]) -> Rollout:
 
   def join(name: str) -> Any:
     values = [getattr(part, name) for part in parts]
+    if values[0] is None:
+      return None
     if isinstance(values[0], list):
       return [item for value in values for item in value]
     if isinstance(values[0], dict):

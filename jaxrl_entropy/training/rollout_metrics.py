@@ -139,6 +139,9 @@ def rollout_metrics(everything: Rollout, kept: Rollout) -> dict[str, float]:
       f"reward/component/{name}": values.mean()
       for name, values in everything.components.items()
     }
+  if "router_agreement" in everything.signals:
+    agreement = everything.signals["router_agreement"][mask]
+    metrics["router/agreement"] = agreement.mean()
   if "implicit_logp" in everything.signals:
     metrics["implicit_reward/pair_accuracy"] = implicit_reward.pair_accuracy(
       everything

@@ -39,7 +39,8 @@ class Teacher:
     Raises:
       UserError: if a prompt is too long, or its problem has no answer.
     """
-    return dataclasses.replace(rollout, prompts=self._prompts(rollout.problems))
+    prompts = self._prompts(rollout.problems)
+    return dataclasses.replace(rollout, prompts=prompts, routes=None)
 
   def _prompts(self, problems: Sequence[Problem]) -> list[np.ndarray]:
     rendered: dict[str, np.ndarray] = {}

@@ -31,8 +31,8 @@ Objective = Callable[[TokenBatch, Any], tuple[Float[Array, ""], Metrics]]
 
 
 def flatten_rows(x: Array) -> Array:
-  """Reshapes [M, R, L] to [R * M, L]; rows stay on their devices."""
-  return jnp.swapaxes(x, 0, 1).reshape(-1, x.shape[-1])
+  """Reshapes [M, R, ...] to [R * M, ...]; rows stay on their devices."""
+  return jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:])
 
 
 def objective_batch(rows: Rows, stats: Any, **capacity: int) -> TokenBatch:

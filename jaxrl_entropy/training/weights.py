@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from jaxrl_entropy import hub, paths, sharding
 from jaxrl_entropy.data.tokenizers import Tokenizer
+from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import TransformerConfig, preset
 from jaxrl_entropy.models.io import gguf_file
@@ -41,11 +42,31 @@ def check_room(
   field: str, config: ConfigDict, model: TransformerConfig, mesh: Mesh
 ) -> Params:
   """Checks that the model of `config.model[field]` fits; its shardings."""
+  check_experts(model, mesh)
   shapes = jax.eval_shape(functools.partial(init_params, model, config))
   shardings = sharding.param_shardings(shapes, mesh)
   name = f"config.model.{field}={config.model[field]!r}"
   memory.check_parameters(name, shapes, shardings)
   return shardings
+
+
+def check_experts(model: TransformerConfig, mesh: Mesh) -> None:
+  """Checks that the mesh's expert axis has experts to split.
+
+  Raises:
+    UserError: if the model has none, or the axis does not divide them.
+  """
+  parts = mesh.shape["expert"]
+  if parts > 1 and not model.num_experts:
+    raise UserError(
+      f"config.mesh.expert is {parts}, and the model has no experts: set "
+      "mesh.fsdp instead"
+    )
+  if model.num_experts % parts:
+    raise UserError(
+      f"config.mesh.expert is {parts}, which does not divide the model's "
+      f"{model.num_experts} experts: choose a divisor"
+    )
 
 
 def fitted(

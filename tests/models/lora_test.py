@@ -71,8 +71,15 @@ def test_refuses(rank, targets):
     lora.add(BASE, rank, targets, jax.random.key(1))
 
 
-def test_experts_have_no_adapters():
-  _, params = checkpoints.load(peers.FOLDER / "mixtral_window")
-  lora.add(params, 2, ("q_proj",), jax.random.key(0))
-  with pytest.raises(ValueError, match=r"\['up_proj'\]: the model has no such"):
-    lora.add(params, 2, ("q_proj", "up_proj"), jax.random.key(0))
+def test_each_expert_has_its_own_adapter():
+  config, base = checkpoints.load(peers.FOLDER / "olmoe_plain_weights")
+  adapted = lora.add(base, 2, ("up_proj", "down_proj"), jax.random.key(1))
+  up_proj = adapted["layers"]["mlp"]["experts"]["up_proj"]
+  assert up_proj["lora_a"].shape == (3, 4, 24, 2)
+  assert not np.allclose(up_proj["lora_a"][:, 0], up_proj["lora_a"][:, 1])
+  adapted = jax.tree.map(lambda x: x + 0.02, adapted)
+  np.testing.assert_allclose(
+    logits(adapted, config, TOKENS),
+    logits(lora.merged(adapted), config, TOKENS),
+    atol=2e-4,
+  )

@@ -12,7 +12,7 @@ from jaxrl_entropy.planning.topology import GIB
 
 V5E = topology.parse("v5e-16")
 HBM = V5E.generation.hbm
-MESH = {"data": 1, "fsdp": 4, "tensor": 4, "context": 1}
+MESH = {"data": 1, "fsdp": 4, "tensor": 4, "context": 1, "expert": 1}
 STATE = {"parameters": 2 * GIB, "optimizer moments": 3 * GIB}
 SAMPLER = {"sampler copy": 2 * GIB, "KV cache": 4 * GIB}
 

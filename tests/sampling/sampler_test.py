@@ -408,9 +408,9 @@ def test_eight_devices_give_the_same_tokens_as_one(params, sampler):
 EXPERTS = dataclasses.replace(CONFIG, num_experts=4, num_experts_per_tok=2)
 
 
-def _sample_experts(*, tensor):
-  """Answers of a mixture of experts, split over `tensor` devices."""
-  mesh = sharding.make_mesh(data=len(jax.devices()) // tensor, tensor=tensor)
+def _sample_experts(**sizes):
+  """Answers of a mixture of experts on a mesh of these sizes."""
+  mesh = sharding.make_mesh(**sizes)
   params = transformer.init(EXPERTS, jax.random.key(0))
   params = jax.tree.map(lambda x: x * 3 if x.ndim > 2 else x, params)
   params = jax.device_put(params, sharding.param_shardings(params, mesh))
@@ -418,17 +418,54 @@ def _sample_experts(*, tensor):
   return sampler.generate(params, make_requests()[:2])
 
 
-def _sample_experts_on_four():
-  return _sample_experts(tensor=2)
+def _sample_experts_on_eight():
+  return [
+    *_sample_experts(data=2, tensor=2, expert=2),
+    *_sample_experts(fsdp=2, expert=4),
+  ]
 
 
 def test_split_experts_give_the_same_tokens():
-  whole = _sample_experts(tensor=1)
-  split = devices.run(_sample_experts_on_four, devices=4)
-  for expected, group in zip(whole, split, strict=True):
+  whole = _sample_experts(data=-1)
+  split = devices.run(_sample_experts_on_eight)
+  for expected, group in zip(whole * 2, split, strict=True):
     for a, b in zip(expected, group, strict=True):
       assert a.tokens.tolist() == b.tokens.tolist()
       np.testing.assert_allclose(a.logp, b.logp, atol=1e-5)
+
+
+def test_routes_are_those_of_the_whole_forward():
+  params = transformer.init(EXPERTS, jax.random.key(0))
+  params = jax.tree.map(lambda x: x * 3 if x.ndim > 2 else x, params)
+  # Few pages: sequences are preempted and computed again.
+  sampler = make_sampler(config=EXPERTS, routes=True, kv_tokens=80)
+  requests = make_requests()
+
+  @jax.jit
+  def choose(tokens):
+    position = jnp.arange(MAX_LENGTH)[None]
+    _, chosen = transformer.run_layers(
+      params,
+      EXPERTS,
+      tokens,
+      position,
+      jnp.ones_like(tokens),
+      of_router=lambda scores, _: jax.lax.top_k(scores, 2)[1],
+    )
+    return jnp.moveaxis(chosen[:, 0], 0, 1)
+
+  groups = sampler.generate(params, requests)
+  for request, group in zip(requests, groups, strict=True):
+    for completion in group:
+      tokens = np.concatenate([request.prompt, completion.tokens])[None]
+      padded = np.pad(tokens, ((0, 0), (0, MAX_LENGTH - tokens.size)))
+      expected = np.asarray(choose(padded))[: tokens.size - 1]
+      np.testing.assert_array_equal(completion.routes, expected)
+
+
+def test_a_dense_model_has_no_routes():
+  with pytest.raises(ValueError, match="no experts"):
+    make_sampler(routes=True)
 
 
 WIDE = dataclasses.replace(CONFIG, vocab_size=530)

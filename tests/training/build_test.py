@@ -1,11 +1,14 @@
 import json
 
+import jax
 import pytest
 
+from jaxrl_entropy import sharding
 from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.models.config import preset
 from jaxrl_entropy.training import build, loop
 from jaxrl_entropy.training.policy import build_policy
+from jaxrl_entropy.training.weights import check_experts
 from tests.training.runs import load
 
 
@@ -71,13 +74,30 @@ def test_requests_stop_at_every_end(tmp_path):
   assert request.stop_ids == (1, 5)
 
 
+@pytest.mark.parametrize(
+  ("model", "complaint"),
+  [("nano", "no experts"), ("tiny-moe", "does not divide the model's 8")],
+)
+def test_an_expert_axis_needs_experts_to_split(model, complaint):
+  mesh = jax.sharding.AbstractMesh((1, 1, 1, 1, 3), sharding.AXES)
+  with pytest.raises(UserError, match=complaint):
+    check_experts(preset(model), mesh)
+
+
 def test_router_losses_need_experts():
   config = load("grpo")
   with pytest.raises(UserError, match="the model has no experts"):
     build.build_forward(config, preset("nano"), {"router_z"})
 
 
-def test_router_losses_are_part_of_an_update(tmp_path):
+def test_routing_replay_needs_experts():
+  config = load("grpo")
+  config.model.routing_replay = True
+  with pytest.raises(UserError, match="the model has no experts"):
+    build.build_forward(config, preset("nano"))
+
+
+def test_router_losses_and_replay_are_part_of_an_update(tmp_path):
   experts = (
     ("model.preset", "tiny-moe"),
     ("optimizer.micro_batches", "2"),
@@ -89,7 +109,9 @@ def test_router_losses_are_part_of_an_update(tmp_path):
     *experts,
     ("model.router_balance", "0.1"),
     ("model.router_z", "0.01"),
+    ("model.routing_replay", "true"),
   )
+  assert added["router/agreement"] == pytest.approx(1, abs=1e-3)
   assert added["router/balance"] >= 0.9
   extra = 0.1 * added["router/balance"] + 0.01 * added["router/z"]
   assert added["loss"] - plain["loss"] == pytest.approx(extra, rel=1e-2)

@@ -11,6 +11,7 @@ import pytest
 
 from jaxrl_entropy import distributed, sharding
 from jaxrl_entropy.models import transformer
+from jaxrl_entropy.models.config import preset
 from jaxrl_entropy.planning import hlo, traffic
 from jaxrl_entropy.training import packed_batch, state as state_lib
 from jaxrl_entropy.training.update import loss_and_gradient, make_update
@@ -33,21 +34,27 @@ MESHES = {
   (1, 2, 2, 2): "kl_cov",
   (2, 1, 1, 4): "kl_cov",
 }
+EXPERTS = preset(
+  "tiny-moe", hidden_size=32, num_heads=2, num_kv_heads=1, vocab_size=32
+)
+# Sizes of data, fsdp, tensor, context and expert, of a mixture of experts.
+EXPERT_MESHES = [(1, 1, 1, 1, 8), (1, 2, 2, 1, 2), (2, 1, 1, 2, 2)]
 # fsdp lies across the border of the processes, tensor and context within.
 ACROSS = {(1, 2, 2, 2): "kl_cov"}
 
 
-def train_step(name, sizes):
+def train_step(name, sizes, model=MODEL):
   """Loss, gradient and new parameters of one SGD step."""
   mesh = sharding.make_mesh(*sizes)
   # Momentum is kept beside the parameters, and is the gradient after one step.
   optimizer = optax.sgd(0.1, momentum=0.9)
   with jax.set_mesh(mesh):
-    state = state_lib.init_state(jax.device_get(params()), optimizer, 0, mesh)
+    first = jax.device_get(params(model))
+    state = state_lib.init_state(first, optimizer, 0, mesh)
     update = make_update(
       lambda _: OBJECTIVES[name],
       optimizer,
-      FORWARD,
+      dataclasses.replace(FORWARD, model=model),
       sharding.param_shardings(state, mesh),
       **CAPACITY,
     )
@@ -61,13 +68,17 @@ def train_steps(cases):
   return [train_step(name, sizes) for sizes, name in cases.items()]
 
 
-def assert_same(result, expected):
+def train_experts(meshes):
+  return [train_step("kl_cov", sizes, EXPERTS) for sizes in meshes]
+
+
+def assert_same(result, expected, model=MODEL):
   (loss, gradient, after), (loss_, gradient_, after_) = result, expected
   np.testing.assert_allclose(loss, loss_, rtol=1e-5)
   assert relative(gradient, gradient_) < 1e-5
   assert relative(after, after_) < 1e-5
   # The step is not lost in the size of the parameters.
-  before = jax.device_get(params())
+  before = jax.device_get(params(model))
   moved, moved_ = (
     jax.tree.map(np.subtract, p, before) for p in (after, after_)
   )
@@ -85,6 +96,12 @@ def test_eight_devices_in_any_shape_train_as_one_does(alone):
   results = devices.run(train_steps, MESHES)
   for name, result in zip(MESHES.values(), results, strict=True):
     assert_same(result, alone[name])
+
+
+def test_experts_on_eight_devices_train_as_on_one():
+  (alone,) = train_experts([(1,)])
+  for result in devices.run(train_experts, EXPERT_MESHES):
+    assert_same(result, alone, EXPERTS)
 
 
 def test_two_processes_of_four_devices_train_as_one_device_does(alone):

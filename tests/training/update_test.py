@@ -62,8 +62,8 @@ def make_rows(seed=0):
 
 
 @functools.cache
-def params():
-  tree = transformer.init(MODEL, jax.random.key(0))
+def params(model=MODEL):
+  tree = transformer.init(model, jax.random.key(0))
   # Away from initialization, where all distributions are nearly uniform.
   return jax.tree.map(lambda x: x * jnp.float32(1.5), tree)
 
