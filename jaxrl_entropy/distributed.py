@@ -100,6 +100,12 @@ def is_writer() -> bool:
   return jax.process_index() == 0
 
 
+def say(message: str) -> None:
+  """Prints a line, on the first process only."""
+  if is_writer():
+    print(message, flush=True)
+
+
 def host_slice(total: int) -> slice:
   """Returns this process's slice of `total` items, in process order.
 

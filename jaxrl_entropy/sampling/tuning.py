@@ -19,7 +19,7 @@ class Tuning:
     min_bucket: decode programs exist for all slots, half of them, and so on
       down to this many, so that the last few sequences do not pay for all.
     kernel: attend with JAX's TPU kernel where it supports the heads. Off by
-      default: it has not run on a TPU yet.
+      default; `training.kernels` turns it on where it has been tried.
     transposed_kernels: store kernels transposed, see
       `layers.transposed_matmul`.
     draft_bucket: largest bucket whose decode program drafts, if drafts are on.

@@ -16,6 +16,7 @@ from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.sampling.request import Request, Uniform
 from jaxrl_entropy.sampling.sampler import Sampler
+from jaxrl_entropy.training import kernels
 from jaxrl_entropy.training.auxiliary import critic, implicit_reward
 from jaxrl_entropy.training.auxiliary.base import Role
 from jaxrl_entropy.training.forward import MOMENTS, Forward
@@ -76,6 +77,7 @@ def build_forward(
     nucleus=config.loss.nucleus if "nucleus_entropy" in needs else 0.0,
     rank="rank" in needs,
     router=router,
+    replay=config.model.routing_replay,
   )
 
 
@@ -104,6 +106,7 @@ def build_roles(
     rank=False,
     router=False,
     teacher=None,
+    replay=False,
   )
   return [
     make(config, plain) for field, make in ROLES.items() if field in needs
@@ -111,23 +114,48 @@ def build_roles(
 
 
 def build_sampler(
-  config: ConfigDict, model: TransformerConfig, mesh: Mesh
+  config: ConfigDict,
+  model: TransformerConfig,
+  mesh: Mesh,
+  routes: bool = False,
+  *,
+  tried: bool = False,
 ) -> Sampler:
   """Returns the sampler of the rollouts, which also serves evaluation.
 
+  Args:
+    config: of the run.
+    model: the decoder.
+    mesh: its devices.
+    routes: record the experts of each token, for `model.routing_replay`.
+    tried: use the kernel that a trial on these devices finds right and fast;
+      else XLA's attention is used.
+
   Raises:
+    UserError: if routing replay is on, and the model has no experts.
     ValueError: if the longest prompt with the longest response could never fit.
   """
-  rollout = config.rollout
+  rollout, length = config.rollout, sampled_length(config)
+  slots = rollout.slots or rollout.prompts_per_step * rollout.group_size
+  if routes and not model.num_experts:
+    raise UserError(
+      "config.model.routing_replay is on, and the model has no experts: set it "
+      "to False"
+    )
+  tuning = None
+  if tried:
+    tuning = kernels.tried_tuning(model, mesh, slots, length)
   sampler = Sampler(
     model,
     mesh,
-    slots=rollout.slots or rollout.prompts_per_step * rollout.group_size,
+    slots=slots,
     max_prompt_length=rollout.max_prompt_length,
-    max_length=sampled_length(config),
+    max_length=length,
     kv_tokens=rollout.kv_tokens,
     weight_dtype=rollout.weight_dtype,
     draft_tokens=rollout.draft_tokens,
+    routes=routes,
+    tuning=tuning,
   )
   longest = (0,) * rollout.max_prompt_length
   sampler.check([Request(longest, **request_settings(rollout))])

@@ -158,6 +158,12 @@ def encode(pair: Demonstration, policy: Policy) -> Tokens:
   return np.array(prompt, np.int32), np.array(ids, np.int32)
 
 
+def row_capacity(config: ConfigDict, policy: Policy) -> int:
+  """Returns the rows of a mini-batch."""
+  micro = config.sft.micro_batches
+  return packed_batch.row_capacity(config.sft.batch_size, micro, policy.mesh)
+
+
 def rows_of(
   encoded: Sequence[Tokens], config: ConfigDict, policy: Policy, pack: bool
 ) -> Rows:
@@ -177,7 +183,7 @@ def rows_of(
     prompts,
     responses,
     placement,
-    rows=packed_batch.row_capacity(config.sft.batch_size, micro, policy.mesh),
+    rows=row_capacity(config, policy),
     length=length,
   )
   ones = np.ones(rows.mask.shape, np.float32)

@@ -44,6 +44,13 @@ class Layout:
   pack: bool
   share: bool = False
 
+  @property
+  def slice_rows(self) -> int:
+    """Rows of one micro-batch of a whole rollout."""
+    slices = self.updates * self.micro_batches
+    rows = packed_batch.row_capacity(self.capacity, slices, self.mesh)
+    return rows // slices
+
   def minibatch(
     self, part: Rollout, names: Iterable[str], responses: int
   ) -> Rows:
@@ -90,6 +97,7 @@ class Layout:
       rows=capacity,
       length=self.row_length,
       starts=starts,
+      routes=part.routes,
     )
 
   def _place(self, part: Rollout) -> tuple[Placement, Sequence[int] | None]:

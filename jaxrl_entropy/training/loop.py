@@ -28,6 +28,7 @@ from jaxrl_entropy.training import (
   algorithm as algorithm_lib,
   build,
   filters,
+  kernels,
   memory,
   pending,
   probe as probe_lib,
@@ -92,7 +93,9 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   policy = build_policy(config)
   task = build.build_task(config, policy.tokenizer)
   memory.check_training(config.optimizer.name, policy.params)
-  sampler = build.build_sampler(config, policy.model, policy.mesh)
+  sampler = build.build_sampler(
+    config, policy.model, policy.mesh, config.model.routing_replay, tried=True
+  )
   for split in ("train", "test"):
     for problems in listed.fixed(task, split):
       references.report(problems, split)
@@ -111,9 +114,9 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     )
     step, state = run.resume()
     if step > config.steps:
-      _say(f"{workdir}: all {config.steps} steps are done")
+      distributed.say(f"{workdir}: all {config.steps} steps are done")
       return 0
-    _say(start.describe(config, policy, task))
+    distributed.say(start.describe(config, policy, task))
     if step == 0 and sft.wanted(config):
       tuned = sft.fine_tuned_params(config, policy, task, workdir, preemption)
       state = run.learner.init(tuned)
@@ -148,13 +151,20 @@ class _Run:
     guide = None
     if "teacher_kl" in algorithm.needs:
       guide = load_teacher(config, policy)
-    forward = build.build_forward(
-      config,
-      policy.model,
-      algorithm.needs,
-      build.build_forward(config, guide.model) if guide else None,
-    )
     layout = make_layout(config, policy.mesh)
+    sizes = policy.mesh, layout.slice_rows, layout.row_length
+    guiding = None
+    if guide is not None:
+      guiding = dataclasses.replace(
+        kernels.tried_forward(
+          build.build_forward(config, guide.model), *sizes
+        ),
+        replay=False,
+      )
+    forward = kernels.tried_forward(
+      build.build_forward(config, policy.model, algorithm.needs, guiding),
+      *sizes,
+    )
     roles = build.build_roles(config, forward, algorithm.needs)
     self._algorithm = algorithm
     stream = PromptStream(
@@ -169,8 +179,13 @@ class _Run:
     if "teacher_logp" in algorithm.needs:
       teacher = make_teacher(config, policy.tokenizer, layout)
     compared = token_probe.NEEDS if config.probe.token_fraction else set()
+    scored = build.build_forward(
+      config, policy.model, algorithm.needs | compared
+    )
     self._scorer = Scorer(
-      build.build_forward(config, policy.model, algorithm.needs | compared),
+      dataclasses.replace(
+        scored, attention=forward.attention, agreement=scored.replay
+      ),
       layout,
       roles,
       algorithm.needs,
@@ -230,7 +245,7 @@ class _Run:
     self._ahead, groups = pending.decode(found.carried)
     self._collector.resume_pending(groups)
     if step <= self._config.steps:
-      _say(f"{self._workdir}: going on at step {step}")
+      distributed.say(f"{self._workdir}: going on at step {step}")
     return step, found.state
 
   def steps(self, state: TrainState, first: int, preemption: Preemption) -> int:
@@ -257,9 +272,11 @@ class _Run:
           last = {"before_last": before} if step == total else {}
           self._save(step + 1, state, self._position(log) | last)
         if stop and step < total:
-          _say(f"{self._workdir}: stopped after step {step}; run it again")
+          distributed.say(
+            f"{self._workdir}: stopped after step {step}; run it again"
+          )
           return PREEMPTED
-    _say(
+    distributed.say(
       f"{self._workdir}: done; for a report: jaxrl-entropy analyze --workdir="
       f"{shlex.quote(str(self._workdir))}"
     )
@@ -407,11 +424,6 @@ def _size(tree: Params) -> int:
 
 def _due(step: int, every: int) -> bool:
   return every > 0 and step % every == 0
-
-
-def _say(message: str) -> None:
-  if distributed.is_writer():
-    print(message, flush=True)
 
 
 def _floats(values: dict[str, jax.Array]) -> dict[str, float]:

@@ -25,6 +25,7 @@ from jaxrl_entropy.errors import PREEMPTED, UserError
 from jaxrl_entropy.training import (
   build,
   demonstrations,
+  kernels,
   memory,
   start,
   state as state_lib,
@@ -122,7 +123,12 @@ def _imitate(
   state = state_lib.init_state(
     policy.params, optimizer, config.seed, policy.mesh
   )
-  forward = build.build_forward(config, policy.model)
+  forward = kernels.tried_forward(
+    build.build_forward(config, policy.model),
+    policy.mesh,
+    demonstrations.row_capacity(config, policy) // config.sft.micro_batches,
+    demonstrations.row_length(config),
+  )
   update = _make_update(config, policy, optimizer, forward, state)
   loss = _loss(forward)
   with contextlib.closing(Checkpoints(folder, keep=1)) as checkpoints:

@@ -91,10 +91,9 @@ def test_router_losses_need_experts():
 
 
 def test_routing_replay_needs_experts():
-  config = load("grpo")
-  config.model.routing_replay = True
+  mesh = sharding.make_mesh(devices=jax.devices()[:1])
   with pytest.raises(UserError, match="the model has no experts"):
-    build.build_forward(config, preset("nano"))
+    build.build_sampler(load("grpo"), preset("nano"), mesh, routes=True)
 
 
 def test_router_losses_and_replay_are_part_of_an_update(tmp_path):

@@ -50,7 +50,7 @@ def attend(
       f"attention {backend!r} is unknown; one of {', '.join(BACKENDS)}"
     )
   q = sharding.constrain(q, sharding.ROWS, "context", "tensor", None)
-  chosen = _platform_backend(q, softcap) if backend == "auto" else backend
+  chosen = platform_backend(q, softcap) if backend == "auto" else backend
   if chosen == "splash":
     return splash.attend(q, k, v, segments, window, softcap=softcap)
   # With the row split over context, a query may need any key of its row.
@@ -68,7 +68,10 @@ def attend(
   return xla.attend(q, k, v, segments, window, softcap)
 
 
-def _platform_backend(q: jax.Array, softcap: float) -> str:
+def platform_backend(
+  q: jax.Array | jax.ShapeDtypeStruct, softcap: float
+) -> str:
+  """Returns the back-end that "auto" means for queries [B, T, H, d]."""
   platform = sharding.platform()
   if platform == "gpu" and softcap:
     return "xla"

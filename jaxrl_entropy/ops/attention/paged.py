@@ -93,9 +93,9 @@ class Pages:
     """Returns the pages with the rows' new tokens in them."""
     page, offset = view.slots(k.shape[1], self.page_size)
     index = (page, slice(None), offset)
-    return Pages(
-      self.k.at[index].set(k.astype(self.k.dtype), mode="promise_in_bounds"),
-      self.v.at[index].set(v.astype(self.v.dtype), mode="promise_in_bounds"),
+    return self.replace(
+      k=self.k.at[index].set(k.astype(self.k.dtype), mode="promise_in_bounds"),
+      v=self.v.at[index].set(v.astype(self.v.dtype), mode="promise_in_bounds"),
     )
 
   def attend(

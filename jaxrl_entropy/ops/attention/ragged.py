@@ -51,8 +51,8 @@ class RaggedPages:
     rows, length, _, dim = k.shape
     pairs = jnp.stack([k, v], axis=3).reshape(rows, length, -1, dim)
     index = view.slots(length, self.page_size)
-    return RaggedPages(
-      self.kv.at[index].set(
+    return self.replace(
+      kv=self.kv.at[index].set(
         pairs.astype(self.kv.dtype), mode="promise_in_bounds"
       )
     )
