@@ -156,9 +156,7 @@ class _Run:
     guiding = None
     if guide is not None:
       guiding = dataclasses.replace(
-        kernels.tried_forward(
-          build.build_forward(config, guide.model), *sizes
-        ),
+        kernels.tried_forward(build.build_forward(config, guide.model), *sizes),
         replay=False,
       )
     forward = kernels.tried_forward(

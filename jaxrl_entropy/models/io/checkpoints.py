@@ -1,13 +1,15 @@
 """Reads models from Hugging Face folders and GGUF files.
 
-Of a folder only safetensors are read, and nothing is ever executed. Tensors are
-read one by one, each device's slices alone: the host never holds a copy of the
-model.
+Of a folder only safetensors are read, and nothing is ever executed. A few
+layers of one leaf are read at a time, their tensors in parallel and each
+device's slices alone: the host never holds a copy of the model.
 """
 
 from collections.abc import Callable
+import concurrent.futures
 import functools
 import json
+import math
 import os
 from pathlib import Path
 import re
@@ -15,14 +17,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
+from jax.sharding import Mesh, Sharding
 import numpy as np
 
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.models.io import gguf_file, hf_config
-from jaxrl_entropy.models.io.gguf_tensors import GgufTensors, gguf_config
+from jaxrl_entropy.models.io.gguf_config import gguf_config
+from jaxrl_entropy.models.io.gguf_tensors import GgufTensors
 from jaxrl_entropy.models.io.names import Stored, stored
 from jaxrl_entropy.models.io.safetensors_folder import SafetensorsFolder
 from jaxrl_entropy.models.io.sources import (
@@ -32,6 +35,11 @@ from jaxrl_entropy.models.io.sources import (
 )
 from jaxrl_entropy.models.io.text_part import TextPart, is_multimodal
 from jaxrl_entropy.types import Params
+
+LAYERS_BYTES = 256 << 20
+"""Layers of a leaf that are read together: this much, but at least one."""
+
+READERS = concurrent.futures.ThreadPoolExecutor(8, "weights")
 
 # Constants that old files carry as tensors.
 _HARMLESS = re.compile(
@@ -128,48 +136,58 @@ def _read_leaf(
   leaf: jax.ShapeDtypeStruct,
   where: Sharding,
 ) -> jax.Array:
-  """Reads one leaf, layer by layer straight to its devices."""
+  """Reads one leaf, a few layers at a time, straight to its devices."""
   kept = stored(path, leaf, config)
+  read = functools.partial(_read_array, source, kept, dtype)
   if () in kept.names:
-    return _read_array(source, kept, (), leaf.shape, dtype, where)
-  layer_sharding = _drop_leading(where)
+    return read(leaf.shape, 0, where)
+  layers, *shape = leaf.shape
+  at_once = max(LAYERS_BYTES // (math.prod(shape) * dtype.itemsize), 1)
   stack = jnp.zeros(leaf.shape, dtype, device=where)
-  for layer in range(leaf.shape[0]):
-    array = _read_array(
-      source, kept, (layer,), leaf.shape[1:], dtype, layer_sharding
-    )
-    stack = _set_layer(stack, array, layer)
+  for first in range(0, layers, at_once):
+    count = min(at_once, layers - first)
+    array = read((count, *shape), first, where)
+    stack = _set_layers(stack, array, first)
   return jax.block_until_ready(stack)
 
 
 def _read_array(
   source: TensorSource,
   kept: Stored,
-  place: tuple[int, ...],
-  shape: tuple[int, ...],
   dtype: np.dtype,
+  shape: tuple[int, ...],
+  first: int,
   where: Sharding,
 ) -> jax.Array:
-  """Reads the part of a leaf at `place` in its leading axes."""
-  if place in kept.names:
-    name = kept.names[place]
+  """Reads an array of one or more tensors, several of them in parallel.
 
-    def part(index: Index) -> np.ndarray:
-      return _read_part(source, kept, name, shape, index, dtype)
+  Args:
+    source: the files.
+    kept: how the leaf is stored.
+    dtype: to convert it to.
+    shape: of the array: the leaf's, of some of its layers.
+    first: the first of these layers.
+    where: its sharding.
+  """
+  leading = len(next(iter(kept.names)))
 
-    return jax.make_array_from_callback(shape, where, _once(part))
+  def part(index: Index) -> np.ndarray:
+    bounds = [
+      axis.indices(size)[:2] for axis, size in zip(index, shape, strict=True)
+    ]
+    out = np.empty([stop - start for start, stop in bounds], dtype)
+    starts = [start for start, _ in bounds[:leading]]
+    starts[:1] = [start + first for start in starts[:1]]
 
-  def experts(index: Index) -> np.ndarray:
-    chosen = range(*index[0].indices(shape[0]))
-    names = [kept.names[*place, expert] for expert in chosen]
-    return np.stack(
-      [
-        _read_part(source, kept, name, shape[1:], index[1:], dtype)
-        for name in names
-      ]
-    )
+    def read(place: tuple[int, ...]) -> None:
+      name = kept.names[tuple(np.add(starts, place).tolist())]
+      inner = shape[leading:], index[leading:]
+      _read_part(source, kept, name, *inner, out[place])
 
-  return jax.make_array_from_callback(shape, where, _once(experts))
+    list(READERS.map(read, np.ndindex(out.shape[:leading])))
+    return out
+
+  return jax.make_array_from_callback(shape, where, _once(part))
 
 
 def _once(
@@ -194,8 +212,8 @@ def _read_part(
   name: str,
   shape: tuple[int, ...],
   index: Index,
-  dtype: np.dtype,
-) -> np.ndarray:
+  out: np.ndarray,
+) -> None:
   """Reads a slice of one tensor, in our order of axes, and checks it.
 
   Args:
@@ -204,7 +222,7 @@ def _read_part(
     name: of the tensor.
     shape: of the leaf's part that the tensor holds.
     index: the slice of that part.
-    dtype: to convert it to.
+    out: gets the values, in its dtype.
   """
   whole = shape[::-1] if kept.transposed else shape
   _check_shape(source, name, (kept.rows or whole[0], *whole[1:]))
@@ -212,27 +230,27 @@ def _read_part(
   start, stop, _ = first.indices(whole[0])
   rows = slice(kept.start + start, kept.start + stop)
   values = source.read(name, (rows, *others))
-  if not jnp.issubdtype(values.dtype, jnp.floating):
-    raise CheckpointError(
-      f"{source.place(name)} holds {values.dtype}: quantized weights are "
-      "not supported"
-    )
+  _convert(values.T if kept.transposed else values, out)
   # Converted first: NumPy checks float32 faster than bfloat16.
-  values = np.asarray(values.T if kept.transposed else values, dtype, "C")
-  if not np.isfinite(values).all():
+  if not np.isfinite(out).all():
     raise CheckpointError(f"{source.place(name)} holds NaN or infinity")
-  return values
+
+
+def _convert(values: np.ndarray, out: np.ndarray) -> None:
+  """Copies `values` to `out`; bfloat16 by its bits, without Python's lock."""
+  if values.dtype != jnp.bfloat16 or out.dtype not in (jnp.bfloat16, "f4"):
+    out[...] = values
+  elif out.dtype == jnp.bfloat16:
+    out.view(np.uint16)[...] = values.view(np.uint16)
+  else:
+    bits = out.view(np.uint32)
+    bits[...] = values.view(np.uint16)
+    bits <<= 16
 
 
 @functools.partial(jax.jit, donate_argnums=0)
-def _set_layer(stack: jax.Array, tensor: jax.Array, layer: int) -> jax.Array:
-  return jax.lax.dynamic_update_index_in_dim(stack, tensor, layer, axis=0)
-
-
-def _drop_leading(where: Sharding) -> Sharding:
-  if isinstance(where, NamedSharding):
-    return NamedSharding(where.mesh, PartitionSpec(*where.spec[1:]))
-  return where
+def _set_layers(stack: jax.Array, layers: jax.Array, first: int) -> jax.Array:
+  return jax.lax.dynamic_update_slice_in_dim(stack, layers, first, axis=0)
 
 
 def _check_shape(

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import struct
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import safetensors
 
@@ -19,6 +20,7 @@ from jaxrl_entropy.models.io.sources import CheckpointError, Index
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 _TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+_DTYPES = {short: jnp.dtype(name) for name, short in _TYPES.items()}
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -55,6 +57,20 @@ def write(
       file.write(np.ascontiguousarray(tensor, dtype).view(np.uint8).data)
 
 
+def _header_bytes(path: Path) -> int:
+  with path.open("rb") as file:
+    return 8 + int(struct.unpack("<Q", file.read(8))[0])
+
+
+def _header(path: Path) -> dict[str, Any]:
+  """Returns dtype, shape and place of each tensor of a valid file."""
+  with path.open("rb") as file:
+    text = file.read(_header_bytes(path))[8:]
+  header = dict(json.loads(text))
+  header.pop("__metadata__", None)
+  return header
+
+
 class SafetensorsFolder:
   """The *.safetensors of a Hugging Face folder, with or without an index.
 
@@ -74,26 +90,36 @@ class SafetensorsFolder:
     return f"{self._folder / self._file_of.get(name, '')}: tensor {name!r}"
 
   def shape(self, name: str) -> tuple[int, ...]:
-    return tuple(self._slice(name).get_shape())
+    return tuple(self._open(self._file_of[name])[name]["shape"])
 
   def read(self, name: str, index: Index) -> np.ndarray:
-    try:
-      return self._slice(name)[index]
-    except (safetensors.SafetensorError, TypeError, ValueError) as error:
-      raise CheckpointError(f"{self.place(name)}: {error}") from error
+    file = self._file_of[name]
+    info = self._open(file)[name]
+    if info["dtype"] not in _DTYPES:
+      raise CheckpointError(
+        f"{self.place(name)} holds {info['dtype']}: quantized weights are not "
+        "supported"
+      )
+    start, stop = info["data_offsets"]
+    values = self._map(file)[start:stop].view(_DTYPES[info["dtype"]])
+    return values.reshape(info["shape"])[index]
 
-  def _slice(self, name: str) -> Any:
-    return self._open(self._file_of[name]).get_slice(name)
+  def _names_in(self, file: str) -> frozenset[str]:
+    return frozenset(self._open(file))
+
+  @functools.cache  # noqa: B019  (as long-lived as the folder)
+  def _map(self, file: str) -> np.ndarray:
+    """Returns a file's bytes behind its header, read when they are used."""
+    path = self._folder / file
+    return np.memmap(path, np.uint8, "r", offset=_header_bytes(path))
 
   @functools.cache  # noqa: B019
-  def _names_in(self, file: str) -> frozenset[str]:
-    return frozenset(self._open(file).keys())
-
-  @functools.cache  # noqa: B019  (as long-lived as the open files)
-  def _open(self, file: str) -> Any:
+  def _open(self, file: str) -> Mapping[str, Any]:
+    """Returns the header of a file that the safetensors package accepts."""
     path = self._folder / file
     try:
-      return safetensors.safe_open(path, framework="np")
+      with safetensors.safe_open(path, framework="np"):
+        return _header(path)
     except (OSError, safetensors.SafetensorError) as error:
       raise CheckpointError(
         f"{path} is missing, cut short or no safetensors file ({error})"

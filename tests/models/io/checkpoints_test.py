@@ -55,7 +55,7 @@ def test_a_misshapen_tensor_is_named(folder):
 
 def test_integer_weights_are_refused(folder):
   _edit(folder, lambda tensors: tensors.update({UP: tensors[UP].astype("i1")}))
-  _refused(folder, "model.safetensors", UP, "int8")
+  _refused(folder, "model.safetensors", UP, "holds I8")
 
 
 def test_an_extra_tensor_is_refused(folder):
@@ -258,7 +258,7 @@ def test_weights_stream_into_their_shards(tmp_path):
   )
   _, alone = checkpoints.load(source)
   jax.tree.map(np.testing.assert_array_equal, params, alone)
-  assert spec == (None, "fsdp", "tensor")
+  assert spec == (None, ("fsdp", "expert"), "tensor")
   assert shard.shape == (3, 12, 18)
   assert reads == 4  # Of eight devices, pairs hold the same slice.
   jax.tree.map(

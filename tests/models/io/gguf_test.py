@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxrl_entropy.models.io import checkpoints, gguf_file
-from jaxrl_entropy.models.io.gguf_tensors import gguf_config
+from jaxrl_entropy.models.io.gguf_config import gguf_config
 from jaxrl_entropy.models.io.sources import CheckpointError
 from jaxrl_entropy.models.rope import Rope
 from tests.models import peers
