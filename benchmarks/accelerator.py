@@ -121,7 +121,7 @@ def attending(config: TransformerConfig, rounds: int) -> list[Result]:
   return common.compare(
     f"attention {rows} x {length}",
     "ms, with gradient",
-    common.alternate(turns, rounds),
+    common.alternate(turns, rounds).values,
     "ours",
     higher_is_better=False,
   )

@@ -1,8 +1,10 @@
 """Shared parts of the benchmarks: fair timing, flags, the results file.
 
 A ratio above 1 always means that ours is better. Contestants take turns
-(A, B, A, B, ...) after a warm-up each, so that a busy machine is busy for all;
-what is reported is the median of the rounds' ratios.
+(A, B, B, A, ...) after a warm-up each, in many short rounds, so that a busy
+machine is busy for all; what is reported is the median of the rounds' ratios
+with its quartiles, by the clock and by processor time. The load of the machine
+is in the file; `--max-load` refuses to measure above one.
 """
 
 import argparse
@@ -10,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import importlib.metadata
 import json
+import math
 import os
 from pathlib import Path
 import platform
@@ -18,8 +21,9 @@ import statistics
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
+_BUSY = 0.5  # tasks per core
 VERSIONED = ("jax", "jaxlib", "flax", "torch", "transformers", "google-tunix")
 
 
@@ -37,6 +41,10 @@ class Result:
     spread: (largest - smallest) / median of the rounds' ratios.
     quartiles: first and third quartile of the rounds' ratios; None for a
       result of one round.
+    rounds: that were measured.
+    cpu_ratio: the peer's processor time over ours, all threads of this process,
+      the median of the rounds; None where it was not measured.
+    cpu_quartiles: its first and third quartile.
   """
 
   case: str
@@ -47,6 +55,16 @@ class Result:
   ratio: float
   spread: float = 0.0
   quartiles: tuple[float, float] | None = None
+  rounds: int = 1
+  cpu_ratio: float | None = None
+  cpu_quartiles: tuple[float, float] | None = None
+
+
+class Measured(NamedTuple):
+  """Each contestant's value and processor seconds in each round."""
+
+  values: dict[str, list[Any]]
+  cpu: dict[str, list[float]]
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -56,12 +74,15 @@ def seconds(call: Callable[[], Any]) -> float:
 
 
 def alternate(
-  contestants: Mapping[str, Callable[[], float]],
+  contestants: Mapping[str, Callable[[], Any]],
   rounds: int = 5,
   *,
   warm_up: bool = True,
-) -> dict[str, list[float]]:
-  """Returns each contestant's measurement in each round; all take turns.
+) -> Measured:
+  """Measures every contestant in each round, in turns.
+
+  Every other round goes backwards, so that neither a drift of the machine nor a
+  place behind another contestant favors any.
 
   Args:
     contestants: each measures once and returns the value, for example
@@ -69,12 +90,18 @@ def alternate(
     rounds: that count.
     warm_up: whether one more round goes before them.
   """
-  measured: dict[str, list[float]] = {name: [] for name in contestants}
+  measured = Measured(
+    {name: [] for name in contestants}, {name: [] for name in contestants}
+  )
   for index in range(-warm_up, rounds):
-    for name, measure in contestants.items():
-      value = measure()
+    names = list(contestants)[:: -1 if index % 2 else 1]
+    for name in names:
+      start = time.process_time()
+      value = contestants[name]()
+      spent = time.process_time() - start
       if index >= 0:
-        measured[name].append(value)
+        measured.values[name].append(value)
+        measured.cpu[name].append(spent)
   return measured
 
 
@@ -84,9 +111,20 @@ def compare(
   measured: Mapping[str, list[float]],
   ours: str,
   *,
+  cpu: Mapping[str, list[float]] | None = None,
   higher_is_better: bool = True,
 ) -> list[Result]:
-  """Compares `ours` with each other contestant of `alternate`."""
+  """Compares `ours` with each other contestant of `alternate`.
+
+  Args:
+    case: the load.
+    metric: what was measured, with its unit.
+    measured: values of each contestant, by round.
+    ours: name of ours.
+    cpu: processor seconds of each, where all of them did the same work in this
+      process.
+    higher_is_better: whether a larger value is the better one.
+  """
   results = []
   for peer, values in measured.items():
     if peer == ours:
@@ -104,9 +142,24 @@ def compare(
         middle,
         (max(ratios) - min(ratios)) / middle,
         _quartiles(ratios),
+        len(ratios),
+        *_cpu_ratio(cpu or {}, ours, peer),
       )
     )
   return results
+
+
+def _cpu_ratio(
+  cpu: Mapping[str, list[float]], ours: str, peer: str
+) -> tuple[float | None, tuple[float, float] | None]:
+  """Returns the median and quartiles of a peer's processor time over ours."""
+  if ours not in cpu or peer not in cpu:
+    return None, None
+  pairs = zip(cpu[ours], cpu[peer], strict=True)
+  ratios = [theirs / mine for mine, theirs in pairs if mine]
+  if not ratios:
+    return None, None
+  return statistics.median(ratios), _quartiles(ratios)
 
 
 def _quartiles(ratios: Sequence[float]) -> tuple[float, float] | None:
@@ -138,6 +191,14 @@ def fresh_process(code: str) -> tuple[float, float]:
   return float(value), float(peak)
 
 
+LOAD_AT_START = os.getloadavg()
+
+
+def load_per_core() -> float:
+  """Returns the average number of running tasks per core of this process."""
+  return os.getloadavg()[0] / len(os.sched_getaffinity(0))
+
+
 def machine() -> dict[str, Any]:
   """Returns the processor, its cores and load, and JAX's device, if any."""
   name = platform.processor()
@@ -151,6 +212,7 @@ def machine() -> dict[str, Any]:
     "processor": name,
     "device": jax.devices()[0].device_kind if jax else "cpu",
     "cores": len(os.sched_getaffinity(0)),
+    "load_at_start": LOAD_AT_START,
     "load": os.getloadavg(),
     "peak_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
   }
@@ -183,7 +245,11 @@ def torch_device() -> str:
 
 
 def arguments(description: str | None) -> argparse.Namespace:
-  """Parses the flags of every benchmark: `--quick`, `--full`, `--json FILE`."""
+  """Parses the flags of every benchmark, and refuses a machine that is busy.
+
+  Raises:
+    SystemExit: the load is above `--max-load`.
+  """
   parser = argparse.ArgumentParser(
     description=description,
     formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -196,15 +262,43 @@ def arguments(description: str | None) -> argparse.Namespace:
     "--full", action="store_true", help="the stated load (the default)"
   )
   parser.add_argument("--json", metavar="FILE", help="also write results here")
-  return parser.parse_args()
+  add_load_flag(parser)
+  args = parser.parse_args()
+  check_load(args.max_load)
+  return args
+
+
+def add_load_flag(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    "--max-load",
+    type=float,
+    default=math.inf,
+    metavar="TASKS",
+    help="refuse to measure with more running tasks per core, such as .25",
+  )
+
+
+def check_load(most: float) -> None:
+  """Ends the program if the machine is busier than `most` tasks per core."""
+  load = load_per_core()
+  if load > most:
+    raise SystemExit(
+      f"the load is {load:.2f} tasks per core, above --max-load={most:g}: "
+      "wait, or measure without that flag"
+    )
+  if load > _BUSY:
+    print(f"a busy machine: {load:.2f} tasks per core; ratios will spread")
 
 
 def report(name: str, results: list[Result], file: str | None) -> None:
   """Prints a table of the results, and writes the JSON file if asked to."""
   for r in results:
+    low, high = r.quartiles or (r.ratio, r.ratio)
+    cpu = f", by CPU time {r.cpu_ratio:.2f}" if r.cpu_ratio else ""
     print(
       f"{r.case:<28} {r.metric:<18} ours {r.ours:>10.4g}  "
-      f"{r.peer} {r.peer_value:.4g}  ratio {r.ratio:.2f} (±{r.spread:.0%})"
+      f"{r.peer} {r.peer_value:.4g}  ratio {r.ratio:.2f} "
+      f"({low:.2f}-{high:.2f} in {r.rounds}{cpu})"
     )
   if file is not None:
     answer = {

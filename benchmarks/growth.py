@@ -171,7 +171,7 @@ def against_base(
     for result in common.compare(
       case,
       metric,
-      {case: measured[case], base: measured[base]},
+      {name: measured.values[name] for name in (case, base)},
       case,
       higher_is_better=higher_is_better,
     )
@@ -219,7 +219,7 @@ def main() -> None:
   # Read when JAX first looks for devices.
   os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
   jax.config.update("jax_enable_compilation_cache", False)
-  size, rounds = (Size(8, 64), 3) if args.quick else (Size(16, 128), 5)
+  size, rounds = (Size(8, 64), 7) if args.quick else (Size(16, 128), 15)
   common.report("growth", measure(size, rounds), args.json)
 
 

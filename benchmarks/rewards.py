@@ -22,7 +22,7 @@ from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.rewards.pool import Item, RewardPool
 from jaxrl_entropy.rewards.sandbox import launch
 
-WORKERS = 2
+WORKERS, ROUNDS = 2, 9
 TARGETS = {"mathematics": 100.0, "programs": 20.0}
 # (reference, answer) by a number; right and wrong ones take turns.
 FORMS: tuple[Callable[[int], tuple[str, str]], ...] = (
@@ -95,16 +95,17 @@ def measure(
       peer: lambda: count / seconds(lambda: theirs(count)),
       "target": lambda: target,
     },
-    rounds=3,
+    ROUNDS,
   )
-  return common.compare(f"{count} of {case}", metric, measured, "ours")
+  # Ours work in other processes, whose processor time is not seen here.
+  return common.compare(f"{count} of {case}", metric, measured.values, "ours")
 
 
 def main() -> None:
   args = common.arguments(__doc__)
   level = launch.choose("auto")
   print(f"sandbox: {level}")
-  many, few = (200, 20) if args.quick else (1000, 100)
+  many, few = (100, 10) if args.quick else (400, 40)
   with RewardPool(WORKERS, timeout=10.0, sandbox=level) as pool:
     results = measure(
       "mathematics",

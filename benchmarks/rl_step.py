@@ -107,13 +107,14 @@ class Load:
 
 
 class Step(NamedTuple):
-  """Figures of one step: seconds, and counts of tokens."""
+  """Figures of one step: seconds, counts of tokens, and processor seconds."""
 
   rollout: float
   update: float
   prompt: int
   sampled: int
   trained: int
+  cpu: float = 1.0
 
   @property
   def seconds(self) -> float:
@@ -196,7 +197,7 @@ def serve_ours(pipe: Connection, load: Load) -> None:
     state, step = learner.init(policy.params), 0
     while True:
       pipe.recv()
-      start = time.perf_counter()
+      start, cpu = time.perf_counter(), time.process_time()
       sampled = collector.collect(state, step, Stopwatch())
       middle = time.perf_counter()
       rollout = scorer.add_logprobs(state, sampled)
@@ -206,9 +207,9 @@ def serve_ours(pipe: Connection, load: Load) -> None:
       state, _ = learner.update(state, kept, step)
       update = time.perf_counter() - middle
       prompts = sum(map(len, rollout.prompts))
-      pipe.send(
-        Step(middle - start, update, prompts, rollout.tokens, kept.tokens)
-      )
+      counts = prompts, rollout.tokens, kept.tokens
+      cpu = time.process_time() - cpu
+      pipe.send(Step(middle - start, update, *counts, cpu))
       step += 1
 
 
@@ -252,6 +253,7 @@ def serve_trl(pipe: Connection, load: Load) -> None:
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
       pipe.recv()
       seen.update(start=time.perf_counter(), prompt=0, trained=0)
+      seen["cpu"] = time.process_time()
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
       pipe.send(
@@ -259,6 +261,7 @@ def serve_trl(pipe: Connection, load: Load) -> None:
           seen["middle"] - seen["start"],
           time.perf_counter() - seen["middle"],
           *(int(seen[name]) for name in ("prompt", "sampled", "trained")),
+          time.process_time() - seen["cpu"],
         )
       )
 
@@ -372,19 +375,25 @@ def compare(load: Load, rounds: int) -> list[Result]:
   with side(serve_ours, load) as ours, side(serve_trl, load) as trl:
     steps: dict[str, list[Step]] = common.alternate(
       {"ours": ours, "TRL": trl}, rounds
-    )
+    ).values
   for mine, theirs in zip(steps["ours"], steps["TRL"], strict=True):
     if mine.work != theirs.work:
       raise ValueError(f"unequal work: ours {mine}, TRL {theirs}")
   case = f"{load.groups} x {load.samples} to {load.longest}"
   results = []
+  cpu = {name: [step.cpu for step in made] for name, made in steps.items()}
   for metric, part in PARTS.items():
     times = {
       name: [getattr(step, part) for step in made]
       for name, made in steps.items()
     }
     results += common.compare(
-      case, metric, times, "ours", higher_is_better=False
+      case,
+      metric,
+      times,
+      "ours",
+      cpu=cpu if part == "seconds" else None,
+      higher_is_better=False,
     )
   return results
 
@@ -394,7 +403,7 @@ def main() -> None:
   if not all(map(importlib.util.find_spec, ("trl", "datasets", "torch"))):
     common.skip("TRL", INSTALL)
     return common.report("rl_step", [], args.json)
-  load, rounds = (Load(4, 4, 48), 3) if args.quick else (Load(8, 8, 256), 3)
+  load, rounds = (Load(4, 4, 48), 7) if args.quick else (Load(8, 8, 256), 7)
   common.report("rl_step", compare(load, rounds), args.json)
 
 

@@ -12,6 +12,7 @@ named, and the others go on; the file of an earlier run of it is left alone.
 import argparse
 from collections.abc import Sequence
 import json
+import math
 import os
 from pathlib import Path
 import signal
@@ -21,8 +22,11 @@ import tempfile
 import time
 from typing import Any
 
+from benchmarks import common
+
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "benchmarks"
-_SHARED = ("__init__", "common", "run")
+# `answers` counts verdicts and measures no time.
+_SHARED = ("__init__", "answers", "common", "run")
 
 
 def names() -> list[str]:
@@ -31,19 +35,23 @@ def names() -> list[str]:
   return sorted(name for name in modules if name not in _SHARED)
 
 
-def measure(name: str, size: str, limit: float) -> dict[str, Any] | None:
+def measure(
+  name: str, size: str, limit: float, max_load: float = math.inf
+) -> dict[str, Any] | None:
   """Runs one benchmark and returns what it wrote; None where it failed.
 
   Args:
     name: module of this folder.
     size: `quick` or `full`.
     limit: seconds after which it counts as failed.
+    max_load: running tasks per core above which it does not measure.
   """
   with tempfile.TemporaryDirectory() as folder:
     file = Path(folder) / "answer.json"
     command = (sys.executable, "-m", f"benchmarks.{name}", f"--{size}")
+    command = (*command, f"--max-load={max_load}", "--json", str(file))
     try:
-      _run((*command, "--json", str(file)), limit)
+      _run(command, limit)
       return json.loads(file.read_text()) | {"size": size}
     except subprocess.TimeoutExpired:
       reason = f"stopped after {limit:g} s; give it more with --limit"
@@ -85,13 +93,18 @@ def table(answers: Sequence[dict[str, Any]]) -> str:
           f"{r['ours']:.4g}",
           r["peer"],
           f"{r['peer_value']:.4g}",
-          f"{r['ratio']:.2f} (±{r['spread']:.0%})",
+          _ratio(r),
         )
       )
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   return "\n".join(
     "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows
   )
+
+
+def _ratio(result: dict[str, Any]) -> str:
+  low, high = result.get("quartiles") or (result["ratio"],) * 2
+  return f"{result['ratio']:.2f} ({low:.2f}-{high:.2f})"
 
 
 def save(answer: dict[str, Any], folder: Path) -> None:
@@ -121,6 +134,7 @@ def arguments() -> argparse.Namespace:
   parser.add_argument(
     "--limit", type=float, default=1800, help="seconds for one benchmark"
   )
+  common.add_load_flag(parser)
   return parser.parse_args()
 
 
@@ -131,7 +145,7 @@ def main() -> int:
     load, spent = os.getloadavg()[0], time.monotonic() - start
     print(f"[{index}/{count}] {name} at {spent:.0f} s, load {load:.1f}")
     sys.stdout.flush()
-    answer = measure(name, args.size, args.limit)
+    answer = measure(name, args.size, args.limit, args.max_load)
     if answer is not None:
       answers.append(answer)
       save(answer, args.json)

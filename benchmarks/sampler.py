@@ -23,7 +23,6 @@ bandwidth set.
 from collections.abc import Callable, Mapping
 import dataclasses
 import functools
-import time
 from typing import Protocol
 
 import jax
@@ -215,7 +214,7 @@ def decode_rate(contestant: Contestant, load: Load) -> float:
 def drafting(
   config: TransformerConfig, params: Params, new: int, rounds: int
 ) -> list[Result]:
-  """Compares drafts with no drafts, by the clock and by processor time."""
+  """Compares drafts with no drafts."""
   random = np.random.default_rng(2)
   phrase = random.integers(1, config.vocab_size, 12)
   texts = {
@@ -230,33 +229,19 @@ def drafting(
     }
     for text, (prompt, temperature) in texts.items():
       load = Load([prompt], [(new,) * rows], temperature)
-      clock = common.alternate(_timed(contestants, load, seconds), rounds)
-      cpu = common.alternate(_timed(contestants, load, cpu_seconds), rounds)
-      case = f"drafts, {text} B={rows}"
-      results += common.compare(case, "tok/s", clock, "ours")
-      results += common.compare(case, "tok/CPU s", cpu, "ours")
+      turns = {
+        name: functools.partial(useful_rate, contestant, load)
+        for name, contestant in contestants.items()
+      }
+      measured = common.alternate(turns, rounds)
+      results += common.compare(
+        f"drafts, {text} B={rows}",
+        "tok/s",
+        measured.values,
+        "ours",
+        cpu=measured.cpu,
+      )
   return results
-
-
-def _timed(
-  contestants: Mapping[str, Contestant],
-  load: Load,
-  timer: Callable[[Callable], float],
-) -> dict[str, Callable[[], float]]:
-  def rate(contestant: Contestant) -> float:
-    return load.tokens / timer(lambda: contestant.generate(load))
-
-  return {
-    name: functools.partial(rate, contestant)
-    for name, contestant in contestants.items()
-  }
-
-
-def cpu_seconds(call: Callable[[], object]) -> float:
-  """Returns the processor time of all threads in a call."""
-  start = time.process_time()
-  call()
-  return time.process_time() - start
 
 
 def useful_rate(contestant: Contestant, load: Load) -> float:
@@ -287,8 +272,10 @@ def compare(
   }
   metric = measure.__name__.replace("_rate", " tok/s")
   measured = common.alternate(turns, rounds, warm_up=False)
-  measured["bound"] = [limit] * rounds
-  return common.compare(case, metric, measured, next(iter(turns)))
+  values = measured.values | {"bound": [limit] * rounds}
+  return common.compare(
+    case, metric, values, next(iter(turns)), cpu=measured.cpu
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -366,7 +353,7 @@ def main() -> None:
       load,
       {**ours, **others},
       bound(config, params, machine, load, prefill=False),
-      rounds=3,
+      rounds=7,
     )
   load = rl_load(config.vocab_size, groups, longest)
   others = {name: others[name] for name in others if name == "transformers"}
@@ -377,10 +364,10 @@ def main() -> None:
     load,
     {**ours, **static, **others},
     bound(config, params, machine, load, prefill=True),
-    rounds=3 if args.quick else 2,
+    rounds=7 if args.quick else 5,
     warm_up=load.shortened(lambda length: -(-length // 8)),
   )
-  results += drafting(config, params, new=64 if args.quick else 128, rounds=3)
+  results += drafting(config, params, new=64 if args.quick else 128, rounds=7)
   common.report("sampler", results, args.json)
 
 

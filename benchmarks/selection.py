@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import common
-from benchmarks.common import Result, seconds
+from benchmarks.common import Measured, Result, seconds
 from jaxrl_entropy import losses
 from jaxrl_entropy.types import TokenBatch, token_batch
 
@@ -156,22 +156,27 @@ def measure(tokens: int, rounds: int) -> list[Result]:
     },
     rounds,
   )
-  floor = statistics.median(measured["one pass"])
+  floor = statistics.median(measured.values["one pass"])
   print(
     f"N = {tokens:.0e}: one pass over the scores takes {floor:.2f} ns/token"
   )
   return compared(f"N = {tokens:.0e}", measured)
 
 
-def compared(size: str, measured: dict[str, list[float]]) -> list[Result]:
+def compared(size: str, measured: Measured) -> list[Result]:
   results = []
   for rule, peers in (
     ("KL-Cov", ("torch kl", "top_k", "sort", "one pass")),
     ("Clip-Cov", ("torch clip", "one pass")),
   ):
-    against = {k: measured[k] for k in (rule, *peers) if k in measured}
+    names = [k for k in (rule, *peers) if k in measured.values]
     results += common.compare(
-      f"{rule}, {size}", "ns/token", against, rule, higher_is_better=False
+      f"{rule}, {size}",
+      "ns/token",
+      {name: measured.values[name] for name in names},
+      rule,
+      cpu=measured.cpu,
+      higher_is_better=False,
     )
   return results
 
@@ -179,7 +184,7 @@ def compared(size: str, measured: dict[str, list[float]]) -> list[Result]:
 def main() -> None:
   args = common.arguments(__doc__)
   sizes = (10**5, 10**6) if args.quick else (10**5, 10**6, 4 * 10**6)
-  rounds = 7 if args.quick else 15
+  rounds = 9 if args.quick else 25
   results = [r for size in sizes for r in measure(size, rounds)]
   common.report("selection", results, args.json)
 

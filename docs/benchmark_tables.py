@@ -123,13 +123,14 @@ def table(results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
       _value(result["peer_value"]),
       f"{result['ratio']:.2f}",
       _variation(result),
+      f"{result['cpu_ratio']:.2f}" if result.get("cpu_ratio") else "",
       result["where"],
     )
 
 
 COLUMNS = (
   *("benchmark", "case", "metric", "ours", "peer", "theirs", "ratio"),
-  *("quartiles", "machine"),
+  *("quartiles", "ratio of CPU time", "machine"),
 )
 
 

@@ -14,6 +14,7 @@ RESULT = {
   "peer_value": 19.1,
   "ratio": 1.43,
   "spread": 0.05,
+  "quartiles": [1.4, 1.5],
 }
 ANSWER = {"name": "sampler", "results": [RESULT]}
 
@@ -60,7 +61,7 @@ def test_table_has_a_line_for_each_comparison():
   assert lines[0].split() == [
     *("benchmark", "case", "metric", "ours", "peer", "theirs", "ratio")
   ]
-  assert "1.43 (±5%)" in lines[1]
+  assert "1.43 (1.40-1.50)" in lines[1]
 
 
 def test_results_go_to_a_file_each_with_the_size(
