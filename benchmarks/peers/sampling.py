@@ -40,12 +40,16 @@ class Transformers:
 
   INSTALL = "pip install torch transformers"
 
-  def __init__(self, config: TransformerConfig, params: Params):
+  def __init__(
+    self, config: TransformerConfig, params: Params, static: bool = False
+  ):
+    """Args: static: a cache of fixed size, for which a GPU's step compiles."""
     import torch
     from transformers import AutoModelForCausalLM
 
     self._torch = torch
     self._device = common.torch_device()
+    self._cache = {"cache_implementation": "static"} if static else {}
     with tempfile.TemporaryDirectory() as folder:
       export.save(folder, config, params)
       model = AutoModelForCausalLM.from_pretrained(folder, dtype=config.dtype)
@@ -83,6 +87,7 @@ class Transformers:
         max_new_tokens=int(limits.max()),
         stopping_criteria=[ended],
         pad_token_id=0,
+        **self._cache,
       )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # It loads JAX.
 
 # Forward passes of other models over a rollout, by the field they fill.
 _SCORED = ("ref_logp", "teacher_logp")
+_BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 _CACHE_SHARE = 0.9  # of the memory beside the weights of a sampler's own half
 
 
@@ -77,7 +78,8 @@ def make_load(
     scores=1 + sum(name in _needs(config) for name in _SCORED),
     remat=config.model.remat,
     adapters=config.model.lora_rank > 0,
-    copy_bytes=1 if rollout.weight_dtype == "int8" else workload.COMPUTE,
+    width=_BYTES[config.model.compute_dtype],
+    copy_bytes=_BYTES[rollout.weight_dtype or config.model.compute_dtype],
   )
 
 
@@ -150,10 +152,10 @@ def cache_room(
 ) -> int:
   """Returns the tokens that a sampler's cache holds with a slice to itself."""
   size, tensor = workload.sizes(model), mesh["tensor"]
-  weights = load.copy_bytes * size.layers + workload.COMPUTE * size.head
-  weights += workload.COMPUTE * size.embedding
+  weights = load.copy_bytes * size.layers + load.width * size.head
+  weights += load.width * size.embedding
   left = _CACHE_SHARE * topology.generation.hbm - weights / tensor
-  token = workload.COMPUTE * size.cached / workload.kv_shards(model, tensor)
+  token = load.width * size.cached / workload.kv_shards(model, tensor)
   return max(int(left / token) * workload.shards(mesh), load.row)
 
 

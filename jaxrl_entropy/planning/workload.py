@@ -15,8 +15,8 @@ if TYPE_CHECKING:  # It loads JAX.
   from jaxrl_entropy.models.config import TransformerConfig
 
 Mesh = Mapping[str, int]
-COMPUTE, MASTER = 2, 4
-"""Bytes of a number at use, and of a parameter, gradient or moment."""
+MASTER = 4
+"""Bytes of a parameter, a gradient or a moment."""
 _ADAMW = 7  # arrays of parameters that an AdamW update reads or writes
 # Recomputed layers: a share of the forward products, and of attention.
 _REMAT = {"none": (0.0, 0.0), "dots": (0.0, 1.0), "full": (1.0, 1.0)}
@@ -44,6 +44,7 @@ class Load:
     packed: rows of the update hold several responses.
     scores: forward passes over the rollout before the updates.
     remat: what the backward pass recomputes.
+    width: bytes of a number at use.
     copy_bytes: bytes of a weight in the sampler's copy.
     adapters: only low-rank adapters are trained, whose size is left out.
     prefill_tokens: of the prompts that one part of the mesh takes at a time.
@@ -63,7 +64,8 @@ class Load:
   packed: bool = False
   scores: int = 1
   remat: str = "full"
-  copy_bytes: int = COMPUTE
+  width: int = 2
+  copy_bytes: int = 2
   adapters: bool = False
   prefill_tokens: int = 4096
 
@@ -239,8 +241,8 @@ def prefill(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
   copy = load.copy_bytes * size.layers
   return Work(
     flops / mesh["tensor"],
-    chunks * copy / mesh["tensor"] + _activations(size, tokens, mesh),
-    blocking={"tensor": _additions(model, tokens, mesh)},
+    chunks * copy / mesh["tensor"] + _activations(size, load, tokens, mesh),
+    blocking={"tensor": _additions(model, load, tokens, mesh)},
   )
 
 
@@ -261,9 +263,9 @@ def decode(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
   return Work(
     flops / tensor,
     load.copy_bytes * load.decode_steps * weights / tensor
-    + COMPUTE * cached / kv_shards(model, tensor)
-    + _activations(size, tokens, mesh),
-    blocking={"tensor": _additions(model, tokens, mesh)},
+    + load.width * cached / kv_shards(model, tensor)
+    + _activations(size, load, tokens, mesh),
+    blocking={"tensor": _additions(model, load, tokens, mesh)},
     waits={"tensor": 2 * model.num_layers * load.decode_steps},
   )
 
@@ -277,7 +279,7 @@ def score(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
   """Returns the work of the forward passes over a rollout."""
   count = load.updates * load.micro_batches
   once = _forward(model, load, mesh, load.rows)
-  return (once + _gathers(model, mesh) * count) * load.scores
+  return (once + _gathers(model, load, mesh) * count) * load.scores
 
 
 def update(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
@@ -291,9 +293,9 @@ def update(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
   forward = _forward(model, load, mesh, rows)
   planning = 1 if micro > 1 and load.updates > 1 else 0
   work = forward * (1 + planning) + _backward(model, load, mesh, rows)
-  work += _gathers(model, mesh) * (micro * (planning + 2))
+  work += _gathers(model, load, mesh) * (micro * (planning + 2))
   if not load.adapters:
-    work += _reductions(model, mesh) * micro + _once(model, mesh)
+    work += _reductions(model, load, mesh) * micro + _once(model, load, mesh)
     local = size.total / (mesh["fsdp"] * mesh["tensor"])
     accumulated = 2 * micro if micro > 1 else 0
     work += Work(memory=MASTER * (_ADAMW + accumulated) * local)
@@ -311,10 +313,10 @@ def _forward(
   logits = 2 * MASTER * tokens * model.vocab_size / mesh["tensor"]
   return Work(
     flops / mesh["tensor"],
-    logits + _activations(size, tokens, mesh),
+    logits + _activations(size, load, tokens, mesh),
     blocking={
-      "tensor": _additions(model, tokens, mesh),
-      "context": _keys(model, tokens, mesh),
+      "tensor": _additions(model, load, tokens, mesh),
+      "context": _keys(model, load, tokens, mesh),
     },
   )
 
@@ -346,44 +348,48 @@ def _backward(
   )
 
 
-def _activations(size: Sizes, tokens: float, mesh: Mesh) -> float:
+def _activations(size: Sizes, load: Load, tokens: float, mesh: Mesh) -> float:
   """Returns bytes of the layers' inputs and outputs."""
   layers = len(size.windows)
   streams = layers * _STREAMS * size.stream
-  return COMPUTE * tokens * (streams + size.wide / mesh["tensor"])
+  return load.width * tokens * (streams + size.wide / mesh["tensor"])
 
 
-def _additions(model: "TransformerConfig", tokens: float, mesh: Mesh) -> float:
+def _additions(
+  model: "TransformerConfig", load: Load, tokens: float, mesh: Mesh
+) -> float:
   """Returns bytes sent over tensor by two additions per layer."""
-  stream = COMPUTE * tokens * model.hidden_size
+  stream = load.width * tokens * model.hidden_size
   return 2 * model.num_layers * stream * 2 * _ring(mesh, "tensor")
 
 
-def _keys(model: "TransformerConfig", tokens: float, mesh: Mesh) -> float:
+def _keys(
+  model: "TransformerConfig", load: Load, tokens: float, mesh: Mesh
+) -> float:
   """Returns bytes sent over context: a row's keys and values, gathered."""
-  row = COMPUTE * tokens * mesh["context"] * sizes(model).cached
+  row = load.width * tokens * mesh["context"] * sizes(model).cached
   return row * _ring(mesh, "context") / kv_shards(model, mesh["tensor"])
 
 
-def _gathers(model: "TransformerConfig", mesh: Mesh) -> Work:
+def _gathers(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
   """Returns the traffic that brings the layers' weights to a device once."""
-  layers = COMPUTE * sizes(model).layers / mesh["tensor"]
+  layers = load.width * sizes(model).layers / mesh["tensor"]
   return Work(memory=2 * layers, hidden={"fsdp": layers * _ring(mesh, "fsdp")})
 
 
-def _reductions(model: "TransformerConfig", mesh: Mesh) -> Work:
+def _reductions(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
   """Returns the traffic of the layers' gradient of a micro-batch."""
-  layers = COMPUTE * sizes(model).layers / mesh["tensor"]
+  layers = load.width * sizes(model).layers / mesh["tensor"]
   rest = 2 * layers / mesh["fsdp"]
   sent = {"fsdp": layers * _ring(mesh, "fsdp")}
   sent |= {axis: rest * _ring(mesh, axis) for axis in ("data", "context")}
   return Work(memory=2 * layers, hidden=sent)
 
 
-def _once(model: "TransformerConfig", mesh: Mesh) -> Work:
+def _once(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
   """Returns the traffic of the head: gathered, and its gradient reduced."""
   head = sizes(model).head / mesh["tensor"]
-  sent = {"fsdp": (COMPUTE + MASTER) * head * _ring(mesh, "fsdp")}
+  sent = {"fsdp": (load.width + MASTER) * head * _ring(mesh, "fsdp")}
   for axis in ("data", "context"):
     sent[axis] = 2 * MASTER * head / mesh["fsdp"] * _ring(mesh, axis)
   return Work(hidden=sent)
