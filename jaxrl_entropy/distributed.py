@@ -175,6 +175,9 @@ def shard_over_hosts(
   """Returns `work` as a function whose items are shared among the processes.
 
   All processes call it with the same items and get all answers, in order.
+
+  Args:
+    work: a function of a sequence that returns one answer for each item.
   """
 
   def together(items: Sequence[Any], *rest: Any) -> list[Answer]:

@@ -84,6 +84,13 @@ def make_mesh(
 ) -> Mesh:
   """Returns a mesh of the given axis sizes; one may be -1, the remainder.
 
+  Args:
+    data: parts of the batch, with a copy of the parameters each.
+    fsdp: parts of the batch, the parameters and their moments.
+    tensor: parts of heads, MLP columns and vocabulary.
+    context: parts of a row's tokens.
+    devices: to lay out; by default all of them.
+
   Raises:
     ValueError: if the sizes do not multiply to the number of devices.
   """
@@ -142,7 +149,12 @@ def path_name(path: tuple[Any, ...]) -> str:
 
 
 def param_spec(name: str, ndim: int) -> P:
-  """Returns the spec of a parameter by its path; replicated by default."""
+  """Returns the spec of a parameter by its path; replicated by default.
+
+  Args:
+    name: path of the parameter, as `path_name` writes it.
+    ndim: number of its dimensions.
+  """
   for pattern, spec in PARAM_RULES:
     if re.search(pattern, name) and len(spec) <= ndim:
       return spec
@@ -153,6 +165,11 @@ def fitting(spec: P, shape: Sequence[int], mesh: Mesh | AbstractMesh) -> P:
   """Returns `spec` without the axes that do not divide their dimension.
 
   Of several axes of one dimension the first ones stay that divide it.
+
+  Args:
+    spec: of an array.
+    shape: of the array.
+    mesh: whose axes the spec names.
   """
 
   def keep(axis: Any, size: int) -> Any:
@@ -172,6 +189,10 @@ def param_shardings(params: Any, mesh: Mesh) -> Any:
   """Returns a tree of NamedSharding like `params` (arrays or shapes).
 
   It also serves optimizer states, whose moments end in their parameter's path.
+
+  Args:
+    params: a tree of arrays or shapes.
+    mesh: to lay it out on.
   """
 
   def sharding(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
@@ -187,7 +208,12 @@ def row_parts(mesh: Mesh) -> int:
 
 
 def row_sharding(mesh: Mesh, leading: int = 0) -> NamedSharding:
-  """Returns the sharding of rows, behind `leading` unsplit axes."""
+  """Returns the sharding of rows, behind `leading` unsplit axes.
+
+  Args:
+    mesh: to lay rows out on.
+    leading: number of axes before that of the rows.
+  """
   return NamedSharding(mesh, P(*(None,) * leading, ROWS))
 
 
@@ -213,6 +239,10 @@ def constrain(x: jax.Array, *axes: Any) -> jax.Array:
 
   The mesh is the ambient one (`with jax.set_mesh(mesh):`). Axes that do not
   divide their dimension are left out.
+
+  Args:
+    x: an array.
+    *axes: mesh axes of each dimension: a name, a tuple of names, or None.
   """
   if single_device():
     return x

@@ -144,14 +144,14 @@ def scored_groups(
 
 
 def scores(inputs: AdvantageInputs) -> Float[Array, "N"]:
-  """Total reward of each response: the outcome and its tokens' rewards."""
+  """Returns the total reward of each response: outcome plus token rewards."""
   if inputs.token_rewards is None:
     return inputs.rewards
   return inputs.rewards + masked.guard(inputs.token_rewards, inputs.mask).sum(1)
 
 
 def last_token(mask: Bool[Array, "N T"]) -> Bool[Array, "N T"]:
-  """True at the last valid token of each row that has one."""
+  """Returns True at the last valid token of each row that has one."""
   later = jnp.cumsum(mask[:, ::-1], axis=1)[:, ::-1]
   return mask & (later == 1)
 
@@ -165,18 +165,33 @@ def dense_rewards(inputs: AdvantageInputs) -> Float[Array, "N T"]:
 
 
 def spread(per_response: jax.Array, inputs: AdvantageInputs) -> Advantages:
-  """One number a response, given to each of its tokens."""
+  """Gives each token the value of its response.
+
+  Args:
+    per_response: a value per response [N].
+    inputs: the rollout.
+  """
   tokens = jnp.broadcast_to(per_response[:, None], inputs.mask.shape)
   return Advantages(tokens, tokens)
 
 
 def group_sum(x: Float[Array, "N *rest"], groups: Int[Array, "N"]) -> jax.Array:
-  """For each row, the sum of `x` over the rows of its group."""
+  """Returns, for each row, the sum of `x` over the rows of its group.
+
+  Args:
+    x: a value, or an array, per row.
+    groups: id of each row's group, below N.
+  """
   return jax.ops.segment_sum(x, groups, len(groups) + 1)[groups]
 
 
 def group_max(x: Float[Array, "N"], groups: Int[Array, "N"]) -> jax.Array:
-  """For each row, the largest `x` in its group."""
+  """Returns, for each row, the largest `x` in its group.
+
+  Args:
+    x: a value per row.
+    groups: id of each row's group, below N.
+  """
   return jax.ops.segment_max(x, groups, len(groups) + 1)[groups]
 
 
@@ -202,6 +217,10 @@ def group_statistics(
   Values are measured from the group's largest first: a group whose values are
   all equal comes out as exact zeros, where a rounded mean would leave dust for
   a division by a tiny deviation to blow up.
+
+  Args:
+    x: a value per row; NaN: none.
+    groups: id of each row's group, below N.
   """
   size = group_sum(jnp.ones_like(x), groups)
   below = x - group_max(x, groups)
@@ -217,9 +236,14 @@ def group_statistics(
 def whiten(
   x: Float[Array, "N T"], mask: Bool[Array, "N T"], eps: float = 1e-8
 ) -> Float[Array, "N T"]:
-  """Zero mean and unit (sample) variance over the valid tokens.
+  """Scales to mean 0 and (sample) variance 1 over the valid tokens.
 
   Fewer than two valid tokens have no variance: the result is 0.
+
+  Args:
+    x: values.
+    mask: True at valid tokens.
+    eps: added to the deviation.
   """
   centered = masked.guard(x - masked.masked_mean(x, mask), mask)
   return centered * jax.lax.rsqrt(masked.masked_std(x, mask) ** 2 + eps)

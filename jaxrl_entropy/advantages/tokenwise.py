@@ -22,6 +22,11 @@ def reward_to_go(
   """Discounted sum of the rewards from each valid token on.
 
   `rewards` is 0 at masked positions, which take no step of discount.
+
+  Args:
+    rewards: of each token; 0 at masked positions.
+    mask: True at valid tokens, which alone take a step of discount.
+    gamma: discount per token.
   """
 
   def step(later: jax.Array, now: tuple[jax.Array, jax.Array]):
@@ -38,6 +43,9 @@ def reinforce_plus_plus(gamma: float = 1.0) -> Estimator:
   """Reward-to-go, whitened over all tokens (Hu et al. 2025, 2501.03262).
 
   The returns are the reward-to-go.
+
+  Args:
+    gamma: discount per token.
   """
 
   def estimate(inputs: AdvantageInputs) -> Advantages:
@@ -66,6 +74,10 @@ def gae(gamma: float = 1.0, lam: float = 1.0) -> Estimator:
 
   delta_t = r_t + gamma V_{t+1} - V_t; A_t = sum_k (gamma lam)^k delta_{t+k},
   over the valid tokens. The returns are A + V, before whitening.
+
+  Args:
+    gamma: discount per token.
+    lam: decay of later errors of the critic; 1: none.
   """
 
   def estimate(inputs: AdvantageInputs) -> Advantages:

@@ -191,6 +191,9 @@ def get(name: str) -> Recipe:
 def get_config(name: str) -> ConfigDict:
   """Returns the default configuration with a recipe.
 
+  Args:
+    name: of the recipe, such as `grpo` or `kl_cov`.
+
   Raises:
     UserError: if there is no such recipe.
   """

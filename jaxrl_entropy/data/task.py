@@ -68,10 +68,19 @@ class Task(Protocol):
   tokenizer: Tokenizer | None
 
   def size(self, split: str) -> int:
-    """Returns the number of problems in a split."""
+    """Returns the number of problems in a split.
+
+    Args:
+      split: "train" or "test".
+    """
 
   def problem(self, split: str, index: int) -> Problem:
-    """Returns the problem at an index: a pure function of its arguments."""
+    """Returns the problem at an index: a pure function of its arguments.
+
+    Args:
+      split: "train" or "test".
+      index: below `size(split)`.
+    """
 
   def demonstrations(
     self, rng: np.random.Generator, count: int, wrong_share: float

@@ -18,7 +18,11 @@ MAX_BUCKETS = 8
 def summarize(
   records: Sequence[Record],
 ) -> tuple[dict[str, float], dict[str, float]]:
-  """Returns the metrics of an evaluation's records, and standard errors."""
+  """Returns the metrics of an evaluation's records, and standard errors.
+
+  Args:
+    records: one for each sample, as `samples.jsonl` has them.
+  """
   groups = {"": records}
   sources = group_by(records, itemgetter("source"))
   if len(sources) > 1:
@@ -49,6 +53,11 @@ def pass_at_k(samples: int, right: int, k: int) -> float:
   """Returns an unbiased estimate that one of k samples is right.
 
   1 - C(n - c, k) / C(n, k) for c = `right` of n = `samples`.
+
+  Args:
+    samples: responses to the problem.
+    right: how many of them are right.
+    k: responses that may be tried.
 
   Raises:
     ValueError: k is above `samples`.

@@ -130,6 +130,9 @@ AGGREGATES: dict[str, Callable[..., Aggregate]] = {
 def aggregate_by(name: str | Aggregate) -> Aggregate:
   """The aggregate of a name (verl's, with `-` or `_`); others as they are.
 
+  Args:
+    name: of the aggregate, or a function that is returned as it is.
+
   Raises:
     ValueError: for an unknown name.
   """

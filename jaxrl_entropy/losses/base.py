@@ -62,13 +62,23 @@ Aggregate = Callable[[Float[Array, "B T"], TokenBatch], Mean]
 
 
 def token_metric(x: Float[Array, "B T"], mask: Bool[Array, "B T"]) -> Mean:
-  """Returns the mean of `x` over the tokens of `mask`, as a metric."""
+  """Returns the mean of `x` over the tokens of `mask`, as a metric.
+
+  Args:
+    x: a value per token.
+    mask: tokens to average over.
+  """
   total = masked.masked_sum(jax.lax.stop_gradient(x), mask)
   return Mean(total, jnp.sum(mask).astype(jnp.float32))
 
 
 def share_metric(chosen: Bool[Array, "B T"], mask: Bool[Array, "B T"]) -> Mean:
-  """Returns the share of the tokens of `mask` that are chosen, as a metric."""
+  """Returns the share of the tokens of `mask` that are chosen, as a metric.
+
+  Args:
+    chosen: tokens to count.
+    mask: tokens that they are a share of.
+  """
   return token_metric(chosen.astype(jnp.float32), mask)
 
 
@@ -80,7 +90,12 @@ def count_metric(mask: Bool[Array, "B T"]) -> Mean:
 def response_sum(
   x: Float[Array, "B T"], batch: TokenBatch
 ) -> Float[Array, "B T"]:
-  """Returns, at each token, the sum of `x` over the tokens of its response."""
+  """Returns, at each token, the sum of `x` over the tokens of its response.
+
+  Args:
+    x: a value per token.
+    batch: tokens of one mini-batch.
+  """
   sums = masked.segment_sum(
     masked.guard(x, batch.mask), batch.response, batch.num_responses
   )
@@ -99,6 +114,11 @@ def inverse_lengths(batch: TokenBatch) -> Float[Array, "B T"]:
 def response_mean(
   x: Float[Array, "B T"], batch: TokenBatch
 ) -> Float[Array, "B T"]:
-  """Returns, at each token, the mean of `x` over the tokens of its response."""
+  """Returns, at each token, the mean of `x` over the tokens of its response.
+
+  Args:
+    x: a value per token.
+    batch: tokens of one mini-batch.
+  """
   length = response_sum(batch.mask.astype(x.dtype), batch)
   return response_sum(x, batch) / jnp.maximum(length, 1.0)

@@ -31,7 +31,12 @@ def log_ratio(batch: TokenBatch) -> Float[Array, "B T"]:
 def hold(
   log_ratio: Float[Array, "B T"], limit: float | None
 ) -> Float[Array, "B T"]:
-  """Returns a log-ratio held in [-limit, limit], with gradient 0 outside."""
+  """Returns a log-ratio held in [-limit, limit], with gradient 0 outside.
+
+  Args:
+    log_ratio: of each token, nats.
+    limit: nats; None returns the log-ratio as it is.
+  """
   return log_ratio if limit is None else jnp.clip(log_ratio, -limit, limit)
 
 

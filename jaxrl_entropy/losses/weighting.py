@@ -29,7 +29,13 @@ from jaxrl_entropy.types import Metrics, TokenBatch
 def weigh(
   loss: TokenLoss, weight: Float[Array, "B T"], metrics: Metrics
 ) -> TokenLoss:
-  """Returns the loss times a constant weight, with metrics added."""
+  """Returns the loss times a constant weight, with metrics added.
+
+  Args:
+    loss: what the chain has made so far.
+    weight: factor of each token; no gradient flows through it.
+    metrics: to add to those of the loss.
+  """
   weight = jax.lax.stop_gradient(weight)
   return loss.replace(loss=weight * loss.loss, metrics=loss.metrics | metrics)
 

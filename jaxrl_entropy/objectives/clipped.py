@@ -11,6 +11,12 @@ def grpo(
 ) -> Objective:
   """Returns PPO's clipped surrogate over all tokens.
 
+  Args:
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
+
   References:
     PPO, arXiv 1707.06347; GRPO, 2402.03300.
   """
@@ -27,6 +33,12 @@ def clip_higher(
   """Returns the surrogate with DAPO's asymmetric clip.
 
   Reports, under `extra`, the tokens that a symmetric clip would have stopped.
+
+  Args:
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
 
   References:
     DAPO, arXiv 2503.14476.
@@ -46,6 +58,13 @@ def dual_clip_ppo(
 ) -> Objective:
   """Returns PPO's clip with a second bound where A < 0.
 
+  Args:
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    limit: the loss of tokens of A < 0 is at most `-A limit`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
+
   References:
     Dual-clip PPO, arXiv 1912.09729.
   """
@@ -57,7 +76,12 @@ def dual_clip_ppo(
 
 
 def unclipped(aggregate: Aggregation = "token_mean") -> Objective:
-  """Returns the importance-weighted policy gradient without a clip."""
+  """Returns the importance-weighted policy gradient without a clip.
+
+  Args:
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
+  """
   return losses.objective(losses.policy_gradient(), aggregate=aggregate)
 
 
@@ -72,6 +96,14 @@ def tis(
 
   The trainer adds those weights by itself to any loss, this one aside, where a
   setting makes rollouts off policy.
+
+  Args:
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    cap: largest weight; None: not truncated.
+    level: "token", or "response" for one weight per response.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
 
   References:
     Truncated importance sampling, Yao et al., 2025.
@@ -88,6 +120,11 @@ def gspo(
 ) -> Objective:
   """Returns GSPO: the response's ratio and clip, token by token.
 
+  Args:
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    limit: cap of the log-ratio; None: none.
+
   References:
     arXiv 2507.18071.
   """
@@ -102,6 +139,10 @@ def luspo(clip_low: float = 3e-4, clip_high: float = 4e-4) -> Objective:
   """Returns sequence ratios, each response weighing as much as it is long.
 
   As TRL has it.
+
+  Args:
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
   """
   return losses.objective(
     losses.sequence_ratio(),
@@ -112,6 +153,10 @@ def luspo(clip_low: float = 3e-4, clip_high: float = 4e-4) -> Objective:
 
 def gmpo(log_ratio_low: float = 0.4, log_ratio_high: float = 0.4) -> Objective:
   """Returns GMPO: the geometric mean of clipped token ratios.
+
+  Args:
+    log_ratio_low: how far below 0 a token's log-ratio may fall, nats.
+    log_ratio_high: how far above 0 it may rise, nats.
 
   References:
     arXiv 2507.20673.
@@ -126,6 +171,10 @@ def sapo(
   positive_temperature: float = 1.0, negative_temperature: float = 1.05
 ) -> Objective:
   """Returns SAPO: a soft gate in place of the clip.
+
+  Args:
+    positive_temperature: t of the gate where A > 0.
+    negative_temperature: the same where A < 0.
 
   References:
     arXiv 2511.20347.
@@ -146,6 +195,15 @@ def ce_gppo(
 ) -> Objective:
   """Returns CE-GPPO: clipped tokens keep a bounded gradient.
 
+  Args:
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    scale_low: factor of the gradient that is kept below the lower bound.
+    scale_high: the same above the upper bound.
+    limit: the loss of tokens of A < 0 is at most `-A limit`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
+
   References:
     arXiv 2509.20712.
   """
@@ -164,6 +222,14 @@ def bapo(
   aggregate: Aggregation = "token_mean",
 ) -> Objective:
   """Returns BAPO: clip bounds that balance positive and negative tokens.
+
+  Args:
+    lower: least and largest lower bound of the ratio.
+    upper: least and largest upper bound.
+    target: positive part of the loss over the negative part, to be reached.
+    limit: the loss of tokens of A < 0 is at most `-A limit`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
 
   References:
     arXiv 2510.18927.

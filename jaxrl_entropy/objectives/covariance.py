@@ -18,7 +18,17 @@ def clip_cov(
 ) -> Objective:
   """Returns Clip-Cov: no gradient at random tokens of a band of covariance.
 
-  `options` are those of `losses.random_covariance`.
+  Args:
+    fraction: share of the mini-batch's tokens that get no gradient.
+    cov_low: tokens are drawn from covariances above it.
+    cov_high: and below it.
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    ratio_limit: log-ratios are held within plus and minus this; None: not at
+      all.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
+    **options: of `losses.random_covariance`.
 
   References:
     arXiv 2505.22617, section 4.3.
@@ -95,7 +105,15 @@ def kl_cov(
 ) -> Objective:
   """Returns KL-Cov: a KL penalty at the tokens of highest covariance.
 
-  `options` are those of `losses.top_covariance`.
+  Args:
+    fraction: share of the mini-batch's tokens that are penalized.
+    coefficient: of the penalty.
+    kind: estimator of the KL, see `ops.kl`.
+    ratio_limit: log-ratios are held within plus and minus this; None: not at
+      all.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
+    **options: of `losses.top_covariance`.
 
   References:
     arXiv 2505.22617, section 4.3.
@@ -116,6 +134,13 @@ def cw_grpo(
   aggregate: Aggregation = "token_mean",
 ) -> Objective:
   """Returns CW-GRPO: extreme covariances weigh less.
+
+  Args:
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    width: of the kernel, in standard deviations of the covariance.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
 
   References:
     arXiv 2605.11538.

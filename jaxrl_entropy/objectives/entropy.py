@@ -10,7 +10,15 @@ def entropy_bonus(
   clip_high: float = 0.2,
   aggregate: Aggregation = "token_mean",
 ) -> Objective:
-  """Returns the clipped surrogate less `coefficient` times the entropy."""
+  """Returns the clipped surrogate less `coefficient` times the entropy.
+
+  Args:
+    coefficient: nats of loss per nat of entropy.
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
+  """
   return losses.objective(
     losses.ppo_clip(clip_low, clip_high),
     losses.add_entropy(coefficient),
@@ -25,6 +33,13 @@ def entropy_tokens(
   aggregate: Aggregation = "token_mean",
 ) -> Objective:
   """Returns the surrogate on the tokens of highest entropy, 0 elsewhere.
+
+  Args:
+    fraction: share of the tokens that learn.
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
 
   References:
     arXiv 2506.01939.
@@ -45,6 +60,13 @@ def opefo(
 ) -> Objective:
   """Returns OPEFO: entropy flows up and down in balance.
 
+  Args:
+    strength: 1 balances the flows, 0 changes nothing.
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
+
   References:
     arXiv 2605.11491.
   """
@@ -62,6 +84,13 @@ def papo(
   aggregate: Aggregation = "token_mean",
 ) -> Objective:
   """Returns PAPO: advantages reweighed by entropy polarity.
+
+  Args:
+    balance: above 0 favors tokens that raise the entropy, below 0 the others.
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
 
   References:
     arXiv 2605.11775.
@@ -82,6 +111,15 @@ def steer(
   aggregate: Aggregation = "token_mean",
 ) -> Objective:
   """Returns STEER: tokens that move the entropy much weigh less.
+
+  Args:
+    least: smallest weight.
+    exact: whether to use the exact flow in place of the paper's.
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    limit: the loss of tokens of A < 0 is at most `-A limit`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
 
   References:
     arXiv 2510.10150.
@@ -104,8 +142,14 @@ def archer(
 ) -> Objective:
   """Returns Archer: a wide clip where a response is uncertain, a KL elsewhere.
 
-  `fraction` of each response's tokens, those of highest entropy, are clipped by
-  `wide_clip`; the others by `clip`, with a reference KL.
+  Args:
+    fraction: share of a response's tokens that count as uncertain.
+    clip: bound of the ratio at the other tokens, in both directions.
+    wide_clip: bound at uncertain tokens.
+    coefficient: of the reference KL at the other tokens.
+    limit: the loss of tokens of A < 0 is at most `-A limit`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
 
   References:
     arXiv 2507.15778.
@@ -133,6 +177,14 @@ def entropy_advantage(
 ) -> Objective:
   """Returns the surrogate of advantages raised where tokens are uncertain.
 
+  Args:
+    alpha: advantage per nat of entropy.
+    kappa: at most `|A| / kappa` is added.
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
+
   References:
     Cheng et al., arXiv 2506.14758.
   """
@@ -149,6 +201,12 @@ def eda(
   aggregate: Aggregation = "token_mean",
 ) -> Objective:
   """Returns EDGE-GRPO's entropy-driven advantage: confidence weighs more.
+
+  Args:
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
 
   References:
     arXiv 2507.21848.
@@ -167,6 +225,13 @@ def aem(
   aggregate: Aggregation = "token_mean",
 ) -> Objective:
   """Returns AEM for responses of one turn: uncertain responses weigh less.
+
+  Args:
+    rate: how fast the weight falls with a response's entropy.
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
 
   References:
     arXiv 2605.00425.
@@ -191,6 +256,13 @@ def siren(
   Drive `anchor` with the controller `first_value`. With `nucleus` the entropy
   is that of the most likely tokens, `config.loss.nucleus`.
 
+  Args:
+    coefficient: of the squared distance to the anchor.
+    anchor: mean entropy of uncertain tokens to hold, nats; below 0: none yet.
+    fraction: share of each response's tokens that count as uncertain.
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+
   References:
     arXiv 2509.25133.
   """
@@ -212,6 +284,15 @@ def erc(
 
   The paper's bounds are not known here: choose them.
 
+  Args:
+    entropy_low: a token learns where its entropy is at least `1 - entropy_low`
+      times that of the rollout.
+    entropy_high: and at most `1 + entropy_high` times.
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
+
   References:
     arXiv 2512.05591.
   """
@@ -232,6 +313,13 @@ def sign_weighted(
   """Returns the surrogate with weights 1 +- balance by the sign of A.
 
   EntroPIC's loss, if the controller `pi_entropy` drives `balance`.
+
+  Args:
+    balance: in [-1, 1]; above 0 favors tokens of A > 0.
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
   """
   return losses.objective(
     losses.ppo_clip(clip_low, clip_high),

@@ -7,6 +7,10 @@ from jaxrl_entropy.losses import Aggregation, Objective, Scalar
 def reinforce(aggregate: Aggregation = "token_mean") -> Objective:
   """Returns `-A logp`, REINFORCE's loss.
 
+  Args:
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
+
   References:
     Williams, 1992.
   """
@@ -19,6 +23,12 @@ def cispo(
   aggregate: Aggregation = "token_mean",
 ) -> Objective:
   """Returns CISPO: clipped importance weights, no clipped tokens.
+
+  Args:
+    clip_low: the weight is at least `1 - clip_low`; None: no bound.
+    clip_high: it is at most `1 + clip_high`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
 
   References:
     arXiv 2506.13585.
@@ -38,6 +48,14 @@ def dppo(
   """Returns DPPO: a divergence trust region in place of the clip.
 
   As verl has it.
+
+  Args:
+    kind: divergence of the token's probability: "tv" or "kl".
+    divergence_low: threshold for tokens of A <= 0.
+    divergence_high: threshold for tokens of A > 0.
+    cap: largest weight.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
   """
   return losses.objective(
     losses.divergence_likelihood(kind, divergence_low, divergence_high, cap),
@@ -47,6 +65,11 @@ def dppo(
 
 def dro(beta: Scalar, aggregate: Aggregation = "token_mean") -> Objective:
   """Returns DRO: `-(A logp - beta / 2 d^2)`, d = logp - old_logp.
+
+  Args:
+    beta: strength of the quadratic penalty.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
 
   Raises:
     ValueError: if `beta` is not above 0.
@@ -68,6 +91,12 @@ def vespo(
   """Returns VESPO: soft weights of whole responses.
 
   As TRL computes them.
+
+  Args:
+    positive: (k, lambda) of `losses.response_likelihood` where A >= 0.
+    negative: the same where A < 0.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
   """
   return losses.objective(
     losses.response_likelihood(positive, negative), aggregate=aggregate

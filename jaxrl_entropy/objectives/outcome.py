@@ -13,6 +13,14 @@ def reference_kl(
 ) -> Objective:
   """Returns the clipped surrogate with a KL penalty to the reference policy.
 
+  Args:
+    coefficient: of the penalty.
+    kind: estimator of the KL, see `ops.kl`.
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
+
   References:
     GRPO, arXiv 2402.03300.
   """
@@ -30,6 +38,12 @@ def mcpo(
   clip_high: float = 0.28,
 ) -> Objective:
   """Returns MCPO's loss: a hinge on the KL of mastered prompts.
+
+  Args:
+    coefficient: of the hinge.
+    width: log-ratios that are left alone, nats.
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
 
   References:
     arXiv 2604.16972.
@@ -127,6 +141,14 @@ def rlsd(
 
   Anneal `mix` to 0 with the controller `linear`.
 
+  Args:
+    mix: share of the teacher's weight; 0 ignores it.
+    clip: half-width of the range of the teacher's weight.
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
+
   References:
     arXiv 2604.03128.
   """
@@ -146,6 +168,13 @@ def rlrt(
   """Returns RLRT: on correct responses, tokens the teacher doubts weigh more.
 
   The paper's clip of the weight is not known here.
+
+  Args:
+    clip: half-width of the range of the weight; None: it is free.
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    aggregate: how token losses become one number: a name of
+      `losses.aggregates`, or a function.
 
   References:
     arXiv 2605.10781.

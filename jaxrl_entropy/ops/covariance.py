@@ -21,6 +21,11 @@ def token_covariance(
   `(logp - mean logp) (A - mean A)`: its mean is the covariance (eq. 10). The
   means do not depend on order, packing or sharding, and constant advantages
   give exactly 0. No gradient; 0 at masked positions.
+
+  Args:
+    logp: log-prob of each token, nats.
+    advantages: of each token.
+    mask: True at valid tokens.
   """
   logp, advantages = jax.lax.stop_gradient((logp, advantages))
   mean_logp, mean_advantage = masked.exact_means([logp, advantages], mask)

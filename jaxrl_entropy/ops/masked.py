@@ -46,6 +46,11 @@ def masked_std(
   """Returns the standard deviation over valid positions, by `n - ddof`.
 
   0 where fewer than `ddof + 1` positions are valid.
+
+  Args:
+    x: values.
+    mask: True at valid positions.
+    ddof: degrees of freedom to take off the count.
   """
   centered = guard(x - masked_mean(x, mask), mask)
   freedom = jnp.maximum(jnp.sum(mask) - ddof, 1).astype(x.dtype)
@@ -79,6 +84,10 @@ def exact_mean(
   a constant array gives exactly that constant. The distances to the maximum
   are summed as fixed-point integers of 24 bits, in limbs that cannot overflow
   up to 2^24 tokens, so the error is below 2^-24 of the range of `x`.
+
+  Args:
+    x: values.
+    mask: True at valid positions.
   """
   (mean,) = exact_means([x], mask)
   return mean

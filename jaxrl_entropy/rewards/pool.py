@@ -120,6 +120,9 @@ class RewardPool:
   def check(self, problems: Iterable[Problem]) -> None:
     """Checks that responses to problems could be scored here.
 
+    Args:
+      problems: whose verifiers are tried, each once.
+
     Raises:
       UserError: a verifier or a sandbox that is needed is not there.
     """
@@ -130,6 +133,9 @@ class RewardPool:
 
   def verify(self, items: Sequence[Item]) -> list[Verdict]:
     """Returns the verdicts of the problems' own verifiers, in order.
+
+    Args:
+      items: problems with a response each.
 
     Raises:
       UserError: a verifier or a sandbox that is needed is not there.
@@ -154,6 +160,9 @@ class RewardPool:
 
   def score(self, items: Sequence[Item]) -> list[Verdict]:
     """Returns verdicts with the rewards of all functions, in order.
+
+    Args:
+      items: problems with a response each.
 
     Raises:
       UserError: a verifier or a sandbox that is needed is not there.
