@@ -19,7 +19,7 @@ _HALF_WINDOW = 2  # steps over which the entropy of an evaluation is averaged
 _MIN_POINTS = 5  # for a parabola
 
 
-def curve(run: runs.Run, x: str, y: str) -> tuple[Array, Array]:
+def curve(run: runs.Run, x: str, y: str) -> Array:
   """Returns two metrics at the steps of a run's evaluations.
 
   Args:
@@ -27,9 +27,12 @@ def curve(run: runs.Run, x: str, y: str) -> tuple[Array, Array]:
     x: a metric of evaluations, or `run_files.ENTROPY`, which is averaged over
       the steps nearby.
     y: likewise.
+
+  Returns:
+    float64[2, n].
   """
   steps = run.series(run_files.HELD_OUT_ACCURACY).steps
-  return _at(run, x, steps), _at(run, y, steps)
+  return np.array([_at(run, key, steps) for key in (x, y)])
 
 
 def gap(plain: runs.Run, run: runs.Run, x: str, y: str) -> float:
@@ -40,7 +43,7 @@ def gap(plain: runs.Run, run: runs.Run, x: str, y: str) -> float:
   plain run never had such an x, or has too few evaluations for a fit.
   """
   known, values = curve(plain, x, y)
-  at, final = (each[-1] for each in curve(run, x, y))
+  at, final = curve(run, x, y)[:, -1]
   if len(known) < _MIN_POINTS or not known.min() <= at <= known.max():
     return float("nan")
   return float(final - np.polyval(np.polyfit(known, values, 2), at))

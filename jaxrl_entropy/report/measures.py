@@ -16,6 +16,7 @@ Measure = Callable[[runs.Run], float]
 _HELD_OUT = re.compile(
   r"eval/held_out/((at_[\d.]+/)?accuracy|greedy|pass@(?!1$)\d+)"
 )
+_AT = re.compile(r"eval/held_out/at_([\d.]+)/accuracy")
 
 
 def final_measures(study: studies.Study) -> dict[str, Measure]:
@@ -77,6 +78,18 @@ def covariance_means(
     if np.isfinite(values).all():
       means[label] = values
   return means
+
+
+def curve_of_temperatures(run: runs.Run) -> dict[float, float]:
+  """Returns the last policy's accuracy by temperature; greedy is at 0."""
+  keys = {run.setting("eval.temperature", 1.0): run_files.HELD_OUT_ACCURACY}
+  if run_files.HELD_OUT_GREEDY in run.metrics:
+    keys[0.0] = run_files.HELD_OUT_GREEDY
+  for key in run.metrics:
+    if found := _AT.fullmatch(key):
+      keys[float(found[1])] = key
+  ends = {t: dynamics.final_value(run, keys[t]) for t in sorted(keys)}
+  return {t: end for t, end in ends.items() if np.isfinite(end)}
 
 
 def _finals(keys: set[str]) -> dict[str, Measure]:

@@ -116,9 +116,11 @@ def _panels(
   paths, ends = {}, {}
   for label in labels:
     curves = [coverage.curve(r, _PASS_1, key) for r in study.variants[label]]
-    x, y = (np.array(each) for each in zip(*curves, strict=True))
-    paths[label] = plots.Line("", x.mean(0), y.mean(0), colors[label])
-    ends[label] = plots.Cloud(label, x[:, -1], y[:, -1], colors[label])
+    last = np.array([each[:, -1] for each in curves])
+    ends[label] = plots.Cloud(label, *last.T, colors[label])
+    common = min(each.shape[1] for each in curves)
+    mean = np.mean([each[:, :common] for each in curves], axis=0)
+    paths[label] = plots.Line("", *mean, colors[label])
   return {
     f"frontier{suffix}": plots.scatter(
       f"{k} against accuracy, along training",

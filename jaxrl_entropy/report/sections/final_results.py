@@ -1,5 +1,7 @@
 """Section: every held-out measure at the end of training."""
 
+from collections.abc import Mapping, Sequence
+
 from matplotlib.figure import Figure
 import numpy as np
 
@@ -7,6 +9,7 @@ from jaxrl_entropy.analysis import dynamics, stats, studies
 from jaxrl_entropy.report import panels, plots, style, wording
 from jaxrl_entropy.report.measures import (
   curve_of_passes,
+  curve_of_temperatures,
   final_measures,
   largest_pass,
 )
@@ -14,6 +17,7 @@ from jaxrl_entropy.report.section import Members, Row, Section, Table
 
 _TIE = 5e-4
 """Means that differ by less look the same with three decimals."""
+_MIN_TEMPERATURES = 3
 
 
 def build(study: studies.Study) -> Section:
@@ -31,7 +35,7 @@ def build(study: studies.Study) -> Section:
     "results",
     "Results at the end",
     _sentence(study),
-    _passes_panel(study),
+    _passes_panel(study) | _temperatures_panel(study),
     Table(("variant", "runs", *measures), rows),
   )
 
@@ -88,3 +92,40 @@ def _passes(
   curves = [curve_of_passes(run, last) for run in members]
   passes = np.mean([list(each.values()) for each in curves], axis=0)
   return plots.Line(label, np.array(list(curves[0])), passes, color)
+
+
+def _temperatures_panel(study: studies.Study) -> dict[str, Figure]:
+  """Draws accuracy against temperature, of runs that have three or more."""
+  curves = {
+    label: [
+      curve
+      for run in members
+      if len(curve := curve_of_temperatures(run)) >= _MIN_TEMPERATURES
+    ]
+    for label, members in study.variants.items()
+  }
+  if not all(curves.values()):
+    return {}
+  colors = panels.palette(study)
+  lines = {
+    label: _over_temperatures(label, each, colors[label])
+    for label, each in curves.items()
+  }
+  return {
+    f"temperatures{suffix}": plots.lines(
+      "Accuracy of samples, by temperature",
+      [lines[label] for label in labels],
+      x_label="temperature (0: greedy)",
+      beside=list(lines.values()),
+    )
+    for suffix, labels in panels.groups(study, lines).items()
+  }
+
+
+def _over_temperatures(
+  label: str, curves: Sequence[Mapping[float, float]], color: str
+) -> plots.Line:
+  """Returns the mean over runs, at the temperatures that all of them have."""
+  common = sorted(set.intersection(*(set(curve) for curve in curves)))
+  mean = np.mean([[curve[t] for t in common] for curve in curves], axis=0)
+  return plots.Line(label, np.array(common), mean, color)
