@@ -89,6 +89,7 @@ def make_mesh(
     fsdp: parts of the batch, the parameters and their moments.
     tensor: parts of heads, MLP columns and vocabulary.
     context: parts of a row's tokens.
+    expert: parts of the experts of each layer.
     devices: to lay out; by default all of them.
 
   Raises:

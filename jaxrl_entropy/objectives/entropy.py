@@ -253,8 +253,7 @@ def siren(
 ) -> Objective:
   """Returns SIREN: the entropy of uncertain tokens is held at an anchor.
 
-  Drive `anchor` with the controller `first_value`. With `nucleus` the entropy
-  is that of the most likely tokens, `config.loss.nucleus`.
+  Drive `anchor` with the controller `first_value`.
 
   Args:
     coefficient: of the squared distance to the anchor.
@@ -262,6 +261,8 @@ def siren(
     fraction: share of each response's tokens that count as uncertain.
     clip_low: the ratio's lower bound is `1 - clip_low`.
     clip_high: its upper bound is `1 + clip_high`.
+    nucleus: whether the entropy is that of the most likely tokens, which
+      `config.loss.nucleus` bounds, instead of all.
 
   References:
     arXiv 2509.25133.

@@ -264,7 +264,7 @@ def test_a_run_that_a_signal_ended_has_the_status_of_a_shell():
 
 
 def test_the_sweep_of_methods_has_a_run_for_each():
-  path = STUDY.with_name("methods.py")
+  path = SWEEPS / "methods.py"
   methods = config_lib.load_module(str(path)).METHODS
   runs = sweeps_lib.list_runs(f"{path}:short:seed0")
   assert len({run.name for run in runs}) == len(runs) == len(methods)
