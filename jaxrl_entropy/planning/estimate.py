@@ -163,7 +163,9 @@ def to_json(estimate: Estimate) -> dict[str, Any]:
   """Returns the estimate as plain JSON types."""
 
   def described(step: Step | None) -> dict[str, Any] | None:
-    return step and {
+    if step is None:
+      return None
+    return {
       "phases": {
         name: dataclasses.asdict(phase) | {"seconds": phase.seconds}
         for name, phase in step.phases.items()

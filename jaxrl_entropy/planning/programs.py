@@ -164,7 +164,7 @@ def _abstract_rows(
   def array(dtype: Any) -> Any:
     return jax.ShapeDtypeStruct(shape, dtype, sharding=where)
 
-  routes = None
+  routes: Any = None
   if replay:
     chosen = model.num_layers, model.num_experts_per_tok
     routes = jax.ShapeDtypeStruct(

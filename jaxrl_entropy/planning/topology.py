@@ -141,7 +141,7 @@ def _laid(
   and as many sides as it can. Where none fit, it takes parts of sides.
   """
   free, laid = list(grid), {}
-  for axis, size in reversed(mesh.items()):
+  for axis, size in reversed(list(mesh.items())):
     sides = [side for side, left in enumerate(free) if left > 1]
     choices = [
       chosen

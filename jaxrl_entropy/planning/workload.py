@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # It loads JAX.
   from jaxrl_entropy.models.config import TransformerConfig
 
 Mesh = Mapping[str, int]
+Amounts = Mapping[str, float]  # by mesh axis
 MASTER = 4
 """Bytes of a parameter, a gradient or a moment."""
 _ADAMW = 7  # arrays of parameters that an AdamW update reads or writes
@@ -108,9 +109,9 @@ class Work:
 
   flops: float = 0.0
   memory: float = 0.0
-  hidden: Mesh = dataclasses.field(default_factory=dict)
-  blocking: Mesh = dataclasses.field(default_factory=dict)
-  waits: Mesh = dataclasses.field(default_factory=dict)
+  hidden: Amounts = dataclasses.field(default_factory=dict)
+  blocking: Amounts = dataclasses.field(default_factory=dict)
+  waits: Amounts = dataclasses.field(default_factory=dict)
 
   @property
   def sent(self) -> dict[str, float]:
@@ -137,7 +138,7 @@ class Work:
     )
 
 
-def _added(one: Mesh, other: Mesh) -> dict[str, float]:
+def _added(one: Amounts, other: Amounts) -> dict[str, float]:
   axes = dict.fromkeys((*one, *other))
   return {axis: one.get(axis, 0.0) + other.get(axis, 0.0) for axis in axes}
 

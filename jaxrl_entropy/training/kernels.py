@@ -202,7 +202,7 @@ def decoding_case(
     ]
 
   rows = P(sharding.ROWS)
-  functions = {
+  functions: dict[str, Callable[..., Any]] = {
     name: jax.shard_map(
       functools.partial(run, kind),
       mesh=mesh,
@@ -215,7 +215,8 @@ def decoding_case(
   }
   split = sharding.fitting(P(*rows, None, "tensor"), (0, 0, heads), mesh)
   where = (*(jax.NamedSharding(mesh, split),) * 3, sharding.row_sharding(mesh))
-  return functions, jax.jit(make, out_shardings=where)()
+  arrays: tuple[Any, ...] = jax.jit(make, out_shardings=where)()
+  return functions, arrays
 
 
 def _empty(kind: Any, pages: int, size: int, model: TransformerConfig) -> Any:

@@ -215,7 +215,7 @@ def make_update(
     trained, frozen = lora.split(state.params)
     run: Callable[..., Any] = forward
     if TEACHER in state.roles:
-      run = functools.partial(forward, teacher=state.roles[TEACHER])
+      run = functools.partial(run, teacher=state.roles[TEACHER])
     loss, metrics, gradient = loss_and_gradient(
       trained,
       rows,

@@ -9,6 +9,7 @@ The layout is [pages, kv heads, page tokens, head dim]. Pages are split over the
 data axes of a mesh, where each shard has its own page 0, and heads over tensor.
 """
 
+import dataclasses
 from typing import ClassVar, TypeVar
 
 from flax import struct
@@ -93,7 +94,8 @@ class Pages:
     """Returns the pages with the rows' new tokens in them."""
     page, offset = view.slots(k.shape[1], self.page_size)
     index = (page, slice(None), offset)
-    return self.replace(
+    return dataclasses.replace(
+      self,
       k=self.k.at[index].set(k.astype(self.k.dtype), mode="promise_in_bounds"),
       v=self.v.at[index].set(v.astype(self.v.dtype), mode="promise_in_bounds"),
     )

@@ -5,6 +5,7 @@ value head. The kernel computes prompts and single tokens alike. Tests compare
 its arguments with JAX's reference; it has not run on a TPU yet.
 """
 
+import dataclasses
 from typing import ClassVar
 
 from flax import struct
@@ -51,10 +52,11 @@ class RaggedPages:
     rows, length, _, dim = k.shape
     pairs = jnp.stack([k, v], axis=3).reshape(rows, length, -1, dim)
     index = view.slots(length, self.page_size)
-    return self.replace(
+    return dataclasses.replace(
+      self,
       kv=self.kv.at[index].set(
         pairs.astype(self.kv.dtype), mode="promise_in_bounds"
-      )
+      ),
     )
 
   def attend(

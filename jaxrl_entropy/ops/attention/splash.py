@@ -19,8 +19,8 @@ LANES = 128
 BLOCK = 512
 
 
-def supports(q: Float[Array, "B T H d"]) -> bool:
-  """Returns whether the kernel can compute queries of this shape here."""
+def supports(q: jax.Array | jax.ShapeDtypeStruct) -> bool:
+  """Returns whether the kernel can compute queries [B, T, H, d] here."""
   return q.shape[1] % (LANES * _context_shards()) == 0
 
 

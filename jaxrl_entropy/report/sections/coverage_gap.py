@@ -117,10 +117,10 @@ def _panels(
   for label in labels:
     curves = [coverage.curve(r, _PASS_1, key) for r in study.variants[label]]
     last = np.array([each[:, -1] for each in curves])
-    ends[label] = plots.Cloud(label, *last.T, colors[label])
+    ends[label] = plots.Cloud(label, last[:, 0], last[:, 1], colors[label])
     common = min(each.shape[1] for each in curves)
-    mean = np.mean([each[:, :common] for each in curves], axis=0)
-    paths[label] = plots.Line("", *mean, colors[label])
+    x, y = np.mean([each[:, :common] for each in curves], axis=0)
+    paths[label] = plots.Line("", x, y, colors[label])
   return {
     f"frontier{suffix}": plots.scatter(
       f"{k} against accuracy, along training",

@@ -9,7 +9,13 @@ from jaxrl_entropy import run_files
 from jaxrl_entropy.analysis import dynamics, runs, stats, studies
 from jaxrl_entropy.report import plots, style, wording
 from jaxrl_entropy.report.measures import Measure
-from jaxrl_entropy.report.section import Absent, Section, Table, no_metric
+from jaxrl_entropy.report.section import (
+  Absent,
+  Row,
+  Section,
+  Table,
+  no_metric,
+)
 
 _TITLE = "Entropy kept against accuracy"
 _AT = re.compile(re.escape(run_files.HELD_OUT) + r"at_([\d.]+)/accuracy")
@@ -41,7 +47,7 @@ def build(study: studies.Study) -> Section | Absent:
   }
   better = {label: _better(label, places) for label in kept}
   ranked = sorted(kept, key=lambda label: (better[label], -kept[label].mean))
-  rows = [
+  rows: list[Row] = [
     (
       label,
       len(study.variants[label]),
