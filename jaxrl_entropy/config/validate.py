@@ -176,12 +176,6 @@ def check_together(config: ConfigDict) -> None:
     raise UserError(
       f"config.mesh is {dict(mesh)}: only one axis can be -1, 'the rest'"
     )
-  temperatures = config.eval.more_temperatures
-  if any(not isinstance(t, (int, float)) or t <= 0 for t in temperatures):
-    raise UserError(
-      f"config.eval.more_temperatures is {tuple(temperatures)}: each must be a "
-      "number above 0; for greedy responses set eval.greedy"
-    )
   groups, prompts = rollout.train_groups, rollout.prompts_per_step
   limit = prompts * rollout.max_generation_rounds
   if groups > limit:
