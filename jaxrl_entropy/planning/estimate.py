@@ -152,7 +152,8 @@ def cache_room(
 ) -> int:
   """Returns the tokens that a sampler's cache holds with a slice to itself."""
   size, tensor = workload.sizes(model), mesh["tensor"]
-  weights = load.copy_bytes * size.layers + load.width * size.head
+  weights = load.copy_bytes * workload.held(size, mesh)
+  weights += load.width * size.head
   weights += load.width * size.embedding
   left = _CACHE_SHARE * topology.generation.hbm - weights / tensor
   token = load.width * size.cached / workload.kv_shards(model, tensor)

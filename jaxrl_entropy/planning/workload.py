@@ -229,7 +229,17 @@ def sizes(model: "TransformerConfig") -> Sizes:
 
 def shards(mesh: Mesh) -> int:
   """Returns the number of parts that rows and slots are split into."""
-  return mesh["data"] * mesh["fsdp"]
+  return mesh["data"] * mesh["fsdp"] * experts(mesh)
+
+
+def experts(mesh: Mesh) -> int:
+  """Returns the number of parts that experts are split into, tensor aside."""
+  return mesh.get("expert", 1)
+
+
+def held(size: Sizes, mesh: Mesh) -> float:
+  """Returns elements of the layers that a part of the expert axis uses."""
+  return size.attention + size.mlp / experts(mesh)
 
 
 def prefill(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
@@ -239,11 +249,14 @@ def prefill(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
   pairs = size.pairs(load.prompt) * load.prompts / parts
   chunks = math.ceil(tokens / load.prefill_tokens)
   flops = 2 * size.active * tokens + size.mixing * pairs
-  copy = load.copy_bytes * size.layers
+  copy = load.copy_bytes * held(size, mesh)
   return Work(
     flops / mesh["tensor"],
     chunks * copy / mesh["tensor"] + _activations(size, load, tokens, mesh),
-    blocking={"tensor": _additions(model, load, tokens, mesh)},
+    blocking={
+      "tensor": _additions(model, load, tokens, mesh),
+      **_exchange(model, load, tokens, mesh),
+    },
   )
 
 
@@ -258,16 +271,22 @@ def decode(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
   end = load.prompt + load.response
   pairs = size.pairs(end, load.prompt) * load.responses / parts
   flops = 2 * (size.active + size.head) * tokens + size.mixing * pairs
-  chosen = 1 - (1 - size.mlp_share) ** (load.live / parts)
-  weights = size.attention + size.mlp * chosen + size.head
+  chosen = 1 - (1 - size.mlp_share) ** (load.live / parts * experts(mesh))
+  weights = size.attention + size.mlp / experts(mesh) * chosen + size.head
   cached = pairs * size.cached / model.num_layers
   return Work(
     flops / tensor,
     load.copy_bytes * load.decode_steps * weights / tensor
     + load.width * cached / kv_shards(model, tensor)
     + _activations(size, load, tokens, mesh),
-    blocking={"tensor": _additions(model, load, tokens, mesh)},
-    waits={"tensor": 2 * model.num_layers * load.decode_steps},
+    blocking={
+      "tensor": _additions(model, load, tokens, mesh),
+      **_exchange(model, load, tokens, mesh),
+    },
+    waits=dict.fromkeys(
+      ("tensor", "expert") if experts(mesh) > 1 else ("tensor",),
+      2 * model.num_layers * load.decode_steps,
+    ),
   )
 
 
@@ -297,7 +316,7 @@ def update(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
   work += _gathers(model, load, mesh) * (micro * (planning + 2))
   if not load.adapters:
     work += _reductions(model, load, mesh) * micro + _once(model, load, mesh)
-    local = size.total / (mesh["fsdp"] * mesh["tensor"])
+    local = size.total / (mesh["fsdp"] * experts(mesh) * mesh["tensor"])
     accumulated = 2 * micro if micro > 1 else 0
     work += Work(memory=MASTER * (_ADAMW + accumulated) * local)
   return work * load.updates
@@ -318,6 +337,7 @@ def _forward(
     blocking={
       "tensor": _additions(model, load, tokens, mesh),
       "context": _keys(model, load, tokens, mesh),
+      **_exchange(model, load, tokens, mesh),
     },
   )
 
@@ -345,6 +365,11 @@ def _backward(
     blocking={
       "tensor": forward.blocking["tensor"] * (1 + products / 2),
       "context": forward.blocking["context"] * (1 + attention),
+      **{
+        axis: amount * (1 + products)
+        for axis, amount in forward.blocking.items()
+        if axis == "expert"
+      },
     },
   )
 
@@ -372,17 +397,35 @@ def _keys(
   return row * _ring(mesh, "context") / kv_shards(model, mesh["tensor"])
 
 
+def _exchange(
+  model: "TransformerConfig", load: Load, tokens: float, mesh: Mesh
+) -> dict[str, float]:
+  """Returns bytes sent over expert: tokens gathered, and sums scattered."""
+  gathered = load.width * tokens * experts(mesh) * model.hidden_size
+  return _over_experts(2 * model.num_layers * gathered, mesh)
+
+
+def _over_experts(whole: float, mesh: Mesh) -> dict[str, float]:
+  """Returns the bytes that gathering `whole` over the expert axis sends."""
+  return {"expert": whole * _ring(mesh, "expert")} if experts(mesh) > 1 else {}
+
+
 def _gathers(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
   """Returns the traffic that brings the layers' weights to a device once."""
-  layers = load.width * sizes(model).layers / mesh["tensor"]
-  return Work(memory=2 * layers, hidden={"fsdp": layers * _ring(mesh, "fsdp")})
+  size = sizes(model)
+  layers = load.width * held(size, mesh) / mesh["tensor"]
+  sent = {"fsdp": layers * _ring(mesh, "fsdp")}
+  sent |= _over_experts(load.width * size.attention / mesh["tensor"], mesh)
+  return Work(memory=2 * layers, hidden=sent)
 
 
 def _reductions(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
   """Returns the traffic of the layers' gradient of a micro-batch."""
-  layers = load.width * sizes(model).layers / mesh["tensor"]
+  size = sizes(model)
+  layers = load.width * held(size, mesh) / mesh["tensor"]
   rest = 2 * layers / mesh["fsdp"]
   sent = {"fsdp": layers * _ring(mesh, "fsdp")}
+  sent |= _over_experts(load.width * size.attention / mesh["tensor"], mesh)
   sent |= {axis: rest * _ring(mesh, axis) for axis in ("data", "context")}
   return Work(memory=2 * layers, hidden=sent)
 
@@ -391,6 +434,7 @@ def _once(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
   """Returns the traffic of the head: gathered, and its gradient reduced."""
   head = sizes(model).head / mesh["tensor"]
   sent = {"fsdp": (load.width + MASTER) * head * _ring(mesh, "fsdp")}
+  sent |= _over_experts((load.width + MASTER) * head, mesh)
   for axis in ("data", "context"):
     sent[axis] = 2 * MASTER * head / mesh["fsdp"] * _ring(mesh, axis)
   return Work(hidden=sent)
@@ -398,12 +442,13 @@ def _once(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
 
 def transfer(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
   """Returns the work that makes the sampler's copy from the parameters."""
-  total = sizes(model).total / mesh["tensor"]
-  copy = load.copy_bytes * total
-  return Work(
-    memory=MASTER * total / mesh["fsdp"] + copy,
-    blocking={"fsdp": copy * _ring(mesh, "fsdp")},
-  )
+  size, tensor = sizes(model), mesh["tensor"]
+  own = MASTER * size.total / (mesh["fsdp"] * experts(mesh) * tensor)
+  dense = size.attention + size.head + size.embedding
+  copy = load.copy_bytes * (dense + size.mlp / experts(mesh)) / tensor
+  sent = {"fsdp": copy * _ring(mesh, "fsdp")}
+  sent |= _over_experts(load.copy_bytes * dense / tensor, mesh)
+  return Work(memory=own + copy, blocking=sent)
 
 
 def _ring(mesh: Mesh, axis: str) -> float:

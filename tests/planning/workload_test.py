@@ -153,3 +153,22 @@ def test_an_update_has_the_products_of_its_program(remat, micro):
   model = programs.planned_model(config)
   work = workload.update(model, load, ALONE).flops / load.updates
   assert work == pytest.approx(counted, rel=0.05)
+
+
+def test_an_expert_axis_moves_tokens_and_leaves_experts_where_they_are():
+  model = dataclasses.replace(MODEL, num_experts=4, num_experts_per_tok=2)
+  split = ALONE | {"expert": 2}
+  fsdp = ALONE | {"fsdp": 2}
+  sizes = workload.sizes(model)
+  once, whole = (
+    workload.score(model, LOAD, mesh) * (1 / LOAD.scores)
+    for mesh in (split, fsdp)
+  )
+  assert once.flops == whole.flops
+  count = LOAD.updates * LOAD.micro_batches
+  # Half of what is gathered crosses the ring of two: dense weights alone.
+  assert once.hidden["expert"] == count * 2 * sizes.attention / 2
+  assert whole.hidden["fsdp"] == count * 2 * sizes.layers / 2
+  # Gathered and scattered in 2 layers: as many tokens as the device has.
+  tokens = LOAD.rows * LOAD.row / 2
+  assert once.blocking["expert"] == 2 * 2 * 2 * tokens * 8
