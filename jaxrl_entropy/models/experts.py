@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.ops.grouped import grouped_dot
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -186,9 +187,9 @@ def _local(
   order = jnp.argsort(expert)
   sizes = jnp.bincount(expert, length=count).astype(jnp.int32)
   rows = flat[order // per_token]
-  inner = activation(jax.lax.ragged_dot(rows, gate, sizes))
-  inner = inner * jax.lax.ragged_dot(rows, up, sizes)
-  added = jax.lax.ragged_dot(inner, down, sizes)
+  inner = activation(grouped_dot(rows, gate, sizes))
+  inner = inner * grouped_dot(rows, up, sizes)
+  added = grouped_dot(inner, down, sizes)
   # Rows of no group are undefined.
   added = jnp.where(own[order][:, None], added, 0)
   added = added[jnp.argsort(order)].reshape(-1, per_token, x.shape[-1])
