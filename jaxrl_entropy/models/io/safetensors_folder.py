@@ -81,6 +81,8 @@ class SafetensorsFolder:
 
   def __init__(self, folder: Path):
     self._folder = folder
+    self._map = functools.cache(self._map_file)
+    self._open = functools.cache(self._read_header)
     self._file_of = self._locate()
 
   def names(self) -> frozenset[str]:
@@ -107,14 +109,12 @@ class SafetensorsFolder:
   def _names_in(self, file: str) -> frozenset[str]:
     return frozenset(self._open(file))
 
-  @functools.cache  # noqa: B019  (as long-lived as the folder)
-  def _map(self, file: str) -> np.ndarray:
+  def _map_file(self, file: str) -> np.ndarray:
     """Returns a file's bytes behind its header, read when they are used."""
     path = self._folder / file
     return np.memmap(path, np.uint8, "r", offset=_header_bytes(path))
 
-  @functools.cache  # noqa: B019
-  def _open(self, file: str) -> Mapping[str, Any]:
+  def _read_header(self, file: str) -> Mapping[str, Any]:
     """Returns the header of a file that the safetensors package accepts."""
     path = self._folder / file
     try:
