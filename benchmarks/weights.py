@@ -137,17 +137,16 @@ def measure(name: str, folder: Path) -> list[Result]:
     )
     for what, held in (("loading", loading), ("export", saving))
   ]
+  measured = common.alternate(
+    {
+      "8 readers": lambda: load_seconds(source, 8),
+      "1 reader": lambda: load_seconds(source, 1),
+    },
+    rounds=3,
+  )
   times = common.compare(
-    case,
-    "load, s",
-    common.alternate(
-      {
-        "8 readers": lambda: load_seconds(source, 8),
-        "1 reader": lambda: load_seconds(source, 1),
-      },
-      rounds=3,
-    ),
-    "8 readers",
+    *(case, "load, s", measured.values, "8 readers"),
+    cpu=measured.cpu,
     higher_is_better=False,
   )
   return memory + times

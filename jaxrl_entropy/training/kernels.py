@@ -34,7 +34,8 @@ def tried_forward(
 ) -> Forward:
   """Returns the forward pass with the attention that is right and fastest.
 
-  Only the back-end "auto" is replaced. All processes of a job must call this.
+  The back-end "auto" becomes "xla" where the platform's kernel is wrong or
+  slow. All processes of a job must call this.
 
   Args:
     forward: the pass.
@@ -59,7 +60,10 @@ def tried_forward(
       },
       f"attention over {rows} rows of {length} tokens",
     )
-  return dataclasses.replace(forward, attention=chosen)
+  if chosen == "xla":
+    return dataclasses.replace(forward, attention="xla")
+  # "auto" is the kernel, but XLA for rows that it cannot compute.
+  return forward
 
 
 def _training(

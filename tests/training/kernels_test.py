@@ -37,7 +37,7 @@ def crashes(*args):
 @pytest.mark.parametrize(
   ("kernel", "chosen", "line"),
   [
-    (padding_differs, "splash", "splash is used"),
+    (padding_differs, "auto", "splash is used"),
     (ignores_windows, "xla", "splash differs by"),
     (crashes, "xla", "splash failed (NotImplementedError: no such inst"),
   ],
