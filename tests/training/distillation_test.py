@@ -100,7 +100,7 @@ def test_a_loss_restricted_to_no_token_is_zero():
 
 
 def test_a_teacher_must_be_given_and_share_the_vocabulary(monkeypatch):
-  config = load("grpo", ("recipe", "distillation"))
+  config = load("grpo", ("loss.name", "distillation"))
   policy = build_policy(config)
   with pytest.raises(UserError, match=r"teacher\.weights is empty"):
     load_teacher(config, policy)
