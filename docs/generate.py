@@ -16,6 +16,7 @@ between two comments, the first of which says what to show:
     <!-- generated: benchmark_claims -->
     <!-- generated: benchmarks -->
     <!-- generated: plans -->
+    <!-- generated: estimates -->
     <!-- generated: config -->
     <!-- generated: recipes -->
     <!-- generated: api -->
@@ -24,10 +25,11 @@ between two comments, the first of which says what to show:
 
 A file `NOTE.md` in a study's folder is quoted at the top of its part.
 Benchmarks are the JSON files of `docs/results/benchmarks`; plans are those of
-`docs/results/plans`, each the output of `jaxrl-entropy plan --json`.
+`docs/results/plans`, each the output of `jaxrl-entropy plan --json`; estimates
+are those of `docs/results/estimates`, as `--estimate --json` prints them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import functools
 import inspect
 import json
@@ -248,6 +250,46 @@ def _plan(plan: Mapping[str, Any]) -> Sequence[Cell]:
   )
 
 
+def _estimates() -> str:
+  """Tabulates the estimated steps, a row for each form of a slice."""
+  files = sorted((RESULTS / "estimates").glob("*.json"))
+  rows = [
+    row
+    for file in files
+    for row in _estimate(file.stem, json.loads(file.read_text()))
+  ]
+  columns = (
+    *("config", "slice", "form", "sampling, s", "training, s", "step, s"),
+    *("chip-hours", "at the peaks, s", "held in training, GiB"),
+    *("in sampling, GiB", "of, GiB"),
+  )
+  return _table(columns, rows) if rows else "No estimates are committed."
+
+
+def _estimate(
+  name: str, estimate: Mapping[str, Any]
+) -> Iterator[Sequence[Cell]]:
+  config, _, slice_ = name.partition("-")
+  forms = {
+    "one mesh": (estimate["expected"], estimate["memory"]),
+    "two halves": (estimate["split"], estimate["split_memory"]),
+  }
+  for form, (step, memory) in forms.items():
+    if step is None:
+      continue
+    state, gradient, copy, cache = memory.values()
+    sampling = copy + cache + (state if form == "one mesh" else 0)
+    least = estimate["least"]["seconds"] if form == "one mesh" else None
+    sizes = (state + gradient, sampling, estimate["hbm"])
+    yield (
+      *(config, slice_, form),
+      *(f"{step[key]:.0f}" for key in ("sampling", "training", "seconds")),
+      f"{step['chip_hours']:,.0f}",
+      f"{least:.0f}" if least else "",
+      *(f"{size / 2**30:.1f}" for size in sizes),
+    )
+
+
 def _api() -> str:
   """Lists the public names of the package with the first line of each."""
   rows = [
@@ -293,6 +335,7 @@ _KINDS = {
   "recipes": reference.recipes_markdown,
   "api": _api,
   "plans": _plans,
+  "estimates": _estimates,
   "answers": _answers,
   "studies": _studies,
   "overview": _overview,

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from jaxrl_entropy.planning import roofline, workload
 from jaxrl_entropy.planning.roofline import PEAKS, Shares, Step
-from jaxrl_entropy.planning.topology import Topology
+from jaxrl_entropy.planning.topology import GIB, Topology
 from jaxrl_entropy.planning.workload import Load, Mesh
 
 if TYPE_CHECKING:  # It loads JAX.
@@ -33,6 +33,9 @@ class Estimate:
     split: the same shares with half of the slice for sampling and half for
       training, at the same time; None where it has no halves.
     shares: these shares.
+    memory: bytes that each device holds at least, by what they are.
+    split_memory: in two halves, gradient and moments on one and the sampler's
+      on the other.
   """
 
   load: Load
@@ -42,6 +45,8 @@ class Estimate:
   expected: Step
   split: Step | None
   shares: Shares
+  memory: Mapping[str, float]
+  split_memory: Mapping[str, float]
 
   def chip_hours(self, step: Step) -> float:
     """Chip-hours of the whole run, without evaluation and waiting."""
@@ -113,9 +118,12 @@ def make(
     Step(roofline.phases(model, load, mesh, rates.at(share)))
     for share in (PEAKS, shares)
   )
-  split = _split(config, model, topology, mesh, load, shares)
+  split, apart = _split(config, model, topology, mesh, load, shares)
+  memory = workload.resident(model, load, mesh)
   chips = topology.chips
-  return Estimate(load, config.steps, chips, least, expected, split, shares)
+  return Estimate(
+    load, config.steps, chips, least, expected, split, shares, memory, apart
+  )
 
 
 def _split(
@@ -125,39 +133,33 @@ def _split(
   mesh: Mesh,
   load: Load,
   shares: Shares,
-) -> Step | None:
-  """Returns the step in which both halves of a slice work at a time.
+) -> tuple[Step | None, dict[str, float]]:
+  """Returns the step in which both halves of a slice work, and their memory.
 
   The trainer's half sends its weights to the other's over the links between
   them. The sampler's cache takes the memory that the train state leaves.
   """
   halves = roofline.halves(topology, mesh)
   if halves is None:
-    return None
+    return None, {}
   half, own = halves
   rates = roofline.machine(half, own, config.reward.workers).at(shares)
   room = cache_room(model, load, half, own)
   sampling = dataclasses.replace(load, cached=min(room, load.slots * load.row))
-  found = roofline.phases(model, load, own, rates)
-  found |= {
-    name: phase
-    for name, phase in roofline.phases(model, sampling, own, rates).items()
-    if name in workload.SAMPLING
-  }
-  return Step(found, overlap=True)
+  phases = roofline.phases(model, load, own, rates)
+  sampled = roofline.phases(model, sampling, own, rates)
+  phases |= {name: sampled[name] for name in workload.SAMPLING}
+  memory = workload.resident(model, sampling, own)
+  return Step(phases, overlap=True), memory
 
 
 def cache_room(
   model: "TransformerConfig", load: Load, topology: Topology, mesh: Mesh
 ) -> int:
   """Returns the tokens that a sampler's cache holds with a slice to itself."""
-  size, tensor = workload.sizes(model), mesh["tensor"]
-  weights = load.copy_bytes * workload.held(size, mesh)
-  weights += load.width * size.head
-  weights += load.width * size.embedding
-  left = _CACHE_SHARE * topology.generation.hbm - weights / tensor
-  token = load.width * size.cached / workload.kv_shards(model, tensor)
-  return max(int(left / token) * workload.shards(mesh), load.row)
+  held = workload.resident(model, load, mesh)
+  left = _CACHE_SHARE * topology.generation.hbm - held["sampler copy"]
+  return max(int(left / held["cache"] * load.cached), load.row)
 
 
 def to_json(estimate: Estimate) -> dict[str, Any]:
@@ -182,6 +184,8 @@ def to_json(estimate: Estimate) -> dict[str, Any]:
     "load": dataclasses.asdict(estimate.load),
     "steps": estimate.steps,
     "shares": dataclasses.asdict(estimate.shares),
+    "memory": dict(estimate.memory),
+    "split_memory": dict(estimate.split_memory),
     "least": described(estimate.least),
     "expected": described(estimate.expected),
     "split": described(estimate.split),
@@ -212,6 +216,13 @@ def to_lines(estimate: Estimate) -> Iterator[str]:
         f"training {step.training:.3g}, weights {step.transfer:.3g}), "
         f"{estimate.chip_hours(step):.3g} chip-hours for {estimate.steps} steps"
       )
+  for form, memory in (
+    ("one mesh", estimate.memory),
+    ("two halves", estimate.split_memory),
+  ):
+    parts = (f"{name} {size / GIB:.2f} GiB" for name, size in memory.items())
+    if memory:
+      yield f"  {form} hold at least: {', '.join(parts)}"
   yield (
     f"  expected: {shares.flops:.0%} of the peak FLOP/s, "
     f"{shares.bandwidth:.0%} of the memory's and {shares.links:.0%} of the "

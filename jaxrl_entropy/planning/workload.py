@@ -456,6 +456,27 @@ def _ring(mesh: Mesh, axis: str) -> float:
   return (mesh[axis] - 1) / mesh[axis]
 
 
+def resident(
+  model: "TransformerConfig", load: Load, mesh: Mesh
+) -> dict[str, float]:
+  """Returns bytes that a device holds, before activations and temporaries.
+
+  The gradient is there in training only, the sampler's copy and its cache in
+  sampling only; parameters and moments always.
+  """
+  size, tensor = sizes(model), mesh["tensor"]
+  own = MASTER * size.total / (mesh["fsdp"] * experts(mesh) * tensor)
+  weights = load.copy_bytes * held(size, mesh)
+  weights += load.width * (size.head + size.embedding)
+  token = load.width * size.cached / kv_shards(model, tensor)
+  return {
+    "parameters and moments": own * (1 if load.adapters else 3),
+    "gradient": 0.0 if load.adapters else own,
+    "sampler copy": weights / tensor,
+    "cache": load.cached * token / shards(mesh),
+  }
+
+
 PHASES = {
   "prefill": prefill,
   "decode": decode,
