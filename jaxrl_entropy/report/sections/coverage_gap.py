@@ -116,8 +116,8 @@ def _panels(
   paths, ends = {}, {}
   for label in labels:
     curves = [coverage.curve(r, _PASS_1, key) for r in study.variants[label]]
-    last = np.array([each[:, -1] for each in curves])
-    ends[label] = plots.Cloud(label, last[:, 0], last[:, 1], colors[label])
+    x, y = np.array([each[:, -1] for each in curves]).T
+    ends[label] = plots.Cloud(label, x, y, colors[label])
     common = min(each.shape[1] for each in curves)
     x, y = np.mean([each[:, :common] for each in curves], axis=0)
     paths[label] = plots.Line("", x, y, colors[label])
