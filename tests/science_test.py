@@ -370,9 +370,8 @@ def before(key):
   return np.mean([measured(GRPO, seed, key)[0] for seed in FIVE])
 
 
-def largest_entropy_gap():
-  means = [gaps(arm, ENTROPY, PASS_1).mean() for arm in ARMS.values()]
-  return max(np.abs(means))
+def at_equal_entropy(arm):
+  return over_seeds(gaps(arm, ENTROPY, PASS_1))
 
 
 def picked(key):
@@ -488,8 +487,8 @@ FACTS: list[Fact] = [
   (" to {:.3f} nats as its coefficient", lambda: coefficient(2.0)),
   ("{:.3f} for a target of 0.2", lambda: held(0.2)),
   ("{:.3f} for one of 0.3", lambda: held(0.3)),
-  ("lower by {} with Clip-Cov", lambda: difference("Clip-Cov", sign=-1)),
-  ("by {} with KL-Cov", lambda: difference("KL-Cov", sign=-1)),
+  ("Clip-Cov is behind by {} and", lambda: difference("Clip-Cov", sign=-1)),
+  ("KL-Cov by {}, and", lambda: difference("KL-Cov", sign=-1)),
   ("differ by {} and", lambda: residual("Clip-Cov")),
   ("and {} from GRPO's law", lambda: residual("KL-Cov")),
   ("a run, {:.0%} of the tokens that Clip-Cov", lambda: picked("rewarded")),
@@ -508,7 +507,8 @@ FACTS: list[Fact] = [
     "and {}. At the end of training",
     lambda: end_gain(PASS_1, ARMS["KL-Cov k=0.1"], -1),
   ),
-  ("mean accuracy is within {:.3f} of GRPO's", largest_entropy_gap),
+  ("k = 0.1, with {}.", lambda: over_seeds(gaps(ARMS["KL-Cov k=0.1"]))),
+  ("Clip-Cov at r = 0.1, {},", lambda: at_equal_entropy(CLIP_COV)),
   ("behind by {} greedily", lambda: end_gain(GREEDY, sign=-1)),
   ("greedily, by {} at 0.6", lambda: end_gain(PASS_1, sign=-1)),
   ("and by {} at 1,", lambda: end_gain(PASS_1_AT_1, sign=-1)),
@@ -550,6 +550,10 @@ GIVEN = (
   "With Clip-Cov at r = 0.1 the",
   "with KL-Cov at k = 0.1, ",
   "Clip-Cov at r = 0.1 is behind",
+  "KL-Cov at k = 0.1, with",
+  "with a probability of 80%",
+  "2 in 10,000 is none",
+  "that of Clip-Cov at r = 0.1,",
   "at 0.6, and by",
 )
 
@@ -610,6 +614,8 @@ def test_no_method_has_another_coverage_at_equal_accuracy():
   every = [gaps(arm) for arm in ARMS.values()]
   assert min(map(len, every)) >= 3
   assert not established(every).any()
+  accuracies = [gaps(arm, ENTROPY, PASS_1) for arm in ARMS.values()]
+  assert not established(accuracies).any()
   section = coverage_gap.build(study("frontier"))
   shown = {row[0]: row[2] for row in section.table.rows}
   assert shown == {
