@@ -18,7 +18,7 @@ import scipy.stats
 
 from jaxrl_entropy.analysis import dynamics, forms, law, runs, studies
 from jaxrl_entropy.report import answers
-from jaxrl_entropy.report.sections import coverage_gap
+from jaxrl_entropy.report.sections import coverage_gap, staleness
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -553,6 +553,7 @@ GIVEN = (
   "KL-Cov at k = 0.1, with",
   "with a probability of 80%",
   "2 in 10,000 is none",
+  "clip of the ratio at 0.2",
   "that of Clip-Cov at r = 0.1,",
   "at 0.6, and by",
 )
@@ -636,6 +637,21 @@ def test_random_tokens_do_not_keep_the_entropy_that_clip_cov_keeps():
     for pool in ("all", "rewarded")
   ]
   assert (established(every) == -1).all()
+
+
+def test_one_update_per_rollout_spends_as_much_entropy_as_eight():
+  fresh = (
+    "grpo,steps=512,eval.every=256,rollout.prompts_per_step=9,"
+    "rollout.train_groups=6,rollout.num_minibatches=1"
+  )
+  once = [measured(fresh, s, ENTROPY, "updates")[-26:].mean() for s in SEEDS]
+  assert not established([once - nats(GRPO)[:3]]).any()
+  (row,) = (
+    row
+    for row in staleness.build(study("updates")).table.rows
+    if row[:2] == ("GRPO", 1)
+  )
+  assert row[3] == over_seeds(once)
 
 
 def test_the_law_of_each_method_is_that_of_the_tables():

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 import numpy as np
 
 from jaxrl_entropy import run_files
-from jaxrl_entropy.analysis import dynamics, runs, stats, studies
+from jaxrl_entropy.analysis import dynamics, interventions, runs, stats, studies
 from jaxrl_entropy.report import plots, style, wording
 from jaxrl_entropy.report.measures import main_measures
 from jaxrl_entropy.report.section import Absent, Members, Row, Section, Table
@@ -48,16 +48,25 @@ def _sentence(arms: _Arms) -> str:
   for method in sorted({method for method, _ in arms}):
     counts = sorted(updates for name, updates in arms if name == method)
     if len(counts) > 1:
-      ends = [
-        stats.over_seeds(arms[method, count], dynamics.final_entropy)
-        for count in (counts[0], counts[-1])
-      ]
+      few, many = (arms[method, count] for count in (counts[0], counts[-1]))
+      ends = [stats.over_seeds(m, dynamics.final_entropy) for m in (few, many)]
       texts.append(
-        f"{method} ends at {ends[0]} nats with "
-        f"{wording.plural(counts[0], 'update')} per rollout and at {ends[1]} "
-        f"with {counts[-1]}."
+        f"{method} ends at {ends[0].mean:.3f} nats with "
+        f"{wording.plural(counts[0], 'update')} per rollout and at "
+        f"{ends[1].mean:.3f} with {counts[-1]}{_apart(many, few)}."
       )
   return " ".join(texts)
+
+
+def _apart(many: Members, few: Members) -> str:
+  """Describes the difference over seeds, if there are several."""
+  found = interventions.differences(many, few, dynamics.final_entropy)
+  if found.count < 2:
+    return ""
+  return (
+    f": by seed, {found} apart, where {found.detectable:.3f} would be found "
+    f"with a probability of {stats.POWER:.0%}"
+  )
 
 
 def _panel(arms: _Arms) -> dict[str, Figure]:
