@@ -111,7 +111,8 @@ class Pages:
 
     A loop over blocks of pages keeps a running softmax: the work follows the
     longest row in use instead of the width of the table, and only one block of
-    keys is gathered at a time.
+    keys is gathered at a time. With a window each row begins at the first block
+    that it reaches, so the work follows the window.
 
     Args:
       q: queries of tokens that `write` has already put into the pages.
@@ -136,15 +137,24 @@ class Pages:
     # The table is padded with page 0, whose positions no token sees.
     padding = -view.table.shape[1] % per_block
     table = jnp.pad(view.table, ((0, 0), (0, padding)))
-    offsets = jnp.arange(per_block * size).reshape(1, 1, 1, -1)
+    tokens = per_block * size
+    offsets = jnp.arange(tokens).reshape(1, 1, 1, -1)
 
     def gather(x, page):
       block = x.at[page].get(mode="promise_in_bounds").swapaxes(1, 2)
-      return block.reshape(rows, kv_heads, per_block * size, dim)
+      return block.reshape(rows, kv_heads, tokens, dim)
+
+    first = jnp.maximum(view.start - window + 1, 0) // tokens
+    first = first if window else jnp.zeros_like(first)
 
     def attend_block(index, carry):
-      page = jax.lax.dynamic_slice_in_dim(
-        table, index * per_block, per_block, axis=1
+      # Behind the table's end the last block repeats, at positions unseen.
+      block = (first + index)[:, None]
+      page = jnp.take_along_axis(
+        table,
+        block * per_block + jnp.arange(per_block)[None],
+        axis=1,
+        mode="clip",
       )
       scores = jnp.einsum(
         "bkqd,bkpd->bkqp",
@@ -153,7 +163,7 @@ class Pages:
         preferred_element_type=jnp.float32,
       )
       scores = soft_cap(scores, softcap)
-      distance = position - (index * per_block * size + offsets)
+      distance = position - (block[..., None, None] * tokens + offsets)
       seen = distance >= 0
       if window:
         seen &= distance < window
@@ -169,6 +179,9 @@ class Pages:
     # With one block in all, a constant trip count saves a device-to-host check.
     one_block = per_block == view.table.shape[1]
     blocks = 1 if one_block else -(-view.pages_in_use // per_block)
+    if window and not one_block:
+      reached = -(-(window + length - 2) // tokens) + 1
+      blocks = jnp.minimum(blocks, reached)
     _, total, mixed = jax.lax.fori_loop(0, blocks, attend_block, carry)
     mixed = mixed / jnp.maximum(total, 1e-30)[..., None]
     mixed = mixed.reshape(rows, kv_heads, length, groups, dim).swapaxes(1, 2)

@@ -76,3 +76,19 @@ def test_copy_moves_only_as_many_pages_as_asked():
   )
   assert copied.k.reshape(-1).tolist() == [0, 1, 2, 3, 1, 2]
   assert copied.v.reshape(-1).tolist() == [0, -1, -2, -3, -1, -2]
+
+
+def test_blocks_before_the_window_are_not_read():
+  start, window = jnp.array([10, 9, 2]), 3
+  k = make_heads(KV_HEADS, 1)
+  empty = jnp.zeros((10, KV_HEADS, SIZE, DIM))
+  whole = Pages(empty, empty).write(k, k, make_view(0, [LENGTH] * ROWS))
+  # Keys [0, 4) of the first two rows, which see from 8 and from 7 on.
+  bad = jnp.array([5, 1])
+  poisoned = Pages(whole.k.at[bad].set(jnp.nan), whole.v.at[bad].set(jnp.nan))
+  count = jnp.ones(ROWS, jnp.int32)
+  view = View(TABLE, start, count, paged.pages_in_use(start, count, SIZE))
+  q = make_heads(HEADS, 0)[:, :1]
+  np.testing.assert_array_equal(
+    poisoned.attend(q, view, window), whole.attend(q, view, window)
+  )
