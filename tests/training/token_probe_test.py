@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from jaxrl_entropy.data.task import Problem
-from jaxrl_entropy.training import token_probe
+from jaxrl_entropy.training import loop, token_probe
 from jaxrl_entropy.training.rollout import Rollout
 from tests.theory import tabular
+from tests.training.runs import load, records
 
 RESPONSES, LENGTH, ACTIONS, STEP = 20, 6, 7, 1e-3
 
@@ -179,3 +180,20 @@ def test_a_rule_that_gives_all_tokens_the_same_correlates_with_nothing(
   )
   assert np.isnan(found["predictors/cov/change_correlation"])
   assert found["picks/cov/probability"] == 0.0
+
+
+def test_a_run_compares_the_rules_and_may_look_ahead(tmp_path):
+  settings = {
+    "steps": "1",
+    "sft.steps": "0",
+    "eval.every": "0",
+    "probe.token_fraction": "0.1",
+    "optimizer.lookahead.steps": "5",
+    "rollout.uniform_share": "0.5",
+  }
+  loop.train(load("grpo", *settings.items()), tmp_path)
+  record = records(tmp_path)[0]
+  assert record["predictors/flow/flow_correlation"] == pytest.approx(1.0)
+  assert record["predictors/change"] != 0
+  assert 0 <= record["picks/cov/overlap/omega"] <= 1
+  assert record["lookahead/on"] == 1
