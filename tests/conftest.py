@@ -24,24 +24,35 @@ os.environ["XLA_FLAGS"] = (
   os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=1"
 )
 
-from jaxtyping import install_import_hook
+import jax
+import jaxtyping
+import numpy as np
 import pytest
 
 import tests.shapes
 
+# Shapes and dtypes are checked wherever an array lives.
+jaxtyping.Array = jax.Array | np.ndarray
+
 # Before anything of these is imported: shapes and dtypes of calls are checked.
-# Left out are modules whose functions are handed host arrays, sections of a
-# config, or fields that a batch lacks (`losses.fields.Absent`, whose use has an
-# error of its own).
+# Left out are modules of containers whose leaves are at times shardings, shapes
+# or stacked arrays (those of the sampler, of rows and of the training state),
+# and modules whose functions are handed sections of a config, or fields that a
+# batch lacks (`losses.fields.Absent`, whose use has an error of its own).
 CHECKED = {
   "losses": (
-    *("adaptive_clip", "aggregates", "likelihood", "ratio", "selectors"),
-    "surrogate",
+    *("adaptive_clip", "aggregates", "entropy_flow", "likelihood", "ratio"),
+    *("response_entropy", "scores", "selectors", "surrogate", "weighting"),
   ),
-  "advantages": ("controlled", "tokenwise", "process"),
-  "ops": ("covariance", "selection"),
+  "advantages": ("controlled", "implicit_reward", "process", "tokenwise"),
+  "ops": (
+    *("attention.dispatch", "attention.xla"),
+    *("covariance", "kl", "masked", "router", "selection", "softcap"),
+  ),
+  "models": ("experts", "layers", "rope", "router_losses", "transformer"),
+  "training": ("update",),
 }
-install_import_hook(
+jaxtyping.install_import_hook(
   [
     f"jaxrl_entropy.{folder}.{name}"
     for folder, names in CHECKED.items()

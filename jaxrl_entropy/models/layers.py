@@ -37,6 +37,8 @@ MAX_TRANSPOSED_TOKENS = 64
 
 Rotation = tuple[Float[Array, "*B half"], Float[Array, "*B half"]]
 Heads = Float[Array, "*B heads dim"]
+KVHeads = Float[Array, "*B kv_heads dim"]
+QKV = tuple[Heads, KVHeads, KVHeads]
 Stream = Float[Array, "*B D"]
 Routes = Int[Array, "*B k"]
 
@@ -164,7 +166,7 @@ class Attention(nn.Module):
     if c.qk_norm != "none":
       self.q_norm, self.k_norm = norm(c), norm(c)
 
-  def qkv(self, x: Stream, rotation: Rotation) -> tuple[Heads, Heads, Heads]:
+  def qkv(self, x: Stream, rotation: Rotation) -> QKV:
     """Computes queries, keys (both rotated) and values, split into heads."""
     c = self.config
     q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
@@ -240,12 +242,12 @@ class Block(nn.Module):
     self,
     x: Stream,
     rotation: Rotation,
-    attend: Callable[[Heads, Heads, Heads], Heads],
+    attend: Callable[[Heads, KVHeads, KVHeads], Heads],
     replayed: Routes | None = None,
   ) -> Stream:
     return self.finish(x, attend(*self.qkv(x, rotation)), replayed)
 
-  def qkv(self, x: Stream, rotation: Rotation) -> tuple[Heads, Heads, Heads]:
+  def qkv(self, x: Stream, rotation: Rotation) -> QKV:
     """Computes the layer's queries, keys and values."""
     if self.config.input_norms:
       x = self.input_norm(x)
