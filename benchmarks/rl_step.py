@@ -131,13 +131,15 @@ class Forced:
   def __init__(self, sampler: Any, lengths: np.ndarray):
     self._sampler, self._lengths = sampler, lengths
 
-  def stream(self, params: Any, requests: list) -> Iterator[Event]:
+  def stream(
+    self, params: Any, requests: list, version: int = 0
+  ) -> Iterator[Event]:
     forced = [
       dataclasses.replace(request, max_tokens=tuple(row), stop_ids=())
       for request, row in zip(requests, self._lengths.tolist(), strict=True)
     ]
     # The collector would continue one that was cut short.
-    for event in self._sampler.stream(params, forced):
+    for event in self._sampler.stream(params, forced, version):
       yield dataclasses.replace(
         event,
         completion=_stopped(event.completion),
@@ -161,8 +163,9 @@ def serve_ours(pipe: Connection, load: Load) -> None:
     build,
     rollout_metrics,
   )
-  from jaxrl_entropy.training.collector import Collector, make_collection
+  from jaxrl_entropy.training.collector import Collector
   from jaxrl_entropy.training.filters import make_group_filter
+  from jaxrl_entropy.training.grader import Grader, make_collection
   from jaxrl_entropy.training.layout import make_layout
   from jaxrl_entropy.training.learner import Learner, learner_settings
   from jaxrl_entropy.training.rollout import estimate_advantages
@@ -186,13 +189,11 @@ def serve_ours(pipe: Connection, load: Load) -> None:
   scorer = Scorer(forward, layout, (), algorithm.needs, True)
   select_groups = make_group_filter(config.rollout)
   with jax.set_mesh(policy.mesh), RewardPool(1) as pool:
+    shape = make_shaping(config.reward, layout.response_length)
     collector = Collector(
-      make_collection(config, False),
-      policy,
+      Grader(make_collection(config, False), policy, pool, shape),
       PromptStream(build.build_task(config, policy.tokenizer), config.seed),
       sampler,
-      pool,
-      make_shaping(config.reward, layout.response_length),
     )
     state, step = learner.init(policy.params), 0
     while True:

@@ -5,6 +5,7 @@ all processes at the same point.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+import functools
 import os
 import pickle
 import signal
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 
 import jax
 from jax.experimental import multihost_utils
-from jax.sharding import Sharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P, Sharding
 import numpy as np
 
 from jaxrl_entropy.errors import PREEMPTED, UserError
@@ -124,20 +125,56 @@ def host_slice(total: int) -> slice:
 
 
 def all_gather(item: Item) -> list[Item]:
-  """Returns every process's `item`, in the order of the processes."""
+  """Returns every process's `item`, in the order of the processes.
+
+  It travels over the devices of the ambient mesh (`jax.set_mesh`): threads with
+  disjoint meshes do not meet.
+  """
   if jax.process_count() == 1:
     return [item]
   data = np.frombuffer(pickle.dumps(item), np.uint8)
-  sizes = multihost_utils.process_allgather(np.array([data.size], np.int32))
-  sizes = np.asarray(sizes).reshape(-1)
+  sizes = _gather(np.int32(data.size))
   padded = np.zeros(int(sizes.max()), np.uint8)
   padded[: data.size] = data
-  everyone = np.asarray(multihost_utils.process_allgather(padded))
+  everyone = _gather(padded)
   # Written by this same program a moment ago, so unpickling it is safe.
   return [
     pickle.loads(part[:size].tobytes())
     for part, size in zip(everyone, sizes, strict=True)
   ]
+
+
+def max_over_processes(value: int) -> int:
+  """Returns the largest value of any process."""
+  if jax.process_count() == 1:
+    return value
+  return int(_gather(np.int32(value)).max())
+
+
+def _gather(x: np.ndarray | np.generic) -> np.ndarray:
+  """Returns every process's `x`, of one shape and dtype, [processes, ...]."""
+  mesh = _one_device_each()
+  own = mesh.devices.flat[jax.process_index()]
+  parts = jax.make_array_from_single_device_arrays(
+    (mesh.size, *x.shape),
+    NamedSharding(mesh, P("process")),
+    [jax.device_put(np.asarray(x)[None], own)],
+  )
+  with jax.set_mesh(mesh):
+    return np.asarray(_replicate(mesh)(parts))
+
+
+def _one_device_each() -> Mesh:
+  """Returns one device of each process, of those in the ambient mesh."""
+  ambient = jax.sharding.get_mesh()
+  devices = jax.devices() if ambient.empty else ambient.devices.flat
+  firsts = {device.process_index: device for device in reversed([*devices])}
+  return Mesh([firsts[i] for i in range(jax.process_count())], ("process",))
+
+
+@functools.cache
+def _replicate(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
+  return jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, P()))
 
 
 def on_writer(action: Callable[[], object]) -> None:

@@ -72,6 +72,7 @@ CONTROL = "control/"
 COEFFICIENT = "control/coefficient"
 
 STALENESS = "rollout/staleness"
+OVERLAP = "overlap/"
 MISMATCH_KL = "sampler/mismatch_kl"
 
 HELD_OUT = "eval/held_out/"

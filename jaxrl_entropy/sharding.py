@@ -107,6 +107,39 @@ def make_mesh(
   return Mesh(_placed(sizes, devices), AXES, (AxisType.Auto,) * len(AXES))
 
 
+def split_devices(count: int) -> tuple[list[jax.Device], list[jax.Device]]:
+  """Splits the job's devices in two parts, the second of `count` devices.
+
+  It has the last devices of each process, equally many.
+
+  Raises:
+    ValueError: if one part would be empty, or the processes unequal.
+  """
+  share, rest = divmod(count, jax.process_count())
+  local = [
+    [d for d in jax.devices() if d.process_index == process]
+    for process in range(jax.process_count())
+  ]
+  if rest or not 0 < share < min(map(len, local)):
+    raise ValueError(
+      f"{count} devices cannot be taken from {jax.process_count()} processes "
+      f"of {min(map(len, local))} devices each: take equally many of each, and "
+      "leave some"
+    )
+  first = [device for own in local for device in own[:-share]]
+  return first, [device for own in local for device in own[-share:]]
+
+
+def mesh_of_part(devices: Sequence[jax.Device], **sizes: int) -> Mesh:
+  """Returns a mesh of some of the devices, in their order.
+
+  A part of a TPU slice has no torus that `make_mesh` could follow.
+  """
+  shape = tuple(axis_sizes(len(devices), **sizes).values())
+  placed = np.reshape(np.array(devices), shape)
+  return Mesh(placed, AXES, (AxisType.Auto,) * len(AXES))
+
+
 def _placed(
   sizes: Mapping[str, int], devices: Sequence[jax.Device]
 ) -> np.ndarray:

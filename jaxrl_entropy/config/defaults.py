@@ -252,17 +252,26 @@ ROLLOUT: Section = {
   "share_prompts": Field(
     False, "As `pack`, with the prompt of a group stored once per row."
   ),
+  "devices": Field(
+    0,
+    "Devices that sample and do not train, equally many of each process; 0: "
+    "all devices do both.",
+    low=0,
+  ),
+  "tensor": Field(
+    1, "Of `devices`, those that split each layer together.", low=1
+  ),
   "max_staleness": Field(
     0,
-    "Steps that a rollout may lag behind the policy; 1: the next rollout is "
-    "sampled before this one's updates.",
+    "Steps that the weights of a token may be older than those that learn from "
+    "it. 0: sampling and updates take turns; above it they overlap.",
     low=0,
-    high=1,
   ),
   "partial_tokens": Field(
     0,
     "New tokens of a response per step; a longer one continues in the next "
-    "step, and its group is trained on once complete. 0: no limit.",
+    "step, and its group is trained on once complete, however old. 0: no "
+    "limit.",
     low=0,
   ),
   "weight_dtype": Field(

@@ -176,6 +176,17 @@ def check_together(config: ConfigDict) -> None:
     raise UserError(
       f"config.mesh is {dict(mesh)}: only one axis can be -1, 'the rest'"
     )
+  if rollout.max_staleness and config.model.routing_replay:
+    raise UserError(
+      "config.model.routing_replay is on with rollout.max_staleness above 0: "
+      "new weights in the middle of a response choose experts anew, so there is "
+      "nothing to replay; turn one of them off"
+    )
+  if rollout.tensor > 1 and not rollout.devices:
+    raise UserError(
+      f"config.rollout.tensor is {rollout.tensor} without rollout.devices: "
+      "where the same devices sample and train, mesh.tensor splits both"
+    )
   groups, prompts = rollout.train_groups, rollout.prompts_per_step
   limit = prompts * rollout.max_generation_rounds
   if groups > limit:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import hashlib
 from itertools import islice
 import math
+import threading
 import time
 from types import MappingProxyType
 from typing import Any
@@ -108,6 +109,8 @@ class RewardPool:
     self._tallies: defaultdict[str, Tally] = defaultdict(Tally)
     self._counts: Counter[str] = Counter()
     self._seconds = 0.0
+    # Rollouts and evaluations may be scored by two threads.
+    self._lock = threading.Lock()
 
   def __enter__(self) -> "RewardPool":
     return self
@@ -154,9 +157,10 @@ class RewardPool:
     ]
     for name, judged, args in asked:
       key = _key(name, (judged, response))
-      known = key in self._cache or key in self._started
-      if judged.verifier not in catalog.INLINE and not known:
-        self._started[key] = self._submit((judged, response), args)
+      with self._lock:
+        known = key in self._cache or key in self._started
+        if judged.verifier not in catalog.INLINE and not known:
+          self._started[key] = self._submit((judged, response), args)
 
   def score(self, items: Sequence[Item]) -> list[Verdict]:
     """Returns verdicts with the rewards of all functions, in order.
@@ -187,27 +191,29 @@ class RewardPool:
     `reward/errors` responses could not be judged, of which `reward/timeouts`
     took too long; `throughput/rewards_cached` were answered from memory.
     """
-    rate = self._counts["items"] / self._seconds if self._seconds else 0.0
-    metrics = {
-      run_files.REWARD_ERRORS: float(self._counts["errors"]),
-      run_files.REWARD_TIMEOUTS: float(self._counts["timeouts"]),
-      "throughput/rewards_per_s": rate,
-      "throughput/rewards_cached": float(self._counts["cached"]),
+    with self._lock:
+      counts, seconds = self._counts, self._seconds
+      self._counts, self._seconds = Counter(), 0.0
+    return {
+      run_files.REWARD_ERRORS: float(counts["errors"]),
+      run_files.REWARD_TIMEOUTS: float(counts["timeouts"]),
+      "throughput/rewards_per_s": counts["items"] / seconds if seconds else 0.0,
+      "throughput/rewards_cached": float(counts["cached"]),
     }
-    self._seconds, self._counts = 0.0, Counter()
-    return metrics
 
   def nothing_judged(self) -> str | None:
     """Returns what to tell the user if a function has judged no response yet.
 
     None once every reward function has judged a response, or seen none.
     """
-    messages = (tally.nothing_judged() for tally in self._tallies.values())
+    messages = (
+      tally.nothing_judged() for tally in list(self._tallies.values())
+    )
     return next(filter(None, messages), None)
 
   def notice(self) -> str | None:
     """Returns, once per reward function, that many were not judged."""
-    messages = (tally.notice() for tally in self._tallies.values())
+    messages = (tally.notice() for tally in list(self._tallies.values()))
     return next(filter(None, messages), None)
 
   def _judge_all(
@@ -222,13 +228,13 @@ class RewardPool:
       verdicts, cached = [self._judge(item, args) for item in items], 0
     else:
       verdicts, cached = self._judge_new(name, items, args)
-    self._count(verdicts, cached, time.perf_counter() - start)
-    self._tallies[name].add(
-      [
-        _cause(name, problem, verdict.error)
-        for (problem, _), verdict in zip(items, verdicts, strict=True)
-      ]
-    )
+    causes = [
+      _cause(name, problem, verdict.error)
+      for (problem, _), verdict in zip(items, verdicts, strict=True)
+    ]
+    with self._lock:
+      self._count(verdicts, cached, time.perf_counter() - start)
+      self._tallies[name].add(causes)
     return verdicts
 
   def _judge_new(
@@ -236,21 +242,25 @@ class RewardPool:
   ) -> tuple[list[Verdict], int]:
     """The verdicts, and how many of them were known."""
     keys = [_key(name, item) for item in items]
-    new = {
-      key: item
-      for key, item in zip(keys, items, strict=True)
-      if key not in self._cache
-    }
-    judged = {
-      key: self._started.pop(key)
-      if key in self._started
-      else self._submit(item, args)
-      for key, item in new.items()
-    }
-    self._cache |= {key: future.result() for key, future in judged.items()}
-    verdicts = [self._cache[key] for key in keys]
-    self._forget(new)
-    return verdicts, len(items) - len(new)
+    with self._lock:
+      known = {key: self._cache[key] for key in keys if key in self._cache}
+      new = {
+        key: item
+        for key, item in zip(keys, items, strict=True)
+        if key not in known
+      }
+      judged = {
+        key: self._started.pop(key)
+        if key in self._started
+        else self._submit(item, args)
+        for key, item in new.items()
+      }
+    known |= {key: future.result() for key, future in judged.items()}
+    with self._lock:
+      # Failures may not fail again.
+      self._cache |= {k: known[k] for k in new if not known[k].error}
+      self._forget_oldest()
+    return [known[key] for key in keys], len(items) - len(new)
 
   def _submit(self, item: Item, args: Mapping[str, Any]) -> Future[Verdict]:
     waits = item[0].verifier == catalog.JUDGE
@@ -271,11 +281,7 @@ class RewardPool:
     seconds = time.perf_counter() - start
     return Verdict(reward, reward >= 1.0, error, seconds, {ANSWER: reward})
 
-  def _forget(self, new: Iterable[bytes]) -> None:
-    """Drops failures, which may not fail again, and the oldest entries."""
-    for key in new:
-      if self._cache[key].error:
-        del self._cache[key]
+  def _forget_oldest(self) -> None:
     for key in list(islice(self._cache, max(0, len(self._cache) - CACHED))):
       del self._cache[key]
 

@@ -1,12 +1,13 @@
 """One call of the sampler: its cache, its schedulers and its decoding loop."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import dataclasses
 import time
 
 import numpy as np
 
+from jaxrl_entropy import distributed
 from jaxrl_entropy.sampling import program_inputs
 from jaxrl_entropy.sampling.draft_cost import Drafting
 from jaxrl_entropy.sampling.engine import Engine, Sizes
@@ -39,29 +40,28 @@ class Batch:
     self,
     engine: Engine,
     sizes: Sizes,
-    queue: deque[Prefix],
-    params: Params,
+    weights: Params,
     version: int,
     decode_text: Decode | None,
     drafting: Drafting,
   ):
-    """Copies the weights; the caller may then overwrite `params`.
+    """Allocates the cache.
 
     Args:
       engine: the programs.
       sizes: static sizes of the programs.
-      queue: prefixes to sample from.
-      params: the policy's parameters.
+      weights: as `Engine.weights` returns them.
       version: their version, which completions record per token.
       decode_text: function from ids to text, for stop strings.
       drafting: costs and counts of drafts, which outlive the batch.
     """
     self._engine, self._sizes = engine, sizes
-    self._decode_text, self._queue = decode_text, queue
+    self._decode_text = decode_text
+    self._queue: deque[Prefix] = deque()
     self._drafting = drafting
     self._schedulers = [
       Scheduler(
-        queue,
+        self._queue,
         PagePool(sizes.pages),
         slots=sizes.slots,
         page_size=sizes.page_size,
@@ -70,19 +70,22 @@ class Batch:
       )
       for _ in range(engine.local_shards)
     ]
-    self._weights, self._version = engine.weights(params), version
+    self._weights, self._version = weights, version
     self._new_weights: tuple[Params, int] | None = None
     self._cache = engine.new_cache()
 
-  @property
-  def unfinished(self) -> bool:
-    """Whether work is left, in this process or another one of the job."""
-    work = any(s.running or s.waiting for s in self._schedulers)
-    return bool(self._engine.max_over_processes(work))
+  def add(self, prefixes: Iterable[Prefix]) -> None:
+    """Queues prefixes to sample from."""
+    self._queue.extend(prefixes)
 
-  def update(self, params: Params, version: int) -> None:
-    """Copies new weights, which sample all tokens from the next step on."""
-    self._new_weights = self._engine.weights(params), version
+  def unfinished(self, more: bool = False) -> bool:
+    """Whether work is left, or `more` is true, in any process of the job."""
+    work = more or any(s.running or s.waiting for s in self._schedulers)
+    return bool(distributed.max_over_processes(work))
+
+  def update(self, weights: Params, version: int) -> None:
+    """Takes new weights, which sample all tokens from the next step on."""
+    self._new_weights = weights, version
 
   def advance(self) -> Iterator[Growth]:
     """Prefills, admits and decodes once; yields what each slot produced."""
@@ -116,7 +119,7 @@ class Batch:
       scheduler.next_chunks(sizes.prefill_buckets[-1], fresh)
       for scheduler in self._schedulers
     ]
-    most = self._engine.max_over_processes(max(map(len, chunks)))
+    most = distributed.max_over_processes(max(map(len, chunks)))
     if not most:
       return False
     bucket = _bucket(sizes.prefill_buckets, most)
@@ -129,7 +132,7 @@ class Batch:
   def _admit(self) -> None:
     """Puts samples of filled prefixes into idle slots."""
     copies = [scheduler.admit() for scheduler in self._schedulers]
-    if self._engine.max_over_processes(any(copies)):
+    if distributed.max_over_processes(any(copies)):
       rows = program_inputs.page_copies(copies, self._sizes.slots)
       self._cache = self._engine.copy_pages(
         None, self._cache, self._engine.put(rows)
@@ -144,7 +147,7 @@ class Batch:
     """
     sizes, version = self._sizes, self._version
     running = [list(scheduler.running) for scheduler in self._schedulers]
-    most = self._engine.max_over_processes(max(map(len, running)))
+    most = distributed.max_over_processes(max(map(len, running)))
     if not most:
       return
     bucket = _bucket(sizes.batch_buckets, most)
@@ -170,7 +173,7 @@ class Batch:
     """
     sizes, engine = self._sizes, self._engine
     bucket, most = sizes.batch_buckets[0], max(map(len, ended))
-    for start in range(0, engine.max_over_processes(most), bucket):
+    for start in range(0, distributed.max_over_processes(most), bucket):
       shards = [shard[start : start + bucket] for shard in ended]
       table = program_inputs.page_tables(shards, bucket, sizes)
       self._cache, routes = engine.read_routes(

@@ -5,19 +5,20 @@ communication between shards; within a shard XLA splits weights and heads over
 the tensor axis. Shapes are static, so each bucket of rows compiles once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
+import time
 from typing import Any
 
 import jax
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 import numpy as np
 
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models import decoding
 from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.sampling import transfer
 from jaxrl_entropy.sampling.decode import decode
 from jaxrl_entropy.sampling.logits import BLOCK
 from jaxrl_entropy.sampling.programs import copy_pages, prefill, read_routes
@@ -82,6 +83,9 @@ class Engine:
     shards: shards of the data axes, each with its own slots and pages.
     local_shards: shards whose rows this process holds.
     compilations: number of compiled programs so far.
+    transferred_bytes: of weights that came from other devices, all copies that
+      this process holds.
+    transferred_seconds: that this took.
   """
 
   def __init__(
@@ -101,6 +105,7 @@ class Engine:
     """
     self._mesh = mesh
     self.compilations = 0
+    self.transferred_bytes, self.transferred_seconds = 0, 0.0
     self.shards = sharding.row_parts(mesh)
     self._rows = sharding.row_sharding(mesh)
     indices = self._rows.addressable_devices_indices_map((self.shards,))
@@ -156,7 +161,7 @@ class Engine:
       vocab_multiple=BLOCK * tensor if tensor > 1 else 1,
       transposed_kernels=sizes.transposed_kernels,
     )
-    self._copy: Callable[[Params], Params] | None = None
+    self._conversions: dict[Mesh, Callable[[Params], Params]] = {}
 
   def _program(self, function: Callable, out_shardings: Any) -> Callable:
     """Jits `function(weights, cache, rows)`, mapped over the shards."""
@@ -177,18 +182,47 @@ class Engine:
     return jax.jit(traced, donate_argnums=1, out_shardings=out_shardings)
 
   def weights(self, params: Params) -> Params:
-    """Copies a policy's parameters into the sampler's layout and dtype."""
-    if self._copy is None:
-      shapes = self._weight_shapes(params)
-      self._copy = jax.jit(
-        self._convert,
-        out_shardings=jax.tree.map(lambda x: x.sharding, shapes),
+    """Copies a policy's parameters into the sampler's layout and dtype.
+
+    Args:
+      params: on the sampler's devices, or on a mesh of others.
+    """
+    source = self._other_mesh(params)
+    if source is None:
+      return self._conversion(params, self._mesh, _SPLIT)(params)
+    start = time.perf_counter()
+    with jax.set_mesh(source):
+      staged = self._conversion(params, source, _ALL)(params)
+    weights = transfer.transfer(
+      staged, _weight_shardings(staged, self._mesh, _SPLIT)
+    )
+    self.transferred_seconds += time.perf_counter() - start
+    self.transferred_bytes += transfer.local_bytes(weights)
+    return weights
+
+  def _conversion(
+    self, params: Params, mesh: Mesh, axes: Sequence[str]
+  ) -> Callable[[Params], Params]:
+    """Returns the jitted conversion whose results are split over `axes`."""
+    if mesh not in self._conversions:
+      shapes = jax.eval_shape(self._convert, params)
+      self._conversions[mesh] = jax.jit(
+        self._convert, out_shardings=_weight_shardings(shapes, mesh, axes)
       )
-    return self._copy(params)
+    return self._conversions[mesh]
+
+  def _other_mesh(self, params: Params) -> Mesh | None:
+    """Returns the mesh of the parameters if it has other devices."""
+    where = getattr(jax.tree.leaves(params)[0], "sharding", None)
+    if not isinstance(where, NamedSharding):
+      return None
+    own = set(self._mesh.devices.flat)
+    return None if where.device_set == own else where.mesh
 
   def _weight_shapes(self, params: Params) -> Any:
     shapes = jax.eval_shape(self._convert, params)
-    return _with_shardings(shapes, _weight_shardings(shapes, self._mesh))
+    shardings = _weight_shardings(shapes, self._mesh, _SPLIT)
+    return _with_shardings(shapes, shardings)
 
   def shapes(self, params: Params, rows: Any) -> tuple[Any, Any, Any]:
     """Returns the argument shapes of a program, to compile it ahead of time.
@@ -206,12 +240,6 @@ class Engine:
       self._cache_shapes,
       _with_shardings(rows, row_shardings),
     )
-
-  def max_over_processes(self, value: int) -> int:
-    """Returns the largest value of any process; all processes must call."""
-    if jax.process_count() == 1:
-      return value
-    return int(multihost_utils.process_allgather(np.int32(value)).max())
 
   def put(self, tree: Any) -> Any:
     """Puts this process's rows (NumPy, leading axis) on the mesh."""
@@ -241,8 +269,13 @@ def _with_shardings(shapes: Any, shardings: Any) -> Any:
   )
 
 
-def _weight_shardings(weights: Any, mesh: Mesh) -> Any:
-  """Splits weights over tensor, and experts over expert, as in training."""
+# The axes that weights are split over in training, and in the sampler.
+_ALL = ("tensor", "fsdp", sharding.WEIGHTS, sharding.EXPERTS)
+_SPLIT = ("tensor", sharding.EXPERTS)
+
+
+def _weight_shardings(weights: Any, mesh: Mesh, axes: Sequence[Any]) -> Any:
+  """Splits weights and experts as in training, over those axes alone."""
 
   def place(path: tuple[Any, ...], x: jax.ShapeDtypeStruct) -> NamedSharding:
     name = sharding.path_name(path)
@@ -250,8 +283,7 @@ def _weight_shardings(weights: Any, mesh: Mesh) -> Any:
     kernel = name.replace("transposed", "kernel")
     spec = sharding.param_spec(kernel, x.ndim + stacked)[stacked:]
     spec = spec if kernel == name else spec[::-1]
-    kept = ("tensor", sharding.EXPERTS)
-    spec = P(*(axis if axis in kept else None for axis in spec))
+    spec = P(*(axis if axis in axes else None for axis in spec))
     return NamedSharding(mesh, sharding.fitting(spec, x.shape, mesh))
 
   return jax.tree_util.tree_map_with_path(place, weights)

@@ -1,6 +1,5 @@
 """Continuous batching over a mesh: requests in, completions out."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence as ListLike
 import dataclasses
 from typing import Any
@@ -8,7 +7,6 @@ import weakref
 
 import jax
 from jax.sharding import Mesh
-import numpy as np
 
 from jaxrl_entropy import sharding
 from jaxrl_entropy.errors import nearest
@@ -21,38 +19,14 @@ from jaxrl_entropy.sampling.draft_cost import DraftCost, Drafting, DraftStats
 from jaxrl_entropy.sampling.engine import Engine, Sizes
 from jaxrl_entropy.sampling.limits import MAX_STOP_IDS, Limits
 from jaxrl_entropy.sampling.request import Completion, Request
-from jaxrl_entropy.sampling.sequences import (
-  Sample,
-  prefixes_of,
-  samples_of,
-)
 from jaxrl_entropy.sampling.stops import Decode
+from jaxrl_entropy.sampling.stream import Event, Stream
 from jaxrl_entropy.sampling.tuning import Tuning
 from jaxrl_entropy.types import Params
 
-__all__ = ("Completion", "Event", "Request", "Sampler")
+__all__ = ("Completion", "Event", "Request", "Sampler", "Stream")
 
 DEFAULT_MAX_LENGTH = 2048
-
-
-@dataclasses.dataclass(frozen=True)
-class Event:
-  """New tokens of one continuation.
-
-  Attributes:
-    request: index of the request.
-    sample: which of its continuations.
-    tokens: int32, the new tokens.
-    completion: the whole continuation, in its last event; None before.
-    group: all n completions of the request, in the event that ends the last of
-      them; None before.
-  """
-
-  request: int
-  sample: int
-  tokens: np.ndarray
-  completion: Completion | None = None
-  group: tuple[Completion, ...] | None = None
 
 
 class Sampler:
@@ -64,6 +38,9 @@ class Sampler:
   over tensor, experts over expert and tensor. In a job of several processes
   each process brings its own requests, and all of them must call at the same
   time.
+
+  Attributes:
+    mesh: the devices.
 
   Example:
     >>> sampler = Sampler(config, max_length=512)
@@ -113,7 +90,7 @@ class Sampler:
       ValueError: if a size is out of range or the dtype is unknown, or routes
         are asked of a model without experts.
     """
-    mesh = mesh or sharding.make_mesh(data=-1)
+    self.mesh = mesh = mesh or sharding.make_mesh(data=-1)
     if max_length is None:
       max_length = min(config.max_length, DEFAULT_MAX_LENGTH)
     if max_prompt_length is None:
@@ -162,7 +139,7 @@ class Sampler:
     self._decode_text = decode_text
     self._drafting = Drafting(DraftCost(tuning.draft_cost))
     self._reported = DraftStats()
-    self._streams: weakref.WeakSet[Batch] = weakref.WeakSet()
+    self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
     self._limits = Limits(
       max_prompt_length=max_prompt_length,
       max_length=max_length,
@@ -179,10 +156,19 @@ class Sampler:
     return self._drafting.stats
 
   def metrics(self) -> dict[str, float]:
-    """Returns shares of drafts since the last call; nothing without drafts."""
+    """Returns what was done since the last call, by metric.
+
+    Shares of drafts, where there are drafts; bytes and seconds of the weights
+    that came from other devices, where they did.
+    """
     now = dataclasses.replace(self.draft_stats)
     before, self._reported = self._reported, now
-    return (now - before).metrics()
+    metrics, engine = (now - before).metrics(), self._engine
+    if engine.transferred_bytes:
+      metrics["throughput/transfer_bytes"] = float(engine.transferred_bytes)
+      metrics["throughput/transfer_s"] = engine.transferred_seconds
+      engine.transferred_bytes, engine.transferred_seconds = 0, 0.0
+    return metrics
 
   @property
   def compilations(self) -> int:
@@ -199,8 +185,9 @@ class Sampler:
     """Samples all continuations of all requests.
 
     Args:
-      params: the policy's parameters, in any layout over the mesh. The sampler
-        makes its own copy of them and drops it at the end.
+      params: the policy's parameters, in any layout over the mesh, or over a
+        mesh of other devices. The sampler makes its own copy of them and drops
+        it at the end.
       requests: the requests.
       progress: called with the numbers of finished and of all continuations.
       version: of the parameters, recorded in `Completion.versions`.
@@ -232,7 +219,7 @@ class Sampler:
     may overwrite `params` while the events are consumed.
 
     Args:
-      params: the policy's parameters, in any layout over the mesh.
+      params: the policy's parameters, as for `generate`.
       requests: the requests.
       version: of the parameters, recorded in `Completion.versions`.
 
@@ -243,19 +230,39 @@ class Sampler:
       ValueError: if a request can never fit; the message says why.
     """
     self.check(requests)
-    groups = [samples_of(request, i) for i, request in enumerate(requests)]
-    queue = deque(prefix for group in groups for prefix in prefixes_of(group))
-    batch = Batch(
-      self._engine,
-      self._sizes,
-      queue,
-      params,
-      version,
-      self._decode_text,
-      self._drafting,
-    )
-    self._streams.add(batch)
-    return _events(groups, batch)
+    stream = self.open(self.copy_weights(params), version)
+    for request in requests:
+      stream.add(request)
+    return _events(stream)
+
+  def open(self, weights: Params, version: int = 0) -> Stream:
+    """Returns a stream without requests, to which they may be added any time.
+
+    Args:
+      weights: as `copy_weights` returns them.
+      version: their version, recorded in `Completion.versions`.
+    """
+    with jax.set_mesh(self.mesh):
+      batch = Batch(
+        self._engine,
+        self._sizes,
+        weights,
+        version,
+        self._decode_text,
+        self._drafting,
+      )
+    stream = Stream(batch, self.mesh, self._limits)
+    self._streams.add(stream)
+    return stream
+
+  def copy_weights(self, params: Params) -> Params:
+    """Returns a copy of parameters in the sampler's layout, on its devices.
+
+    Args:
+      params: as for `generate`; an optimizer may overwrite them afterwards.
+    """
+    with jax.set_mesh(self.mesh):
+      return self._engine.weights(params)
 
   def update_params(self, params: Params, version: int) -> None:
     """Replaces the weights of the streams in progress.
@@ -278,14 +285,15 @@ class Sampler:
         "update_params works in jobs of one process only: let the stream end "
         "with short max_tokens and continue with Request.partial"
       )
-    streams = [batch for batch in self._streams if batch.unfinished]
+    streams = [stream for stream in self._streams if stream.unfinished]
     if not streams:
       raise ValueError(
         "update_params needs a stream in progress; pass the parameters to "
         "stream() or generate() instead"
       )
-    for batch in streams:
-      batch.update(params, version)
+    weights = self.copy_weights(params)
+    for stream in streams:
+      stream.update(weights, version)
 
   def check(self, requests: ListLike[Request]) -> None:
     """Raises ValueError for a request that can never run, and says why."""
@@ -314,26 +322,10 @@ class Sampler:
     }
 
 
-def _events(groups: list[list[Sample]], batch: Batch) -> Iterator[Event]:
-  """Yields an event for everything that the batch samples."""
-  finished: list[dict[int, Completion]] = [{} for _ in groups]
-
-  def event(sample: Sample, tokens: np.ndarray) -> Event:
-    if sample.remaining:
-      return Event(sample.owner, sample.index, tokens)
-    done = finished[sample.owner]
-    done[sample.index] = completion = sample.completion()
-    group = None
-    if len(done) == sample.request.n:
-      group = tuple(done[index] for index in range(len(done)))
-    return Event(sample.owner, sample.index, tokens, completion, group)
-
-  for sample in [sample for group in groups for sample in group]:
-    if not sample.remaining:
-      yield event(sample, np.zeros(0, np.int32))
-  while batch.unfinished:
-    for growth in batch.advance():
-      yield event(growth.sample, growth.tokens)
+def _events(stream: Stream) -> Iterator[Event]:
+  """Yields all events until every request of the stream is complete."""
+  while stream.unfinished:
+    yield from stream.advance()
 
 
 def _check_sizes(

@@ -24,6 +24,7 @@ class Sample:
     versions: the version of the weights of each entry of `draws`, int32.
     length: tokens so far.
     stopped: whether it ended before its limit.
+    reported: whether the caller has the whole of it.
     hit_rate: how often the first token of its drafts was right.
     routes: see `Completion.routes`; None until it has ended.
   """
@@ -35,6 +36,7 @@ class Sample:
   versions: list[np.ndarray] = dataclasses.field(default_factory=list)
   length: int = 0
   stopped: bool = False
+  reported: bool = False
   hit_rate: float = HIT_RATE
   routes: np.ndarray | None = None
 
@@ -67,17 +69,23 @@ class Sample:
 
   def completion(self) -> Completion:
     """Returns the tokens so far as a completion."""
-    whole = jax.tree.map(lambda *draws: np.concatenate(draws), *self.draws)
+    draws = self.draws or [_no_tokens()]
+    whole = jax.tree.map(lambda *parts: np.concatenate(parts), *draws)
     return Completion(
       tokens=whole.token,
       logp=whole.logp,
       tempered_logp=whole.tempered_logp,
       raw_logp=whole.raw_logp,
       entropy=whole.entropy,
-      versions=np.concatenate(self.versions),
+      versions=np.concatenate([np.zeros(0, np.int32), *self.versions]),
       finish="stop" if self.stopped else "length",
       routes=self.routes,
     )
+
+
+def _no_tokens() -> Draw:
+  nothing = np.zeros(0, np.float32)
+  return Draw(np.zeros(0, np.int32), nothing, nothing, nothing, nothing)
 
 
 def samples_of(request: Request, owner: int) -> list[Sample]:

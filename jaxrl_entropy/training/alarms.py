@@ -214,8 +214,9 @@ _PHASES = {
   "sample": (
     0.9,
     "more rollout.slots, a larger rollout.kv_tokens, or "
-    "rollout.max_staleness=1",
+    "rollout.max_staleness=1 with rollout.devices",
   ),
+  "wait": (0.6, "more rollout.devices, or a larger rollout.max_staleness"),
   "update": (0.9, "fewer optimizer.micro_batches, or rollout.pack=True"),
 }
 

@@ -113,6 +113,30 @@ def build_roles(
   ]
 
 
+def make_meshes(config: ConfigDict) -> tuple[Mesh, Mesh]:
+  """Returns the mesh that trains and the one that samples; often the same.
+
+  Raises:
+    UserError: if rollouts should be sampled beside updates on the same devices.
+    ValueError: if the sizes do not fit the devices.
+  """
+  rollout = config.rollout
+  if rollout.devices:
+    trainers, samplers = sharding.split_devices(rollout.devices)
+    return (
+      sharding.mesh_of_part(trainers, **config.mesh),
+      sharding.mesh_of_part(samplers, data=-1, tensor=rollout.tensor),
+    )
+  mesh = sharding.make_mesh(**config.mesh)
+  if rollout.max_staleness and mesh.size > 1:
+    raise UserError(
+      f"config.rollout.max_staleness is {rollout.max_staleness}, and the same "
+      f"{mesh.size} devices would sample and train, which would only take "
+      "turns: set rollout.devices to the number that samples"
+    )
+  return mesh, mesh
+
+
 def build_sampler(
   config: ConfigDict,
   model: TransformerConfig,

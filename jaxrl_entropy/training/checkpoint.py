@@ -234,13 +234,19 @@ class _Store:
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     self._folder = folder.absolute()
     # Two folders may be saved to at a time, and processes meet by this name.
+    # With a list of them they do so without a program on all devices, which
+    # would come in the way of those that another thread runs.
+    processes = jax.process_count()
     job = ocp.options.MultiprocessingOptions(
-      barrier_sync_key_prefix=self._folder.name
+      barrier_sync_key_prefix=self._folder.name,
+      active_processes=set(range(processes)) if processes > 1 else None,
     )
+    if not options.get("read_only"):
+      self._folder.mkdir(parents=True, exist_ok=True)
     self._manager = ocp.CheckpointManager(
       self._folder,
       options=ocp.CheckpointManagerOptions(
-        multiprocessing_options=job, **options
+        multiprocessing_options=job, create=False, **options
       ),
     )
     # Each process reads by itself: one that meets a damaged file would leave

@@ -42,8 +42,10 @@ from jaxrl_entropy.training import (
   token_probe,
 )
 from jaxrl_entropy.training.algorithm import Algorithm
+from jaxrl_entropy.training.backlog import make_quota
 from jaxrl_entropy.training.checkpoint import BestPolicies, Checkpoints
-from jaxrl_entropy.training.collector import Collector, make_collection
+from jaxrl_entropy.training.collector import Collector, Snapshot
+from jaxrl_entropy.training.grader import Grader, make_collection
 from jaxrl_entropy.training.held_out import (
   evaluate_policy,
   stop_if_nothing_judged,
@@ -58,6 +60,7 @@ from jaxrl_entropy.training.policy import (
   build_policy,
   load_teacher,
 )
+from jaxrl_entropy.training.producer import Producer
 from jaxrl_entropy.training.profile import Profiler
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.run_log import METRICS, RunLog
@@ -90,11 +93,12 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   config_lib.finalize(config)
   config_lib.warn_if_idle(config)
   algorithm = algorithm_lib.resolve(config)
-  policy = build_policy(config)
+  mesh, sampler_mesh = build.make_meshes(config)
+  policy = build_policy(config, mesh)
   task = build.build_task(config, policy.tokenizer)
   memory.check_training(config.optimizer.name, policy.params)
   sampler = build.build_sampler(
-    config, policy.model, policy.mesh, config.model.routing_replay, tried=True
+    config, policy.model, sampler_mesh, config.model.routing_replay, tried=True
   )
   for split in ("train", "test"):
     for problems in listed.fixed(task, split):
@@ -148,6 +152,7 @@ class _Run:
     self._check_lease = check_lease
     self._policy, self._task = policy, task
     self._sampler, self._pool = sampler, pool
+    self._eval_sampler = sampler
     guide = None
     if "teacher_kl" in algorithm.needs:
       guide = load_teacher(config, policy)
@@ -170,9 +175,16 @@ class _Run:
     )
     collection = make_collection(config, "baseline_rewards" in algorithm.needs)
     shape = make_shaping(config.reward, layout.response_length)
-    self._collector = Collector(
-      collection, policy, stream, sampler, pool, shape
-    )
+    grader = Grader(collection, policy, pool, shape)
+    self._collector = Collector(grader, stream, sampler)
+    self._producer: Producer | None = None
+    if config.rollout.max_staleness:
+      quota = make_quota(config)
+      self._producer = Producer(grader, stream, sampler, quota)
+      # The other one is in use all the time.
+      self._eval_sampler = build.build_sampler(
+        config, policy.model, policy.mesh, tried=True
+      )
     teacher = None
     if "teacher_logp" in algorithm.needs:
       teacher = make_teacher(config, policy.tokenizer, layout)
@@ -221,7 +233,11 @@ class _Run:
     self._watch = Stopwatch()
     self._offset = 0
     self._kept = -1
-    self._ahead: tuple[Rollout, int] | None = None
+
+  @property
+  def _source(self) -> Collector | Producer:
+    """What the groups that no step has used yet belong to."""
+    return self._producer or self._collector
 
   def resume(self) -> tuple[int, TrainState]:
     """Returns the next step and its state; both are fresh in a new folder.
@@ -240,8 +256,7 @@ class _Run:
       step, position = step - 1, position["before_last"]
     self._collector.stream.restore(position["stream"])
     self._offset = position["metrics_offset"]
-    self._ahead, groups = pending.decode(found.carried)
-    self._collector.resume_pending(groups)
+    self._source.resume_pending(pending.decode(found.carried))
     if step <= self._config.steps:
       distributed.say(f"{self._workdir}: going on at step {step}")
     return step, found.state
@@ -255,10 +270,17 @@ class _Run:
       contextlib.closing(self._checkpoints),
       contextlib.closing(self._best),
       contextlib.closing(self._profiler),
+      contextlib.closing(self._producer or contextlib.ExitStack()),
       RunLog(self._workdir, config, self._offset, first) as log,
     ):
+      if self._producer is not None and first < total:
+        self._producer.start(state, first)
       for step in range(first, total + 1):
-        before = self._position(log) if step == total else {}
+        before: dict[str, Any] = {}
+        if step == total:
+          if self._producer is not None:
+            self._producer.close()
+          before = self._position(log, self._source.snapshot())
         self._profiler.before(step)
         state, record = self._step(state, step)
         self._profiler.after(step)
@@ -268,7 +290,7 @@ class _Run:
         stop = preemption.requested()
         if stop or step == total or _due(step + 1, config.checkpoint.every):
           last = {"before_last": before} if step == total else {}
-          self._save(step + 1, state, self._position(log) | last)
+          self._save(step + 1, state, log, last)
         if stop and step < total:
           distributed.say(
             f"{self._workdir}: stopped after step {step}; run it again"
@@ -294,17 +316,17 @@ class _Run:
     if last or _due(step, config.eval.every):
       policy = dataclasses.replace(self._policy, params=state.params)
       found = evaluate_policy(
-        config, policy, self._task, self._sampler, self._pool, last
+        config, policy, self._task, self._eval_sampler, self._pool, last
       )
       record |= {f"{run_files.HELD_OUT}{k}": v for k, v in found.table.items()}
       self._check_lease()
       self._best.offer(step, state.params, record)
       watch.lap("evaluate")
-    rollout, staleness = self._take_rollout(state, step, watch)
+    rollout = self._take_rollout(state, step, record)
     stop_if_nothing_judged(self._pool)
     if (notice := self._pool.notice()) is not None:
       warnings.warn(notice, stacklevel=2)
-    record[run_files.STALENESS] = staleness
+    record |= rollout_metrics.staleness_metrics(rollout, step)
     rollout = self._scorer.add_logprobs(state, rollout)
     watch.lap("add_logprobs")
     rollout = self._add_advantages(rollout, step / config.steps)
@@ -329,6 +351,9 @@ class _Run:
       state, metrics = self.learner.update(state, kept, step)
       record |= metrics
       watch.lap("update")
+      if self._producer is not None and step + 1 < config.steps:
+        self._producer.publish(state.params, step + 1)
+        watch.lap("publish")
       if before is not None:
         record |= _floats(self._probe.changes(state, before))
         record |= self._compare_rules(state, kept)
@@ -353,11 +378,15 @@ class _Run:
     self, watch: Stopwatch, rollout: Rollout, kept: Rollout, state: TrainState
   ) -> dict[str, float]:
     """Returns `throughput/*` of a step and of the checkpoint before it."""
+    mesh = self._policy.mesh
     trained = len(kept.responses) if "update" in watch.seconds else 0
     pairs = zip(kept.prompts, kept.responses, strict=True)
     lengths = [len(p) + len(r) for p, r in pairs][:trained]
     flops = throughput.training_flops(self._policy.model, state.params, lengths)
-    metrics = throughput.rates(watch.seconds, rollout.tokens, lengths, flops)
+    devices = {"sample": self._sampler.mesh.size, "update": mesh.size}
+    metrics = throughput.rates(
+      watch.seconds, rollout.tokens, lengths, flops, devices
+    )
     self._watch = Stopwatch()
     return metrics
 
@@ -374,35 +403,33 @@ class _Run:
     return rollout_lib.with_facts(rollout, self._algorithm.needs)
 
   def _take_rollout(
-    self, state: TrainState, step: int, watch: Stopwatch
-  ) -> tuple[Rollout, int]:
-    """Returns this step's rollout, and the updates since it was sampled.
+    self, state: TrainState, step: int, record: dict[str, Any]
+  ) -> Rollout:
+    """Returns this step's rollout; notes in the record how it came about.
 
-    With `rollout.max_staleness` the next one is sampled before this one's
-    updates; the last, which nothing learns from, is always fresh.
+    The last one, which nothing learns from, is always of the policy at hand.
     """
-    collect, update = self._collector.collect, int(state.update)
-    rollout, sampled_at = self._ahead or (collect(state, step, watch), update)
-    ahead = self._config.rollout.max_staleness
-    if ahead and step + 1 < self._config.steps:
-      self._ahead = collect(state, step + 1, watch), update
-    else:
-      self._ahead = None
-    return rollout, update - sampled_at
+    if self._producer is None or step == self._config.steps:
+      return self._collector.collect(state, step, self._watch)
+    produced = self._producer.take()
+    record |= produced.metrics
+    self._watch.lap("wait")
+    return produced.rollout
 
-  def _position(self, log: RunLog) -> dict[str, Any]:
+  def _position(self, log: RunLog, snapshot: Snapshot) -> dict[str, Any]:
     """Returns the host's state between two steps."""
-    stream = self._collector.stream.position()
-    return {"stream": stream, "metrics_offset": log.offset()}
+    return {"stream": snapshot.position, "metrics_offset": log.offset()}
 
   def _save(
-    self, records: int, state: TrainState, position: Mapping[str, Any]
+    self, records: int, state: TrainState, log: RunLog, more: Mapping[str, Any]
   ) -> None:
     """Saves a checkpoint named by the number of records written before it."""
     if records == self._kept:
       return
     self._check_lease()
-    carried = pending.encode((self._ahead, self._collector.pending()))
+    snapshot = self._source.snapshot()
+    position = {**self._position(log, snapshot), **more}
+    carried = pending.encode(snapshot.groups)
     self._checkpoints.save(records, state, position, carried)
     self._watch.lap("checkpoint")
 

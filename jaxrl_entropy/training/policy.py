@@ -48,14 +48,18 @@ class Policy:
   params: Params
 
 
-def build_policy(config: ConfigDict) -> Policy:
-  """Returns the policy of a config with its first weights, on its mesh.
+def build_policy(config: ConfigDict, mesh: Mesh | None = None) -> Policy:
+  """Returns the policy of a config with its first weights.
+
+  Args:
+    config: of the run.
+    mesh: where to; by default that of the config, over all devices.
 
   Raises:
     UserError: if the vocabulary does not fit the model.
     ValueError: if a name or a size in `config` is not valid.
   """
-  mesh = sharding.make_mesh(**config.mesh)
+  mesh = mesh or sharding.make_mesh(**config.mesh)
   tokenizer = build_tokenizer(config)
   model, params = build_model(config, tokenizer, mesh)
   params = with_adapters(params, config, mesh)

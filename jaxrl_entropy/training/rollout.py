@@ -37,8 +37,9 @@ class Rollout:
     correct: bool [N], the verifier's verdict alone.
     truncated: bool [N], ended by the length limit.
     mask: bool [N, T].
-    signals: float32 [N, T] arrays by name: `sampler_logp`, then `old_logp`,
-      `entropy`, `advantages`, `returns` and what else an objective asks for.
+    signals: float32 [N, T] arrays by name: `sampler_logp`, `version` (the step
+      of the weights that sampled a token), then `old_logp`, `entropy`,
+      `advantages`, `returns` and what else an objective asks for.
     outcomes: float32 [N] arrays by name that an estimator asks for:
       `baseline_rewards` of ReMax.
     components: float32 [N] terms of `rewards`, which they add up to, by name:
@@ -151,11 +152,12 @@ def from_completions(
     {**verdict.components, **shape(text, len(completion.tokens))}
     for verdict, text, completion in zip(verdicts, texts, flat, strict=True)
   ]
-  logp = np.zeros((len(flat), length), np.float32)
+  logp, version = np.zeros((2, len(flat), length), np.float32)
   mask = np.zeros((len(flat), length), bool)
   for i, completion in enumerate(flat):
     mask[i, : len(completion.tokens)] = True
     logp[i, : len(completion.tokens)] = completion.tempered_logp
+    version[i, : len(completion.tokens)] = completion.versions
   return Rollout(
     problems=asked,
     prompts=[np.asarray(requests[int(i)].prompt, np.int32) for i in owners],
@@ -165,7 +167,7 @@ def from_completions(
     correct=np.array([v.correct for v in verdicts], bool),
     truncated=np.array([c.finish == "length" for c in flat], bool),
     mask=mask,
-    signals={"sampler_logp": logp},
+    signals={"sampler_logp": logp, "version": version},
     components={
       name: np.array([c[name] for c in components], np.float32)
       for name in components[0]

@@ -103,6 +103,21 @@ def quadrant_metrics(
   return {name: covariance[p].sum() / p.size for name, p in parts.items()}
 
 
+def staleness_metrics(rollout: Rollout, step: int) -> dict[str, float]:
+  """Returns how many steps older than `step` the weights of its tokens are.
+
+  `rollout/staleness` is the mean, `staleness_max` the largest, and
+  `staleness_share/{n}` the share of tokens that are n steps old.
+  """
+  ages = step - rollout.signals["version"][rollout.mask].astype(int)
+  shares = np.bincount(ages) / ages.size
+  return {
+    run_files.STALENESS: ages.mean(),
+    f"{run_files.STALENESS}_max": int(ages.max()),
+    **{f"{run_files.STALENESS}_share/{n}": x for n, x in enumerate(shares)},
+  }
+
+
 def rollout_metrics(everything: Rollout, kept: Rollout) -> dict[str, float]:
   """Metrics of all sampled responses and of those the updates will see.
 

@@ -74,6 +74,7 @@ def rates(
   sampled: int,
   lengths: Sequence[int],
   flops: float,
+  devices: Mapping[str, int],
 ) -> dict[str, float]:
   """Returns the metrics `throughput/*` of one step.
 
@@ -82,18 +83,19 @@ def rates(
     sampled: tokens of all responses.
     lengths: tokens of each sequence of the updates, with its prompt.
     flops: `training_flops` of these.
+    devices: that work in the phases `sample` and `update`.
   """
-  total, devices = sum(seconds.values()), jax.device_count()
+  total = sum(seconds.values())
   metrics = {f"{run_files.THROUGHPUT}{k}_s": v for k, v in seconds.items()}
   metrics["throughput/tokens_per_s"] = sampled / total
   per_device = {"sample": sampled, "update": int(np.sum(lengths))}
   for phase, tokens in per_device.items():
     if seconds.get(phase):
       name = f"{run_files.THROUGHPUT}{phase}_tokens_per_s_per_device"
-      metrics[name] = tokens / seconds[phase] / devices
+      metrics[name] = tokens / seconds[phase] / devices[phase]
   peak = peak_flops(jax.devices()[0].device_kind)
   if peak and seconds.get("update"):
     metrics["throughput/update_mfu"] = (
-      flops / seconds["update"] / devices / peak
+      flops / seconds["update"] / devices["update"] / peak
     )
   return metrics

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from jaxrl_entropy.analysis import samples
 from jaxrl_entropy.errors import PREEMPTED
 from tests.training import runs, watched
 
@@ -19,7 +20,14 @@ PATIENCE = 3  # steps, or else all might be done before enough has been shot at
 # every other one is evaluated.
 FIELDS = (
   *(("steps", str(STEPS)), ("checkpoint.every", "2"), ("probe.every", "4")),
-  *(("rollout.partial_tokens", "6"), ("rollout.max_staleness", "1")),
+  ("rollout.partial_tokens", "6"),
+)
+# Sampling goes on beside updates; the samples name all problems of a step.
+AHEAD = (
+  *(("steps", str(STEPS)), ("checkpoint.every", "2"), ("probe.every", "4")),
+  *(("rollout.max_staleness", "2"), ("rollout.group_filter", "all")),
+  *(("rollout.prompts_per_step", "2"), ("rollout.train_groups", "2")),
+  ("log.samples_every", "1"),
 )
 MOMENTS = ("training", "saving", "evaluating")
 ENDS = {PREEMPTED, 0}
@@ -29,7 +37,7 @@ DOING = "doing-{}"
 RACES = 0.25  # share of the starts
 
 
-def start(workdir, processes):
+def start(workdir, processes, fields):
   workdir.mkdir(exist_ok=True)
   for file in workdir.glob(DOING.format("*")):
     file.unlink()  # What the last ones did.
@@ -37,7 +45,8 @@ def start(workdir, processes):
   return [
     runs.start(
       workdir,
-      FIELDS,
+      fields,
+      count=2 if fields != FIELDS else 1,
       module="tests.training.watched",
       **member,
       **{watched.VARIABLE: str(workdir / DOING.format(index))},
@@ -46,9 +55,9 @@ def start(workdir, processes):
   ]
 
 
-def start_rivals(workdir, processes):
+def start_rivals(workdir, processes, fields):
   """Two jobs that race for the folder; the one that got it goes on."""
-  rivals = [start(workdir, processes) for _ in range(2)]
+  rivals = [start(workdir, processes, fields) for _ in range(2)]
   while all(process.poll() is None for job in rivals for process in job):
     time.sleep(0.1)
   winner, loser = rivals
@@ -113,27 +122,46 @@ def wait(job, ends=ENDS, message=""):
   return [process.returncode for process in job]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-def test_random_kills_do_not_show(tmp_path, processes):
+def run_and_shoot(tmp_path, processes, fields):
+  """A whole run, and one in parts; their folders."""
   whole, parts = tmp_path / "whole", tmp_path / "parts"
-  for process in start(whole, processes):
+  for process in start(whole, processes, fields):
     runs.end(process, timeout=LIMIT)
   rng, hits, races = random.Random(processes), [], 0
   while len(hits) < KILLS and runs.lines(parts) <= STEPS:
     race = rng.random() < RACES
     races += race
-    job = (start_rivals if race else start)(parts, processes)
+    job = (start_rivals if race else start)(parts, processes, fields)
     wait_for_a_moment(job, parts, rng)
     hit = shoot(job, parts, rng)
     hits += [] if hit is None else [hit]
-  while any(wait(start(parts, processes))):
+  while any(wait(start(parts, processes, fields))):
     pass
   assert len(hits) == KILLS
   assert races
   moments = Counter(moment for hit in hits for moment in hit)
   print(moments)
   assert all(moments[moment] for moment in MOMENTS), moments
-  written = runs.timeless(parts)
-  assert [record["step"] for record in written] == list(range(STEPS + 1))
-  assert written == runs.timeless(whole)
+  steps = [record["step"] for record in runs.records(parts)]
+  assert steps == list(range(STEPS + 1))
+  return whole, parts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_random_kills_do_not_show(tmp_path, processes):
+  whole, parts = run_and_shoot(tmp_path, processes, FIELDS)
+  assert runs.timeless(parts) == runs.timeless(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_random_kills_lose_no_group_that_was_sampled_ahead(tmp_path, processes):
+  """Each step learns from the problems of an undisturbed run."""
+  fields = (*AHEAD, ("rollout.devices", str(processes)))
+  whole, parts = run_and_shoot(tmp_path, processes, fields)
+  problems = [
+    {(sample.step, sample.problem) for sample in samples.load(folder)[0]}
+    for folder in (whole, parts)
+  ]
+  assert problems[0] == problems[1]

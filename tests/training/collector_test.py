@@ -10,7 +10,8 @@ from jaxrl_entropy.data.stream import PromptStream
 from jaxrl_entropy.rewards.pool import RewardPool
 from jaxrl_entropy.rewards.settings import make_shaping
 from jaxrl_entropy.training import build
-from jaxrl_entropy.training.collector import Collector, make_collection
+from jaxrl_entropy.training.collector import Collector
+from jaxrl_entropy.training.grader import Grader, make_collection
 from jaxrl_entropy.training.policy import build_policy
 from jaxrl_entropy.training.stopwatch import Stopwatch
 from tests.training import tiny_config
@@ -38,8 +39,8 @@ class Watched:
   def __init__(self, sampler, calls):
     self._sampler, self._calls = sampler, calls
 
-  def stream(self, params, requests):
-    for event in self._sampler.stream(params, requests):
+  def stream(self, params, requests, version):
+    for event in self._sampler.stream(params, requests, version):
       self._calls.append("event")
       yield event
 
@@ -58,13 +59,11 @@ def collect(run, pool, **settings):
   config, policy, sampler = run
   with config.unlocked():
     config.rollout.update(settings)
+  shape = make_shaping(config.reward, config.rollout.max_response_length)
   collector = Collector(
-    make_collection(config, False),
-    policy,
+    Grader(make_collection(config, False), policy, pool, shape),
     PromptStream(build.build_task(config, policy.tokenizer), config.seed),
     Watched(sampler, pool.calls),
-    pool,
-    make_shaping(config.reward, config.rollout.max_response_length),
   )
   state = SimpleNamespace(params=policy.params, key=jax.random.key(0))
   with jax.set_mesh(policy.mesh):

@@ -17,6 +17,7 @@ from jaxrl_entropy.models.io import checkpoints
 from jaxrl_entropy.training import loop
 from jaxrl_entropy.training.policy import build_policy, load_policy
 from jaxrl_entropy.training.run_log import METRICS
+from tests import devices
 from tests.training import runs
 from tests.training.runs import (
   end,
@@ -256,9 +257,17 @@ OFF_POLICY = (
   ("checkpoint.every", "1"),
   ("sft.steps", "0"),
   ("rollout.partial_tokens", "6"),
-  ("rollout.max_staleness", "1"),
   ("eval.every", "0"),
   ("probe.every", "0"),
+)
+# All problems of a step are in its samples.
+AHEAD = (
+  *OFF_POLICY[:3],
+  ("rollout.max_staleness", "2"),
+  ("rollout.group_filter", "all"),
+  ("rollout.prompts_per_step", "2"),
+  ("rollout.train_groups", "2"),
+  ("log.samples_every", "1"),
 )
 
 
@@ -292,7 +301,7 @@ def test_two_processes_stop_together_and_one_goes_on_with_their_numbers(
 
 
 @pytest.mark.slow
-def test_stale_and_partial_rollouts_go_to_another_number_of_processes(
+def test_partial_rollouts_go_to_another_number_of_processes(
   tmp_path,
 ):
   stop_a_pair(tmp_path, OFF_POLICY)
@@ -301,8 +310,18 @@ def test_stale_and_partial_rollouts_go_to_another_number_of_processes(
   written = records(tmp_path)
   assert written[: len(before)] == before
   assert [r["step"] for r in written] == list(range(5))
-  # The rollout that was sampled ahead is learned from, not sampled again.
-  assert [r["rollout/staleness"] for r in written] == [0, 2, 2, 2, 0]
+
+
+@pytest.mark.slow
+def test_two_processes_sample_ahead_of_their_updates(tmp_path):
+  loop.train(load("grpo", *AHEAD), tmp_path / "one")
+  fields = (*AHEAD, ("rollout.devices", "2"))
+  for process in start_job(tmp_path / "two", 2, 2, fields):
+    end(process)
+  written = records(tmp_path / "two")
+  assert [r["step"] for r in written] == list(range(5))
+  assert max(r["rollout/staleness_max"] for r in written) <= 2
+  assert problems_of(tmp_path / "two") == problems_of(tmp_path / "one")
 
 
 @pytest.mark.slow
@@ -429,14 +448,48 @@ def test_adapters_learn_and_the_weights_below_stay(tmp_path):
     assert (before[name]["lora_b"] != after[name]["lora_b"]).any()
 
 
-def test_stale_and_partial_rollouts_survive_a_stop(tmp_path):
+def problems_of(workdir):
+  """The problems of each step, by the samples."""
+  loaded, _ = samples.load(workdir)
+  return {(sample.step, sample.problem) for sample in loaded}
+
+
+def test_groups_sampled_ahead_survive_a_kill(tmp_path):
+  """Each step learns from the problems that it would have had."""
+  whole, parts = tmp_path / "whole", tmp_path / "parts"
+  loop.train(load("grpo", *AHEAD), whole)
+  first = start(parts, AHEAD, "grpo")
+  wait_until(first, lambda: runs.lines(parts) >= 2)
+  first.send_signal(signal.SIGKILL)
+  first.communicate()
+  end(start(parts, AHEAD, "grpo"))
+  written = records(parts)
+  assert [r["step"] for r in written] == list(range(5))
+  assert max(r["rollout/staleness_max"] for r in written) <= 2
+  assert written[-1]["rollout/staleness"] == 0
+  assert problems_of(parts) == problems_of(whole)
+
+
+def in_turn(workdir, samplers):
+  fields = (("rollout.devices", samplers), ("probe.every", "0"))
+  loop.train(load("grpo", *SGD, *fields), workdir)
+  return timeless(workdir)
+
+
+def test_without_staleness_a_second_mesh_changes_no_number(tmp_path):
+  one = devices.run(in_turn, tmp_path / "one", "0", devices=1)
+  two = devices.run(in_turn, tmp_path / "two", "1", devices=2)
+  assert one == two
+
+
+def test_partial_rollouts_survive_a_stop(tmp_path):
   """They cross a step's border, so the checkpoint has to hold them."""
   config = load("kl_cov", *OFF_POLICY)
   loop.train(config, tmp_path / "whole")
   whole = timeless(tmp_path / "whole")
-  assert [r["rollout/staleness"] for r in whole] == [0, 2, 2, 2, 0]
   # Ten tokens take two steps of six, so that the log-probs are of two ages.
   assert max(r["response/length"] for r in whole) > 6
+  assert max(r["rollout/staleness_max"] for r in whole) == 1
   assert all("sampler/weight" in record for record in whole[:-1])
   first = start(tmp_path / "parts", OFF_POLICY)
   wait_until(first, lambda: runs.lines(tmp_path / "parts") >= 2)

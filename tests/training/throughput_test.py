@@ -20,6 +20,9 @@ def params(model=MODEL, rank=0):
   return jax.eval_shape(init)
 
 
+DEVICES = {"sample": jax.device_count(), "update": jax.device_count()}
+
+
 def test_flops_are_those_of_the_programs_products():
   """The forward pass is a third; the kernels see all pairs of a row."""
   tokens = jnp.zeros((1, 128), jnp.int32)
@@ -57,7 +60,7 @@ def test_a_token_meets_the_experts_that_it_is_sent_to():
 
 def test_rates_are_per_device_and_phase():
   seconds = {"sample": 2.0, "update": 4.0, "verify": 2.0}
-  found = throughput.rates(seconds, 1600, LENGTHS, 1e9)
+  found = throughput.rates(seconds, 1600, LENGTHS, 1e9, DEVICES)
   devices = jax.device_count()
   assert found["throughput/verify_s"] == 2.0
   assert found["throughput/tokens_per_s"] == 200.0
@@ -69,7 +72,7 @@ def test_rates_are_per_device_and_phase():
 
 def test_utilisation_is_the_share_of_the_peak(monkeypatch):
   monkeypatch.setattr(throughput, "peak_flops", lambda _: 1e9)
-  found = throughput.rates({"update": 4.0}, 0, LENGTHS, 1e9)
+  found = throughput.rates({"update": 4.0}, 0, LENGTHS, 1e9, DEVICES)
   assert found["throughput/update_mfu"] == 0.25 / jax.device_count()
 
 

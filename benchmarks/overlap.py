@@ -1,0 +1,195 @@
+"""Rollouts beside updates, against the same run with both in turn.
+
+    python -m benchmarks.overlap --quick
+    python -m benchmarks.overlap --full --json overlap.json
+
+Eight fake CPU devices, four that train and four that sample, run the smallest
+model. Two cores cannot compute for eight devices at a time, so waits stand for
+the work of an accelerator: a step of the decoder takes the same time for any
+number of sequences, as it does where memory is the bound, and an update takes
+its own. Everything else is the real loop: threads, weights that go from mesh to
+mesh, admission, verification, importance weights.
+
+*Equal lengths*: an update takes as long as a rollout, so that overlap may halve
+a step. *Heavy tail*: one response in sixteen is eight times as long as most;
+with `partial_tokens` it does not hold its step.
+"""
+
+from collections.abc import Callable, Iterator
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+from pathlib import Path
+import tempfile
+import time
+import types
+from typing import Any
+from unittest import mock
+import zlib
+
+from benchmarks import common
+from benchmarks.common import Result
+
+DEVICES = 8
+PROMPTS, SAMPLES = 4, 4
+WARM_UP = 2  # Steps of every run that do not count.
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+  """What waits stand for, in seconds.
+
+  Attributes:
+    longest: tokens of a response, at most.
+    length: tokens of a response, by a number from 0 to 15.
+    decode: of one step of the decoder.
+    update: of the updates of a step.
+    steps: of a run.
+  """
+
+  longest: int
+  length: Callable[[int], int]
+  decode: float
+  update: float
+  steps: int
+
+
+def get_config(load: Load, **rollout: Any) -> Any:
+  """Returns the settings of a run."""
+  from jaxrl_entropy.config import defaults
+
+  config = defaults.get_config()
+  config.steps = load.steps
+  config.model.update(
+    preset="nano",
+    tokenizer="symbols",
+    compute_dtype="float32",
+    remat="none",
+  )
+  config.task.name = "countdown"
+  config.optimizer.learning_rate = 1e-4
+  config.eval.update(every=0, problems=1, samples=1)
+  config.checkpoint.update(every=0, keep_best=0)
+  config.log.writers = ()
+  config.rollout.update(
+    prompts_per_step=PROMPTS,
+    group_size=SAMPLES,
+    max_prompt_length=8,
+    max_response_length=load.longest,
+    num_minibatches=1,
+    group_filter="all",
+    devices=DEVICES // 2,
+    **rollout,
+  )
+  return config
+
+
+@contextlib.contextmanager
+def slowed(load: Load) -> Iterator[None]:
+  """Gives responses their lengths, and decoder and updates their seconds."""
+  from jaxrl_entropy.sampling.batch import Batch
+  from jaxrl_entropy.sampling.stream import Stream
+  from jaxrl_entropy.training import build, loop
+  from jaxrl_entropy.training.learner import Learner
+
+  advance, update = Stream.advance, Learner.update
+  make_requests = build.make_requests
+
+  def slow_advance(stream: Stream) -> list:
+    events = advance(stream)
+    time.sleep(load.decode * max((len(e.tokens) for e in events), default=0))
+    return events
+
+  def slow_update(*args: Any) -> Any:
+    updated = update(*args)
+    time.sleep(load.update)
+    return updated
+
+  def end(batch: Batch, sample: Any, new: int) -> None:
+    del batch, new
+    name = f"{sample.request.seed} {sample.index}"
+    length = load.length(zlib.crc32(name.encode()) % 16)
+    if sample.length >= length:
+      sample.truncate(length)
+      sample.stopped = True
+
+  def unstopped(*args: Any, **settings: Any) -> list:
+    requests = make_requests(*args, **settings)
+    return [dataclasses.replace(r, stop_ids=()) for r in requests]
+
+  def nothing(*args: Any) -> Any:
+    del args
+    return types.SimpleNamespace(metrics={})
+
+  with (
+    # It would compile the sampler's programs once more.
+    mock.patch.object(loop, "evaluate_policy", nothing),
+    mock.patch.object(Stream, "advance", slow_advance),
+    mock.patch.object(Learner, "update", slow_update),
+    mock.patch.object(Batch, "_stop_at_strings", end),
+    mock.patch.object(build, "make_requests", unstopped),
+  ):
+    yield
+
+
+def run(load: Load, **rollout: Any) -> list[dict[str, float]]:
+  """Returns the records of the steps that count, with their `seconds`."""
+  from jaxrl_entropy import run_files
+  from jaxrl_entropy.training import loop
+
+  with tempfile.TemporaryDirectory() as folder, slowed(load):
+    loop.train(get_config(load, **rollout), folder)
+    lines = (Path(folder) / run_files.METRICS).read_text().splitlines()
+  records = [json.loads(line) for line in lines]
+  for record, following in itertools.pairwise(records):
+    record["seconds"] = following["time"] - record["time"]
+  return records[WARM_UP:-1]
+
+
+def equal_lengths(load: Load) -> list[Result]:
+  """Compares the seconds of a step."""
+  runs = {"ours": run(load, max_staleness=1), "in turn": run(load)}
+  seconds = {
+    name: [record["seconds"] for record in records]
+    for name, records in runs.items()
+  }
+  waits = {
+    "ours": [record["throughput/wait_s"] for record in runs["ours"]],
+    "in turn": [record["throughput/sample_s"] for record in runs["in turn"]],
+  }
+  case, options = "4 + 4 devices, equal lengths", {"higher_is_better": False}
+  return [
+    *common.compare(case, "s/step", seconds, "ours", **options),
+    *common.compare(case, "s for a rollout", waits, "ours", **options),
+  ]
+
+
+def heavy_tail(load: Load) -> list[Result]:
+  """Compares the tokens learned from per second."""
+
+  def rate(records: list[dict[str, float]]) -> list[float]:
+    seconds = sum(record["seconds"] for record in records)
+    return [sum(record["tokens"] for record in records) / seconds]
+
+  usual = load.longest // 8
+  ours = run(load, max_staleness=1, partial_tokens=2 * usual)
+  measured = {"ours": rate(ours), "in turn": rate(run(load))}
+  case = "4 + 4 devices, heavy tail"
+  return common.compare(case, "useful tok/s", measured, "ours")
+
+
+def main() -> None:
+  os.environ["JAX_PLATFORMS"] = "cpu"
+  os.environ["JAX_NUM_CPU_DEVICES"] = str(DEVICES)
+  args = common.arguments(__doc__)
+  steps = 6 if args.quick else 12
+  even = Load(8, lambda _: 8, decode=0.25, update=2.0, steps=steps)
+  tailed = Load(64, lambda n: 64 if n == 0 else 4 + n % 8, 0.06, 0.3, 2 * steps)
+  results = equal_lengths(even) + heavy_tail(tailed)
+  common.report("overlap", results, args.json)
+
+
+if __name__ == "__main__":
+  main()
