@@ -179,8 +179,8 @@ def check_together(config: ConfigDict) -> None:
   if rollout.max_staleness and config.model.routing_replay:
     raise UserError(
       "config.model.routing_replay is on with rollout.max_staleness above 0: "
-      "new weights in the middle of a response choose experts anew, so there is "
-      "nothing to replay; turn one of them off"
+      "new weights choose experts anew in the middle of a response, and there "
+      "is nothing to replay; turn one of them off"
     )
   if rollout.tensor > 1 and not rollout.devices:
     raise UserError(

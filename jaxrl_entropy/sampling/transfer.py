@@ -1,5 +1,6 @@
 """Copies weights from the devices of one mesh to those of another."""
 
+from collections import deque
 import functools
 import math
 from typing import Any
@@ -38,18 +39,20 @@ def transfer(weights: Params, shardings: Any) -> Params:
   Raises:
     ValueError: if no device of a process holds a shard that this process needs.
   """
-  leaves, structure = jax.tree.flatten(weights)
-  targets = structure.flatten_up_to(shardings)
-  source = leaves[0].sharding.mesh
-  staging = _staging(source, targets[0].mesh)
-  moved: list[jax.Array] = []
-  for leaf, target in zip(leaves, targets, strict=True):
+  source = jax.tree.leaves(weights)[0].sharding.mesh
+  staging = _staging(source, jax.tree.leaves(shardings)[0].mesh)
+  under_way: deque[jax.Array] = deque()
+
+  def move(leaf: jax.Array, target: NamedSharding) -> jax.Array:
     # Bounds the memory of staged copies, which the dispatch would allocate.
-    jax.block_until_ready(moved[-IN_FLIGHT:][:1])
+    if len(under_way) == IN_FLIGHT:
+      jax.block_until_ready(under_way.popleft())
     with jax.set_mesh(staging):
       staged = _stage(NamedSharding(staging, target.spec))(leaf)
-    moved.append(_copy(staged, target))
-  return structure.unflatten(jax.block_until_ready(moved))
+    under_way.append(_copy(staged, target))
+    return under_way[-1]
+
+  return jax.block_until_ready(jax.tree.map(move, weights, shardings))
 
 
 def local_bytes(weights: Params) -> int:
