@@ -201,7 +201,7 @@ class Engine:
     return weights
 
   def _conversion(
-    self, params: Params, mesh: Mesh, axes: Sequence[str]
+    self, params: Params, mesh: Mesh, axes: Sequence[Any]
   ) -> Callable[[Params], Params]:
     """Returns the jitted conversion whose results are split over `axes`."""
     if mesh not in self._conversions:
@@ -214,10 +214,11 @@ class Engine:
   def _other_mesh(self, params: Params) -> Mesh | None:
     """Returns the mesh of the parameters if it has other devices."""
     where = getattr(jax.tree.leaves(params)[0], "sharding", None)
-    if not isinstance(where, NamedSharding):
+    mesh = where.mesh if isinstance(where, NamedSharding) else None
+    if not isinstance(mesh, Mesh):
       return None
     own = set(self._mesh.devices.flat)
-    return None if where.device_set == own else where.mesh
+    return None if set(mesh.devices.flat) == own else mesh
 
   def _weight_shapes(self, params: Params) -> Any:
     shapes = jax.eval_shape(self._convert, params)
@@ -296,4 +297,4 @@ def _mapped_weights(weights: Any, mesh: Mesh) -> Any:
     split = bool(where.spec) and "expert" in (where.spec[0] or ())
     return P("expert") if split else P()
 
-  return jax.tree.map(spec, _weight_shardings(weights, mesh))
+  return jax.tree.map(spec, _weight_shardings(weights, mesh, _SPLIT))

@@ -238,7 +238,7 @@ class Producer:
 
   def _verify(self, entry: Entry) -> None:
     """Waits for the verdicts on a group, in a thread of its own."""
-    answers, *greedy = entry.parts.values()
+    answers, *greedy = (part for part in entry.parts.values() if part)
     group = dataclasses.replace(entry.group, completions=answers)
     try:
       rollout = self._grader.verify([group], greedy or None)
