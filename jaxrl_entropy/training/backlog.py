@@ -102,7 +102,8 @@ class Backlog:
   """The unused groups, in the order in which they were begun.
 
   Steps use groups in that order, so a bound on the groups that are begun ahead
-  bounds their age (Fu et al. 2025, AReaL, arXiv 2505.24298, eq. 3).
+  bounds their age (Fu et al. 2025, AReaL, arXiv 2505.24298, eq. 3). A group
+  with an over-long response gives up its place; once complete it comes last.
 
   Attributes:
     taken: steps that have their groups; the next one is of this number.
@@ -111,12 +112,13 @@ class Backlog:
   def __init__(self, quota: Quota, taken: int = 0) -> None:
     self._quota, self.taken = quota, taken
     self._entries: list[Entry] = []
+    self._overlong: list[Entry] = []
 
   def __iter__(self) -> Iterator[Entry]:
-    return iter(self._entries)
+    return iter([*self._overlong, *self._entries])
 
   def __len__(self) -> int:
-    return len(self._entries)
+    return len(self._entries) + len(self._overlong)
 
   def add(self, group: PartialGroup) -> Entry:
     """Appends a group that is yet to begin."""
@@ -135,8 +137,19 @@ class Backlog:
     useful = sum(entry.useful for entry in begun)
     return useful < steps * quota.groups and len(begun) < steps * quota.limit
 
+  def note(self, entry: Entry, event: Event) -> None:
+    """Takes note of new tokens of a group."""
+    entry.note(event)
+    longest = max(entry.lengths.values(), default=0)
+    if 0 < self._quota.partial_tokens <= longest and entry in self._entries:
+      self._entries.remove(entry)
+      self._overlong.append(entry)
+
   def verified(self, entry: Entry, rollout: Rollout) -> None:
     """Takes note of the verdicts on a group."""
+    if entry in self._overlong:
+      self._overlong.remove(entry)
+      self._entries.append(entry)
     entry.rollout = rollout
     entry.useful = not self._quota.mixed or bool(len(mixed_groups(rollout)))
 
@@ -144,13 +157,12 @@ class Backlog:
     """Returns the groups of the next step; None while it has to wait."""
     quota, chosen, useful = self._quota, list[Entry](), 0
     for entry in self._entries:
-      if entry.rollout is not None:
-        chosen.append(entry)
-        useful += entry.useful
-        if useful == quota.groups:
-          return chosen
-      elif not self._overlong(entry):
+      if entry.rollout is None:
         return None
+      chosen.append(entry)
+      useful += entry.useful
+      if useful == quota.groups:
+        return chosen
     # So many without enough useful ones: the step makes do with these.
     return chosen if len(chosen) >= quota.limit else None
 
@@ -161,8 +173,4 @@ class Backlog:
 
   def verifying(self) -> bool:
     """Whether a group is complete and only its verdicts are missing."""
-    return any(e.complete and e.rollout is None for e in self._entries)
-
-  def _overlong(self, entry: Entry) -> bool:
-    longest = max(entry.lengths.values(), default=0)
-    return 0 < self._quota.partial_tokens <= longest
+    return any(e.complete and e.rollout is None for e in self)

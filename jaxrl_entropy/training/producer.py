@@ -227,7 +227,7 @@ class Producer:
     """Sends finished responses, and then their group, to the verifiers."""
     entry, request = self._asked[event.request]
     with self._changed:
-      entry.note(event)
+      self._backlog.note(entry, event)
       self._changed.notify_all()
     if event.completion is not None:
       self._grader.start(entry.group.problem, request, event.completion)
