@@ -34,7 +34,6 @@ from benchmarks.common import Result
 
 DEVICES = 8
 PROMPTS, SAMPLES = 4, 4
-WARM_UP = 2  # Steps of every run that do not count.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +134,10 @@ def slowed(load: Load) -> Iterator[None]:
 
 
 def run(load: Load, **rollout: Any) -> list[dict[str, float]]:
-  """Returns the records of the steps that count, with their `seconds`."""
+  """Returns the records of the run's second half, with their `seconds`.
+
+  In the first half programs are compiled, and the long responses begin.
+  """
   from jaxrl_entropy import run_files
   from jaxrl_entropy.training import loop
 
@@ -145,7 +147,7 @@ def run(load: Load, **rollout: Any) -> list[dict[str, float]]:
   records = [json.loads(line) for line in lines]
   for record, following in itertools.pairwise(records):
     record["seconds"] = following["time"] - record["time"]
-  return records[WARM_UP:-1]
+  return records[load.steps // 2 : -1]
 
 
 def equal_lengths(load: Load) -> list[Result]:
