@@ -16,7 +16,7 @@ from jaxrl_entropy.report import writer
 from tests.analysis import synthetic
 
 ROOT = Path(__file__).parents[1]
-MAX_RESULTS = 5 * 10**6  # bytes, without the reports
+MAX_RESULTS = 8_000_000
 DECIMAL = re.compile(r"(-?\d+)\.(\d+)|\d+(?=%)")
 
 
