@@ -285,7 +285,7 @@ class Sampler:
         "update_params works in jobs of one process only: let the stream end "
         "with short max_tokens and continue with Request.partial"
       )
-    streams = [stream for stream in self._streams if stream.unfinished]
+    streams = list(self._streams)
     if not streams:
       raise ValueError(
         "update_params needs a stream in progress; pass the parameters to "

@@ -17,7 +17,7 @@ IN_FLIGHT = 4
 SPLIT = ("tensor", "expert")
 """Axes of a mesh that a sampler's weights may be split over."""
 
-Piece = tuple[tuple[int, int], ...]
+Shard = tuple[tuple[int, int], ...]
 """First and last index of a shard, axis by axis."""
 
 
@@ -85,13 +85,13 @@ def _stage(sharding: NamedSharding) -> Any:
 def _copy(staged: jax.Array, target: NamedSharding) -> jax.Array:
   """Copies shards to the devices of `target`, from several in turn."""
   shape = staged.shape
-  found: dict[Piece, list[jax.Array]] = {}
+  found: dict[Shard, list[jax.Array]] = {}
   for shard in staged.addressable_shards:
-    found.setdefault(_piece(shard.index, shape), []).append(shard.data)
+    found.setdefault(_shard(shard.index, shape), []).append(shard.data)
   copies = []
   needed = target.addressable_devices_indices_map(shape)
   for count, (device, index) in enumerate(needed.items()):
-    holders = found.get(_piece(index or (), shape))
+    holders = found.get(_shard(index or (), shape))
     if holders is None:
       raise ValueError(
         f"{device} needs a shard that no training device of its process "
@@ -101,7 +101,7 @@ def _copy(staged: jax.Array, target: NamedSharding) -> jax.Array:
   return jax.make_array_from_single_device_arrays(shape, target, copies)
 
 
-def _piece(index: tuple[slice, ...], shape: tuple[int, ...]) -> Piece:
+def _shard(index: tuple[slice, ...], shape: tuple[int, ...]) -> Shard:
   return tuple(
     s.indices(size)[:2] for s, size in zip(index, shape, strict=True)
   )

@@ -19,7 +19,7 @@ from jaxrl_entropy.types import Params
 
 
 class Snapshot(NamedTuple):
-  """What a checkpoint needs: the position in the data, the unused groups."""
+  """Contents of a checkpoint: the position in the data, the unused groups."""
 
   position: dict[str, int]
   groups: list[PartialGroup]

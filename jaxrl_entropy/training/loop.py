@@ -236,7 +236,7 @@ class _Run:
 
   @property
   def _source(self) -> Collector | Producer:
-    """What the groups that no step has used yet belong to."""
+    """The owner of the groups that no step has used yet."""
     return self._producer or self._collector
 
   def resume(self) -> tuple[int, TrainState]:
