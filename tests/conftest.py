@@ -41,15 +41,15 @@ jaxtyping.Array = jax.Array | np.ndarray
 # batch lacks (`losses.fields.Absent`, whose use has an error of its own).
 CHECKED = {
   "losses": (
-    *("adaptive_clip", "aggregates", "entropy_flow", "likelihood", "ratio"),
-    *("response_entropy", "scores", "selectors", "surrogate", "weighting"),
+    *("adaptive_clip", "aggregates", "likelihood", "ratio", "selectors"),
+    "surrogate",
   ),
   "advantages": ("controlled", "implicit_reward", "process", "tokenwise"),
   "ops": (
     *("attention.dispatch", "attention.xla"),
-    *("covariance", "kl", "masked", "router", "selection", "softcap"),
+    *("covariance", "router", "selection", "softcap"),
   ),
-  "models": ("experts", "layers", "rope", "router_losses", "transformer"),
+  "models": ("experts", "layers", "rope", "router_losses"),
   "training": ("update",),
 }
 jaxtyping.install_import_hook(

@@ -63,7 +63,10 @@ def test_a_batch_without_tokens_has_no_loss(name):
   assert all(jnp.isfinite(metric) for metric in metrics.values())
 
 
-@pytest.mark.parametrize("name", sorted(objectives.OBJECTIVES))
+# The gradient of distillation comes through `teacher_kl`.
+@pytest.mark.parametrize(
+  "name", sorted(objectives.OBJECTIVES.keys() - {"distillation"})
+)
 def test_it_trains(name):
   value, gradient, _ = compiled(name)(batches.make())
   assert np.isfinite(value)

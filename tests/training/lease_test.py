@@ -11,6 +11,7 @@ import time
 import jax
 import pytest
 
+from jaxrl_entropy import distributed
 from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.training import lease
 from jaxrl_entropy.training.lease import Lease
@@ -166,7 +167,9 @@ def join(folder, shared):
   try:
     with lease.lease_for_job(Path(folder) / name) as check:
       check()
-      return "held", len(list((Path(folder) / name / ".lease").iterdir()))
+      files = len(list((Path(folder) / name / ".lease").iterdir()))
+      distributed.all_gather(files)  # The owner takes them away as it leaves.
+      return "held", files
   except UserError as error:
     return str(error), error.status
 
