@@ -64,7 +64,7 @@ def test_lengths_reach_the_longest_and_fit():
 
 def test_our_sampler_is_asked_for_these_lengths_and_nothing_is_cut_short():
   class Fake:
-    def stream(self, params, requests):
+    def stream(self, params, requests, version):
       none = np.zeros(0)
       for index, request in enumerate(requests):
         assert not request.stop_ids
