@@ -69,8 +69,7 @@ def finish_job(status: int) -> NoReturn:
   libraries: the ones of Gloo's connections now and then wait for ever.
   """
   sys.modules["jax"].distributed.shutdown()
-  sys.stdout.flush()
-  sys.stderr.flush()
+  _flush()
   os._exit(status)
 
 
@@ -81,11 +80,15 @@ def leave_job(status: int) -> NoReturn:
   waiting for this one. The first of them, through which all talk, gives the
   others a moment to say what is wrong with them.
   """
-  sys.stdout.flush()
-  sys.stderr.flush()
+  _flush()
   if sys.modules["jax"].process_index() == 0:
     time.sleep(_MOMENT)
   os._exit(status)
+
+
+def _flush() -> None:
+  sys.stdout.flush()
+  sys.stderr.flush()
 
 
 def _lost_process(error: BaseException | None) -> str | None:

@@ -16,7 +16,8 @@ Measure = Callable[[runs.Run], float]
 _HELD_OUT = re.compile(
   r"eval/held_out/((at_[\d.]+/)?accuracy|greedy|pass@(?!1$)\d+)"
 )
-_AT = re.compile(r"eval/held_out/at_([\d.]+)/accuracy")
+AT_TEMPERATURE = re.compile(r"eval/held_out/at_([\d.]+)/accuracy")
+"""Name of the accuracy at a further temperature, which is its group 1."""
 
 
 def final_measures(study: studies.Study) -> dict[str, Measure]:
@@ -86,7 +87,7 @@ def curve_of_temperatures(run: runs.Run) -> dict[float, float]:
   if run_files.HELD_OUT_GREEDY in run.metrics:
     keys[0.0] = run_files.HELD_OUT_GREEDY
   for key in run.metrics:
-    if found := _AT.fullmatch(key):
+    if found := AT_TEMPERATURE.fullmatch(key):
       keys[float(found[1])] = key
   ends = {t: dynamics.final_value(run, keys[t]) for t in sorted(keys)}
   return {t: end for t, end in ends.items() if np.isfinite(end)}

@@ -1,14 +1,13 @@
 """Section: entropy that is kept against accuracy, by temperature."""
 
 import functools
-import re
 
 import numpy as np
 
 from jaxrl_entropy import run_files
 from jaxrl_entropy.analysis import dynamics, runs, stats, studies
 from jaxrl_entropy.report import plots, style, wording
-from jaxrl_entropy.report.measures import Measure
+from jaxrl_entropy.report.measures import AT_TEMPERATURE, Measure
 from jaxrl_entropy.report.section import (
   Absent,
   Row,
@@ -18,7 +17,6 @@ from jaxrl_entropy.report.section import (
 )
 
 _TITLE = "Entropy kept against accuracy"
-_AT = re.compile(re.escape(run_files.HELD_OUT) + r"at_([\d.]+)/accuracy")
 
 
 def build(study: studies.Study) -> Section | Absent:
@@ -89,7 +87,9 @@ def build(study: studies.Study) -> Section | Absent:
 def _accuracies(study: studies.Study) -> dict[str, Measure]:
   """Returns the accuracy at the end by temperature, the coldest first."""
   shared = set.intersection(*(run.metrics for run in study.runs))
-  found = {match[1]: key for key in shared if (match := _AT.fullmatch(key))}
+  found = {
+    match[1]: key for key in shared if (match := AT_TEMPERATURE.fullmatch(key))
+  }
   named = {f"T = {at}": found[at] for at in sorted(found, key=float)}
   if run_files.HELD_OUT_GREEDY in shared:
     named = {"greedy": run_files.HELD_OUT_GREEDY, **named}
