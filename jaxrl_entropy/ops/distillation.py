@@ -30,7 +30,15 @@ class Head:
   def logp(
     self, hidden: Float[Array, "C D"], kernel: Float[Array, "D V"]
   ) -> Float[Array, "C V"]:
-    """Returns the log-probs of one chunk of tokens, float32."""
+    """Returns the log-probs of one chunk of tokens, float32.
+
+    Args:
+      hidden: states after the final norm; sets the matmul's dtype.
+      kernel: the LM head; its columns from `vocabulary` on are dropped.
+
+    Returns:
+      Log-probs at `temperature`, nats; V is `vocabulary`.
+    """
     logits = jnp.matmul(
       hidden, kernel.astype(hidden.dtype), preferred_element_type=jnp.float32
     )

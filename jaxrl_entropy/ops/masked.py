@@ -22,21 +22,36 @@ _MAX_SHIFT = 100  # keeps powers of two finite where the range is tiny
 def guard(
   x: Shaped[Array, "*#s"], mask: Bool[Array, "*#s"]
 ) -> Shaped[Array, "*_"]:
-  """Returns `x` with 0 at masked positions, where the gradient is 0 too."""
+  """Returns `x` with 0 at masked positions, where the gradient is 0 too.
+
+  Args:
+    x: values of any dtype; NaN and inf at masked positions do no harm.
+    mask: True at valid positions; broadcast against `x`.
+  """
   return jnp.where(mask, x, jnp.zeros((), x.dtype))
 
 
 def masked_sum(
   x: Float[Array, "*s"], mask: Bool[Array, "*s"]
 ) -> Float[Array, ""]:
-  """Returns the sum over valid positions."""
+  """Returns the sum over valid positions.
+
+  Args:
+    x: values; any at masked positions, NaN included.
+    mask: True at valid positions.
+  """
   return jnp.sum(guard(x, mask))
 
 
 def masked_mean(
   x: Float[Array, "*s"], mask: Bool[Array, "*s"]
 ) -> Float[Array, ""]:
-  """Returns the mean over valid positions; 0 where there is none."""
+  """Returns the mean over valid positions; 0 where there is none.
+
+  Args:
+    x: values; any at masked positions, NaN included.
+    mask: True at valid positions.
+  """
   return masked_sum(x, mask) / jnp.maximum(jnp.sum(mask), 1).astype(x.dtype)
 
 
@@ -98,7 +113,13 @@ def exact_mean(
 def exact_means(
   arrays: list[Float[Array, "*s"]], mask: Bool[Array, "*s"]
 ) -> list[Float[Array, ""]]:
-  """Returns the `exact_mean` of each array, in two passes over all."""
+  """Returns the `exact_mean` of each array, in two passes over all.
+
+  Args:
+    arrays: float32 arrays of one shape; one's NaN and inf are left out of its
+      own mean alone.
+    mask: True at valid positions of all of them.
+  """
   valid = [mask & jnp.isfinite(x) for x in arrays]
   grids = [_grid(*ends) for ends in _extremes(arrays, valid)]
   parts = [

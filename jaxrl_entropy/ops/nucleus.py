@@ -52,5 +52,9 @@ def above_cutoff(
 
   Tokens within 1e-5 nats of it count as equal to it: logits that are computed
   again may differ in their last bits.
+
+  Args:
+    below_top: logits less the greatest of their row, nats: at most 0.
+    edge: the `cutoff` of each row, nats.
   """
   return below_top > edge[:, None] + _MARGIN

@@ -71,7 +71,12 @@ def attend(
 def platform_backend(
   q: jax.Array | jax.ShapeDtypeStruct, softcap: float
 ) -> str:
-  """Returns the back-end that "auto" means for queries [B, T, H, d]."""
+  """Returns the back-end that "auto" means for queries [B, T, H, d].
+
+  Args:
+    q: queries, or their shape and dtype alone.
+    softcap: cap of the scores; not 0 rules out "cudnn".
+  """
   platform = sharding.platform()
   if platform == "gpu" and softcap:
     return "xla"

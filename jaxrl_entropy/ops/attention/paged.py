@@ -52,7 +52,16 @@ class View:
   def slots(
     self, length: int, page_size: int
   ) -> tuple[Int[Array, "B T"], Int[Array, "B T"]]:
-    """Returns each token's page (0 for padding) and its offset there."""
+    """Returns each token's page (0 for padding) and its offset there.
+
+    Args:
+      length: tokens T of each row, padding included.
+      page_size: tokens per page.
+
+    Returns:
+      Pages and offsets, int32: entry [b, t] is where the t-th token of row b is
+      stored.
+    """
     position = self.positions(length)
     entry = jnp.minimum(position // page_size, self.table.shape[1] - 1)
     page = jnp.take_along_axis(self.table, entry, axis=1)
@@ -62,7 +71,13 @@ class View:
 def pages_in_use(
   start: Int[Array, "B"], count: Int[Array, "B"], page_size: int
 ) -> Int[Array, ""]:
-  """Returns the number of pages of the longest row that has new tokens."""
+  """Returns the number of pages of the longest row that has new tokens.
+
+  Args:
+    start: position in its sequence of each row's first new token.
+    count: number of new tokens of each row; rows with 0 are left out.
+    page_size: tokens per page.
+  """
   end = jnp.max(jnp.where(count > 0, start + count, 0))
   return (end + page_size - 1) // page_size
 
@@ -91,7 +106,13 @@ class Pages:
     v: Float[Array, "B T K d"],
     view: View,
   ) -> "Pages":
-    """Returns the pages with the rows' new tokens in them."""
+    """Returns the pages with the rows' new tokens in them.
+
+    Args:
+      k: keys of the new tokens, rotated.
+      v: their values.
+      view: positions and pages of the rows. Padding is written to page 0.
+    """
     page, offset = view.slots(k.shape[1], self.page_size)
     index = (page, slice(None), offset)
     return dataclasses.replace(
@@ -210,7 +231,18 @@ def _accumulate(carry, scores, v):
 def copy(
   pages: PagesT, source: Int[Array, "C"], target: Int[Array, "C"], count: Array
 ) -> PagesT:
-  """Copies the first `count` source pages over their targets."""
+  """Copies the first `count` source pages over their targets.
+
+  Args:
+    pages: a tree of arrays whose first axis is the page, as `Pages` is.
+    source: pages to read.
+    target: pages to overwrite, one for each source.
+    count: scalar, number of entries that are real; the rest is ignored. Copies
+      run in order, so a target may be a later source.
+
+  Returns:
+    The tree with the copies made.
+  """
 
   def copy_one(index, pages):
     def move(x):

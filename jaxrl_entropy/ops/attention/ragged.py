@@ -24,7 +24,13 @@ QUERIES_PER_BLOCK = 32
 
 
 def supports(head_dim: int, kv_heads: int, mesh: Mesh) -> bool:
-  """Returns whether the kernel can compute these heads on this mesh."""
+  """Returns whether the kernel can compute these heads on this mesh.
+
+  Args:
+    head_dim: width d of one head; a multiple of `LANES` is needed.
+    kv_heads: number of key heads, which the tensor axis has to divide.
+    mesh: devices that run the kernel, with an axis "tensor".
+  """
   return head_dim % LANES == 0 and kv_heads % mesh.shape["tensor"] == 0
 
 
@@ -48,7 +54,13 @@ class RaggedPages:
     v: Float[Array, "B T K d"],
     view: View,
   ) -> "RaggedPages":
-    """Returns the pages with the rows' new tokens in them."""
+    """Returns the pages with the rows' new tokens in them.
+
+    Args:
+      k: keys of the new tokens, rotated.
+      v: their values.
+      view: positions and pages of the rows. Padding is written to page 0.
+    """
     rows, length, _, dim = k.shape
     pairs = jnp.stack([k, v], axis=3).reshape(rows, length, -1, dim)
     index = view.slots(length, self.page_size)
@@ -66,7 +78,18 @@ class RaggedPages:
     window: int = 0,
     softcap: float = 0.0,
   ) -> Float[Array, "B T H d"]:
-    """Computes causal attention of each token over the row up to itself."""
+    """Computes causal attention of each token over the row up to itself.
+
+    Args:
+      q: queries of tokens that `write` has already put into the pages.
+      view: positions and pages of the rows; the kernel needs only their `start`
+        and `table`.
+      window: number of tokens a query sees, itself included; 0 means all.
+      softcap: c, if not 0: scores become `c tanh(scores / c)`.
+
+    Returns:
+      The weighted values, in the dtype of `q`.
+    """
     # Imported late: it loads slowly and serves TPUs alone.
     from jax.experimental.pallas.ops.tpu import ragged_paged_attention as kernel
 

@@ -34,6 +34,17 @@ def attend(
 
   Each block of queries meets only the keys that it can see. Its scores are
   recomputed in the backward pass instead of kept.
+
+  Args:
+    q: queries; H is a multiple of K.
+    k: keys.
+    v: values.
+    segments: segment of each token, see `visible`.
+    window: number of tokens a query sees, itself included; 0 means all.
+    softcap: c, if not 0: scores become `c tanh(scores / c)`.
+
+  Returns:
+    The weighted values, in the dtype of `v`.
   """
   length = q.shape[1]
   if length <= BLOCK or _context_is_split():

@@ -46,6 +46,10 @@ def mix(
 
   Two rounds of an avalanching bijection (C. Wellons, "lowbias32"), keyed by two
   words of `key`: about forty times cheaper than one `fold_in` a token.
+
+  Args:
+    key: decides which number a counter gets; two keys give unrelated ones.
+    counter: numbers of any shape, such as the place of each token in the batch.
   """
   x = counter
   for word in jax.random.bits(key, (2,), jnp.uint32):
@@ -123,6 +127,11 @@ def kth_smallest(
   """Returns the candidate key of 1-based `rank`, or the last one.
 
   Meaningless for rank 0, or without candidates.
+
+  Args:
+    keys: what is ranked.
+    candidates: True at keys that take part.
+    rank: wanted rank, from 1.
   """
   return _search(keys, candidates, rank).key
 
@@ -138,6 +147,12 @@ def smallest(
 
   All candidates where there are no more than `count`. The set depends on the
   values alone, not on their order, padding or sharding.
+
+  Args:
+    keys: what is ranked.
+    identity: breaks ties; distinct among candidates.
+    candidates: True at tokens that take part.
+    count: how many to select; 0 selects none.
   """
   found = _search(keys, candidates, count)
   all_ties = found.rank == found.equals

@@ -62,7 +62,13 @@ def _histogram(
 def count(
   mask: Bool[Array, "*s"], segments: Int[Array, "*s"], num_segments: int
 ) -> UInt32[Array, " S"]:
-  """Returns the number of tokens of `mask` in each segment."""
+  """Returns the number of tokens of `mask` in each segment.
+
+  Args:
+    mask: True at tokens to count.
+    segments: segment of each token, in [0, S) where `mask` holds.
+    num_segments: S, static.
+  """
   table = jnp.zeros(num_segments, jnp.uint32)
   place = jnp.where(mask, segments, num_segments)
   return table.at[place].add(1, mode="drop")
