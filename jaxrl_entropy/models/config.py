@@ -105,7 +105,7 @@ class TransformerConfig:
   tokenizer_size: int = 0
   dtype: str = "float32"
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.num_heads % self.num_kv_heads:
       raise ValueError(
         f"num_kv_heads={self.num_kv_heads} must divide "
@@ -307,6 +307,10 @@ PRESETS: dict[str, TransformerConfig] = {
 
 def preset(name: str, **overrides: Any) -> TransformerConfig:
   """Returns the configuration of a published model, with fields replaced.
+
+  Args:
+    name: a key of `PRESETS`, such as "qwen2.5-7b".
+    **overrides: new values of fields of `TransformerConfig`.
 
   Raises:
     ValueError: for an unknown name.

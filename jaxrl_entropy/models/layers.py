@@ -46,7 +46,17 @@ Routes = Int[Array, "*B k"]
 def apply(
   module: nn.Module, params: Params, *inputs: Any, **options: Any
 ) -> Any:
-  """Applies `module` as a pure function of its parameters."""
+  """Applies `module` as a pure function of its parameters.
+
+  Args:
+    module: a Linen module, unbound.
+    params: its own "params" collection, of one layer.
+    *inputs: positional arguments of its `__call__`.
+    **options: other arguments of `nn.Module.apply`, such as `method`.
+
+  Returns:
+    What the module computes.
+  """
   return module.apply({"params": params}, *inputs, **options)
 
 
@@ -58,6 +68,13 @@ def matmul(
   With two axes of tokens XLA transposes each gradient on CPU before it
   multiplies, which takes as long as the product. Axes of a mesh stay apart:
   merging them could move tokens between devices.
+
+  Args:
+    x: tokens, with any number of leading axes.
+    kernel: weights in the dtype of `x`.
+
+  Returns:
+    The product, in the dtype of `x`.
   """
   if not sharding.single_device():
     return x @ kernel
@@ -157,7 +174,7 @@ class Attention(nn.Module):
 
   config: TransformerConfig
 
-  def setup(self):
+  def setup(self) -> None:
     c = self.config
     self.q_proj = Linear(c.num_heads * c.head_dim, c.qkv_bias)
     self.k_proj = Linear(c.num_kv_heads * c.head_dim, c.qkv_bias)
@@ -167,7 +184,16 @@ class Attention(nn.Module):
       self.q_norm, self.k_norm = norm(c), norm(c)
 
   def qkv(self, x: Stream, rotation: Rotation) -> QKV:
-    """Computes queries, keys (both rotated) and values, split into heads."""
+    """Computes queries, keys (both rotated) and values, split into heads.
+
+    Args:
+      x: normalized residual stream, [..., D].
+      rotation: cos and sin of each token's position, see `rope.rotations`.
+
+    Returns:
+      Queries [..., H, d], keys and values [..., K, d], in the dtype of `x`. The
+      queries carry what the model's scale differs from 1 / sqrt(d).
+    """
     c = self.config
     q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
     if c.qk_norm == "width":
@@ -192,7 +218,7 @@ class MLP(nn.Module):
 
   config: TransformerConfig
 
-  def setup(self):
+  def setup(self) -> None:
     c = self.config
     self.gate_proj = Linear(c.intermediate_size, c.mlp_bias)
     self.up_proj = Linear(c.intermediate_size, c.mlp_bias)
@@ -208,7 +234,7 @@ class MixtureMLP(nn.Module):
 
   config: TransformerConfig
 
-  def setup(self):
+  def setup(self) -> None:
     c = self.config
     self.router = Linear(c.num_experts)
     self.experts = experts.Experts(c, ACTIVATIONS[c.activation])
@@ -229,7 +255,7 @@ class Block(nn.Module):
 
   config: TransformerConfig
 
-  def setup(self):
+  def setup(self) -> None:
     c = self.config
     self.attention = Attention(c)
     self.mlp = MixtureMLP(c) if c.num_experts else MLP(c)
@@ -248,7 +274,15 @@ class Block(nn.Module):
     return self.finish(x, attend(*self.qkv(x, rotation)), replayed)
 
   def qkv(self, x: Stream, rotation: Rotation) -> QKV:
-    """Computes the layer's queries, keys and values."""
+    """Computes the layer's queries, keys and values.
+
+    Args:
+      x: residual stream before the layer, [..., D].
+      rotation: cos and sin of each token's position, see `rope.rotations`.
+
+    Returns:
+      Queries [..., H, d], keys [..., K, d], both rotated, and values.
+    """
     if self.config.input_norms:
       x = self.input_norm(x)
     return self.attention.qkv(x, rotation)
@@ -258,8 +292,11 @@ class Block(nn.Module):
   ) -> Stream:
     """Computes the residual stream after the layer from its heads' results.
 
-    `replayed` are the tokens' experts where they are known, see
-    `experts.route`.
+    Args:
+      x: residual stream before the layer, [..., D].
+      attended: the attention's results, [..., H, d].
+      replayed: experts of each token, [..., k], that are taken instead of the
+        router's own choice, see `experts.route`; None where there are none.
     """
     update = self.attention.output(attended)
     if self.config.output_norms:

@@ -30,6 +30,12 @@ def add(
 ) -> Params:
   """Returns `params` with float32 adapters that change nothing yet (B = 0).
 
+  Args:
+    params: a model's parameters, or any part of them.
+    rank: width of the adapters, at least 1.
+    targets: names of the projections that get one, among `TARGETS`.
+    key: draws each A, with a key of its own for each module.
+
   Raises:
     ValueError: for a rank below 1, or a target that is no projection.
   """
@@ -77,7 +83,15 @@ def split(params: Params) -> tuple[Params, Params]:
 
 
 def join(trained: Params, frozen: Params) -> Params:
-  """Joins the two results of `split`."""
+  """Joins the two results of `split`.
+
+  Args:
+    trained: adapters, or all parameters where there are none.
+    frozen: the rest of the same tree; {} where everything is trained.
+
+  Returns:
+    The whole tree, with the arrays themselves and no copies.
+  """
   both = {**frozen, **trained}
   return {
     name: join(child, frozen[name])

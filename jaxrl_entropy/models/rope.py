@@ -53,7 +53,7 @@ class Rope:
   long_factors: tuple[float, ...] = ()
   long: bool = False
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.kind not in KINDS:
       raise ValueError(
         f"rope kind {self.kind!r} is not supported; one of {', '.join(KINDS)}"
@@ -71,7 +71,15 @@ class Rope:
 
 
 def inverse_frequencies(rope: Rope, head_dim: int) -> np.ndarray:
-  """Computes radians per token of each rotated pair of dimensions, float64."""
+  """Computes radians per token of each rotated pair of dimensions, float64.
+
+  Args:
+    rope: the frequencies and their scaling.
+    head_dim: width d of one head, even.
+
+  Returns:
+    Angles, [int(d * rope.rotated) / 2]; dimension i and its partner share one.
+  """
   width = int(head_dim * rope.rotated)
   exponent = np.arange(0, width, 2) / width
   plain = rope.theta**-exponent
@@ -116,7 +124,17 @@ def _yarn_keep(rope: Rope, plain: np.ndarray, head_dim: int) -> np.ndarray:
 def rotations(
   rope: Rope, head_dim: int, positions: Int[Array, "*B"]
 ) -> tuple[Float[Array, "*B half"], Float[Array, "*B half"]]:
-  """Computes cos and sin of every position's angles, float32."""
+  """Computes cos and sin of every position's angles, float32.
+
+  Args:
+    rope: the frequencies and their scaling.
+    head_dim: width d of one head, even.
+    positions: place of each token in its sequence, from 0.
+
+  Returns:
+    Both multiplied by `rope.attention_factor`; `half` is half the number of
+    rotated dimensions.
+  """
   frequency = jnp.asarray(inverse_frequencies(rope, head_dim), jnp.float32)
   angle = positions[..., None].astype(jnp.float32) * frequency.reshape(
     (1,) * positions.ndim + (-1,)
@@ -131,7 +149,15 @@ def rotate(
   x: Float[Array, "*B heads dim"],
   rotation: tuple[Float[Array, "*B half"], Float[Array, "*B half"]],
 ) -> Float[Array, "*B heads dim"]:
-  """Rotates the first 2 * half dimensions of `x`, in float32."""
+  """Rotates the first 2 * half dimensions of `x`, in float32.
+
+  Args:
+    x: queries or keys of any dtype, which the result has too.
+    rotation: cos and sin of each token's position, as `rotations` makes them.
+
+  Returns:
+    The rotated heads; dimensions after the first 2 * half are as they were.
+  """
   cos, sin = (r[..., None, :] for r in rotation)
   half = cos.shape[-1]
   first, second, rest = jnp.split(x, (half, 2 * half), axis=-1)

@@ -21,6 +21,14 @@ def hidden_and_router_losses(
 ) -> tuple[Float[Array, "B T D"], Float[Array, "B T"], Float[Array, "B T"]]:
   """Computes `transformer.hidden_states` and each token's router losses.
 
+  Args:
+    params: as `transformer.init` makes them.
+    config: a model with experts.
+    tokens: ids; at padding any id of the vocabulary.
+    positions: of each token in its own sequence, from 0.
+    segments: sequence of each token in its row, from 1; 0 is padding.
+    **options: `remat`, `attention` and `routes` of `hidden_states`.
+
   Returns:
     Hidden states, `ops.router.balance_loss` and `ops.router.z_loss`: means over
     the layers. The load is that of all tokens of the call but padding.
@@ -57,6 +65,16 @@ def hidden_and_agreement(
   **options: Any,
 ) -> tuple[Float[Array, "B T D"], Float[Array, "B T"]]:
   """Computes `transformer.hidden_states` and each token's `router.agreement`.
+
+  Args:
+    params: as `transformer.init` makes them.
+    config: a model with experts.
+    tokens: ids; at padding any id of the vocabulary.
+    positions: of each token in its own sequence, from 0.
+    segments: sequence of each token in its row, from 1; 0 is padding.
+    routes: experts that the sampler chose in each layer; -1 where none are
+      known, which agrees with nothing.
+    **options: `remat` and `attention` of `hidden_states`.
 
   Returns:
     Hidden states with `routes` replayed, and the mean over the layers of the

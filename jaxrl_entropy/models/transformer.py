@@ -40,6 +40,10 @@ REMAT = {
 def init(config: TransformerConfig, key: Key[Array, ""]) -> Params:
   """Draws random float32 parameters; kernels are stored [in, out].
 
+  Args:
+    config: the model.
+    key: the draws of every parameter derive from it.
+
   Returns:
     {"embed": {"embedding" [V, D]}, "layers": {"attention": {"q_proj", ...},
     "mlp": {...}, and the norms of `Block`} stacked [L, ...],
@@ -73,7 +77,13 @@ def init(config: TransformerConfig, key: Key[Array, ""]) -> Params:
 def embed(
   params: Params, config: TransformerConfig, tokens: Int[Array, "*B"]
 ) -> Float[Array, "*B D"]:
-  """Computes the residual stream before the first layer, in compute dtype."""
+  """Computes the residual stream before the first layer, in compute dtype.
+
+  Args:
+    params: as `init` makes them.
+    config: the model.
+    tokens: ids below the embedding's rows.
+  """
   x = params["embed"]["embedding"][tokens].astype(config.dtype)
   if config.scaled_embedding:
     x = x * jnp.asarray(config.hidden_size**0.5, x.dtype)
@@ -83,12 +93,27 @@ def embed(
 def final_norm(
   params: Params, config: TransformerConfig, x: Float[Array, "*B D"]
 ) -> Float[Array, "*B D"]:
-  """Normalizes the residual stream after the last layer."""
+  """Normalizes the residual stream after the last layer.
+
+  Args:
+    params: as `init` makes them.
+    config: the model.
+    x: residual stream after the last layer.
+
+  Returns:
+    Hidden states in the dtype of `x`, which the LM head takes.
+  """
   return apply(norm(config), params["final_norm"], x)
 
 
 def lm_head(params: Params, config: TransformerConfig) -> Float[Array, "D V"]:
-  """Returns the matrix from hidden states to logits, in the stored dtype."""
+  """Returns the matrix from hidden states to logits, in the stored dtype.
+
+  Args:
+    params: as `init` makes them; an "lm_head" among them wins over a tied
+      embedding (see `copy_head`).
+    config: the model.
+  """
   if config.tie_embeddings and "lm_head" not in params:
     return params["embed"]["embedding"].T
   return params["lm_head"]["kernel"]
@@ -153,9 +178,24 @@ def run_layers(
 ) -> tuple[Float[Array, "B T D"], Any]:
   """Computes `hidden_states`, and `of_router` of each layer's router.
 
-  Arguments as those of `hidden_states`. `of_router` is called with the router's
-  logits and the layer's `routes`; its results are stacked over the layers, None
-  if it is None.
+  Args:
+    params: as `init` makes them, in any dtype.
+    config: the model.
+    tokens: see `hidden_states`, as for the next five.
+    positions: of each token in its own sequence, from 0.
+    segments: sequence of each token in its row, from 1; 0 is padding.
+    remat: what the backward pass recomputes, a key of `REMAT`.
+    attention: the back-end, see `ops.attention`.
+    routes: experts that are taken again; None: the router chooses.
+    of_router: called with a layer's router logits [B, T, E] and its routes
+      [B, T, k] (None without `routes`); returns a tree of arrays.
+
+  Returns:
+    Hidden states after the final norm, and the results of `of_router` stacked
+    over the layers, [L, ...]; None without it.
+
+  Raises:
+    ValueError: for an unknown remat policy or attention back-end.
   """
   if remat not in REMAT:
     raise ValueError(f"remat {remat!r} is unknown; one of {', '.join(REMAT)}")
@@ -196,7 +236,15 @@ def run_layers(
 def rotations(
   config: TransformerConfig, positions: Int[Array, "*B"]
 ) -> tuple[Rotation, ...]:
-  """Computes cos and sin of every position for each of `config.ropes`."""
+  """Computes cos and sin of every position for each of `config.ropes`.
+
+  Args:
+    config: the model.
+    positions: place of each token in its sequence, from 0.
+
+  Returns:
+    One (cos, sin) for each of `config.ropes`, float32.
+  """
   return tuple(
     rope.rotations(settings, config.head_dim, positions)
     for settings in config.ropes
@@ -234,6 +282,11 @@ def finish_logits(
   """Computes logits from the head's products.
 
   Caps them, and sets those of ids that the tokenizer lacks to minus infinity.
+
+  Args:
+    config: the model; its `logits_softcap` and `real_vocab_size` are used.
+    scores: products of hidden states and the LM head's columns, from the first
+      column on; there may be columns of padding.
   """
   scores = soft_cap(scores, config.logits_softcap)
   if scores.shape[-1] == config.real_vocab_size:
@@ -247,7 +300,16 @@ def logits(
   config: TransformerConfig,
   tokens: Int[Array, "B T"],
 ) -> Float[Array, "B T V"]:
-  """Computes float32 logits of unpacked rows, for tests and inspection."""
+  """Computes float32 logits of unpacked rows, for tests and inspection.
+
+  Args:
+    params: as `init` makes them.
+    config: the model.
+    tokens: one sequence a row, positions from 0, without padding.
+
+  Returns:
+    Logits of the token after each; -inf for ids that no token has.
+  """
   positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
   hidden = hidden_states(
     params, config, tokens, positions, jnp.ones_like(tokens)

@@ -97,6 +97,10 @@ def copy_companions(
 ) -> dict[str, Any]:
   """Copies a Hugging Face folder's tokenizer and generation settings.
 
+  Args:
+    source: a Hugging Face folder; all but its config.json may be missing.
+    folder: where they are copied to; made if need be.
+
   Returns:
     The special token ids of its config.json.
   """

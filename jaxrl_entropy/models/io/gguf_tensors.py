@@ -25,7 +25,7 @@ class GgufTensors:
   a layer's experts; all of that is undone here.
   """
 
-  def __init__(self, file: gguf_file.Gguf):
+  def __init__(self, file: gguf_file.Gguf) -> None:
     self._file = file
     self._kind = file.metadata["general.architecture"]
     self._architecture = ARCHITECTURES[self._kind]

@@ -157,6 +157,10 @@ def context(rope: Rope, max_length: int) -> int:
 
   YaRN's may be longer than `max_position_embeddings`. LongRoPE's is that before
   scaling, until `TransformerConfig.with_max_length` asks for more.
+
+  Args:
+    rope: as `take` reads it from the config.json.
+    max_length: `max_position_embeddings` of the config.json, tokens.
   """
   if rope.kind == "longrope":
     return rope.original_length

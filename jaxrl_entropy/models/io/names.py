@@ -57,7 +57,13 @@ class Stored:
 def stored(
   path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct, config: TransformerConfig
 ) -> Stored:
-  """Returns where the leaf at a key path of jax.tree_util is stored."""
+  """Returns where the leaf at a key path of jax.tree_util is stored.
+
+  Args:
+    path: keys from the root of the parameters to the leaf.
+    leaf: its shape, with the axes of layers and of experts in front.
+    config: the model, whose family names the tensors.
+  """
   module, _, kind = sharding.path_name(path).rpartition("/")
   suffix = ".bias" if kind == "bias" else ".weight"
   if module in _TOP:

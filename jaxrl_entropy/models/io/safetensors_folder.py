@@ -79,7 +79,7 @@ class SafetensorsFolder:
       read, or a tensor is not in the file that should hold it.
   """
 
-  def __init__(self, folder: Path):
+  def __init__(self, folder: Path) -> None:
     self._folder = folder
     self._map = functools.cache(self._map_file)
     self._open = functools.cache(self._read_header)

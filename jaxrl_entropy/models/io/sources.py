@@ -18,11 +18,25 @@ class CheckpointError(ValueError):
 class TensorSource(Protocol):
   """Named tensors on disk."""
 
-  def names(self) -> frozenset[str]: ...
+  def names(self) -> frozenset[str]:
+    """Returns Hugging Face's names of all tensors."""
 
   def place(self, name: str) -> str:
     """Names the file and the tensor, for error messages."""
 
-  def shape(self, name: str) -> tuple[int, ...]: ...
+  def shape(self, name: str) -> tuple[int, ...]:
+    """Returns the shape of a tensor as stored, kernels [out, in]."""
 
-  def read(self, name: str, index: Index) -> np.ndarray: ...
+  def read(self, name: str, index: Index) -> np.ndarray:
+    """Reads a slice of a tensor.
+
+    Args:
+      name: one of `names()`.
+      index: a slice for each axis.
+
+    Returns:
+      The slice in the dtype of the file, or in float32 where that is quantized.
+
+    Raises:
+      CheckpointError: if the tensor's dtype is not supported.
+    """

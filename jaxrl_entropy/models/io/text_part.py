@@ -19,7 +19,7 @@ def is_multimodal(names: Iterable[str]) -> bool:
 class TextPart:
   """A source of the text model's tensors alone, under a text model's names."""
 
-  def __init__(self, source: TensorSource):
+  def __init__(self, source: TensorSource) -> None:
     self._source = source
     found = {_text_name(name): name for name in source.names()}
     self._names = {ours: name for ours, name in found.items() if ours}
@@ -42,7 +42,12 @@ class TextPart:
     return self._source.shape(self._names[name])
 
   def read(self, name: str, index: Index) -> np.ndarray:
-    """Reads a slice of a tensor."""
+    """Reads a slice of a tensor.
+
+    Args:
+      name: the tensor's name in a text model.
+      index: a slice for each axis.
+    """
     return self._source.read(self._names[name], index)
 
 
