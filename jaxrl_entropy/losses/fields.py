@@ -46,7 +46,7 @@ class MissingFieldError(ValueError):
     owner: name of the part that reads it; "" until the chain adds it.
   """
 
-  def __init__(self, field: str, owner: str = ""):
+  def __init__(self, field: str, owner: str = "") -> None:
     reader = f"{owner}()" if owner else "a part of this loss"
     super().__init__(
       f"{reader} reads `{field}`, which this batch does not have; "
@@ -58,7 +58,7 @@ class MissingFieldError(ValueError):
 class Absent:
   """Stands in a batch for a field that it does not have; any use raises."""
 
-  def __init__(self, field: str):
+  def __init__(self, field: str) -> None:
     self._field = field
 
   def _raise(self, *args: Any, **kwargs: Any) -> NoReturn:

@@ -102,6 +102,13 @@ def name_of(function: Callable[..., Any]) -> str:
 def call(function: Callable[..., Any], *args: Any) -> Any:
   """Calls a part; an absent field of the batch is blamed on it by name.
 
+  Args:
+    function: a part, or any callable in place of one.
+    *args: what it takes: a transform or a selector (loss, batch, key).
+
+  Returns:
+    What the part returns.
+
   Raises:
     MissingFieldError: if the part reads a field that the batch does not have.
   """
@@ -116,6 +123,15 @@ def pick(
   selector: Selector, loss: TokenLoss, batch: TokenBatch, key: PRNGKey
 ) -> Selection:
   """Calls a selector; padding is never picked, and there is no gradient.
+
+  Args:
+    selector: the selector to call.
+    loss: token losses so far; the selector sees them as constants.
+    batch: tokens of the mini-batch.
+    key: for selectors that draw at random.
+
+  Returns:
+    The choice, False at padding, with the selector's own metrics.
 
   Raises:
     MissingFieldError: if it reads a field that the batch does not have.

@@ -39,7 +39,15 @@ def policy_gradient() -> LossTransform:
 
 
 def clip_metrics(clipped: Bool[Array, "B T"], batch: TokenBatch) -> Metrics:
-  """Returns the shares of tokens held from growing and from shrinking."""
+  """Returns the shares of tokens held from growing and from shrinking.
+
+  Args:
+    clipped: True where the surrogate holds the ratio.
+    batch: tokens of the mini-batch; those of positive advantage grow.
+
+  Returns:
+    `ratio/clip_high_share` and `ratio/clip_low_share`, of all valid tokens.
+  """
   up = batch.advantages > 0
   return {
     "ratio/clip_high_share": share_metric(clipped & up, batch.mask),
