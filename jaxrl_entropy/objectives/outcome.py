@@ -74,6 +74,17 @@ def htpo(
   surer than the last of the surest `least_share`, and at the most uncertain
   `most_share` of the uncertain ones of correct responses to easy prompts.
 
+  Args:
+    fraction: share of a response's tokens that are uncertain, in [0, 1].
+    hard: share of correct responses below which a group is hard, in [0, 1].
+    clip_low: the ratio's lower bound is `1 - clip_low`.
+    clip_high: its upper bound is `1 + clip_high`.
+    least_share: share of a response's certain tokens, the surest first, whose
+      last one sets the bar for those without gradient.
+    most_share: share of a response's uncertain tokens without gradient.
+    limit: largest ratio that a token of negative advantage is punished by,
+      above 1.
+
   References:
     arXiv 2605.08283, as in the authors' code.
   """
@@ -115,6 +126,11 @@ def distillation(fraction: float = 1.0, coefficient: Scalar = 1.0) -> Objective:
 
   Over the vocabulary, at the `fraction` of the tokens that are the most
   uncertain or the farthest from the teacher (TIP), or at all of them.
+
+  Args:
+    fraction: share of the mini-batch's tokens that are taught, in [0, 1]; 1 is
+      all of them.
+    coefficient: multiplies the KL, at least 0; may be traced.
 
   Raises:
     ValueError: for a number outside its range.
