@@ -138,7 +138,15 @@ def _set_apart(inputs: AdvantageInputs) -> AdvantageInputs:
 def scored_groups(
   x: Float[Array, "N"], groups: Int[Array, "N"]
 ) -> tuple[Float[Array, "N"], Int[Array, "N"]]:
-  """`x` with 0 for NaN, and the rows of NaN moved to the group of id N."""
+  """Sets responses without a score apart, in a group of their own.
+
+  Args:
+    x: score of each response; NaN where it has none.
+    groups: id of each response's group, in [0, N).
+
+  Returns:
+    `x` with 0 for NaN, and the groups with N for those rows.
+  """
   missing = jnp.isnan(x)
   return jnp.where(missing, 0.0, x), jnp.where(missing, len(groups), groups)
 

@@ -119,6 +119,14 @@ def pair_accuracy(
 
   Pairs within a group, weighted by their difference in accuracy; the mean over
   groups, a group without a difference counting 0.5.
+
+  Args:
+    score: implicit reward of each response, nats times beta.
+    accuracy: verdict on each response, 0 to 1.
+    groups: id of each response's group, in [0, N).
+
+  Returns:
+    A share in [0, 1]; 0.5 is chance.
   """
   rows = len(groups)
   gap = accuracy[:, None] - accuracy[None]
