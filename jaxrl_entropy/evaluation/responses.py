@@ -67,7 +67,12 @@ class Evaluation:
     return self.metrics | {f"{k}_stderr": v for k, v in self.stderr.items()}
 
   def beside(self, name: str, other: "Evaluation") -> "Evaluation":
-    """Returns this evaluation with another's metrics under `name/`."""
+    """Returns this evaluation with another's metrics under `name/`.
+
+    Args:
+      name: prefix of the other's metrics, such as `at_0.6`.
+      other: an evaluation under other settings; its records are appended.
+    """
     return Evaluation(
       self.metrics | {f"{name}/{k}": v for k, v in other.metrics.items()},
       self.records + other.records,

@@ -155,7 +155,12 @@ def _by_difficulty(
 def group_by(
   items: Iterable[Item], key: Callable[[Item], Any]
 ) -> dict[Any, list[Item]]:
-  """Returns the items of each key, keys and items in the order they come."""
+  """Returns the items of each key, keys and items in the order they come.
+
+  Args:
+    items: read once.
+    key: gives the key of an item, which must be hashable.
+  """
   groups = defaultdict(list)
   for item in items:
     groups[key(item)].append(item)
