@@ -44,7 +44,7 @@ class Batch:
     version: int,
     decode_text: Decode | None,
     drafting: Drafting,
-  ):
+  ) -> None:
     """Allocates the cache.
 
     Args:
@@ -84,7 +84,13 @@ class Batch:
     return bool(distributed.max_over_processes(work))
 
   def update(self, weights: Params, version: int) -> None:
-    """Takes new weights, which sample all tokens from the next step on."""
+    """Takes new weights, which sample all tokens from the next step on.
+
+    Args:
+      weights: as `models.decoding.weights` makes them. They replace those of an
+        earlier call that are not in use yet.
+      version: the number that marks the tokens which they sample.
+    """
     self._new_weights = weights, version
 
   def advance(self) -> Iterator[Growth]:

@@ -69,7 +69,7 @@ class DraftCost:
   batch sizes, so it is measured while sampling, for each batch bucket.
   """
 
-  def __init__(self, known: float | None = None):
+  def __init__(self, known: float | None = None) -> None:
     """Starts without measurements.
 
     Args:

@@ -85,7 +85,16 @@ def propose(
 
 
 def expected_hits(hit_rate: Float[Array, "B"], count: int) -> Float[Array, "B"]:
-  """Returns the expected number of accepted tokens of a draft of `count`."""
+  """Returns the expected number of accepted tokens of a draft of `count`.
+
+  Args:
+    hit_rate: probability that a sequence's next drafted token is right, given
+      that those before it were.
+    count: tokens of a draft, K.
+
+  Returns:
+    `sum_k hit_rate^k` for k from 1 to K, tokens.
+  """
   return sum(
     (hit_rate**k for k in range(1, count + 1)), jnp.zeros_like(hit_rate)
   )
@@ -97,6 +106,14 @@ def update_hit_rate(
   """Averages whether the first token of a draft was right.
 
   This is known after every step, whether the draft was verified or not.
+
+  Args:
+    hit_rate: average so far of each sequence, in [0, 1].
+    exists: whether the sequence had a draft; otherwise its average stays.
+    hit: whether the draft's first token is the one that was drawn.
+
+  Returns:
+    The new averages: exponential, with a weight of 0.15 for this draft.
   """
   new = _MEMORY * hit_rate + (1 - _MEMORY) * hit.astype(hit_rate.dtype)
   return jnp.where(exists, new, hit_rate)

@@ -94,7 +94,7 @@ class Engine:
     mesh: Mesh,
     sizes: Sizes,
     weight_dtype: str = "",
-  ):
+  ) -> None:
     """Creates the programs; they compile at their first call.
 
     Args:

@@ -33,7 +33,15 @@ class Limits:
   has_decode_text: bool
 
   def check(self, request: Request, name: str) -> None:
-    """Raises ValueError, calling the request `name`, if it can never run."""
+    """Checks that a request can run at all.
+
+    Args:
+      request: the request.
+      name: what the error calls it, such as "request 3".
+
+    Raises:
+      ValueError: if it can never run; says which field fails and by how much.
+    """
     complaint = (
       self._check_length(request)
       or self._check_ids("prompt", request.prompt)

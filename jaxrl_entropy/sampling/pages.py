@@ -10,7 +10,7 @@ class PagePool:
   padding is written there.
   """
 
-  def __init__(self, count: int):
+  def __init__(self, count: int) -> None:
     """Creates a pool of free pages.
 
     Args:

@@ -18,7 +18,7 @@ from jaxrl_entropy.sampling.sequences import PrefillChunk, Sample, Sequence
 class Packer:
   """Packs one value per object into arrays of `bucket` rows per shard."""
 
-  def __init__(self, shards: ListLike[ListLike[Any]], bucket: int):
+  def __init__(self, shards: ListLike[ListLike[Any]], bucket: int) -> None:
     """Lays out the rows.
 
     Args:
@@ -30,7 +30,16 @@ class Packer:
     self._index = np.concatenate(list(starts))
 
   def vector(self, values: Iterable, dtype: Any, fill: Any = 0) -> np.ndarray:
-    """Packs a scalar per object, with `fill` in unused rows."""
+    """Packs a scalar per object, with `fill` in unused rows.
+
+    Args:
+      values: one number per object, in the order of the shards.
+      dtype: NumPy dtype of the result.
+      fill: value of unused rows.
+
+    Returns:
+      [shards * bucket], on the host.
+    """
     vector = np.full(self._size, fill, dtype)
     vector[self._index] = np.fromiter(values, dtype, len(self._index))
     return vector
@@ -41,7 +50,16 @@ class Packer:
     width: int,
     fill: int = 0,
   ) -> np.ndarray:
-    """Packs at most `width` integers per object, followed by `fill`."""
+    """Packs at most `width` integers per object, followed by `fill`.
+
+    Args:
+      values: integers of each object, in the order of the shards.
+      width: columns of the result.
+      fill: value behind an object's integers and in unused rows.
+
+    Returns:
+      int32 [shards * bucket, width], on the host.
+    """
     table = np.full((self._size, width), fill, np.int32)
     for row, value in zip(self._index, values, strict=True):
       table[row, : len(value)] = value
@@ -51,7 +69,13 @@ class Packer:
 def prefill_rows(
   shards: ListLike[ListLike[PrefillChunk]], bucket: int, sizes: Sizes
 ) -> PrefillRows:
-  """Packs chunks of prompts as `bucket` rows per shard."""
+  """Packs chunks of prompts as `bucket` rows per shard.
+
+  Args:
+    shards: chunks of each shard, at most `bucket` each.
+    bucket: rows per shard; unused ones have a count of 0.
+    sizes: static sizes of the programs; no chunk is longer than `sizes.chunk`.
+  """
   packer = Packer(shards, bucket)
   chunks = list(itertools.chain.from_iterable(shards))
   tokens = [chunk.prefix.tokens[chunk.start : chunk.stop] for chunk in chunks]
@@ -68,13 +92,29 @@ def prefill_rows(
 def page_tables(
   shards: ListLike[ListLike[Sequence]], bucket: int, sizes: Sizes
 ) -> np.ndarray:
-  """Packs the pages of sequences as `bucket` rows per shard."""
+  """Packs the pages of sequences as `bucket` rows per shard.
+
+  Args:
+    shards: sequences of each shard, at most `bucket` each.
+    bucket: rows per shard.
+    sizes: static sizes of the programs.
+
+  Returns:
+    int32 [shards * bucket, sizes.pages_per_sequence]; 0 behind a sequence's
+    pages and in unused rows.
+  """
   pages = [s.pages for s in itertools.chain.from_iterable(shards)]
   return Packer(shards, bucket).table(pages, sizes.pages_per_sequence)
 
 
 def page_copies(shards: ListLike[ListLike[Copy]], bucket: int) -> PageCopies:
-  """Packs page copies as `bucket` entries per shard."""
+  """Packs page copies as `bucket` entries per shard.
+
+  Args:
+    shards: copies of each shard, at most `bucket` each; pages are numbered
+      within the shard.
+    bucket: entries per shard; unused ones are not copied.
+  """
   packer = Packer(shards, bucket)
   copies = list(itertools.chain.from_iterable(shards))
   return PageCopies(

@@ -102,7 +102,15 @@ def prefill(
   config: TransformerConfig,
   pages_per_block: int,
 ) -> Cache:
-  """Returns the cache with the rows' tokens in it."""
+  """Returns the cache with the rows' tokens in it.
+
+  Args:
+    weights: as `models.decoding.weights` makes them.
+    cache: pages of this shard; updated in place where the caller donates it.
+    rows: chunks of prompts and the pages that they fill.
+    config: the model; static.
+    pages_per_block: pages of a row attended to at one time; static.
+  """
   in_use = paged.pages_in_use(rows.start, rows.count, cache.page_size)
   in_use = jax.lax.pmax(in_use, sharding.ROWS)
   view = View(rows.table, rows.start, rows.count, in_use, pages_per_block)
@@ -111,7 +119,13 @@ def prefill(
 
 
 def copy_pages(weights: None, cache: Cache, copies: PageCopies) -> Cache:
-  """Returns the cache with some pages copied, for sequences to write to."""
+  """Returns the cache with some pages copied, for sequences to write to.
+
+  Args:
+    weights: unused: every program takes the same first two arguments.
+    cache: pages of this shard; updated in place where the caller donates it.
+    copies: source and target pages of this shard.
+  """
   del weights
   return paged.copy(cache, copies.source, copies.target, copies.count[0])
 
@@ -119,7 +133,17 @@ def copy_pages(weights: None, cache: Cache, copies: PageCopies) -> Cache:
 def read_routes(
   weights: None, cache: Cache, table: Int[AnyArray, "B M"]
 ) -> tuple[Cache, Int[Array, "B T L k"]]:
-  """Returns the cache, and the experts of all tokens in some pages."""
+  """Returns the cache, and the experts of all tokens in some pages.
+
+  Args:
+    weights: unused: every program takes the same first two arguments.
+    cache: pages of this shard, with recorded routes.
+    table: pages of each sequence, in order; 0 behind the last.
+
+  Returns:
+    The cache as it was, and expert ids of each token in each layer. T is M
+    pages of tokens; values behind a sequence's end do not matter.
+  """
   del weights
   assert cache.routes is not None
   pages = cache.routes[table]

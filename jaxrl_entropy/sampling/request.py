@@ -99,7 +99,7 @@ class Request:
   seed: int = 0
   partial: tuple[Completion, ...] = ()
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     rules = {
       "prompt": (len(self.prompt) > 0, "must hold at least one token"),
       "n": (self.n >= 1, "must be at least 1"),

@@ -63,7 +63,7 @@ class Sampler:
     draft_tokens: int = 0,
     routes: bool = False,
     tuning: Tuning | None = None,
-  ):
+  ) -> None:
     """Configures the sampler; memory is allocated by its calls.
 
     Args:

@@ -38,7 +38,7 @@ class Scheduler:
     page_size: int,
     chunk: int,
     steps: int,
-  ):
+  ) -> None:
     """Creates an idle scheduler.
 
     Args:

@@ -54,7 +54,12 @@ class Sample:
     )
 
   def extend(self, draw: Draw, version: int | np.ndarray) -> None:
-    """Appends tokens sampled by the weights of `version`."""
+    """Appends tokens sampled by the weights of `version`.
+
+    Args:
+      draw: new tokens and their log-probs, NumPy arrays of one length.
+      version: of the weights; one for all the tokens, or one for each.
+    """
     self.draws.append(draw)
     self.versions.append(np.full(len(draw.token), version, np.int32))
     self.length += len(draw.token)
@@ -89,7 +94,15 @@ def _no_tokens() -> Draw:
 
 
 def samples_of(request: Request, owner: int) -> list[Sample]:
-  """Returns the request's continuations, with their tokens from `partial`."""
+  """Returns the request's continuations, with their tokens from `partial`.
+
+  Args:
+    request: the request.
+    owner: index of the request, which its samples carry.
+
+  Returns:
+    `request.n` samples in order; those that `partial` has as stopped are done.
+  """
   samples = [Sample(request, owner, index) for index in range(request.n)]
   for sample, begun in zip(samples, request.partial, strict=False):
     draw = Draw(

@@ -41,7 +41,7 @@ class Stream:
   must call `unfinished`, `advance` and `update` in the same order.
   """
 
-  def __init__(self, batch: Batch, mesh: Mesh, limits: Limits):
+  def __init__(self, batch: Batch, mesh: Mesh, limits: Limits) -> None:
     self._batch, self._mesh, self._limits = batch, mesh, limits
     self._samples: dict[int, list[Sample]] = {}
     self._complete: deque[Sample] = deque()
