@@ -80,7 +80,13 @@ class Entry:
     return self.begun and None not in self.parts.values()
 
   def begin(self, index: int, request: Request) -> None:
-    """Takes note of a request, which the stream numbers `index`."""
+    """Takes note that a request of the group is under way.
+
+    Args:
+      index: number that the stream gave the request.
+      request: the request; unfinished responses that it goes on with count with
+        the tokens they have.
+    """
     self.parts[index] = None
     for sample, partial in enumerate(request.partial):
       if partial.finish != "stop":
@@ -138,7 +144,12 @@ class Backlog:
     return useful < steps * quota.groups and len(begun) < steps * quota.limit
 
   def note(self, entry: Entry, event: Event) -> None:
-    """Takes note of new tokens of a group."""
+    """Takes note of new tokens of a group.
+
+    Args:
+      entry: the group, one of the backlog's.
+      event: what the stream yielded for one of its responses.
+    """
     entry.note(event)
     longest = max(entry.lengths.values(), default=0)
     if 0 < self._quota.partial_tokens <= longest and entry in self._entries:
@@ -146,7 +157,12 @@ class Backlog:
       self._overlong.append(entry)
 
   def verified(self, entry: Entry, rollout: Rollout) -> None:
-    """Takes note of the verdicts on a group."""
+    """Takes note of the verdicts on a group.
+
+    Args:
+      entry: the group, complete.
+      rollout: its responses with their rewards and verdicts.
+    """
     if entry in self._overlong:
       self._overlong.remove(entry)
       self._entries.append(entry)

@@ -32,6 +32,10 @@ ROLES = {
 def build_task(config: ConfigDict, tokenizer: Tokenizer) -> Task:
   """Returns the task of a config, without prompts that are too long.
 
+  Args:
+    config: of the run.
+    tokenizer: renders the prompts, whose lengths are counted in tokens.
+
   Raises:
     UserError: if the task cannot be made, or no prompt is short enough.
   """
@@ -98,7 +102,14 @@ def _attention(config: ConfigDict, model: TransformerConfig) -> str:
 def build_roles(
   config: ConfigDict, forward: Forward, needs: Container[str]
 ) -> list[Role]:
-  """Returns the auxiliary models for the batch fields in `needs`."""
+  """Returns the auxiliary models for the batch fields in `needs`.
+
+  Args:
+    config: of the run.
+    forward: the policy's forward pass; the models are decoders like it, without
+      the statistics that only the policy's objective reads.
+    needs: fields of a TokenBatch that the method reads.
+  """
   plain = dataclasses.replace(
     forward,
     moments=False,
@@ -240,6 +251,11 @@ def encode_prompt(
   problem: Problem, tokenizer: Tokenizer, limit: int
 ) -> tuple[int, ...]:
   """Returns the token ids of a prompt, at most `limit` of them.
+
+  Args:
+    problem: its prompt, and its system message if it has one.
+    tokenizer: renders them with its chat template.
+    limit: `rollout.max_prompt_length`, tokens.
 
   Raises:
     UserError: if the prompt is longer.

@@ -67,6 +67,12 @@ class Checkpoints:
   ) -> None:
     """Starts saving; returns once `state` may be donated again.
 
+    Args:
+      step: steps that are done, and the checkpoint's name.
+      state: the state after them.
+      host: the host's position, of JSON types.
+      carried: uint8 [n], bytes that the host carries into the next step.
+
     Raises:
       UserError: if this one or the one before could not be written.
     """
@@ -156,6 +162,11 @@ class BestPolicies:
 
     Of equals the first is kept.
 
+    Args:
+      step: of the evaluation.
+      params: the policy's parameters that were evaluated.
+      record: metrics of the step, those of its evaluation among them.
+
     Raises:
       UserError: if the record lacks the metric, or saving fails.
     """
@@ -199,6 +210,10 @@ def restore_params(folder: Path, like: Params) -> tuple[int, Params] | None:
 
   Of a folder of best policies the best, of other checkpoints the newest that
   can be read, in the shapes, types and layout of `like`.
+
+  Args:
+    folder: a folder of `Checkpoints` or of `BestPolicies`.
+    like: arrays, or their shapes, with the shardings that are wanted.
 
   Returns:
     None where there is no checkpoint at all.

@@ -55,12 +55,24 @@ def linear(start: float, end: float, updates: int, delay: int = 0) -> Control:
   """Interpolates from `start` to `end` over `updates` updates, after `delay`.
 
   `end=0` anneals a penalty or a covariance rule away.
+
+  Args:
+    start: the coefficient until `delay`.
+    end: the coefficient from `delay + updates` on.
+    updates: optimizer updates from one to the other.
+    delay: optimizer updates before it starts to move.
   """
   return _schedule(optax.linear_schedule(start, end, updates, delay))
 
 
 def cosine(start: float, end: float, updates: int) -> Control:
-  """Follows half a cosine from `start` to `end` over `updates` updates."""
+  """Follows half a cosine from `start` to `end` over `updates` updates.
+
+  Args:
+    start: the coefficient at the first update.
+    end: the coefficient from `updates` on.
+    updates: optimizer updates from one to the other.
+  """
 
   def schedule(update: Int[Array, ""]) -> Scalar:
     share = jnp.clip(update / updates, 0.0, 1.0)
@@ -70,7 +82,13 @@ def cosine(start: float, end: float, updates: int) -> Control:
 
 
 def exponential(start: float, decay: float, updates: int) -> Control:
-  """Returns `start * decay ** (update / updates)`."""
+  """Returns `start * decay ** (update / updates)`.
+
+  Args:
+    start: the coefficient at the first update.
+    decay: factor by which it has changed after `updates`; above 0.
+    updates: optimizer updates; it goes on changing after them.
+  """
   return _schedule(optax.exponential_decay(start, updates, decay))
 
 
@@ -345,7 +363,12 @@ class Controllers:
   def coefficients(
     self, state: State, update: Int[Array, ""]
   ) -> dict[str, Scalar]:
-    """Returns the loss arguments after `update` updates; may be traced."""
+    """Returns the loss arguments after `update` updates; may be traced.
+
+    Args:
+      state: of the controls by name, as `init` and `update` return it.
+      update: optimizer updates so far, int32.
+    """
     return {
       name: control.value(state[name], update)
       for name, control in self.controls.items()
@@ -356,6 +379,13 @@ class Controllers:
 
     A metric that is not finite is ignored, and so is the lack of one in a step
     without updates.
+
+    Args:
+      state: of the controls by name.
+      record: metrics of the step by name; has "loss" if there were updates.
+
+    Returns:
+      The next state.
 
     Raises:
       ValueError: if a step with updates reports no such metric.

@@ -32,6 +32,10 @@ def make(config: ConfigDict, policy: Policy) -> "Fresh | Imitated":
 
   They come from `sft.task`, or from the run's own task where that has no name.
 
+  Args:
+    config: of the run.
+    policy: gives the tokenizer and the mesh.
+
   Raises:
     UserError: the number of steps or of epochs does not fit the task.
   """
@@ -57,7 +61,7 @@ class Fresh:
 
   left_out = 0
 
-  def __init__(self, config: ConfigDict, policy: Policy, task: Task):
+  def __init__(self, config: ConfigDict, policy: Policy, task: Task) -> None:
     self._config, self._policy, self._task = config, policy, task
     self.steps: int = config.sft.steps
 
@@ -103,7 +107,7 @@ class Imitated:
     left_out: traces so far that did not fit.
   """
 
-  def __init__(self, config: ConfigDict, policy: Policy, task: Traces):
+  def __init__(self, config: ConfigDict, policy: Policy, task: Traces) -> None:
     self._config, self._policy, self._task = config, policy, task
     size = task.size("train")
     if not size:
@@ -150,7 +154,15 @@ def row_length(config: ConfigDict) -> int:
 
 
 def encode(pair: Demonstration, policy: Policy) -> Tokens:
-  """Returns the ids of a rendered prompt, and of the response and its end."""
+  """Returns the ids of a rendered prompt, and of the response and its end.
+
+  Args:
+    pair: a problem and its response, text.
+    policy: gives the tokenizer.
+
+  Returns:
+    Two int32 arrays; no length is too long.
+  """
   problem, response = pair
   tokenizer = policy.tokenizer
   prompt = build.encode_prompt(problem, tokenizer, _ANY_LENGTH)
@@ -159,7 +171,12 @@ def encode(pair: Demonstration, policy: Policy) -> Tokens:
 
 
 def row_capacity(config: ConfigDict, policy: Policy) -> int:
-  """Returns the rows of a mini-batch."""
+  """Returns the rows of a mini-batch, padding rows included.
+
+  Args:
+    config: of the run; `sft.batch_size` and `sft.micro_batches` are used.
+    policy: gives the mesh, whose shards of rows are equal.
+  """
   micro = config.sft.micro_batches
   return packed_batch.row_capacity(config.sft.batch_size, micro, policy.mesh)
 
@@ -171,6 +188,12 @@ def rows_of(
 
   The shape is that of one sequence in each row. With `pack`, rows hold several,
   and the micro-batches that this leaves empty are skipped.
+
+  Args:
+    encoded: sequences as `encode` returns them, of at most `row_length` tokens.
+    config: of the run; its `sft` section sets the sizes.
+    policy: gives the mesh.
+    pack: whether sequences share rows.
   """
   prompts, responses = zip(*encoded, strict=True)
   micro, length = config.sft.micro_batches, row_length(config)

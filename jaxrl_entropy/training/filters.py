@@ -62,6 +62,10 @@ FILTERS: dict[str, Callable[..., Acceptance]] = {
 def resolve(name: str, args: Mapping[str, Any] | None = None) -> Acceptance:
   """Returns the filter of `config.rollout.accept`, by name or import path.
 
+  Args:
+    name: a key of `FILTERS`, or the import path of a function that makes one.
+    args: keyword arguments of that function.
+
   Raises:
     UserError: for an unknown name, or arguments that the filter lacks.
   """

@@ -72,7 +72,12 @@ class Forward:
   agreement: bool = False
 
   def hidden(self, params: Params, rows: Rows) -> Float[Array, "R L D"]:
-    """Returns the hidden states of one micro-batch after the final norm."""
+    """Returns the hidden states of one micro-batch after the final norm.
+
+    Args:
+      params: of the decoder.
+      rows: the micro-batch, arrays [R, L].
+    """
     return self._run(transformer.hidden_states, params, rows)
 
   def _run(self, run: Callable[..., Any], params: Params, rows: Rows) -> Any:
@@ -155,6 +160,14 @@ def forward_slices(forward: ForwardPass, params: Params, rows: Rows) -> Any:
   """Runs the forward pass of every micro-batch, [M, R, L].
 
   A slice without response tokens costs nothing; its statistics are 0.
+
+  Args:
+    forward: the forward pass of one micro-batch.
+    params: its parameters.
+    rows: a mini-batch or more, [M, R, L]; slices run one after the other.
+
+  Returns:
+    The results of `forward`, stacked: arrays [M, R, L].
   """
 
   def run(slice_: Rows) -> Any:

@@ -42,7 +42,12 @@ class Collection:
 
 
 def make_collection(config: ConfigDict, baseline: bool) -> Collection:
-  """Returns the settings of a config; `baseline` asks for greedy responses."""
+  """Returns the settings of a config.
+
+  Args:
+    config: of the run.
+    baseline: whether each prompt gets a greedy response too.
+  """
   rollout = config.rollout
   filtered = rollout.group_filter == "mixed"
   return Collection(
@@ -89,7 +94,13 @@ class Grader:
   def start(
     self, problem: Problem, request: Request, answer: Completion
   ) -> None:
-    """Sends a response to its verifier; returns at once."""
+    """Sends a response to its verifier; returns at once.
+
+    Args:
+      problem: what is answered.
+      request: the one that was answered; the end of its prompt may open a tag.
+      answer: a finished response.
+    """
     tokenizer = self._policy.tokenizer
     text = rollout_lib.response_text(request, answer, tokenizer)
     self._pool.start(problem, text)

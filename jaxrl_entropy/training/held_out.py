@@ -31,11 +31,19 @@ def evaluate_policy(
 ) -> Evaluation:
   """Evaluates on the first problems of the test split, as `config.eval` says.
 
-  The processes share the work; all get the whole result. `final`: whether at
-  the further temperatures of a final policy as well.
+  The processes share the work; all get the whole result.
+
+  Args:
+    config: of the run.
+    policy: what is evaluated.
+    task: gives the problems.
+    sampler: for the policy's model, with room for prompts and responses.
+    pool: verifies the responses.
+    final: whether to evaluate at the further temperatures of a final policy as
+      well.
 
   Raises:
-    UserError: their responses cannot be scored here.
+    UserError: if their responses cannot be scored here.
   """
   settings = config.eval
   count = min(settings.problems, task.size("test"))
@@ -73,6 +81,11 @@ def evaluate_alone(
   config: ConfigDict, policy: Policy, task: Task
 ) -> Evaluation:
   """Evaluates as `evaluate_policy` does, with a sampler and a pool of its own.
+
+  Args:
+    config: of the run.
+    policy: what is evaluated.
+    task: gives the problems.
 
   Raises:
     UserError: the responses cannot be scored here.

@@ -71,9 +71,16 @@ class Layout:
   def score(
     self, forward: ForwardPass, params: Params, part: Rollout
   ) -> dict[str, np.ndarray]:
-    """Returns a jitted `score_of`'s value per token: [responses, tokens].
+    """Computes statistics of the tokens of some responses.
 
-    `part` has at most `capacity` responses.
+    Args:
+      forward: over all micro-batches, jitted, as `score_of` returns it.
+      params: of the model that it runs.
+      part: at most `capacity` responses.
+
+    Returns:
+      Each statistic by name, [responses, tokens] on the host; 0 behind a
+      response.
     """
     count = len(part.responses)
     slices = self.updates * self.micro_batches
@@ -118,7 +125,12 @@ class Layout:
 
 
 def make_layout(config: ConfigDict, mesh: Mesh) -> Layout:
-  """Returns the layout of a config on a mesh."""
+  """Returns the layout of a config on a mesh.
+
+  Args:
+    config: of the run.
+    mesh: devices that train.
+  """
   rollout, optimizer = config.rollout, config.optimizer
   return Layout(
     mesh,

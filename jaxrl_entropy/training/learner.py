@@ -152,7 +152,16 @@ class Learner:
   def update(
     self, state: TrainState, kept: Rollout, step: int
   ) -> tuple[TrainState, dict[str, float]]:
-    """Makes all updates of one rollout; returns the state and mean metrics."""
+    """Makes all updates of one rollout.
+
+    Args:
+      state: donated.
+      kept: the responses to learn from, with the signals of the objective.
+      step: of the rollout; the mini-batches are drawn by it.
+
+    Returns:
+      The state after the updates, and the means of their metrics.
+    """
     rng = np.random.default_rng(host_seeds(state.key, "minibatches", step))
     found: list[Metrics] = []
     for part in rollout_lib.split_minibatches(
@@ -175,7 +184,12 @@ class Learner:
   def update_controllers(
     self, state: TrainState, record: Mapping[str, float]
   ) -> TrainState:
-    """Returns the state with its controllers fed the record of a step."""
+    """Returns the state with its controllers fed the record of a step.
+
+    Args:
+      state: after the updates of the step.
+      record: metrics of the step by name.
+    """
     moved = self._algorithm.controllers.update(state.controller, record)
     return state.replace(controller=moved)
 

@@ -63,6 +63,10 @@ class Lookahead:
     """Returns the state after an update, and the metrics of its last step.
 
     The draws and coefficients of all steps are those of one update.
+
+    Args:
+      state: before the update; its `lookahead` is the gate's state.
+      step: makes one optimizer step on the mini-batch; it is traced twice.
     """
     gate, update = state.lookahead, state.update
     start = lora.split(state.params)[0]
@@ -118,7 +122,13 @@ class Lookahead:
   def observe(
     self, gate: dict[str, Array], norm: Float[Array, ""]
   ) -> dict[str, Array]:
-    """Returns the gate's state after the last gradient of an update."""
+    """Returns the gate's state after the last gradient of an update.
+
+    Args:
+      gate: `norms` [window] of the last updates, their `count`, and `on`:
+        whether jumps are made.
+      norm: global norm of that gradient.
+    """
     norms, count = gate["norms"], gate["count"]
     excess = norm - norms.mean()
     far = excess >= self.threshold * jnp.maximum(norms.std(), _TINY)

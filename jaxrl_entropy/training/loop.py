@@ -81,6 +81,10 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   Record `k` of the metrics file describes the policy after `k` steps and the
   updates made from its rollout; the last one, `config.steps`, has no updates.
 
+  Args:
+    config: of the run; it is completed in place.
+    workdir: folder of the run, local to the machine; made if need be.
+
   Returns:
     Exit status: 0, or `errors.PREEMPTED` after SIGTERM or SIGINT; the same
     call then goes on where this one stopped.

@@ -154,7 +154,12 @@ def _segments(
 
 
 def with_signals(rows: Rows, signals: Mapping[str, np.ndarray]) -> Rows:
-  """Returns `rows` with each [responses, tokens] array at its tokens."""
+  """Returns `rows` with each [responses, tokens] array at its tokens.
+
+  Args:
+    rows: on the host, [rows, L].
+    signals: arrays by name; their own padding is not read.
+  """
   spread = {
     name: np.where(
       rows.mask, values[rows.response, rows.index], np.float32(0)
@@ -167,14 +172,30 @@ def with_signals(rows: Rows, signals: Mapping[str, np.ndarray]) -> Rows:
 def gather(
   values: np.ndarray, rows: Rows, responses: int, length: int
 ) -> np.ndarray:
-  """Inverts `with_signals`: per-row values as [responses, length]."""
+  """Inverts `with_signals`: per-row values as [responses, length].
+
+  Args:
+    values: [rows, L] on the host.
+    rows: where each response's tokens are, on the host.
+    responses: how many there are.
+    length: tokens of the longest.
+
+  Returns:
+    An array of the dtype of `values`, 0 behind a response.
+  """
   out = np.zeros((responses, length), values.dtype)
   out[rows.response[rows.mask], rows.index[rows.mask]] = values[rows.mask]
   return out
 
 
 def row_capacity(sequences: int, micro_batches: int, mesh: Mesh) -> int:
-  """Returns how many rows hold `sequences` and divide into equal shards."""
+  """Returns how many rows hold `sequences` and divide into equal shards.
+
+  Args:
+    sequences: rows that are needed, at least.
+    micro_batches: slices of the mini-batch.
+    mesh: devices over which each slice's rows are spread.
+  """
   shards = sharding.row_parts(mesh) * micro_batches
   return -(-sequences // shards) * shards
 
@@ -183,6 +204,11 @@ def put(rows: Rows, micro_batches: int, mesh: Mesh) -> Rows:
   """Moves [rows, L] on the host to [micro_batches, R, L] on the mesh.
 
   R is spread over `sharding.ROWS`, L over context.
+
+  Args:
+    rows: NumPy arrays; their number of rows is one of `row_capacity`.
+    micro_batches: M.
+    mesh: devices that train.
   """
   where = NamedSharding(mesh, P(None, sharding.ROWS, "context"))
 

@@ -125,6 +125,11 @@ def load_policy(
 ) -> Policy:
   """Returns the policy of a run, at its newest checkpoint or its best.
 
+  Args:
+    config: of the run, as `config.of_run` reads it.
+    workdir: folder of the run.
+    best: whether to take the best policy by `checkpoint.best_by`.
+
   Raises:
     UserError: if `workdir` has no such checkpoint.
   """
@@ -138,6 +143,10 @@ def load_policy(
 
 def load_teacher(config: ConfigDict, policy: Policy) -> Policy:
   """Returns the policy of `config.teacher.weights`, on the mesh of another.
+
+  Args:
+    config: of the run.
+    policy: gives the mesh and the tokenizer, which the teacher shares.
 
   Raises:
     UserError: if there is none, or its vocabulary is another one.
@@ -213,6 +222,11 @@ def prompt_format(config: ConfigDict) -> PromptFormat:
 def with_adapters(params: Params, config: ConfigDict, mesh: Mesh) -> Params:
   """Adds the low-rank adapters of `config.model`, if there are any.
 
+  Args:
+    params: of a model without adapters.
+    config: of the run; its seed draws them.
+    mesh: devices that hold the parameters.
+
   Raises:
     ValueError: if a target is no projection.
   """
@@ -243,6 +257,12 @@ def build_model(
   config: ConfigDict, tokenizer: Tokenizer, mesh: Mesh
 ) -> tuple[TransformerConfig, Params]:
   """Returns the decoder and its parameters, loaded or random, on `mesh`.
+
+  Args:
+    config: of the run; its `model` section says which.
+    tokenizer: decides how many ids can be drawn, and the size of a model with
+      the "symbols" vocabulary.
+    mesh: devices that hold the parameters.
 
   Raises:
     UserError: if the parameters do not fit in memory, before they are made.
@@ -295,6 +315,11 @@ def run_model(
   run: RunWeights, param_dtype: str, mesh: Mesh
 ) -> tuple[TransformerConfig, Params]:
   """Returns the model of a run and its parameters, adapters merged.
+
+  Args:
+    run: folder of the run, and which of its policies.
+    param_dtype: dtype of the parameters.
+    mesh: devices that hold them.
 
   Raises:
     UserError: if it has no checkpoint.

@@ -64,6 +64,12 @@ def choose_traces(
 
   Their states share one forward pass, and so cost a fraction of what as many
   states of as many responses would.
+
+  Args:
+    prompts: ids of each response's prompt.
+    responses: ids.
+    states: how many are wanted, at least; fewer where all responses have fewer.
+    rng: decides the order in which responses are taken.
   """
   traces: list[Trace] = []
   for i in rng.permutation(len(responses)):
@@ -75,7 +81,12 @@ def choose_traces(
 
 
 def save_traces(path: Path, traces: Sequence[Trace]) -> None:
-  """Writes the traces so that a resumed run measures the same states."""
+  """Writes the traces so that a resumed run measures the same states.
+
+  Args:
+    path: an .npz file; it is replaced as a whole.
+    traces: at least one.
+  """
   partial = path.with_name("." + path.name)
   np.savez(
     partial,
@@ -155,7 +166,16 @@ def make_observe(
 def dynamics(
   before: Distribution, after: Distribution
 ) -> dict[str, Float[Array, ""]]:
-  """Returns the means of the entropy change and of minus the covariance."""
+  """Returns the means of the entropy change and of minus the covariance.
+
+  Args:
+    before: normalized log-probs at S states, nats.
+    after: log-probs of the later policy at the same states.
+
+  Returns:
+    Means over the states, nats: the change of entropy, minus the covariance,
+    and the entropy before.
+  """
 
   def entropy(logp: Distribution) -> Float[Array, "S"]:
     return -jnp.sum(jnp.exp(logp) * logp, axis=-1)
@@ -172,7 +192,12 @@ def dynamics(
 def dynamics_of_chunks(
   before: Iterable[Distribution], after: Iterable[Distribution]
 ) -> dict[str, Float[Array, ""]]:
-  """Computes `dynamics` over all states, one chunk in memory at a time."""
+  """Computes `dynamics` over all states, one chunk in memory at a time.
+
+  Args:
+    before: chunks of states, as `dynamics` takes them.
+    after: the same states in the same chunks; may be made one by one.
+  """
   sums: dict[str, Float[Array, ""]] = {}
   count = 0
   for old, new in zip(before, after, strict=True):
@@ -196,7 +221,15 @@ class Probe:
   def before(
     self, state: TrainState, rollout: Rollout
   ) -> tuple[Distribution, ...]:
-    """Log-probs at the states, which `rollout` gives if there are none yet."""
+    """Computes the log-probs at the states before an update.
+
+    Args:
+      state: the policy; its key draws the states the first time.
+      rollout: gives the states if neither this run nor the file has any.
+
+    Returns:
+      Chunks of float32 [C, V], nats.
+    """
     if self._observe is None:
       self._observe = make_observe(
         self._traces(state, rollout),
@@ -210,7 +243,12 @@ class Probe:
   def changes(
     self, state: TrainState, before: tuple[Distribution, ...]
   ) -> dict[str, Float[Array, ""]]:
-    """Computes `dynamics` from the policy of `before` to that of `state`."""
+    """Computes `dynamics` from the policy of `before` to that of `state`.
+
+    Args:
+      state: the policy after the updates.
+      before: what `before` returned ahead of them.
+    """
     assert self._observe is not None
     return dynamics_of_chunks(before, self._observe(state.params))
 

@@ -78,7 +78,12 @@ class Producer:
       self._backlog.add(group)
 
   def start(self, state: TrainState, step: int) -> None:
-    """Begins to sample, with the weights before the updates of `step`."""
+    """Begins to sample, with the weights before the updates of `step`.
+
+    Args:
+      state: before the updates of `step`; its weights are copied.
+      step: the first whose groups are taken.
+    """
     (self._seed,) = host_seeds(state.key, "groups")
     self._backlog.taken = self._version = self._newest = step
     weights = self._sampler.copy_weights(state.params)
@@ -91,6 +96,10 @@ class Producer:
     """Samples from now on with the weights before the updates of `step`.
 
     Returns once they are copied; an optimizer may then overwrite them.
+
+    Args:
+      params: the policy's parameters.
+      step: the version that marks tokens which they sample.
     """
     weights = self._sampler.copy_weights(params)
 

@@ -23,6 +23,12 @@ def sampled_traces(
   each, as rollouts are, and all responses are written with their verdicts;
   samples that are there already are not drawn again.
 
+  Args:
+    config: of the run; it is left as it is.
+    policy: what is sampled.
+    task: gives the problems.
+    folder: of the SFT stage, where the responses are kept.
+
   Raises:
     UserError: no response is right.
     ValueError: the responses could not be verified here.

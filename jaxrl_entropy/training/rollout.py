@@ -115,6 +115,11 @@ def response_text(
   """Returns a response as verifiers read it.
 
   It begins with the tag of its thinking where the prompt opens that.
+
+  Args:
+    request: the one that was answered.
+    completion: the response.
+    tokenizer: turns ids into text.
   """
   end = tokenizer.decode(list(request.prompt[-PROMPT_END:]))
   return opened_thinking(end) + tokenizer.decode(completion.tokens.tolist())
@@ -292,6 +297,11 @@ def split_minibatches(
 
   A rollout of fewer than `count` groups yields one mini-batch per group. Each
   mini-batch has the signal `group`, the index of a response's group in it.
+
+  Args:
+    rollout: whole groups.
+    count: mini-batches, at most.
+    rng: draws the groups of each.
   """
   groups = rng.permutation(np.unique(rollout.groups))
   for chosen in np.array_split(groups, count):

@@ -108,6 +108,10 @@ def staleness_metrics(rollout: Rollout, step: int) -> dict[str, float]:
 
   `rollout/staleness` is the mean, `staleness_max` the largest, and
   `staleness_share/{n}` the share of tokens that are n steps old.
+
+  Args:
+    rollout: with the signal `version`, the step of the weights of each token.
+    step: the one that learns from it.
   """
   ages = step - rollout.signals["version"][rollout.mask].astype(int)
   shares = np.bincount(ages) / ages.size

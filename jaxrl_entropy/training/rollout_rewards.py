@@ -99,6 +99,10 @@ REWARDS: dict[str, Callable[..., RolloutReward]] = {
 def resolve(name: str, args: Mapping[str, Any]) -> RolloutReward | None:
   """Returns the reward of `config.reward.rollout`; None for the name "".
 
+  Args:
+    name: a key of `REWARDS`, or the import path of a function that makes one.
+    args: keyword arguments of that function.
+
   Raises:
     UserError: for an unknown name, or arguments that it lacks.
   """
@@ -106,7 +110,12 @@ def resolve(name: str, args: Mapping[str, Any]) -> RolloutReward | None:
 
 
 def add_reward(rollout: Rollout, reward: RolloutReward | None) -> Rollout:
-  """Returns the rollout with the reward added, as the component `rollout`."""
+  """Returns the rollout with the reward added, as the component `rollout`.
+
+  Args:
+    rollout: with the entropies of the policy as the signal `entropy`.
+    reward: gives one number per response; None: nothing is added.
+  """
   if reward is None:
     return rollout
   earned = np.asarray(reward(rollout), np.float32)

@@ -95,6 +95,12 @@ class Progress:
     self._printed = float("-inf")
 
   def show(self, done: int, **values: float) -> None:
+    """Shows where the run stands, unless it did a moment ago.
+
+    Args:
+      done: steps that are done, of the total.
+      **values: what is printed beside them, with three decimals.
+    """
     if not distributed.is_writer():
       return
     now, live = time.monotonic(), self._stream.isatty()

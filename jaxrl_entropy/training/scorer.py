@@ -46,6 +46,10 @@ class Scorer:
     Adds `logp`, `entropy`, `old_logp`, what else the forward pass computes,
     `ref_logp` of the reference, `teacher_logp` and the signals of the auxiliary
     models.
+
+    Args:
+      state: the policy, its reference and the auxiliary models.
+      rollout: the responses of a step, any number of them.
     """
     slices = [self._statistics(state, part) for part in self._slices(rollout)]
     signals = {
@@ -61,7 +65,12 @@ class Scorer:
     return rollout
 
   def entropy(self, state: TrainState, rollout: Rollout) -> np.ndarray:
-    """Returns the entropy of the policy at a rollout's tokens, [N, T] nats."""
+    """Returns the entropy of the policy at a rollout's tokens, [N, T] nats.
+
+    Args:
+      state: the policy, which need not be the one that sampled.
+      rollout: the responses of a step.
+    """
     slices = [
       self._layout.score(self._policy_score, state.params, part)["entropy"]
       for part in self._slices(rollout)

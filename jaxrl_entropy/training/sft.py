@@ -58,6 +58,10 @@ def wanted(config: ConfigDict) -> bool:
 def fine_tune(config: ConfigDict, workdir: str | Path) -> None:
   """Runs the SFT stage of a run alone, saves its checkpoint and evaluates it.
 
+  Args:
+    config: of the run.
+    workdir: folder of the run, to which `sft.folder` is relative.
+
   Raises:
     UserError: if the config asks for no SFT.
   """
@@ -91,6 +95,14 @@ def fine_tuned_params(
   The optimizer is AdamW, whatever trains the policy afterwards: gradients of an
   untrained model are too unlike in size for plain descent.
   A finished SFT checkpoint is reused; an unfinished one is resumed.
+
+  Args:
+    config: of the run.
+    policy: the model with its first weights.
+    task: gives the problems whose sampled responses are imitated, where
+      `sft.samples` is set.
+    workdir: folder of the run, to which `sft.folder` is relative.
+    preemption: says when to save and stop.
 
   Raises:
     SystemExit: with status `PREEMPTED`, once what was done is saved.
@@ -217,7 +229,7 @@ class _Records:
   A context manager.
   """
 
-  def __init__(self, folder: Path, steps: int, done: int, offset: int):
+  def __init__(self, folder: Path, steps: int, done: int, offset: int) -> None:
     self._progress = Progress("sft", steps, done)
     self._file: MetricsFile | None = None
     if distributed.is_writer():
@@ -252,6 +264,10 @@ def start_folder(config: ConfigDict, workdir: Path) -> Path:
 
   `sft.folder` is relative to the workdir; runs of a study share it. The
   name in it is a digest of all that decides the result.
+
+  Args:
+    config: of the run.
+    workdir: folder of the run.
   """
   digest = hashlib.sha256(_made_of(config).encode()).hexdigest()[:8]
   name = f"{config.model.preset}-{digest}"

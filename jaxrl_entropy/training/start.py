@@ -52,7 +52,13 @@ def _results(workdir: Path) -> bool:
 
 
 def describe(config: ConfigDict, policy: Policy, task: Task) -> str:
-  """Returns one line on the model, task, method and devices of a run."""
+  """Returns one line on the model, task, method and devices of a run.
+
+  Args:
+    config: of the run.
+    policy: gives the number of parameters and the devices.
+    task: gives the number of problems.
+  """
   model = config.model
   count = sum(leaf.size for leaf in jax.tree.leaves(policy.params))
   sizes = (

@@ -43,7 +43,18 @@ class TrainState(struct.PyTreeNode):
 
 
 def learning_rate(config: ConfigDict, updates: int) -> optax.Schedule:
-  """Returns the schedule of `config.optimizer` over `updates` updates."""
+  """Returns the schedule of `config.optimizer` over `updates` updates.
+
+  Args:
+    config: the `optimizer` section.
+    updates: optimizer updates of the whole run, warm-up included.
+
+  Returns:
+    Optimizer updates so far -> the learning rate.
+
+  Raises:
+    ValueError: for an unknown schedule.
+  """
   peak, warmup = config.learning_rate, config.warmup_steps
   decays: dict[str, Callable[[], optax.Schedule]] = {
     "constant": lambda: optax.constant_schedule(peak),
@@ -64,6 +75,13 @@ def make_optimizer(
   """Returns `config.optimizer.name` along `schedule` behind gradient clipping.
 
   The clip is by global norm; `grad_clip=0` turns it off.
+
+  Args:
+    config: the `optimizer` section.
+    schedule: learning rate by optimizer update.
+
+  Raises:
+    ValueError: for an unknown optimizer.
   """
   if config.name == "adamw":
     core = optax.adamw(
@@ -91,7 +109,18 @@ def init_state(
   controller: Any = (),
   lookahead: Any = (),
 ) -> TrainState:
-  """Returns a fresh state around `params`, laid out on `mesh`."""
+  """Returns a fresh state around `params`, laid out on `mesh`.
+
+  Args:
+    params: the model's parameters; the optimizer sees the trained part alone,
+      see `lora.split`.
+    optimizer: makes the moments.
+    seed: of the root key of all random draws.
+    mesh: devices that hold the state.
+    roles: states or parameters of other models by name.
+    controller: state of the coefficient controllers.
+    lookahead: state of the gate of updates that look ahead.
+  """
 
   def build(params: Params, roles: dict[str, Any]) -> TrainState:
     zero = jnp.zeros((), jnp.int32)
@@ -114,7 +143,13 @@ def init_state(
 def use_key(
   key: Key[Array, ""], use: str, *counters: int | Array
 ) -> Key[Array, ""]:
-  """Returns the key of one use of the run's key, distinct for all counters."""
+  """Returns the key of one use of the run's key, distinct for all counters.
+
+  Args:
+    key: the root key of a `TrainState`.
+    use: name of what is drawn.
+    *counters: integers that tell its draws apart, such as the update.
+  """
   for counter in (zlib.crc32(use.encode()), *counters):
     key = jax.random.fold_in(key, counter)
   return key
@@ -123,6 +158,13 @@ def use_key(
 def host_seeds(
   key: Key[Array, ""], use: str, *counters: int, count: int = 1
 ) -> list[int]:
-  """Seeds of 31 bits for random draws on the host; see `use_key`."""
+  """Returns seeds of 31 bits for random draws on the host.
+
+  Args:
+    key: the root key of a `TrainState`.
+    use: name of what is drawn, see `use_key`.
+    *counters: integers that tell its draws apart, such as the step.
+    count: how many seeds.
+  """
   key = use_key(key, use, *counters)
   return [int(x) >> 1 for x in np.asarray(jax.random.bits(key, (count,)))]

@@ -38,7 +38,14 @@ def flatten_rows(x: Array) -> Array:
 def objective_batch(rows: Rows, stats: Any, **capacity: int) -> TokenBatch:
   """Returns the batch that the objective sees of `rows`.
 
-  `stats` is the forward pass's result, its fields named as the batch's.
+  Args:
+    rows: one mini-batch, [M, R, L].
+    stats: the forward pass's result, arrays [M, R, L] named as the batch's
+      fields.
+    **capacity: `num_responses` and `max_length`, static.
+
+  Returns:
+    A batch of arrays [R * M, L].
   """
   rows, stats = jax.tree.map(flatten_rows, (rows, stats))
   fields: dict[str, Any] = rows.signals | vars(stats) | capacity
@@ -158,6 +165,15 @@ def apply_gradient(
   A skipped update is counted in `state.skipped`, which returns to 0 at the next
   good one. The gradient is that of the trained part of the parameters, see
   `models.lora.split`.
+
+  Args:
+    state: before the step.
+    loss: of the mini-batch; only whether it is finite counts.
+    gradient: a tree like the trained part.
+    optimizer: turns it into an update.
+
+  Returns:
+    The next state, and the gradient's norm and whether the update was skipped.
   """
   trained, frozen = lora.split(state.params)
   norm = optax.tree.norm(gradient)

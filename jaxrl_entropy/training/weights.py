@@ -33,7 +33,12 @@ def weights_path(weights: str) -> Path:
 
 
 def init_params(model: TransformerConfig, config: ConfigDict) -> Params:
-  """Returns random parameters in `config.model.param_dtype`."""
+  """Returns random parameters in `config.model.param_dtype`.
+
+  Args:
+    model: the decoder.
+    config: of the run; its seed draws them.
+  """
   params = transformer.init(model, jax.random.key(config.seed))
   return jax.tree.map(lambda x: x.astype(config.model.param_dtype), params)
 
@@ -41,7 +46,20 @@ def init_params(model: TransformerConfig, config: ConfigDict) -> Params:
 def check_room(
   field: str, config: ConfigDict, model: TransformerConfig, mesh: Mesh
 ) -> Params:
-  """Checks that the model of `config.model[field]` fits; its shardings."""
+  """Checks that the model of `config.model[field]` fits in memory.
+
+  Args:
+    field: of the `model` section, for the error: "weights" or "preset".
+    config: of the run.
+    model: the decoder.
+    mesh: devices that would hold the parameters.
+
+  Returns:
+    The sharding of each parameter.
+
+  Raises:
+    UserError: if they do not fit, or the mesh splits experts unevenly.
+  """
   check_experts(model, mesh)
   shapes = jax.eval_shape(functools.partial(init_params, model, config))
   shardings = sharding.param_shardings(shapes, mesh)
@@ -52,6 +70,10 @@ def check_room(
 
 def check_experts(model: TransformerConfig, mesh: Mesh) -> None:
   """Checks that the mesh's expert axis has experts to split.
+
+  Args:
+    model: the decoder.
+    mesh: devices that would hold its parameters.
 
   Raises:
     UserError: if the model has none, or the axis does not divide them.
@@ -72,7 +94,13 @@ def check_experts(model: TransformerConfig, mesh: Mesh) -> None:
 def fitted(
   model: TransformerConfig, config: ConfigDict, tokenizer: Tokenizer
 ) -> TransformerConfig:
-  """Returns `model` with its tokenizer's ids and the context of `config`."""
+  """Returns `model` with its tokenizer's ids and the context of `config`.
+
+  Args:
+    model: the decoder as published.
+    config: of the run; `model.max_length` 0 keeps the model's own context.
+    tokenizer: decides how many ids can be drawn.
+  """
   length = config.model.max_length or model.max_length
   trained = max(model.max_length, model.rope.stretched_length)
   if length > trained:
@@ -89,7 +117,13 @@ def fitted(
 def preset_model(
   config: ConfigDict, tokenizer: Tokenizer | None
 ) -> TransformerConfig:
-  """Returns the preset of `config.model`, with the vocabulary of symbols."""
+  """Returns the preset of `config.model`, with the vocabulary of symbols.
+
+  Args:
+    config: of the run.
+    tokenizer: sizes the vocabulary where `model.tokenizer` is "symbols"; None
+      keeps the preset's.
+  """
   overrides: dict[str, Any] = {"dtype": config.model.compute_dtype}
   if config.model.tokenizer == "symbols" and tokenizer is not None:
     overrides["vocab_size"] = tokenizer.vocab_size

@@ -38,5 +38,5 @@ class TensorSource(Protocol):
       The slice in the dtype of the file, or in float32 where that is quantized.
 
     Raises:
-      CheckpointError: if the tensor's dtype is not supported.
+      ValueError: if the dtype is not supported or the file is cut short.
     """

@@ -53,7 +53,13 @@ class Role:
   reports: tuple[str, ...]
 
   def init(self, params: Params, seed: int, mesh: Mesh) -> TrainState:
-    """Returns a fresh state, made from the policy's parameters."""
+    """Returns a fresh state, made from the policy's parameters.
+
+    Args:
+      params: the policy's parameters, on `mesh`.
+      seed: root of the role's random draws.
+      mesh: devices that the state is laid out on.
+    """
     return state_lib.init_state(self.start(params), self.optimizer, seed, mesh)
 
   def make_update(
@@ -64,7 +70,18 @@ class Role:
     num_responses: int,
     max_length: int,
   ) -> Callable[[TrainState, Rows], tuple[TrainState, Metrics]]:
-    """Returns the jitted update of the state, which it donates."""
+    """Returns the jitted update of the state, which it donates.
+
+    Args:
+      state: a state of the role, for its shapes alone.
+      mesh: devices that hold the state.
+      num_responses: most responses of a mini-batch, static.
+      max_length: most tokens of a response, static.
+
+    Returns:
+      (state, rows of one mini-batch) -> the next state and the metrics of
+      `reports`, the loss and the gradient norm, prefixed by the role's name.
+    """
     update = make_update(
       lambda _: self.objective,
       self.optimizer,

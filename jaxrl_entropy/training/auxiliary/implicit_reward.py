@@ -34,6 +34,10 @@ def reward_model_loss(kind: str, beta: float) -> Objective:
   1), `old_values` the score to beat, `advantages` its weight. Metric:
   `accuracy`, the share of responses on the right side of 0.
 
+  Args:
+    kind: "cross_entropy" or "pairwise".
+    beta: nats of log-ratio are multiplied by this.
+
   Raises:
     ValueError: for another kind.
   """

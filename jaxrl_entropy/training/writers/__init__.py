@@ -47,6 +47,10 @@ def check(names: Sequence[str]) -> None:
 def make(names: Sequence[str], run: RunInfo) -> list[Writer]:
   """Returns the writers of these names, opened for `run`.
 
+  Args:
+    names: of `config.log.writers`, each at most once.
+    run: what the writers are told of the run.
+
   Raises:
     UserError: if one cannot be opened: no account, or no connection.
   """
