@@ -41,7 +41,11 @@ def implicit_rewards(
 
 
 def normalize(rewards: Float[Array, "N T"]) -> Float[Array, "N T"]:
-  """Rewards over the largest |reward-to-go| of the batch (plus 1e-6)."""
+  """Rewards over the largest |reward-to-go| of the batch (plus 1e-6).
+
+  Args:
+    rewards: of each token, 0 at masked positions.
+  """
   to_go = jnp.cumsum(rewards[:, ::-1], axis=1)
   return rewards / (jnp.abs(to_go).max() + 1e-6)
 

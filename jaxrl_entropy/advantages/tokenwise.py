@@ -153,6 +153,9 @@ def tir_optimal_token_baseline(**args: bool | float) -> Estimator:
 
   For responses with masked tokens in between (tool results). A response with
   no valid token is no member of its group.
+
+  Args:
+    **args: those of `optimal_token_baseline`.
   """
   inner = optimal_token_baseline(**args)  # type: ignore[arg-type]
 

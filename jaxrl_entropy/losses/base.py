@@ -47,7 +47,12 @@ class TokenLoss(struct.PyTreeNode):
 
 
 class Selection(struct.PyTreeNode):
-  """The tokens that a selector picks, and its metrics."""
+  """The tokens that a selector picks, and its metrics.
+
+  Attributes:
+    chosen: True at the tokens that are picked.
+    metrics: by name, without the prefix of the part that selects.
+  """
 
   chosen: Bool[Array, "B T"]
   metrics: Metrics = struct.field(default_factory=dict)

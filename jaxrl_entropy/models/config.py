@@ -175,7 +175,12 @@ class TransformerConfig:
     return tuple(map(int, self.second_rope_layers)) or (0,) * self.num_layers
 
   def with_max_length(self, length: int) -> "TransformerConfig":
-    """Returns the configuration for contexts of up to `length` tokens."""
+    """Returns the configuration for contexts of up to `length` tokens.
+
+    Args:
+      length: tokens; beyond its original length LongRoPE takes its divisors for
+        long contexts.
+    """
     rope = self.rope
     if rope.kind == "longrope":
       rope = dataclasses.replace(rope, long=length > rope.original_length)

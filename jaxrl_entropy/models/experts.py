@@ -23,7 +23,11 @@ Activation = Callable[[jax.Array], jax.Array]
 
 
 class Kernels(nn.Module):
-  """One projection of every expert, [E, I, O]."""
+  """One projection of every expert, [E, I, O].
+
+  Attributes:
+    shape: E experts, I inputs and O outputs of each.
+  """
 
   shape: tuple[int, int, int]
 
@@ -44,7 +48,12 @@ class Kernels(nn.Module):
 
 
 class Experts(nn.Module):
-  """The projections of all experts."""
+  """The projections of all experts.
+
+  Attributes:
+    config: the model.
+    activation: of the gates.
+  """
 
   config: TransformerConfig
   activation: Activation

@@ -113,6 +113,10 @@ class Linear(nn.Module):
 
   An integer kernel comes with the scale of each of its columns. The sampler may
   store a kernel as "transposed" [O, I], see `transposed_matmul`.
+
+  Attributes:
+    features: outputs O.
+    use_bias: whether b is a parameter, or 0.
   """
 
   features: int
@@ -144,6 +148,10 @@ class RMSNorm(nn.Module):
   """`x / rms(x) * scale` over the last axis (1910.07467).
 
   With `offset` the factor is `1 + scale`, multiplied in float32 (Gemma).
+
+  Attributes:
+    eps: added to the mean square.
+    offset: whether the scale is stored less 1.
   """
 
   eps: float
@@ -170,7 +178,11 @@ def norm(config: TransformerConfig) -> RMSNorm:
 
 
 class Attention(nn.Module):
-  """The projections around grouped-query attention."""
+  """The projections around grouped-query attention.
+
+  Attributes:
+    config: the model.
+  """
 
   config: TransformerConfig
 
@@ -209,12 +221,20 @@ class Attention(nn.Module):
     return q, k, v
 
   def output(self, attended: Heads) -> Stream:
-    """Projects the heads' results back to the residual stream's width."""
+    """Projects the heads' results back to the residual stream's width.
+
+    Args:
+      attended: the attention's results, [..., H, d].
+    """
     return self.o_proj(attended.reshape(*attended.shape[:-2], -1))
 
 
 class MLP(nn.Module):
-  """`down(act(gate(x)) * up(x))` (2002.05202)."""
+  """`down(act(gate(x)) * up(x))` (2002.05202).
+
+  Attributes:
+    config: the model.
+  """
 
   config: TransformerConfig
 
@@ -230,7 +250,11 @@ class MLP(nn.Module):
 
 
 class MixtureMLP(nn.Module):
-  """A router, and the experts that it gives each token to."""
+  """A router, and the experts that it gives each token to.
+
+  Attributes:
+    config: a model with experts.
+  """
 
   config: TransformerConfig
 
@@ -251,6 +275,9 @@ class Block(nn.Module):
   """One decoder layer, in two halves with the attention between them.
 
   `post_attention_norm` is Llama's name for the norm before the MLP.
+
+  Attributes:
+    config: the model.
   """
 
   config: TransformerConfig

@@ -77,6 +77,9 @@ def split(params: Params) -> tuple[Params, Params]:
   """Splits parameters into those that are trained and the frozen rest.
 
   Only adapters are trained if there are any; otherwise everything is.
+
+  Args:
+    params: a model's parameters, or any part of them.
   """
   adapters, rest = _split(params)
   return (adapters, rest) if adapters else (params, {})

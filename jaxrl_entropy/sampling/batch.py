@@ -79,7 +79,11 @@ class Batch:
     self._queue.extend(prefixes)
 
   def unfinished(self, more: bool = False) -> bool:
-    """Whether work is left, or `more` is true, in any process of the job."""
+    """Whether work is left, or `more` is true, in any process of the job.
+
+    Args:
+      more: whether the caller has work that is not queued yet.
+    """
     work = more or any(s.running or s.waiting for s in self._schedulers)
     return bool(distributed.max_over_processes(work))
 

@@ -21,7 +21,12 @@ from jaxrl_entropy.types import Params
 
 @struct.dataclass
 class Draft:
-  """Proposed tokens [B, K]; the first `count` [B] of a slot are verified."""
+  """Guesses of each slot's next tokens.
+
+  Attributes:
+    tokens: K proposed ids.
+    count: how many of them are verified, from the first; 0 without a draft.
+  """
 
   tokens: Int[Array, "B K"]
   count: Int[Array, "B"]

@@ -81,7 +81,11 @@ class DraftCost:
     self._idle: Counter[int] = Counter()
 
   def ratio(self, bucket: int) -> float:
-    """Returns the cost of a step with drafts, in steps without."""
+    """Returns the cost of a step with drafts, in steps without.
+
+    Args:
+      bucket: rows of the program, per shard.
+    """
     plain, draft = self._plain[bucket], self._draft[bucket]
     if self._known is not None:
       return self._known

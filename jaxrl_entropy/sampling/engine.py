@@ -243,14 +243,22 @@ class Engine:
     )
 
   def put(self, tree: Any) -> Any:
-    """Puts this process's rows (NumPy, leading axis) on the mesh."""
+    """Puts this process's rows (NumPy, leading axis) on the mesh.
+
+    Args:
+      tree: NumPy arrays whose first axis has the rows of this process alone.
+    """
     place = functools.partial(
       jax.make_array_from_process_local_data, self._rows
     )
     return jax.tree.map(place, tree)
 
   def fetch(self, tree: Any) -> Any:
-    """Returns the rows of this process as NumPy arrays."""
+    """Returns the rows of this process as NumPy arrays.
+
+    Args:
+      tree: arrays split over the data axes by their first axis.
+    """
 
     def rows(x: jax.Array) -> np.ndarray:
       shards = {s.index[0].start or 0: s.data for s in x.addressable_shards}

@@ -54,7 +54,11 @@ class Controls:
   uniform_from: Int[AnyArray, "B"]
 
   def at(self, position: Int[Array, "B"]) -> "Controls":
-    """Returns the settings of the draws after tokens at these positions."""
+    """Returns the settings of the draws after tokens at these positions.
+
+    Args:
+      position: place of each row's last token in its sequence, from 0.
+    """
     on = position >= self.uniform_from
     uniform_top = jnp.where(on, self.uniform_top, 0)
     return dataclasses.replace(self, uniform_top=uniform_top)

@@ -38,7 +38,13 @@ class PrefillRows:
 
 @struct.dataclass
 class PageCopies:
-  """Pages to copy; the first `count[0]` entries of a shard are real."""
+  """Pages to copy; the first `count[0]` entries of a shard are real.
+
+  Attributes:
+    source: page to read.
+    target: page to overwrite.
+    count: real entries.
+  """
 
   source: Int[AnyArray, "B"]
   target: Int[AnyArray, "B"]

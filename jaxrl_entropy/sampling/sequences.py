@@ -157,7 +157,13 @@ class Prefix:
 
 @dataclasses.dataclass(frozen=True)
 class PrefillChunk:
-  """The tokens [start, stop) of a prefix, computed as one row."""
+  """The tokens [start, stop) of a prefix, computed as one row.
+
+  Attributes:
+    prefix: whose tokens they are.
+    start: index of the first token.
+    stop: index behind the last one.
+  """
 
   prefix: Prefix
   start: int

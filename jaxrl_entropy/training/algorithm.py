@@ -38,12 +38,21 @@ class Algorithm:
   needs: frozenset[str] = frozenset()
 
   def objective(self, state: TrainState) -> Objective:
-    """Returns the objective at a state; controlled arguments may be traced."""
+    """Returns the objective at a state; controlled arguments may be traced.
+
+    Args:
+      state: its controllers and its number of updates set the coefficients.
+    """
     driven = self.controllers.coefficients(state.controller, state.update)
     return self.build(driven)
 
   def build(self, driven: Mapping[str, Any]) -> losses.Objective:
-    """Builds the objective with values for its controlled arguments."""
+    """Builds the objective with values for its controlled arguments.
+
+    Args:
+      driven: values of the loss arguments that controllers set, by name; they
+        replace those of the config.
+    """
     plain = objectives.resolve(self.loss.name, {**self.loss.args, **driven})
     added = []
     if self.tis_cap is not None:

@@ -135,6 +135,9 @@ class Backlog:
     """Whether another group may begin with the weights before step `version`.
 
     Of the steps that could use it, the last is `max_staleness` later.
+
+    Args:
+      version: number of the step whose updates follow the newest weights.
     """
     quota = self._quota
     steps = quota.max_staleness + 1 + version - self.taken

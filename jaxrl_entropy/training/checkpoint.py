@@ -28,7 +28,14 @@ _OS_ERROR = re.compile(r"os_error_code='(\d+)'")
 
 
 class Found(NamedTuple):
-  """A checkpoint as it was read."""
+  """A checkpoint as it was read.
+
+  Attributes:
+    step: steps that were done.
+    state: the state after them.
+    host: the host's position.
+    carried: uint8 [n], bytes that the host carried into the next step.
+  """
 
   step: int
   state: TrainState
@@ -90,6 +97,9 @@ class Checkpoints:
     The state has the shapes, types and layout of `like`. A checkpoint that is
     corrupt or cut short is passed over with a warning, and deleted: its step
     will be saved again.
+
+    Args:
+      like: a state, or shapes with shardings in place of its arrays.
 
     Returns:
       None where there is no checkpoint at all.

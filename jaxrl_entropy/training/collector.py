@@ -19,7 +19,12 @@ from jaxrl_entropy.types import Params
 
 
 class Snapshot(NamedTuple):
-  """Contents of a checkpoint: the position in the data, the unused groups."""
+  """Contents of a checkpoint.
+
+  Attributes:
+    position: place in the training problems.
+    groups: unused groups of all processes.
+  """
 
   position: dict[str, int]
   groups: list[PartialGroup]

@@ -351,7 +351,11 @@ CONTROLS: dict[str, Callable[..., Control]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Controllers:
-  """The controls of a run by the loss argument that each drives."""
+  """The controls of a run by the loss argument that each drives.
+
+  Attributes:
+    controls: by the name of the loss argument.
+  """
 
   controls: Mapping[str, Control]
 

@@ -130,7 +130,12 @@ class Learner:
     self._updates: dict[str, Update] = {}
 
   def init(self, params: Params) -> TrainState:
-    """Returns a fresh state whose auxiliary models start from `params`."""
+    """Returns a fresh state whose auxiliary models start from `params`.
+
+    Args:
+      params: the policy's, which the state holds as they are; models that
+        start from them get copies.
+    """
     seed, mesh = self._settings.seed, self._layout.mesh
     roles: dict[str, Any] = {
       role.name: role.init(params, seed, mesh) for role in self._roles

@@ -81,6 +81,9 @@ def lease_for_job(folder: Path) -> Iterator[Callable[[], None]]:
   the same name on a disk of their own would leave the job waiting for ever at
   its first checkpoint.
 
+  Args:
+    folder: that no other job may write to; seen by all processes.
+
   Yields:
     `Lease.check` at process 0, and what does nothing at the others.
 

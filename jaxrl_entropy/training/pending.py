@@ -22,7 +22,12 @@ TYPES = {
 
 
 def encode(value: Any) -> np.ndarray:
-  """Returns `value` as a uint8 array."""
+  """Returns `value` as a uint8 array.
+
+  Args:
+    value: numbers, text, NumPy arrays, the dataclasses of `TYPES`, and lists,
+      tuples and dicts of these.
+  """
   arrays: list[np.ndarray] = []
   text = json.dumps(_plain(value, arrays))
   file = io.BytesIO()

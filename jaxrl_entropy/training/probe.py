@@ -48,6 +48,10 @@ class Trace(NamedTuple):
   """A prompt with a response.
 
   Every token of the response gives a state: the tokens before it.
+
+  Attributes:
+    tokens: int32 ids of the prompt and the response.
+    prompt: tokens of the prompt.
   """
 
   tokens: np.ndarray

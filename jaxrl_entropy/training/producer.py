@@ -40,7 +40,13 @@ _POLL = 0.01  # Seconds between looks at the other processes, while idle.
 
 
 class Produced(NamedTuple):
-  """The rollout of a step, and seconds of the thread since the last one."""
+  """The rollout of a step, and what it took.
+
+  Attributes:
+    rollout: verified responses.
+    metrics: seconds of the thread since the last rollout, by phase, and groups
+      that wait.
+  """
 
   rollout: Rollout
   metrics: dict[str, float]

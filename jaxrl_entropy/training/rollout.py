@@ -72,10 +72,19 @@ class Rollout:
     return total / np.maximum(self.mask.sum(1), 1)
 
   def with_signals(self, **signals: np.ndarray) -> "Rollout":
+    """Returns the rollout with signals added or replaced.
+
+    Args:
+      **signals: float32 [N, T] arrays by name.
+    """
     return dataclasses.replace(self, signals=self.signals | signals)
 
   def select(self, index: np.ndarray) -> "Rollout":
-    """Returns the responses at `index`, in that order; group ids are kept."""
+    """Returns the responses at `index`, in that order; group ids are kept.
+
+    Args:
+      index: integers, any subset of the responses.
+    """
 
     def pick(value: Any) -> Any:
       if isinstance(value, dict):

@@ -14,7 +14,11 @@ TOP_PERCENT = (0.02, 0.2, 2, 20, 50)
 
 
 def token_covariance(rollout: Rollout) -> np.ndarray:
-  """Returns (log pi - mean)(A - mean) of each valid token, [tokens]."""
+  """Returns (log pi - mean)(A - mean) of each valid token, [tokens].
+
+  Args:
+    rollout: with the signals `old_logp`, nats, and `advantages`.
+  """
   tokens = rollout.tokens
   # Padded to a power of two, so that few sizes are compiled.
   capacity = 1 << max(tokens - 1, 0).bit_length()
@@ -31,7 +35,11 @@ def token_covariance(rollout: Rollout) -> np.ndarray:
 
 
 def covariance_metrics(covariance: np.ndarray) -> dict[str, float]:
-  """Returns mean, tail and top-share means of `cov/*`, each of >= 1 token."""
+  """Returns mean, tail and top-share means of `cov/*`, each of >= 1 token.
+
+  Args:
+    covariance: of each valid token, at least one, as from `token_covariance`.
+  """
   ordered = np.sort(covariance)[::-1]
   tops = {
     f"{run_files.COVARIANCE}top_{percent}pct_mean": ordered[

@@ -52,6 +52,11 @@ class MetricsFile:
     self._file.seek(offset)
 
   def write(self, record: Record) -> None:
+    """Appends a line; values that are not finite become null.
+
+    Args:
+      record: metrics of one step by name.
+    """
     line = json.dumps({k: _plain(v) for k, v in record.items()})
     self._file.write(line.encode() + b"\n")
     self._file.flush()

@@ -15,7 +15,11 @@ class Stopwatch:
     self._last = time.perf_counter()
 
   def lap(self, phase: str) -> None:
-    """Counts the time since the last lap as time of `phase`."""
+    """Counts the time since the last lap as time of `phase`.
+
+    Args:
+      phase: name that its seconds are added to.
+    """
     now = time.perf_counter()
     self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
     self._last = now

@@ -28,7 +28,14 @@ _PEAKS = {
 
 
 def peak_flops(device_kind: str) -> float | None:
-  """Returns the peak FLOP/s of a device; None where it is not known."""
+  """Returns the peak FLOP/s of a device; None where it is not known.
+
+  Args:
+    device_kind: JAX's name of the device, such as "TPU v5p".
+
+  Returns:
+    Dense bfloat16 FLOP/s of the device; None where it is not known.
+  """
   matches = [name for name in _PEAKS if device_kind.startswith(name)]
   return _PEAKS[max(matches, key=len)] if matches else None
 

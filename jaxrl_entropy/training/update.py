@@ -31,7 +31,11 @@ Objective = Callable[[TokenBatch, Any], tuple[Float[Array, ""], Metrics]]
 
 
 def flatten_rows(x: Array) -> Array:
-  """Reshapes [M, R, ...] to [R * M, ...]; rows stay on their devices."""
+  """Reshapes [M, R, ...] to [R * M, ...]; rows stay on their devices.
+
+  Args:
+    x: M micro-batches of R rows, split over devices by R.
+  """
   return jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:])
 
 

@@ -84,7 +84,11 @@ def load(
 
 
 def read_config(path: str | os.PathLike[str]) -> TransformerConfig:
-  """Reads the configuration alone; arguments and errors as `load`."""
+  """Reads a model's configuration alone, with the errors of `load`.
+
+  Args:
+    path: a Hugging Face folder with a config.json, or a .gguf file.
+  """
   path = Path(path)
   if path.suffix == ".gguf":
     return gguf_config(gguf_file.open_gguf(path))

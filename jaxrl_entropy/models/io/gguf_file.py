@@ -31,7 +31,13 @@ class GgufError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class TensorInfo:
-  """A tensor's shape (slowest axis first), ggml type and place in the file."""
+  """A tensor's form and its place in the file.
+
+  Attributes:
+    shape: slowest axis first: the reverse of the file's order.
+    kind: number of the ggml type.
+    offset: bytes from the start of the file to the tensor's data.
+  """
 
   shape: tuple[int, ...]
   kind: int
@@ -40,7 +46,13 @@ class TensorInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Gguf:
-  """An opened file: its metadata and where its tensors are."""
+  """An opened file: its metadata and where its tensors are.
+
+  Attributes:
+    path: of the file.
+    metadata: settings of the model and its tokenizer, by GGUF's names.
+    tensors: by llama.cpp's names.
+  """
 
   path: Path
   metadata: Mapping[str, Any]

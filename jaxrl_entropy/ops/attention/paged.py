@@ -42,11 +42,19 @@ class View:
   pages_per_block: int = struct.field(pytree_node=False, default=1)
 
   def positions(self, length: int) -> Int[Array, "B T"]:
-    """Returns the position of each token in its sequence."""
+    """Returns the position of each token in its sequence.
+
+    Args:
+      length: tokens T of each row, padding included.
+    """
     return self.start[:, None] + jnp.arange(length, dtype=jnp.int32)[None]
 
   def is_real(self, length: int) -> Bool[Array, "B T"]:
-    """Returns which tokens are not padding."""
+    """Returns which tokens are not padding.
+
+    Args:
+      length: tokens T of each row, padding included.
+    """
     return jnp.arange(length)[None] < self.count[:, None]
 
   def slots(
@@ -87,6 +95,10 @@ class Pages:
   """Keys and values of one layer, for XLA.
 
   `ragged.RaggedPages` has the same methods over another layout.
+
+  Attributes:
+    k: rotated keys, in the dtype that they are stored in.
+    v: values.
   """
 
   HEADS: ClassVar[int] = 1

@@ -36,7 +36,11 @@ def supports(head_dim: int, kv_heads: int, mesh: Mesh) -> bool:
 
 @struct.dataclass
 class RaggedPages:
-  """Keys and values of one layer; has the methods of `paged.Pages`."""
+  """Keys and values of one layer; has the methods of `paged.Pages`.
+
+  Attributes:
+    kv: keys and values in turn: heads is twice the number of key heads.
+  """
 
   HEADS: ClassVar[int] = 2
   """The axis of the key and value heads."""

@@ -42,7 +42,11 @@ class Trial:
 
 
 def median_seconds(call: Callable[[], Any]) -> float:
-  """Returns the median duration of `call`, whose result is waited for."""
+  """Returns the median duration of `call`, whose result is waited for.
+
+  Args:
+    call: what is timed, `REPEATS` times; compiled before.
+  """
   durations = []
   for _ in range(REPEATS):
     start = time.perf_counter()

@@ -20,14 +20,22 @@ from jaxrl_entropy.types import Params
 
 @struct.dataclass
 class TokenValues:
-  """The value of the state that each token is chosen in."""
+  """The value of the state that each token is chosen in.
+
+  Attributes:
+    values: expected return, float32, in units of the reward.
+  """
 
   values: Float[Array, "R L"]
 
 
 @dataclasses.dataclass(frozen=True)
 class ValueForward:
-  """The critic's forward pass; `decoder` says how the decoder is run."""
+  """The critic's forward pass.
+
+  Attributes:
+    decoder: says how the decoder is run.
+  """
 
   decoder: Forward
 
@@ -43,6 +51,9 @@ def start(params: Params) -> Params:
   """Returns the policy's decoder with a head that predicts 0 everywhere.
 
   Adapters are merged: the critic is trained in full.
+
+  Args:
+    params: the policy's.
   """
   width = params["final_norm"]["scale"].shape[0]
   decoder = lora.merged({k: v for k, v in params.items() if k != "lm_head"})

@@ -124,7 +124,14 @@ def targets(beta: float, best_of_n: str = "") -> Callable[[Rollout], Rollout]:
 
 
 def response_score(rollout: Rollout) -> np.ndarray:
-  """Returns sum_t log(rm / ref) of each response, float32 [N]."""
+  """Returns sum_t log(rm / ref) of each response, float32 [N].
+
+  Args:
+    rollout: with the signals `implicit_logp` and `ref_logp`.
+
+  Returns:
+    Scores without beta, nats.
+  """
   q = rollout.signals["implicit_logp"] - rollout.signals["ref_logp"]
   return np.where(rollout.mask, q, 0).sum(1)
 
@@ -141,7 +148,11 @@ def pair_accuracy(rollout: Rollout) -> float:
 
 
 def process_rewards(settings: ConfigDict) -> Callable[[Rollout], Rollout]:
-  """Adds `process_rewards` to a rollout scored by both models."""
+  """Adds `process_rewards` to a rollout scored by both models.
+
+  Args:
+    settings: the section `implicit_reward`.
+  """
 
   @jax.jit
   def rewards(q: jax.Array, mask: jax.Array, correct: jax.Array) -> jax.Array:
