@@ -236,7 +236,13 @@ def sum_over_hosts(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def put_global(x: np.ndarray, where: Sharding) -> jax.Array:
-  """Returns a global array from a host array that all processes hold."""
+  """Returns a global array from a host array that all processes hold.
+
+  Args:
+    x: the whole array, equal on every process.
+    where: sharding of the result, over the devices of any process; each device
+      is given its own slice of `x`.
+  """
   return jax.make_array_from_callback(x.shape, where, lambda index: x[index])
 
 

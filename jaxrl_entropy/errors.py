@@ -24,7 +24,12 @@ class UserError(ValueError):
 
 
 def write_failed(path: Path, reason: str) -> UserError:
-  """Returns the error of a run that could not write `path`."""
+  """Returns the error of a run that could not write `path`.
+
+  Args:
+    path: the file or folder that could not be written.
+    reason: the system's words for why, such as `No space left on device`.
+  """
   return UserError(
     f"{path} could not be written ({reason}); what was saved before is kept: "
     "mend that, and run the same command again",
@@ -33,7 +38,12 @@ def write_failed(path: Path, reason: str) -> UserError:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-  """Returns `did you mean ...?`, or the valid names if none is similar."""
+  """Returns `did you mean ...?`, or the valid names if none is similar.
+
+  Args:
+    name: the name that the user gave.
+    valid: all names that would be right.
+  """
   valid = sorted(valid)
   near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
   if near:

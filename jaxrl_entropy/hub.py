@@ -64,6 +64,14 @@ def fetch_data(name: str, pattern: str, setting: str) -> list[Path]:
 def push(folder: Path, name: str) -> str:
   """Uploads a folder as a model; returns its address.
 
+  Args:
+    folder: a model in Hugging Face layout; all of its files are uploaded.
+    name: `ORGANIZATION/NAME[@REVISION]`; the repository is made if there is
+      none.
+
+  Returns:
+    URL of the commit.
+
   Raises:
     UserError: the hub refuses it, or cannot be reached.
   """

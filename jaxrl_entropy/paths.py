@@ -51,6 +51,10 @@ def fetch(path: str, setting: str) -> Path:
   A copy is kept in `CACHE` under a digest of the names, sizes and checksums of
   its objects, so that changed objects are fetched again.
 
+  Args:
+    path: a local path, or a URL of an object or of a folder of objects.
+    setting: the field or flag that gave it, for messages.
+
   Raises:
     UserError: if the URL cannot be read, or names nothing.
   """
@@ -69,7 +73,15 @@ def fetch(path: str, setting: str) -> Path:
 
 
 def expand_url(pattern: str, setting: str) -> list[str]:
-  """Returns the URLs that a URL with wildcards matches, in order."""
+  """Returns the URLs that a URL with wildcards matches, in order.
+
+  Args:
+    pattern: a URL with `*`, `?`, `[...]` or `**` in its path.
+    setting: the field that gave it, for messages.
+
+  Raises:
+    UserError: if the store cannot be read.
+  """
   store, inside = _open(pattern, setting)
   names = _ask(pattern, setting, lambda: store.glob(inside))
   return [store.unstrip_protocol(name) for name in sorted(names)]

@@ -44,8 +44,15 @@ def call(
 ) -> Any:
   """Returns `load(what, name, known)(**args)`.
 
+  Args:
+    what: what the function makes, for messages: "loss".
+    name: a name in `known`, or an import path.
+    args: keyword arguments of the function; None for none.
+    known: functions, or their import paths, by name.
+
   Raises:
-    UserError: also for arguments that the function does not take.
+    UserError: if there is no such function, if it does not take these
+      arguments, or if it raises a ValueError, whose message is kept.
   """
   function = load(what, name, known)
   try:

@@ -134,6 +134,14 @@ def mesh_of_part(devices: Sequence[jax.Device], **sizes: int) -> Mesh:
   """Returns a mesh of some of the devices, in their order.
 
   A part of a TPU slice has no torus that `make_mesh` could follow.
+
+  Args:
+    devices: those of the mesh, such as one list of `split_devices`.
+    **sizes: size of each axis by its name in `AXES`; axes left out have size 1,
+      and one may be -1, the remainder.
+
+  Raises:
+    ValueError: if the sizes do not multiply to the number of devices.
   """
   shape = tuple(axis_sizes(len(devices), **sizes).values())
   placed = np.reshape(np.array(devices), shape)

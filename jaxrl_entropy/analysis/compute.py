@@ -23,7 +23,14 @@ _LATEST_MIDPOINT = 10.0  # in steps of the fitted part
 
 @dataclasses.dataclass(frozen=True)
 class Sigmoid:
-  """A curve of performance over steps; see the module."""
+  """A curve of performance over steps; see the module.
+
+  Attributes:
+    start: performance R0 before training.
+    asymptote: performance A after endless training.
+    midpoint: steps m after which half of the way from R0 to A is made.
+    exponent: steepness B of the curve around its midpoint.
+  """
 
   start: float
   asymptote: float

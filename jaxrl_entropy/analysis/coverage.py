@@ -41,6 +41,12 @@ def gap(plain: runs.Run, run: runs.Run, x: str, y: str) -> float:
   The plain run's y is that of a parabola in x, fitted to its evaluations: a
   single one is noisy, and x need not grow from each to the next. NaN where the
   plain run never had such an x, or has too few evaluations for a fit.
+
+  Args:
+    plain: a run of the baseline.
+    run: a run of the method, of the same seed.
+    x: what is held equal: a metric of evaluations, or `run_files.ENTROPY`.
+    y: the metric to compare, such as pass@k of a large k.
   """
   known, values = curve(plain, x, y)
   at, final = curve(run, x, y)[:, -1]
@@ -52,7 +58,15 @@ def gap(plain: runs.Run, run: runs.Run, x: str, y: str) -> float:
 def gaps(
   baseline: Sequence[runs.Run], members: Sequence[runs.Run], x: str, y: str
 ) -> stats.Estimate:
-  """Estimates the `gap` of each run to the baseline of its seed."""
+  """Estimates the `gap` of each run to the baseline of its seed.
+
+  Args:
+    baseline: runs of plain GRPO.
+    members: runs of the method; those without a baseline of their seed are left
+      out.
+    x: metric that is held equal, as in `gap`.
+    y: metric to compare.
+  """
   by_seed = {run.seed: run for run in baseline}
   return stats.estimate(
     [

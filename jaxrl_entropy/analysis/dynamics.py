@@ -72,14 +72,24 @@ def first(series: runs.Series) -> float:
 
 
 def final(series: runs.Series, share: float = 0.05) -> float:
-  """Returns the mean of the last `share` of the values, at least one."""
+  """Returns the mean of the last `share` of the values, at least one.
+
+  Args:
+    series: a metric over training; the mean of an empty one is NaN.
+    share: part of the recorded values to average, from 0 to 1.
+  """
   if not len(series):
     return float("nan")
   return float(series.values[-max(1, round(share * len(series))) :].mean())
 
 
 def final_value(run: runs.Run, key: str) -> float:
-  """Returns a metric at the end of a run, as `final` does."""
+  """Returns a metric at the end of a run, as `final` does.
+
+  Args:
+    run: a run, as `runs.load` returns it.
+    key: name of the metric in the run's records.
+  """
   return final(run.series(key))
 
 
@@ -102,8 +112,15 @@ def collapse(run: runs.Run, fraction: float = 1 / 12) -> Collapse | None:
   """Computes how much of entropy drop and accuracy gain comes early in a run.
 
   Both curves are interpolated linearly at the end of the first `fraction` of
-  the run. Returns None if a curve has fewer than two points or the same value
-  at both ends.
+  the run.
+
+  Args:
+    run: a run; its performance is read by `run.score_key`.
+    fraction: length of the early part, as a share of the run's steps.
+
+  Returns:
+    Both shares; None if a curve has fewer than two points or the same value at
+    both ends.
   """
   shares = []
   for key in (run_files.ENTROPY, run.score_key):
@@ -121,7 +138,13 @@ def collapse(run: runs.Run, fraction: float = 1 / 12) -> Collapse | None:
 def agreement(predicted: Array, measured: Array) -> Agreement | None:
   """Compares -Cov with the measured entropy change.
 
-  Returns None for fewer than three steps, or if either side is constant.
+  Args:
+    predicted: float[n], minus the covariance at each step (or window), nats.
+    measured: float[n], change of the entropy by the same steps, nats.
+
+  Returns:
+    Their comparison; None for fewer than three steps, or if either side is
+    constant.
   """
   if len(predicted) < 3 or np.ptp(predicted) == 0 or np.ptp(measured) == 0:
     return None
@@ -179,6 +202,10 @@ def positive_share(members: Sequence[runs.Run], key: str) -> float:
 
   The sign of `run_files.PROBE_MINUS_COVARIANCE` is reversed. The share is NaN
   if the metric was not recorded.
+
+  Args:
+    members: runs, whose steps are pooled.
+    key: metric of the covariance, one of the values of `ESTIMATORS`.
   """
   values = np.concatenate([run.series(key).values for run in members])
   if key == run_files.PROBE_MINUS_COVARIANCE:
@@ -187,6 +214,11 @@ def positive_share(members: Sequence[runs.Run], key: str) -> float:
 
 
 def mean_over_steps(run: runs.Run, key: str) -> float:
-  """Returns a metric's mean over steps; NaN if it was not recorded."""
+  """Returns a metric's mean over steps; NaN if it was not recorded.
+
+  Args:
+    run: a run, as `runs.load` returns it.
+    key: name of the metric in the run's records.
+  """
   values = run.series(key).values
   return float(values.mean()) if len(values) else float("nan")

@@ -139,6 +139,12 @@ def later_error(
   """Returns the RMSE on later points of a fit to the first `fraction`.
 
   It is NaN if there is no such fit.
+
+  Args:
+    form: family of curves to fit.
+    entropy: float[n], positive, nats per token, in the order of training.
+    score: float[n], performance at the same steps.
+    fraction: share of the points to fit; the rest is predicted.
   """
   early = round(fraction * len(entropy))
   fitted = fit(form, entropy[:early], score[:early])

@@ -39,7 +39,16 @@ class Intervention:
 def compare(
   baseline: Sequence[runs.Run], members: Sequence[runs.Run]
 ) -> Intervention:
-  """Compares the runs of one variant with those of the baseline."""
+  """Compares the runs of one variant with those of the baseline.
+
+  Args:
+    baseline: runs of plain GRPO, one for each seed.
+    members: runs of one variant.
+
+  Returns:
+    Means over the seeds whose baseline has a law; `above_baseline` counts the
+    seeds whose baseline has none as well.
+  """
   pairs = list(_pairs(baseline, members))
   finals = [dynamics.final_score(run) for _, run in pairs]
   ceilings = [law.fit(*law.points(plain)).ceiling for plain, _ in pairs]
@@ -58,7 +67,14 @@ def differences(
   members: Sequence[runs.Run],
   measure: Measure,
 ) -> stats.Estimate:
-  """Estimates `measure` of each run minus that of its seed's baseline."""
+  """Estimates `measure` of each run minus that of its seed's baseline.
+
+  Args:
+    baseline: runs of plain GRPO.
+    members: runs of one variant; those without a baseline of their seed are
+      left out.
+    measure: a number of a run, such as `dynamics.final_score`.
+  """
   return stats.estimate(
     [value - plain for plain, value in paired(baseline, members, measure)]
   )
@@ -69,7 +85,16 @@ def ratios(
   members: Sequence[runs.Run],
   measure: Measure,
 ) -> stats.Estimate:
-  """Estimates `measure` of each run divided by that of its seed's baseline."""
+  """Estimates `measure` of each run divided by that of its seed's baseline.
+
+  Pairs whose baseline has a value of 0 are left out.
+
+  Args:
+    baseline: runs of plain GRPO.
+    members: runs of one variant; those without a baseline of their seed are
+      left out.
+    measure: a number of a run, such as `dynamics.final_entropy`.
+  """
   return stats.estimate(
     [
       value / plain if plain else float("nan")
@@ -83,7 +108,13 @@ def paired(
   members: Sequence[runs.Run],
   measure: Measure,
 ) -> list[tuple[float, float]]:
-  """Returns (baseline's value, run's value) for every run with such a pair."""
+  """Returns (baseline's value, run's value) for every run with such a pair.
+
+  Args:
+    baseline: runs of plain GRPO, one for each seed.
+    members: runs of one variant.
+    measure: a number of a run.
+  """
   by_seed = {run.seed: measure(run) for run in baseline}
   return [
     (by_seed[run.seed], measure(run)) for run in members if run.seed in by_seed
@@ -93,7 +124,17 @@ def paired(
 def all_residuals(
   baseline: Sequence[runs.Run], members: Sequence[runs.Run]
 ) -> tuple[Array, Array]:
-  """Concatenates the `residuals` of every run with a baseline of its seed."""
+  """Concatenates the `residuals` of every run with a baseline of its seed.
+
+  Baselines without a fitted law do not count.
+
+  Args:
+    baseline: runs of plain GRPO, one for each seed.
+    members: runs of one variant.
+
+  Returns:
+    float64[n] entropies in nats per token, and float64[n] residuals of R.
+  """
   pairs = [residuals(*pair) for pair in _pairs(baseline, members)]
   entropy, residual = zip(*pairs, strict=True) if pairs else ((), ())
   return np.concatenate([*entropy, []]), np.concatenate([*residual, []])
@@ -103,6 +144,13 @@ def residuals(plain: runs.Run, run: runs.Run) -> tuple[Array, Array]:
   """Returns entropies, and R minus the law of the plain run at each.
 
   Points outside the plain run's range of entropies are left out.
+
+  Args:
+    plain: the baseline's run, whose law is fitted.
+    run: a run of the method, of the same seed.
+
+  Returns:
+    float64[n] entropies in nats per token, and float64[n] residuals of R.
   """
   known, known_score = law.points(plain)
   entropy, score = law.points(run)

@@ -63,7 +63,13 @@ class Law:
 
 @dataclasses.dataclass(frozen=True)
 class Intervals:
-  """Confidence intervals (low, high) of a law's parameters."""
+  """Confidence intervals (low, high) of a law's parameters.
+
+  Attributes:
+    a: of the accuracy lost per unit of exp(H).
+    b: of the accuracy at exp(H) = 0.
+    ceiling: of the accuracy at entropy 0, b - a.
+  """
 
   a: Interval
   b: Interval
@@ -249,7 +255,12 @@ def _resampled(
 
 
 def can_predict(each: Points, fraction: float) -> bool:
-  """Tells whether the first `fraction` of a run's points suffices to fit."""
+  """Tells whether the first `fraction` of a run's points suffices to fit.
+
+  Args:
+    each: (H, R) of the run, as `points` returns them.
+    fraction: share of the points to fit; at least one must remain.
+  """
   early = round(fraction * len(each[0]))
   return early < len(each[0]) and is_enough(each[0][:early])
 

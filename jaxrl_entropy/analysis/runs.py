@@ -142,7 +142,12 @@ class Run:
     return {key for record in self.records for key in record}
 
   def setting(self, path: str, default: Any = None) -> Any:
-    """Returns a configured value by dotted path: `loss.args.fraction`."""
+    """Returns a configured value by dotted path: `loss.args.fraction`.
+
+    Args:
+      path: names of the sections and of the field, joined by dots.
+      default: value to return where the run's config lacks the field.
+    """
     node: Any = self.config
     for part in path.split("."):
       if not isinstance(node, Mapping) or part not in node:

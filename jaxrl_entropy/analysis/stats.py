@@ -111,5 +111,10 @@ def estimate(values: Sequence[float]) -> Estimate:
 def over_seeds(
   members: Iterable[runs.Run], measure: Callable[[runs.Run], float]
 ) -> Estimate:
-  """Estimates the mean of a number over the runs that have it."""
+  """Estimates the mean of a number over the runs that have it.
+
+  Args:
+    members: runs of one variant, a seed each.
+    measure: the number of a run; NaN where the run does not have it.
+  """
   return estimate([measure(run) for run in members])

@@ -57,7 +57,14 @@ def by_label(members: Iterable[Run]) -> dict[str, list[Run]]:
 
 
 def symbol_of(method: str, field: str) -> str:
-  """Returns the paper's letter for a setting, or the setting's own name."""
+  """Returns the paper's letter for a setting, or the setting's own name.
+
+  It is empty for a setting whose value alone is clear enough.
+
+  Args:
+    method: name of the algorithm, as `Run.method` gives it.
+    field: dotted field of the config, such as `loss.args.fraction`.
+  """
   name = field.rsplit(".", 1)[-1]
   default = _SYMBOLS.get(("", name), name)
   return _SYMBOLS.get((method, name), default)
