@@ -20,6 +20,14 @@ Loaded = tuple[TransformerConfig, Params, Path | None]
 def load_run(workdir: Path, best: bool) -> Loaded:
   """Loads the policy of a run, its best one or its last.
 
+  Args:
+    workdir: the run's folder.
+    best: whether to load the checkpoint of the best evaluation, not the last.
+
+  Returns:
+    Model, parameters, and the files from which the run's tokenizer came; None
+    in their place if it was not started from weights.
+
   Raises:
     UserError: if there is no such run, or it has no such checkpoint.
   """

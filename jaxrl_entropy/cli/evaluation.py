@@ -59,6 +59,10 @@ def write(result: Evaluation, output: Path) -> None:
 
   `metrics.json` has the standard error of a metric under its name and
   `_stderr`.
+
+  Args:
+    result: the evaluation's samples and metrics.
+    output: an existing folder for `samples.jsonl` and `metrics.json`.
   """
   with (output / SAMPLES).open("w", encoding="utf-8") as lines:
     lines.writelines(json.dumps(record) + "\n" for record in result.records)

@@ -19,7 +19,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser(command: str, description: str, examples: str) -> Parser:
-  """Returns the parser of one command; `examples` ends its help."""
+  """Returns the parser of one command.
+
+  Args:
+    command: its name, behind `jaxrl-entropy`.
+    description: text above the flags in its help.
+    examples: command lines that end its help, one a line, indented.
+  """
   return Parser(
     prog=f"jaxrl-entropy {command}",
     description=description,
@@ -30,7 +36,12 @@ def parser(command: str, description: str, examples: str) -> Parser:
 
 
 def add_config_flag(command: Parser, required: bool = True) -> None:
-  """Adds `--config`; `parse_with_overrides` reads the overrides beside it."""
+  """Adds `--config`; `parse_with_overrides` reads the overrides beside it.
+
+  Args:
+    command: parser that is given the flag.
+    required: whether the command cannot run without it.
+  """
   command.add_argument(
     "--config",
     required=required,
@@ -40,7 +51,12 @@ def add_config_flag(command: Parser, required: bool = True) -> None:
 
 
 def add_workdir_flag(command: Parser, help: str) -> None:
-  """Adds `--workdir`, a folder that the command writes to."""
+  """Adds `--workdir`, a required local folder that the command writes to.
+
+  Args:
+    command: parser that is given the flag.
+    help: what the command writes there, for its help.
+  """
 
   def folder(text: str) -> Path:
     try:
@@ -70,6 +86,11 @@ def read_config(
   It is the config of `--config`, with the model of the run in `--workdir` if
   there is one, or else the config of that run.
 
+  Args:
+    args: parsed flags, with `config`, `workdir` and `best` among them.
+    overrides: pairs of a dotted field and its value as text; with both
+      `--config` and `--workdir` they do not reach the model.
+
   Raises:
     UserError: if the flags name no policy, or a config cannot be read.
   """
@@ -91,8 +112,12 @@ def parse_with_overrides(
 ) -> tuple[argparse.Namespace, list[tuple[str, str]]]:
   """Returns the flags, and a pair (field, value) per `--config.FIELD=VALUE`.
 
+  Args:
+    command: the command's parser.
+    argv: the words after the command's name.
+
   Raises:
-    UserError: if a flag is neither.
+    UserError: if a flag is neither, or lacks its value.
   """
   args, rest = command.parse_known_args(argv)
   overrides = []

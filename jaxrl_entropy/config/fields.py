@@ -87,7 +87,11 @@ class Field:
 
 @dataclasses.dataclass(frozen=True)
 class Open:
-  """A section that takes any key: keyword arguments of a chosen function."""
+  """A section that takes any key: keyword arguments of a chosen function.
+
+  Attributes:
+    doc: which keys the section takes, for `--help` and docs/config.md.
+  """
 
   doc: str
 
@@ -111,7 +115,12 @@ def make(section: Section) -> ConfigDict:
 def walk(
   section: Section, prefix: str = ""
 ) -> Iterator[tuple[str, Field | Open]]:
-  """Yields the dotted name and the declaration of every field, in order."""
+  """Yields the dotted name and the declaration of every field, in order.
+
+  Args:
+    section: declarations by name, such as `defaults.FIELDS`.
+    prefix: dotted name of the section with a dot behind it; "" at the top.
+  """
   for name, entry in section.items():
     if isinstance(entry, Field | Open):
       yield prefix + name, entry

@@ -104,8 +104,14 @@ def load_module(path: str) -> ModuleType:
 def call(function: Callable[..., Any], *args: Any, arg: str, path: str) -> Any:
   """Calls `function(*args)` of a config file, with `arg` last if there is one.
 
+  Args:
+    function: a function that the file defines, `get_config` or `sweep`.
+    *args: its leading arguments.
+    arg: the text behind the colon of `FILE.py:ARG`; "" is not handed over.
+    path: the config file, for messages.
+
   Raises:
-    UserError: if the function has no parameter for `arg`.
+    UserError: if the function has no parameter for `arg`, or raises an error.
   """
   if arg and len(inspect.signature(function).parameters) <= len(args):
     raise UserError(
@@ -121,7 +127,12 @@ def call(function: Callable[..., Any], *args: Any, arg: str, path: str) -> Any:
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  """Returns a dict from dotted field to value, for every leaf."""
+  """Returns a dict from dotted field to value, for every leaf.
+
+  Args:
+    config: nested sections, as dicts or ConfigDicts.
+    prefix: put before every field, with its dot; "" at the top.
+  """
   flat: dict[str, Any] = {}
   for name, value in config.items():
     if isinstance(value, Mapping | ConfigDict):
@@ -193,8 +204,13 @@ def of_run(
 ) -> ConfigDict:
   """Loads the config that `workdir` was started with, checked and locked.
 
+  Args:
+    workdir: folder of a run, with its `config.json`.
+    overrides: pairs of a dotted field and its value as text.
+
   Raises:
-    UserError: as `read` and `load` do.
+    UserError: if the file cannot be read, has unknown fields, or a value or an
+      override is wrong.
   """
   config = defaults.get_config()
   with config.unlocked():

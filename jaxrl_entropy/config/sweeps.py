@@ -56,7 +56,11 @@ def list_runs(
 
   `FILE.py:PART` calls `sweep(add, PART)`, for a study of several parts.
   `add(overrides, arg)` takes a mapping of dotted fields and the argument of
-  `get_config`; both may be left out. `overrides` apply to all runs.
+  `get_config`; both may be left out.
+
+  Args:
+    spec: `FILE.py` or `FILE.py:PART`.
+    overrides: pairs of a dotted field and its value as text, for all runs.
 
   Raises:
     UserError: if the file has no `sweep`, two runs have the same name, or the
@@ -96,7 +100,13 @@ def is_done(workdir: Path) -> bool:
 def table(
   runs: Sequence[Run], study: Path, failed: Collection[str] = ()
 ) -> str:
-  """Returns one line per run: its name, its state and its last figures."""
+  """Returns one line per run: its name, its state and its last figures.
+
+  Args:
+    runs: those of the study, in the order of the lines.
+    study: folder that holds a folder for each run, or will.
+    failed: names of the runs whose command ended with an error.
+  """
   rows = [("run", "state", *_FIGURES)]
   for run in runs:
     state, last = _state(study / run.name)

@@ -43,6 +43,11 @@ def apply_overrides(
 def override(config: ConfigDict, field: str, text: str) -> None:
   """Sets the dotted `field` to `text`, read by the type of the field.
 
+  Args:
+    config: changed in place.
+    field: names of the sections and of the field, joined by dots.
+    text: the value as written on the command line, such as `1e-6` or `(1,2)`.
+
   Raises:
     UserError: naming the nearest valid field, or the expected type and the
       value that was given.
