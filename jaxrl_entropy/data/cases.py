@@ -138,7 +138,18 @@ lacks its columns."""
 
 
 def read(row: Row, layouts: Iterable[str]) -> Cases:
-  """Returns the tests of the first of these layouts that the row has."""
+  """Returns the tests of the first of these layouts that the row has.
+
+  Args:
+    row: a row's values by column, names in lower case.
+    layouts: names in `LAYOUTS`, in the order in which they are tried.
+
+  Returns:
+    The tests; none if the row has no such column.
+
+  Raises:
+    RowError: if a layout's columns are there but cannot be read.
+  """
   for layout in layouts:
     cases = LAYOUTS[layout](row)
     if cases.tests:

@@ -30,13 +30,26 @@ class PromptFormat:
   variables: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def messages(self, question: str, system: str | None) -> list[dict[str, str]]:
-    """Returns the turns of a conversation that asks `question`."""
+    """Returns the turns of a conversation that asks `question`.
+
+    Args:
+      question: the problem's text; `suffix` is put behind it.
+      system: system message of the problem; None or "" for that of the format.
+
+    Returns:
+      Mappings of `role` and `content`, as chat templates read them.
+    """
     system = system or self.system
     first = [{"role": "system", "content": system}] if system else []
     return [*first, {"role": "user", "content": question + self.suffix}]
 
   def text(self, question: str, system: str | None) -> str:
-    """Returns the prompt as plain text: system message, question, suffix."""
+    """Returns the prompt as plain text: system message, question, suffix.
+
+    Args:
+      question: the problem's text; `suffix` is put behind it.
+      system: system message of the problem; None or "" for that of the format.
+    """
     system = system or self.system
     return (f"{system}\n\n" if system else "") + question + self.suffix
 

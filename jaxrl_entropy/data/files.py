@@ -176,7 +176,15 @@ def candidates(
   to_problem: Callable[..., Problem] = rows.to_problem,
   whole: bool = False,
 ) -> Iterator[Candidate]:
-  """Yields the rows of files; with `whole`, all of their columns."""
+  """Yields the rows of files, not read as problems yet.
+
+  Args:
+    paths: the files, read in this order.
+    settings: further keyword arguments of `to_problem`.
+    to_problem: makes a problem of a row's content; it is given `source`, the
+      file's name without its ending, and `place`, `file:line`, as well.
+    whole: whether columns are wanted that are no field of a problem.
+  """
   for path in paths:
     for row in reading.rows(path, whole):
       place = f"{path}:{row.line}"

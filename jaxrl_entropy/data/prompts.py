@@ -21,7 +21,12 @@ _GSM8K_AFTER = re.compile(
 
 
 def instruct(question: str, instruction: str) -> str:
-  """Appends an instruction to a question, unless it asks for a box already."""
+  """Appends an instruction to a question, unless it asks for a box already.
+
+  Args:
+    question: the problem's text.
+    instruction: appended as a paragraph of its own; "" for none.
+  """
   if "\\boxed" in question or not instruction:
     return question
   return f"{question}\n\n{instruction}"

@@ -92,7 +92,13 @@ def _turns(row: Any) -> Row:
 
 
 def field_of(row: Row, names: tuple[str, ...]) -> Any:
-  """Returns the first of these columns that the row has, or None."""
+  """Returns the first of these columns that the row has, or None.
+
+  Args:
+    row: a row's values by column, names in lower case.
+    names: columns in the order of preference; `a.b` is the entry `b` of the
+      mapping in column `a`.
+  """
   for name in names:
     value: Any = row
     for key in name.split("."):
@@ -139,7 +145,15 @@ def _contents(messages: Any, role: str, counts: tuple[int, ...]) -> list[Any]:
 
 
 def check_text(name: str, value: Any) -> None:
-  """Raises RowError for a value that is not text."""
+  """Checks that a value of a row is text.
+
+  Args:
+    name: what the value is, for the message.
+    value: of the row.
+
+  Raises:
+    RowError: if it is of another type.
+  """
   if not isinstance(value, str):
     raise RowError(f"the {name} is {type(value).__name__}, not text")
 
@@ -196,7 +210,15 @@ def _program(row: Row, question: str, tests: Cases) -> str:
 
 
 def source_of(row: Row, default: str) -> str:
-  """Returns the name of the data set that a row is from."""
+  """Returns the name of the data set that a row is from.
+
+  Args:
+    row: a row's values by column, names in lower case.
+    default: name for a row that has none.
+
+  Raises:
+    RowError: if the row's source is no name.
+  """
   name = field_of(row, _SOURCE)
   if name is None:
     return default

@@ -85,5 +85,10 @@ class _Split:
 
 
 def source(task: Task, split: str) -> grain.MapDataset:
-  """Returns a split of a task as a grain dataset, in its own order."""
+  """Returns a split of a task as a grain dataset, in its own order.
+
+  Args:
+    task: whose problems are read, each when it is asked for.
+    split: "train" or "test".
+  """
   return grain.MapDataset.source(cast(Any, _Split(task, split)))

@@ -124,7 +124,12 @@ class Chosen(Sequence[Problem]):
 
 
 def brief(problems: Sequence[Problem], index: int) -> Problem:
-  """Returns a problem, without its tests where those would have to be read."""
+  """Returns a problem, without its tests where those would have to be read.
+
+  Args:
+    problems: a sequence; a `Table` and a `Chosen` can leave the tests out.
+    index: of the problem, from 0.
+  """
   read = getattr(problems, "brief", None)
   return read(index) if read else problems[index]
 
@@ -142,6 +147,11 @@ def cached(key: str, read: Callable[[], Iterable[Candidate]]) -> Table:
   Processes that make it at the same time do not disturb each other: the folder
   is written aside and renamed. A cache that cannot be written costs the
   reading at every start.
+
+  Args:
+    key: text that is equal only where the same problems are read, such as the
+      files' paths and times and the reader's code.
+    read: returns the rows; it is called where the cache has no table.
   """
   folder = cache_folder() / hashlib.sha256(key.encode()).hexdigest()[:32]
   if not (folder / _SUMMARY).exists():

@@ -40,7 +40,12 @@ class Tokenizer(Protocol):
     """The text of a response; the token that ended it is left out."""
 
   def render(self, prompt: str, system: str | None = None) -> list[int]:
-    """Ids of a prompt up to where the response begins."""
+    """Ids of a prompt up to where the response begins.
+
+    Args:
+      prompt: the question, before any chat template.
+      system: the problem's own system message; None or "" if it has none.
+    """
 
 
 class SymbolTokenizer:
@@ -76,7 +81,15 @@ class SymbolTokenizer:
     return " ".join(self._symbols[i] if i < known else "<unk>" for i in ids)
 
   def render(self, prompt: str, system: str | None = None) -> list[int]:
-    """Returns `encode(prompt)`; `system` is ignored, without a template."""
+    """Returns the ids of a prompt, which is given no template.
+
+    Args:
+      prompt: symbols with spaces between.
+      system: is ignored.
+
+    Raises:
+      ValueError: at a symbol that is not in the vocabulary.
+    """
     del system
     return self.encode(prompt)
 

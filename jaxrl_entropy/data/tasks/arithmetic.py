@@ -58,7 +58,12 @@ class Arithmetic(Procedural):
 
 
 def value(numbers: list[int], operators: list[str]) -> int:
-  """Returns the value of `numbers[0] operators[0] numbers[1] ...`."""
+  """Returns the value of `numbers[0] operators[0] numbers[1] ...`.
+
+  Args:
+    numbers: the operands, one more than there are operators.
+    operators: `+`, `-` or `*`; `*` binds first, the others from left to right.
+  """
   total, product = 0, numbers[0]
   for operator, number in zip(operators, numbers[1:], strict=True):
     if operator == "*":

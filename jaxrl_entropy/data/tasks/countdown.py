@@ -95,7 +95,15 @@ class Countdown(Procedural):
     raise ValueError(f"no countdown problem has difficulty {low} to {high}")
 
   def mistake(self, drawn: Draw, rng: np.random.Generator) -> str:
-    """Returns a valid path to another target, if one is found."""
+    """Returns a valid path to another target, if one is found.
+
+    Args:
+      drawn: a problem of `draw`.
+      rng: draws the paths to try.
+
+    Returns:
+      The written path; the right one if 100 paths reached no other target.
+    """
     numbers = tuple(map(int, drawn.prompt.split()[:-2]))
     for _ in range(100):
       path = self._random_path(numbers, rng)
@@ -126,7 +134,13 @@ class Countdown(Procedural):
 
 @lru_cache(maxsize=100_000)
 def reachable(numbers: Numbers, operators: str, limit: int) -> Counter[int]:
-  """Returns the number of valid paths from sorted numbers to each target."""
+  """Returns the number of valid paths from sorted numbers to each target.
+
+  Args:
+    numbers: the numbers of the problem, in increasing order.
+    operators: the allowed ones of `+-x`.
+    limit: largest result of a step; no result is below 0.
+  """
   if len(numbers) == 1:
     return Counter(numbers)
   paths: Counter[int] = Counter()
@@ -156,6 +170,10 @@ def verify(problem: Problem, response: str) -> float:
   """Returns 1.0 if the response is a valid path to the target, else 0.0.
 
   Compares symbols and evaluates nothing, so it is safe in any process.
+
+  Args:
+    problem: its prompt is the numbers, the target and `=`.
+    response: four symbols for each step, as the module describes.
   """
   *numbers, target, _ = problem.prompt.split()
   left, symbols = list(numbers), response.split()

@@ -78,6 +78,11 @@ class Gym:
 def make(name: str, seed: int, settings: dict[str, Any]) -> Any:
   """Returns a reasoning-gym data set.
 
+  Args:
+    name: of the data set, such as "chain_sum".
+    seed: of its problems.
+    settings: keyword arguments of the data set's config.
+
   Raises:
     ValueError: reasoning-gym is missing, or refuses the name or a setting.
   """

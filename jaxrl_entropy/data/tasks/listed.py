@@ -78,13 +78,24 @@ class Listed:
 
 
 def fit(task: Task, render: Render, limit: int) -> Task:
-  """Returns a task without too long prompts, where it has a fixed list."""
+  """Returns a task without too long prompts, where it has a fixed list.
+
+  Args:
+    task: any task; one whose problems are generated is returned as it is.
+    render: returns the token ids of a problem's prompt.
+    limit: longest prompt to keep, tokens.
+  """
   within = getattr(task, "within", None)
   return within(render, limit) if within else task
 
 
 def fixed(task: Task, split: str) -> list[Sequence[Problem]]:
-  """Returns a task's lists of problems; none where they are without end."""
+  """Returns a task's lists of problems; none where they are without end.
+
+  Args:
+    task: any task.
+    split: "train" or "test".
+  """
   lists = getattr(task, "fixed", None)
   return lists(split) if lists else []
 

@@ -96,7 +96,12 @@ class Mixture:
     return [problems for task in self._tasks for problems in fixed(task, split)]
 
   def within(self, render: Render, limit: int) -> "Mixture":
-    """Returns the mixture of the tasks without their too long prompts."""
+    """Returns the mixture of the tasks without their too long prompts.
+
+    Args:
+      render: returns the token ids of a problem's prompt.
+      limit: longest prompt to keep, tokens.
+    """
     tasks = [fit(task, render, limit) for task in self._tasks]
     return Mixture(tasks, self._weights, self._held_out, self._seed)
 

@@ -62,7 +62,15 @@ class Procedural(ABC):
     """Returns a random problem, of either split."""
 
   def mistake(self, drawn: Draw, rng: np.random.Generator) -> str:
-    """Returns a response of the right form that does not solve a problem."""
+    """Returns a response of the right form that does not solve a problem.
+
+    Args:
+      drawn: a problem of `draw`.
+      rng: decides which wrong response.
+
+    Raises:
+      ValueError: if the task has no wrong responses to show.
+    """
     del drawn, rng
     raise ValueError(f"task {self.name!r} has no wrong demonstrations")
 

@@ -91,7 +91,12 @@ class Programs(Procedural):
     raise ValueError("no program has results that a prompt can show")
 
   def mistake(self, drawn: Draw, rng: np.random.Generator) -> str:
-    """Returns another program with as many operators."""
+    """Returns another program with as many operators.
+
+    Args:
+      drawn: a problem of `draw`.
+      rng: draws programs until one computes another function.
+    """
     while True:
       program, _ = self._expression(int(drawn.difficulty), rng)
       if table(program) != table(drawn.answer):
@@ -136,6 +141,10 @@ def define(program: str) -> Callable[[int, int], int]:
 def table(program: str, inputs: Sequence[Inputs] = GRID) -> list[int]:
   """Returns a program's result for each input.
 
+  Args:
+    program: an expression in the language of the module.
+    inputs: pairs of x and y.
+
   Raises:
     ValueError, SyntaxError: as `define`.
     TypeError: it calls a number, or calls with nothing to compare.
@@ -148,6 +157,10 @@ def verify(problem: Problem, response: str) -> float:
   """Returns 1.0 if the response computes the answer's function, else 0.0.
 
   Evaluates the response: call it in the sandbox.
+
+  Args:
+    problem: its answer is a program.
+    response: a program; anything else is wrong.
   """
   try:
     return float(table(response) == table(problem.answer))

@@ -60,7 +60,15 @@ class Problems(tfds.core.GeneratorBasedBuilder):
 
 
 def build(task: Task, data_dir: str | Path) -> Path:
-  """Writes a task's problems below `data_dir`; returns the folder to read."""
+  """Writes a task's problems below `data_dir`; returns the folder to read.
+
+  Args:
+    task: its splits, which must not be endless.
+    data_dir: folder to build in; it is made if it is not there.
+
+  Returns:
+    Folder of the written version, which `Tfds` takes as its `data_dir`.
+  """
   builder = Problems(task=task, data_dir=str(data_dir))
   builder.download_and_prepare()
   return Path(builder.data_dir)

@@ -50,13 +50,26 @@ class Traces(Listed):
     super().__init__(files.splits(path, test_path, test_size, read))
 
   def demonstration(self, split: str, index: int) -> Demonstration:
-    """Returns the question at an index with its response."""
+    """Returns the question at an index with its response.
+
+    Args:
+      split: "train" or "test".
+      index: below `size(split)`.
+    """
     problem = self.problem(split, index)
     return problem, problem.extra[RESPONSE]
 
 
 def first_of_each(keys: np.ndarray, count: int) -> np.ndarray:
-  """Returns the positions of the first `count` of all that have equal keys."""
+  """Returns the positions of the first `count` of all that have equal keys.
+
+  Args:
+    keys: of each item, such as the hash of its question, [n].
+    count: items to keep of each key.
+
+  Returns:
+    Positions of the kept items in increasing order, int64.
+  """
   order = np.argsort(keys, kind="stable")
   _, starts, sizes = np.unique(
     keys[order], return_index=True, return_counts=True
