@@ -99,7 +99,15 @@ def has_compiler() -> bool:
 
 
 def compile_apart(task: Task, limit: float) -> Result:
-  """Compiles in a child process, which is ended after `limit` seconds."""
+  """Compiles in a child process, which is ended after `limit` seconds.
+
+  Args:
+    task: the program, and the slice to compile it for.
+    limit: seconds that the child may take, its start included.
+
+  Returns:
+    Figures of the program; a failure is told by its `status`.
+  """
   with tempfile.TemporaryDirectory() as folder:
     answer = Path(folder, "answer.json")
     command = (sys.executable, "-m", "jaxrl_entropy.planning.child", answer)

@@ -156,7 +156,17 @@ def _split(
 def cache_room(
   model: "TransformerConfig", load: Load, topology: Topology, mesh: Mesh
 ) -> int:
-  """Returns the tokens that a sampler's cache holds with a slice to itself."""
+  """Returns the tokens that a sampler's cache holds with a slice to itself.
+
+  Args:
+    model: sizes of the policy.
+    load: of a step.
+    topology: the slice that only samples.
+    mesh: size of each axis on it, by name.
+
+  Returns:
+    Tokens that all devices hold together, those of one row at least.
+  """
   held = workload.resident(model, load, mesh)
   left = _CACHE_SHARE * topology.generation.hbm - held["sampler copy"]
   return max(int(left / held["cache"] * load.cached), load.row)

@@ -65,7 +65,12 @@ def device_bytes(tree: Any) -> int:
 
 
 def train(config: ConfigDict, mesh: Mesh) -> Program:
-  """Returns the program of one optimizer update of one mini-batch."""
+  """Returns the program of one optimizer update of one mini-batch.
+
+  Args:
+    config: of the run.
+    mesh: devices, or descriptions of devices that are not there.
+  """
   model = planned_model(config)
   algorithm = algorithm_lib.resolve(config)
   forward = build.build_forward(config, model, algorithm.needs)
@@ -88,7 +93,12 @@ def train(config: ConfigDict, mesh: Mesh) -> Program:
 
 
 def prefill(config: ConfigDict, mesh: Mesh) -> Program:
-  """Returns the sampler's pass over a chunk of the prompts."""
+  """Returns the sampler's pass over a chunk of the prompts.
+
+  Args:
+    config: of the run.
+    mesh: the sampler's.
+  """
   function, args = _of_sampler("prefill", config, mesh)
   weights, cache, chunk = args
   roles = {"sampler copy": weights, "KV cache": cache}
@@ -96,7 +106,12 @@ def prefill(config: ConfigDict, mesh: Mesh) -> Program:
 
 
 def decode(config: ConfigDict, mesh: Mesh) -> Program:
-  """Returns the sampler's loop over new tokens, with all slots in use."""
+  """Returns the sampler's loop over new tokens, with all slots in use.
+
+  Args:
+    config: of the run.
+    mesh: the sampler's.
+  """
   function, args = _of_sampler("decode", config, mesh)
   weights, cache, _ = args
   roles = {"sampler copy": weights, "KV cache": cache}
@@ -127,7 +142,13 @@ def planned_model(config: ConfigDict) -> TransformerConfig:
 def abstract_params(
   config: ConfigDict, model: TransformerConfig, mesh: Mesh
 ) -> Params:
-  """Returns the shapes of the policy's master parameters on `mesh`."""
+  """Returns the shapes of the policy's master parameters on `mesh`.
+
+  Args:
+    config: of the run; `model` has the dtype and the rank of adapters.
+    model: the policy.
+    mesh: to lay the parameters out on.
+  """
   settings = config.model
   check_experts(model, mesh)
 

@@ -74,7 +74,12 @@ class Plan:
 
 
 def judge(needed: float | None, topology: Topology) -> str | None:
-  """Returns the verdict on a peak in bytes per device."""
+  """Returns the verdict on a peak of memory; None where it is not known.
+
+  Args:
+    needed: bytes per device at the peak; None where it is not known.
+    topology: the slice whose memory it must fit.
+  """
   if needed is None:
     return None
   share = needed / topology.generation.hbm
@@ -82,7 +87,12 @@ def judge(needed: float | None, topology: Topology) -> str | None:
 
 
 def judge_program(result: Result, topology: Topology) -> str | None:
-  """Returns a program's verdict; the compiler's if it ran out of memory."""
+  """Returns a program's verdict; the compiler's if it ran out of memory.
+
+  Args:
+    result: of the compiled program.
+    topology: the slice whose memory it must fit.
+  """
   if result.status == "out of memory":
     return TOO_BIG
   return judge(result.needed, topology)
@@ -94,7 +104,12 @@ def resident(train: Result) -> float:
 
 
 def bound(result: Result, topology: Topology) -> float:
-  """Seconds that one call takes at least: by arithmetic or by memory."""
+  """Seconds that one call takes at least: by arithmetic or by memory.
+
+  Args:
+    result: of the compiled program, for one call.
+    topology: the slice, whose peak rates are assumed.
+  """
   generation = topology.generation
   return max(
     result.flops / generation.flops, result.traffic / generation.bandwidth

@@ -54,6 +54,11 @@ class Shares:
   The defaults are assumptions until a slice is measured: public training of
   dense models on v5p runs at .50 to .65 of the peak with all losses (MaxText),
   of which those that this module counts are no part.
+
+  Attributes:
+    flops: of the matrix units' rate.
+    bandwidth: of the memory's.
+    links: of the links'.
   """
 
   flops: float = 0.65
@@ -118,7 +123,13 @@ class Phase:
 
 
 def phase(work: Work, mesh: Mesh, rates: Machine) -> Phase:
-  """Returns the seconds of one device's work."""
+  """Returns the seconds of one device's work.
+
+  Args:
+    work: demands on one device.
+    mesh: size of each axis, by name.
+    rates: of a device, at the shares of its peaks that are assumed.
+  """
   hidden, blocking = (
     {
       axis: amount / rates.links[axis]
@@ -139,7 +150,14 @@ def phase(work: Work, mesh: Mesh, rates: Machine) -> Phase:
 def phases(
   model: "TransformerConfig", load: Load, mesh: Mesh, rates: Machine
 ) -> dict[str, Phase]:
-  """Returns the phases of a step on one mesh, in their order."""
+  """Returns the phases of a step on one mesh, in their order.
+
+  Args:
+    model: sizes of the policy.
+    load: of a step.
+    mesh: size of each axis, by name.
+    rates: of a device, and of the hosts that verify.
+  """
   found = {
     name: phase(work(model, load, mesh), mesh, rates)
     for name, work in workload.PHASES.items()
@@ -186,7 +204,12 @@ class Step:
 
 
 def halves(topology: Topology, mesh: Mesh) -> tuple[Topology, Mesh] | None:
-  """Returns half a slice and its mesh; None where no row axis is even."""
+  """Returns half a slice and its mesh; None where no row axis is even.
+
+  Args:
+    topology: the whole slice.
+    mesh: size of each axis on it.
+  """
   for axis in ("data", "fsdp", "context"):
     if mesh[axis] % 2 == 0:
       return topology.half(), {**mesh, axis: mesh[axis] // 2}

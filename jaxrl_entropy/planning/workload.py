@@ -190,9 +190,14 @@ class Sizes:
     return self.layers + self.head + self.embedding
 
   def pairs(self, length: float, first: float = 0.0) -> float:
-    """Pairs of a query in [first, length) and a key it sees, over all layers.
+    """Returns pairs of a query and a key that it sees, over all layers.
 
-    A layer with a window of w tokens has at most w keys for each query.
+    Queries are those in [first, length). A layer with a window of w tokens has
+    at most w keys for each.
+
+    Args:
+      length: tokens of the sequence.
+      first: tokens before the queries, such as a prompt's.
     """
 
     def until(end: float, window: int) -> float:
@@ -238,12 +243,23 @@ def experts(mesh: Mesh) -> int:
 
 
 def held(size: Sizes, mesh: Mesh) -> float:
-  """Returns elements of the layers that a part of the expert axis uses."""
+  """Returns elements of the layers that a part of the expert axis uses.
+
+  Args:
+    size: of the whole model.
+    mesh: size of each axis, by name; without "expert" no experts are split.
+  """
   return size.attention + size.mlp / experts(mesh)
 
 
 def prefill(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
-  """Returns the work for the prompts of a step, each computed once."""
+  """Returns the work for the prompts of a step, each computed once.
+
+  Args:
+    model: sizes of the policy.
+    load: its prompts count; the weights are read once per `prefill_tokens`.
+    mesh: size of each axis, by name.
+  """
   size, parts = sizes(model), shards(mesh)
   tokens = load.prompts * load.prompt / parts
   pairs = size.pairs(load.prompt) * load.prompts / parts
@@ -265,6 +281,11 @@ def decode(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
 
   The copy of the weights is read for every token in sequence, of a mixture only
   the experts that some sequence chose.
+
+  Args:
+    model: sizes of the policy.
+    load: its responses count, and how many are decoded at a time (`live`).
+    mesh: size of each axis, by name.
   """
   size, parts, tensor = sizes(model), shards(mesh), mesh["tensor"]
   tokens = load.responses * load.response / parts
@@ -291,12 +312,23 @@ def decode(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
 
 
 def kv_shards(model: "TransformerConfig", tensor: int) -> int:
-  """Returns the parts of a sequence's cache; heads are whole."""
+  """Returns the parts of a sequence's cache; heads are whole.
+
+  Args:
+    model: its number of KV heads counts.
+    tensor: size of the tensor axis; 1 part where it does not divide the heads.
+  """
   return tensor if model.num_kv_heads % tensor == 0 else 1
 
 
 def score(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
-  """Returns the work of the forward passes over a rollout."""
+  """Returns the work of the forward passes over a rollout.
+
+  Args:
+    model: sizes of the policy.
+    load: its rows count, as often as it `scores` them.
+    mesh: size of each axis, by name.
+  """
   count = load.updates * load.micro_batches
   once = _forward(model, load, mesh, load.rows)
   return (once + _gathers(model, load, mesh) * count) * load.scores
@@ -307,6 +339,11 @@ def update(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
 
   With several micro-batches and several updates, each update begins with a
   forward pass over the whole mini-batch.
+
+  Args:
+    model: sizes of the policy.
+    load: its rows count, and what the backward pass recomputes (`remat`).
+    mesh: size of each axis, by name.
   """
   size, micro = sizes(model), load.micro_batches
   rows = load.rows / load.updates
@@ -441,7 +478,13 @@ def _once(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
 
 
 def transfer(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
-  """Returns the work that makes the sampler's copy from the parameters."""
+  """Returns the work that makes the sampler's copy from the parameters.
+
+  Args:
+    model: sizes of the policy.
+    load: the bytes of a weight in the sampler's copy count.
+    mesh: size of each axis, by name.
+  """
   size, tensor = sizes(model), mesh["tensor"]
   own = MASTER * size.total / (mesh["fsdp"] * experts(mesh) * tensor)
   dense = size.attention + size.head + size.embedding
@@ -463,6 +506,11 @@ def resident(
 
   The gradient is there in training only, the sampler's copy and its cache in
   sampling only; parameters and moments always.
+
+  Args:
+    model: sizes of the policy.
+    load: the tokens of the cache count, and whether only adapters are trained.
+    mesh: size of each axis, by name.
   """
   size, tensor = sizes(model), mesh["tensor"]
   own = MASTER * size.total / (mesh["fsdp"] * experts(mesh) * tensor)

@@ -48,7 +48,12 @@ _ALGORITHMS = ("RLOO", "REINFORCE++", "PRIME")
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-  """A question of the paper and its answer here."""
+  """A question of the paper and its answer here.
+
+  Attributes:
+    question: as the report shows it.
+    answer: sentences that are computed from the studies.
+  """
 
   question: str
   answer: str
@@ -149,6 +154,13 @@ def early_errors(
 
   They are absolute, one for each run of the baseline whose first `fraction`
   both can be fitted to.
+
+  Args:
+    parts: the studies; a variant that several of them have counts once.
+    fraction: share of a run's points to fit, from 0 to 1.
+
+  Returns:
+    Both in units of the score, and in the same order of the runs.
   """
   pairs = [
     (abs(law.predict(*points, fraction).final_error), abs(rival))

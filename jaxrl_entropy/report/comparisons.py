@@ -13,7 +13,14 @@ COVARIANCE_METHODS = ("Clip-Cov", "KL-Cov")
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-  """A variant and the runs of plain GRPO in the same study."""
+  """A variant and the runs of plain GRPO in the same study.
+
+  Attributes:
+    study: name of the study.
+    label: that of the variant in its study.
+    members: runs of the variant.
+    baseline: runs of plain GRPO.
+  """
 
   study: str
   label: str

@@ -16,7 +16,12 @@ ENTROPY_AXIS = "entropy (nats/token)"
 
 
 def row(label: str, each: Sequence[law.Points]) -> Row:
-  """Returns a label and the `COLUMNS` of runs with the given points."""
+  """Returns a label and the `COLUMNS` of runs with the given points.
+
+  Args:
+    label: text of the first cell.
+    each: the law's points (H, R) of each run.
+  """
   fitted, intervals = law.fit_runs(each), law.bootstrap(each)
   laws = [law.fit(*run) for run in each]
 
@@ -42,7 +47,14 @@ def row(label: str, each: Sequence[law.Points]) -> Row:
 def curves(
   label: str, each: Sequence[law.Points], color: str
 ) -> list[plots.Line]:
-  """Returns the law's curve, dashed below the entropies that were observed."""
+  """Returns the law's curve, dashed below the entropies that were observed.
+
+  Args:
+    label: text at the end of the curve; "" for none.
+    each: the law's points (H, R) of each run, to all of which one law is
+      fitted.
+    color: of both parts, as matplotlib takes it.
+  """
   entropy, _ = law.pooled(each)
   fitted = law.fit_runs(each)
   observed = np.linspace(entropy.min(), entropy.max(), 60)

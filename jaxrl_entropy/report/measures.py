@@ -48,7 +48,12 @@ def largest_pass(members: Members) -> str:
 
 
 def curve_of_passes(run: runs.Run, last: bool) -> dict[int, float]:
-  """Returns pass@k by k, from 1 on, of a run's last policy or its first."""
+  """Returns pass@k by k, from 1 on, of a run's last policy or its first.
+
+  Args:
+    run: a run with evaluations.
+    last: whether of the last policy; otherwise of the first evaluation.
+  """
   keys = {_tries(key): key for key in run.metrics if _tries(key) > 1}
   keys[1] = run_files.HELD_OUT_ACCURACY
   end = dynamics.final if last else dynamics.first
@@ -56,7 +61,12 @@ def curve_of_passes(run: runs.Run, last: bool) -> dict[int, float]:
 
 
 def mean_over_steps(members: Members, key: str) -> float:
-  """Returns a metric's mean over steps and seeds; NaN if not recorded."""
+  """Returns a metric's mean over steps and seeds; NaN if not recorded.
+
+  Args:
+    members: runs of one variant.
+    key: name of the metric in the runs' records.
+  """
   return stats.over_seeds(
     members, functools.partial(dynamics.mean_over_steps, key=key)
   ).mean

@@ -80,7 +80,12 @@ def render_overview(
 
 
 def lead(study: studies.Study, checked: Sequence[claims.Claim]) -> str:
-  """Describes a study in two sentences."""
+  """Describes a study in two sentences.
+
+  Args:
+    study: its runs and their steps are counted.
+    checked: the paper's statements, counted by their verdicts.
+  """
   verdicts = [each.verdict for each in checked]
   counts = [
     f"{count} {verdict}"

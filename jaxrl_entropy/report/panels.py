@@ -32,6 +32,15 @@ def curve(
 
   Only steps that all seeds share are used. Values are smoothed over a fortieth
   of the run.
+
+  Args:
+    label: text at the end of the curve; "" for none.
+    members: runs of one variant; those without the metric are left out.
+    key: name of the metric in the runs' records.
+    color: of the curve, as matplotlib takes it.
+
+  Returns:
+    None if no run records the metric.
   """
   recorded = [series for run in members if len(series := run.series(key))]
   if not recorded:
@@ -51,6 +60,12 @@ def curves(
   study: studies.Study, key: str, name: str, title: str
 ) -> dict[str, Figure]:
   """Draws a metric of every variant that records it, on one scale.
+
+  Args:
+    study: the runs, by variant.
+    key: name of the metric in the runs' records.
+    name: first part of the figures' names.
+    title: quantity on the vertical axis, with its unit.
 
   Returns:
     A figure per group of variants, named `name` and the group's suffix.
@@ -74,6 +89,10 @@ def groups(study: studies.Study, labels: Iterable[str]) -> dict[str, list[str]]:
 
   Few variants share one panel. Otherwise each method has one, which shows the
   baseline too; a method of many variants has several.
+
+  Args:
+    study: tells the method of each variant, and the baseline.
+    labels: variants to show, in order.
   """
   labels = list(labels)
   if len(labels) <= MAX_PER_PANEL:
@@ -96,7 +115,14 @@ def groups(study: studies.Study, labels: Iterable[str]) -> dict[str, list[str]]:
 def representatives(
   study: studies.Study, of: Mapping[str, Item]
 ) -> dict[str, Item]:
-  """Returns at most `MAX_PER_PANEL` items: the first of each method."""
+  """Returns at most `MAX_PER_PANEL` items: the first of each method.
+
+  If there are no more than that, all are returned.
+
+  Args:
+    study: tells the method of each variant.
+    of: items by the label of their variant.
+  """
   if len(of) <= MAX_PER_PANEL:
     return dict(of)
   by_method: dict[str, str] = {}

@@ -49,7 +49,14 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Cloud:
-  """Points of one kind."""
+  """Points of one kind.
+
+  Attributes:
+    label: kind of the points.
+    x: float[n], on the horizontal axis.
+    y: float[n], on the vertical axis.
+    color: of the points and the label.
+  """
 
   label: str
   x: Array

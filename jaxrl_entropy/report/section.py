@@ -15,7 +15,12 @@ Members = Sequence[runs.Run]
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-  """The numbers of a section; a NaN or None cell was not measured."""
+  """The numbers of a section; a NaN or None cell was not measured.
+
+  Attributes:
+    columns: headings.
+    rows: cells, as many in each row as there are columns.
+  """
 
   columns: Sequence[str]
   rows: Sequence[Row]
@@ -27,7 +32,13 @@ class Table:
 
 
 def without_empty(columns: Sequence[str], rows: Sequence[Row]) -> Table:
-  """Returns a table without the columns in which nothing was measured."""
+  """Returns a table without the columns in which nothing was measured.
+
+  Args:
+    columns: headings.
+    rows: cells, as many in each row as there are columns; None or NaN where
+      nothing was measured.
+  """
   kept = [
     index
     for index in range(len(columns))

@@ -10,7 +10,12 @@ _DECIMALS = 3
 
 
 def plural(count: int, noun: str) -> str:
-  """Returns `1 run`, `2 runs`."""
+  """Returns `1 run`, `2 runs`.
+
+  Args:
+    count: how many.
+    noun: in the singular; its plural ends in "s".
+  """
   return f"{count} {noun}{'s' * (count != 1)}"
 
 
@@ -22,7 +27,12 @@ def listing(parts: Sequence[str]) -> str:
 
 
 def value_range(values: Sequence[float], form: str = ".3f") -> str:
-  """Returns `0.120 to 0.340`, or one value if both ends look the same."""
+  """Returns `0.120 to 0.340`, or one value if both ends look the same.
+
+  Args:
+    values: numbers, at least one.
+    form: format of both ends, as `format` takes it.
+  """
   low, high = format(min(values), form), format(max(values), form)
   return low if low == high else f"{low} to {high}"
 

@@ -76,7 +76,14 @@ _SIGNIFICANT_DIGITS = 6
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-  """The sections and claims of a report about one study."""
+  """The sections and claims of a report about one study.
+
+  Attributes:
+    study: the runs.
+    checked: the paper's statements with their verdicts.
+    sections: those that the study has data for, in the page's order.
+    absent: the others, with the reason for each.
+  """
 
   study: studies.Study
   checked: Sequence[claims.Claim]

@@ -52,6 +52,10 @@ class Graders:
   def check(self, verifier: str, args: Mapping[str, Any]) -> None:
     """Checks, before there are responses, that a verifier could judge here.
 
+    Args:
+      verifier: a name of `catalog`, or the import path of a function.
+      args: further keyword arguments of the verifier.
+
     Raises:
       UserError: it does not exist, does not load in the sandbox, this machine
         has no sandbox for it, or the judge does not answer.

@@ -150,6 +150,10 @@ class RewardPool:
 
     Returns at once, so that responses are judged while others are sampled.
     Verifiers that take no time are left to `score`.
+
+    Args:
+      problem: names the verifier; its tests or answer are what it reads.
+      response: the model's text.
     """
     asked = [(ANSWER, problem, _NONE)] + [
       (name, function.asked(problem), function.args)

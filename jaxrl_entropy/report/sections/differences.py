@@ -66,7 +66,16 @@ def _sentence(name: str, compared: Mapping[str, stats.Estimate]) -> str:
 
 
 def power(compared: Sequence[stats.Estimate], signs: Sequence[int]) -> str:
-  """Returns what could have been found in the comparisons without a sign."""
+  """Returns what could have been found in the comparisons without a sign.
+
+  Args:
+    compared: differences from the baseline over seeds.
+    signs: of each of them, by `stats.holm`; 0 where none is established.
+
+  Returns:
+    A sentence with the differences that single comparisons would find; "" if
+    all have a sign.
+  """
   sizes = [
     each.detectable
     for each, sign in zip(compared, signs, strict=True)

@@ -96,7 +96,13 @@ def private_folder(size: int) -> None:
 
 
 def limit_resources(cpu: int, memory: int, file_size: int) -> None:
-  """Sets hard limits: CPU seconds, bytes of memory and bytes of a file."""
+  """Sets hard limits on this process; no core is dumped, 64 files may be open.
+
+  Args:
+    cpu: seconds of CPU time.
+    memory: bytes of address space.
+    file_size: largest size of a file that is written, bytes.
+  """
   for kind, value in (
     (resource.RLIMIT_CPU, cpu),
     (resource.RLIMIT_AS, memory),

@@ -269,7 +269,12 @@ def launch(
 
 
 def wait(process: subprocess.Popen, timeout: float) -> bool:
-  """Waits without reaping; returns whether the process ended in time."""
+  """Waits without reaping; returns whether the process ended in time.
+
+  Args:
+    process: a child that nobody has waited for.
+    timeout: seconds.
+  """
   descriptor = os.pidfd_open(process.pid)
   try:
     return is_ready(descriptor, timeout)
@@ -280,7 +285,13 @@ def wait(process: subprocess.Popen, timeout: float) -> bool:
 def is_ready(
   descriptor: int, timeout: float, event: int = select.POLLIN
 ) -> bool:
-  """Returns whether an event comes at a descriptor within so many seconds."""
+  """Returns whether an event comes at a descriptor within so many seconds.
+
+  Args:
+    descriptor: an open file, pipe or pidfd.
+    timeout: seconds to wait at most.
+    event: of `select.poll`; by default, that there is something to read.
+  """
   poll = select.poll()  # select() has a limit of 1024 descriptors
   poll.register(descriptor, event)
   return bool(poll.poll(1000 * timeout))

@@ -63,6 +63,10 @@ class Worker:
   def score(self, problem: Problem, response: str) -> tuple[float, str | None]:
     """Returns the reward, and why there is none where the verifier failed.
 
+    Args:
+      problem: sent to the server whole, its answer and tests included.
+      response: the model's text.
+
     Raises:
       SandboxError: the server does not start, so no item could be scored.
       OSError: it did once, and does not now.

@@ -28,6 +28,11 @@ def printed(text: str, expected: str, tolerance: float = 0.0) -> bool:
 
   With a tolerance, the words of a line may also be decimal numbers that are
   close to those expected. Integers are compared as text.
+
+  Args:
+    text: what the program printed.
+    expected: what the test expects.
+    tolerance: of decimal numbers, relative and absolute; 0: the same text.
   """
   lines, wanted = _lines(text), _lines(expected)
   return len(lines) == len(wanted) and all(
@@ -59,7 +64,14 @@ def _close_number(word: str, wanted: str, tolerance: float) -> bool:
 def returned(
   reply: bytes, expected: Iterable[Any], tolerance: float = TOLERANCE
 ) -> bool:
-  """Returns whether a reply of the model's process holds an expected value."""
+  """Returns whether a reply of the model's process holds an expected value.
+
+  Args:
+    reply: JSON text with the `value`, as `wire.encode` wrote it; anything else
+      holds none.
+    expected: the values that are right.
+    tolerance: of floats, relative and absolute.
+  """
   try:
     value = json.loads(reply)["value"]
     return any(_equal(value, wire.encode(e), tolerance) for e in expected)

@@ -48,7 +48,12 @@ _MODULE_OF = {
 
 
 def provide(code: CodeType, namespace: dict) -> None:
-  """Adds the common names that `code` uses to the namespace it will run in."""
+  """Adds the common names that `code` uses to the namespace it will run in.
+
+  Args:
+    code: a compiled program.
+    namespace: changed in place; names that it has are kept.
+  """
   for name in used_names(code) - namespace.keys():
     if name in MODULES:
       namespace[name] = importlib.import_module(name)

@@ -22,6 +22,11 @@ def prepare(request: dict, name: str) -> dict:
   """Confines this process and returns the namespace of a new module.
 
   The module has the names that the request's prelude defines.
+
+  Args:
+    request: what `confine` reads, the `hidden_folder` that leaves the import
+      path, and the `prelude`.
+    name: of the module; "__main__" lets programs run their main part.
   """
   # The program may import the standard library and the listed packages alone.
   sys.path[:] = [f for f in sys.path if f != request["hidden_folder"]]
@@ -37,7 +42,12 @@ def prepare(request: dict, name: str) -> dict:
 
 
 def execute(source: str, namespace: dict) -> None:
-  """Runs a program in `namespace`, with the names that judges provide."""
+  """Runs a program in `namespace`, with the names that judges provide.
+
+  Args:
+    source: text of the program.
+    namespace: globals of the program, changed in place.
+  """
   code = compile(source, "solution.py", "exec", dont_inherit=True)
   provide(code, namespace)
   exec(code, namespace)

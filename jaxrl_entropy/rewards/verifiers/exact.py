@@ -6,7 +6,12 @@ from jaxrl_entropy.rewards.verifiers.extract import last_tagged
 
 
 def verify(problem: Problem, response: str) -> float:
-  """Returns 1.0 if the last complete box holds the answer, spaces aside."""
+  """Returns 1.0 if the last complete box holds the answer, spaces aside.
+
+  Args:
+    problem: its answer is compared word by word.
+    response: one without a complete box scores 0.
+  """
   boxed = last_boxed(response)
   if boxed is None:
     return 0.0
@@ -14,9 +19,13 @@ def verify(problem: Problem, response: str) -> float:
 
 
 def verify_tagged(problem: Problem, response: str) -> float:
-  """Returns 1.0 if the last `<answer>` holds the answer.
+  """Returns 1.0 if the last `<answer>` holds the answer, else 0.0.
 
   Space around it does not count.
+
+  Args:
+    problem: its answer is compared as text.
+    response: one without a complete tag scores 0.
   """
   return float(last_tagged(response) == problem.answer.strip())
 

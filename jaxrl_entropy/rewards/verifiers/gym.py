@@ -22,7 +22,13 @@ _OPAQUE = re.compile(r"""\b(?:for|lambda)\b|:=|['"]""")
 
 
 def verify(problem: Problem, response: str) -> float:
-  """Returns 1.0 for a full score, else 0.0: garbage may score up to 0.25."""
+  """Returns 1.0 for a full score, else 0.0: garbage may score up to 0.25.
+
+  Args:
+    problem: its `extra` has the data set's name, seed and settings, and the
+      index.
+    response: one without `<answer>`, or whose answer calls functions, scores 0.
+  """
   answer = last_tagged(response)
   if answer is None or calls(answer):
     return 0.0

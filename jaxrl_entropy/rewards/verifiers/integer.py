@@ -21,6 +21,10 @@ def verify(problem: Problem, response: str) -> float:
   """Returns 1.0 if the last complete box holds the answer's integer alone.
 
   Leading zeros, a sign, thousands' commas, `$` and `.0` are harmless.
+
+  Args:
+    problem: its answer is the integer.
+    response: one without a complete box scores 0.
   """
   boxed = last_boxed(response)
   if boxed is None:
@@ -33,6 +37,10 @@ def verify_last(problem: Problem, response: str) -> float:
 
   For models too small to put it in a box. A fraction or a decimal counts as
   one number.
+
+  Args:
+    problem: its answer is the integer.
+    response: one without a number scores 0.
   """
   numbers = _IN_TEXT.findall(_plain(response))
   return float(

@@ -34,6 +34,10 @@ def decide(problem: Problem, response: str) -> float | None:
   """Returns `reward` where plain comparison can tell; else None.
 
   Evaluates nothing, so it is safe anywhere.
+
+  Args:
+    problem: as for `reward`.
+    response: as for `reward`.
   """
   try:
     return reward(problem, response, _undecided, _undecided)
@@ -42,7 +46,12 @@ def decide(problem: Problem, response: str) -> float | None:
 
 
 def decide_equal(problem: Problem, response: str) -> float | None:
-  """Returns `reward_equal` where plain comparison can tell; else None."""
+  """Returns `reward_equal` where plain comparison can tell; else None.
+
+  Args:
+    problem: as for `reward`.
+    response: as for `reward`.
+  """
   try:
     return reward_equal(problem, response, _undecided, _undecided)
   except UndecidedError:
@@ -84,7 +93,13 @@ def reward_equal(
 ) -> float:
   """Returns 1.0 if the last complete box has an equal answer, else 0.0.
 
-  An answer that is not worked out counts as well. Arguments as for `reward`.
+  An answer that is not worked out counts as well.
+
+  Args:
+    problem: its answer may itself be in a box.
+    response: one without a complete box scores 0.
+    symbolic: decides on two expressions that are no literal numbers.
+    proportional: decides whether two equations are multiples of each other.
   """
   rules = Rules(symbolic, proportional, strict=False)
   return _compare(problem, response, rules)

@@ -15,6 +15,10 @@ def verify(problem: Problem, response: str) -> float:
   The library extracts the answer itself, with its default settings: it
   prefers the last box, and takes other formulas where there is none. The
   sandbox's worker bounds the time.
+
+  Args:
+    problem: its answer is LaTeX, which may itself be in a box.
+    response: the model's text, from which the library extracts the answer.
   """
   gold = last_boxed(problem.answer) or problem.answer
   wanted = math_verify.parse(rf"\boxed{{{gold}}}", parsing_timeout=None)
