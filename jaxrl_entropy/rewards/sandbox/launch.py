@@ -272,8 +272,8 @@ def wait(process: subprocess.Popen, timeout: float) -> bool:
   """Waits without reaping; returns whether the process ended in time.
 
   Args:
-    process: a child that nobody has waited for.
-    timeout: seconds.
+    process: a child that has not been reaped.
+    timeout: seconds to wait at most.
   """
   descriptor = os.pidfd_open(process.pid)
   try:

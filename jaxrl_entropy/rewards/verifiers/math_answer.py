@@ -36,8 +36,8 @@ def decide(problem: Problem, response: str) -> float | None:
   Evaluates nothing, so it is safe anywhere.
 
   Args:
-    problem: as for `reward`.
-    response: as for `reward`.
+    problem: its answer may itself be in a box.
+    response: one without a complete box scores 0.
   """
   try:
     return reward(problem, response, _undecided, _undecided)
@@ -48,9 +48,11 @@ def decide(problem: Problem, response: str) -> float | None:
 def decide_equal(problem: Problem, response: str) -> float | None:
   """Returns `reward_equal` where plain comparison can tell; else None.
 
+  Evaluates nothing, so it is safe anywhere.
+
   Args:
-    problem: as for `reward`.
-    response: as for `reward`.
+    problem: its answer may itself be in a box.
+    response: one without a complete box scores 0.
   """
   try:
     return reward_equal(problem, response, _undecided, _undecided)

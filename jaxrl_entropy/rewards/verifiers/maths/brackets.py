@@ -12,7 +12,15 @@ _UNKNOWNS = GREEK - {"pi"}
 
 
 def split(given: Tokens, separates: Callable[[Token], bool]) -> list[Tokens]:
-  """Returns the parts between separators that no bracket encloses."""
+  """Returns the parts between separators that no bracket encloses.
+
+  Args:
+    given: an expression.
+    separates: whether a token is a separator; these stand in no part.
+
+  Returns:
+    The parts in order, empty ones included: one more than separators.
+  """
   parts: list[list[Token]] = [[]]
   depth = 0
   for token in given:
@@ -42,7 +50,12 @@ def nesting(token: Token) -> int:
 
 
 def is_enclosed(given: Tokens, bracket: str) -> bool:
-  """Returns whether one pair of brackets encloses all of the tokens."""
+  """Returns whether one pair of brackets encloses all of the tokens.
+
+  Args:
+    given: an expression; without tokens nothing is enclosed.
+    bracket: the opening one, such as "(" or "{".
+  """
   return (
     bool(given)
     and given[0].value == bracket

@@ -30,6 +30,11 @@ def equal(gold: str, answer: str, rules: Rules) -> bool:
 
   This is not symmetric under strict rules: the answer must be worked out as
   far as the reference is.
+
+  Args:
+    gold: the reference, LaTeX or text.
+    answer: what stands in the box of a response.
+    rules: of the comparison, with the functions for what is no literal number.
   """
   if gold.strip() == answer.strip():
     return True

@@ -173,6 +173,10 @@ def is_product(word: Token, given: Tokens) -> bool:
   """Returns whether a word is a product of symbols: `mg`, `RC` in `2RC`.
 
   Letters that stand alone, as `AB`, are a name.
+
+  Args:
+    word: one of the tokens of the expression.
+    given: all tokens of the expression.
   """
   within = len(word.value) <= 3 and len(given) > 1
   return word.kind == "word" and (word.value in LETTER_PAIRS or within)

@@ -21,7 +21,12 @@ _QUOTIENT = re.compile(
 
 
 def is_finished(given: Tokens, expression: sympy.Expr) -> bool:
-  """Whether there is nothing left to work out in what these tokens write."""
+  """Returns whether nothing is left to work out in what these tokens write.
+
+  Args:
+    given: the expression as it was written.
+    expression: what `symbolic.read` makes of them, the imaginary unit a symbol.
+  """
   return not _is_shortened(given, expression) and all(
     _collected(node) and _multiplied_out(node) and not _is_plain_power(node)
     for node in sympy.preorder_traversal(expression)

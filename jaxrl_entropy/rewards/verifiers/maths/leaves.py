@@ -51,7 +51,13 @@ _RATIO = {Token("mark", ":"): Token("mark", "/")}
 
 
 def leaves_equal(gold: Leaf, answer: Leaf, rules: Rules) -> bool:
-  """Returns whether two expressions or texts are equal under the rules."""
+  """Returns whether two expressions or texts are equal under the rules.
+
+  Args:
+    gold: the reference.
+    answer: the answer, whose unit may be another of the same dimension.
+    rules: of the comparison; they decide where spelling and numbers do not.
+  """
   if _spelled_alike(gold.tokens, answer.tokens):
     return True
   gold_value, gold_unit = split_unit(gold.tokens)

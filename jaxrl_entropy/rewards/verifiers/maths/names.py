@@ -79,7 +79,12 @@ def is_constant(node: Node) -> bool:
 
 
 def names_members(given: Tokens, point: Node) -> bool:
-  """Returns whether this is the `(x, y)` of a point, in alphabetical order."""
+  """Returns whether this is the `(x, y)` of a point, in alphabetical order.
+
+  Args:
+    given: tokens in front of `=`, at least one.
+    point: what stands behind it.
+  """
   if not isinstance(point, Group) or point.kind != "()":
     return False
   if given[0].value != "(" or given[-1].value != ")":
@@ -128,7 +133,12 @@ def may_be_point(group: Group) -> bool:
 
 
 def names_by_place(gold: Group, answer: Group) -> bool:
-  """Returns whether `2, 3` stands for `x = 2, y = 3` by its order alone."""
+  """Returns whether `2, 3` stands for `x = 2, y = 3` by its order alone.
+
+  Args:
+    gold: the reference.
+    answer: the answer.
+  """
   names = [list(map(_unknown, group.parts)) for group in (gold, answer)]
   several = any(len(set(found) - {None}) > 1 for found in names)
   return several and any(None in found for found in names)

@@ -8,7 +8,11 @@ from jaxrl_entropy.rewards.verifiers.maths.lexer import Token, Tokens
 
 @dataclass(frozen=True)
 class Leaf:
-  """An expression or a text."""
+  """An expression or a text.
+
+  Attributes:
+    tokens: all of it, units and words included.
+  """
 
   tokens: Tokens
 
@@ -37,7 +41,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Equation:
-  """`left = right`."""
+  """`left = right`.
+
+  Attributes:
+    left: an expression, often the unknown alone.
+    right: any answer, a group of several included.
+  """
 
   left: Leaf
   right: "Node"
@@ -45,14 +54,23 @@ class Equation:
 
 @dataclass(frozen=True)
 class Chain:
-  """`a = b = c`, of which no side names an unknown."""
+  """`a = b = c`, of which no side names an unknown.
+
+  Attributes:
+    sides: in order, two at least.
+  """
 
   sides: tuple["Node", ...]
 
 
 @dataclass(frozen=True)
 class Approximation:
-  r"""`exact \approx rounded`; `exact` is None where only a name precedes it."""
+  r"""`exact \approx rounded`; `exact` is None where only a name precedes it.
+
+  Attributes:
+    exact: what is rounded; None where only a name precedes the sign.
+    rounded: the number behind the sign.
+  """
 
   exact: "Node | None"
   rounded: "Node"
@@ -70,7 +88,15 @@ EMPTY = Group("set", ())
 
 
 def group(kind: str, parts: Iterable[Tokens], read: Reader) -> Group:
-  """Returns the group of the parsed parts."""
+  r"""Returns the group of the parsed parts.
+
+  In a list or set both numbers of `\pm 1` become members.
+
+  Args:
+    kind: as in `Group`.
+    parts: tokens of each member.
+    read: parses the tokens of a member.
+  """
   nodes = [read(part) for part in parts]
   if kind in ("list", "set"):
     nodes = [member for node in nodes for member in _members(node)]

@@ -20,7 +20,12 @@ _HALF_DAY = re.compile(r"(?<![A-Za-z])([ap])\.?\s?m(?:\.|(?![A-Za-z]))", re.I)
 
 
 class Choice(NamedTuple):
-  r"""A labeled choice: `\textbf{(C) } 12`."""
+  r"""A labeled choice: `\textbf{(C) } 12`.
+
+  Attributes:
+    label: the letter, "A" to "H".
+    answer: the text behind it.
+  """
 
   label: str
   answer: str

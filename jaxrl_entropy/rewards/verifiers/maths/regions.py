@@ -39,7 +39,15 @@ _NO_SOLUTION_PHRASES = frozenset([
 
 
 def relation(given: Tokens, read: Reader) -> Node | None:
-  """Parses `a < x < b`, `x < b` or `x > a` as an interval."""
+  """Parses `a < x < b`, `x < b` or `x > a` as an interval.
+
+  Args:
+    given: all tokens of the answer, or of a part of it.
+    read: parses the bounds.
+
+  Returns:
+    The interval, which knows its unknown; None for any other notation.
+  """
   marks = [t.value for t in given if t.value in _RELATIONS]
   sides = split(given, lambda t: t.value in _RELATIONS)
   directions = {_RELATIONS[mark][0] for mark in marks}
@@ -60,7 +68,15 @@ def relation(given: Tokens, read: Reader) -> Node | None:
 
 
 def exclusion(given: Tokens, read: Reader) -> Node | None:
-  r"""Parses `x \ne a` as the two intervals around a."""
+  r"""Parses `x \ne a` as the two intervals around a.
+
+  Args:
+    given: all tokens of the answer, or of a part of it.
+    read: parses what the unknown may not be, one point or several.
+
+  Returns:
+    Their union; None for any other notation.
+  """
   sides = split(given, lambda t: t == Token("command", "ne"))
   if len(sides) != 2 or not is_symbol(sides[0]):
     return None
@@ -69,7 +85,15 @@ def exclusion(given: Tokens, read: Reader) -> Node | None:
 
 
 def difference(given: Tokens, read: Reader) -> Node | None:
-  r"""Parses `\mathbb{R} \setminus \{a, b\}` as the intervals around them."""
+  r"""Parses `\mathbb{R} \setminus \{a, b\}` as the intervals around them.
+
+  Args:
+    given: all tokens of the answer, or of a part of it.
+    read: parses both sides.
+
+  Returns:
+    Their union; None for any other notation.
+  """
   sides = split(given, lambda t: t.value in ("setminus", "-", "except"))
   if len(sides) != 2 or not all(sides):
     return None
@@ -103,7 +127,16 @@ def _sorted(points: Sequence[Node]) -> list[Node]:
 
 
 def membership(given: Tokens, read: Reader) -> Node | None:
-  r"""Parses `x \in S` as S, of x."""
+  r"""Parses `x \in S` as S, of x.
+
+  Args:
+    given: all tokens of the answer, or of a part of it.
+    read: parses the set.
+
+  Returns:
+    The set, which knows its unknown; an equation where the right side is no
+    group; None for any other notation.
+  """
   sides = split(given, lambda t: t == Token("command", "in"))
   if len(sides) != 2 or not is_symbol(sides[0]):
     return None
@@ -114,13 +147,29 @@ def membership(given: Tokens, read: Reader) -> Node | None:
 
 
 def union(given: Tokens, read: Reader) -> Node | None:
-  r"""Parses `A \cup B`."""
+  r"""Parses `A \cup B`.
+
+  Args:
+    given: all tokens of the answer, or of a part of it.
+    read: parses each of the sets.
+
+  Returns:
+    The union; None for any other notation.
+  """
   parts = split(given, lambda t: t == Token("command", "cup"))
   return group("union", parts, read) if len(parts) > 1 else None
 
 
 def reals(given: Tokens, read: Reader) -> Node | None:
-  r"""Parses `\mathbb{R}` and `all real numbers`; these may name the unknown."""
+  r"""Parses `\mathbb{R}` and `all real numbers`; these may name the unknown.
+
+  Args:
+    given: all tokens of the answer, or of a part of it.
+    read: is not needed.
+
+  Returns:
+    All real numbers; None for any other notation.
+  """
   if given == (Token("command", "mathbbR"),):
     return REALS
   if len(given) > 1 and is_symbol(given[-1:]):
@@ -131,7 +180,15 @@ def reals(given: Tokens, read: Reader) -> Node | None:
 
 
 def empty(given: Tokens, read: Reader) -> Node | None:
-  r"""Parses `\emptyset` and `empty set` as the set of nothing."""
+  r"""Parses `\emptyset` and `empty set` as the set of nothing.
+
+  Args:
+    given: all tokens of the answer, or of a part of it.
+    read: is not needed.
+
+  Returns:
+    The empty set; None for any other notation.
+  """
   if given == (Token("command", "emptyset"),):
     return EMPTY
   return EMPTY if phrase(given) in _EMPTY_PHRASES else None

@@ -46,14 +46,24 @@ MAX_EXPONENT = 50_000
 
 
 def verify(problem: Problem, response: str) -> float:
-  """Returns the reward of a response for a worked-out answer."""
+  """Returns the reward of a response for a worked-out answer.
+
+  Args:
+    problem: its answer may itself be in a box.
+    response: one without a complete box scores 0.
+  """
   return math_answer.reward(
     problem, response, is_worked_out, is_worked_out_multiple
   )
 
 
 def verify_equal(problem: Problem, response: str) -> float:
-  """Returns the reward of a response for an equal answer, worked out or not."""
+  """Returns the reward of a response for an equal answer, worked out or not.
+
+  Args:
+    problem: its answer may itself be in a box.
+    response: one without a complete box scores 0.
+  """
   return math_answer.reward_equal(problem, response, is_equal, is_multiple)
 
 
@@ -74,6 +84,13 @@ def is_worked_out(gold: Tokens, answer: Tokens) -> bool:
   An answer that still has terms to collect, factors to multiply, or functions
   that the reference has not, restates its problem, and is wrong; unless the
   reference is as unfinished.
+
+  Args:
+    gold: tokens of the reference, which may itself be a problem.
+    answer: tokens of the answer.
+
+  Returns:
+    False as well where one of them is in no algebraic notation.
   """
   unevaluated = {token.value for token in gold} & UNEVALUATED
   is_problem = bool(unevaluated)
@@ -103,6 +120,13 @@ def is_equal(gold: Tokens, answer: Tokens) -> bool:
   """Returns whether two expressions are equal wherever both are real.
 
   Expressions of numbers alone are equal as complex numbers.
+
+  Args:
+    gold: tokens of the reference.
+    answer: tokens of the answer.
+
+  Returns:
+    False as well where one of them is in no algebraic notation.
   """
   wanted, given = read(gold, unevaluated=True), read(answer, unevaluated=True)
   if wanted is None or given is None:
@@ -111,7 +135,12 @@ def is_equal(gold: Tokens, answer: Tokens) -> bool:
 
 
 def is_worked_out_multiple(gold: Sides, answer: Sides) -> bool:
-  """Returns whether an equation is a multiple of another, and worked out."""
+  """Returns whether an equation is a multiple of another, and worked out.
+
+  Args:
+    gold: both sides of the reference's equation.
+    answer: both sides of the answer's equation.
+  """
   wanted, given = _difference(gold), _difference(answer)
   if wanted is None or given is None:
     return False
@@ -123,7 +152,12 @@ def is_worked_out_multiple(gold: Sides, answer: Sides) -> bool:
 
 
 def is_multiple(gold: Sides, answer: Sides) -> bool:
-  """Returns whether an equation is another one times a number that is not 0."""
+  """Returns whether an equation is another one times a number that is not 0.
+
+  Args:
+    gold: both sides of the reference's equation.
+    answer: both sides of the answer's equation.
+  """
   wanted, given = _difference(gold), _difference(answer)
   if wanted is None or given is None:
     return False
