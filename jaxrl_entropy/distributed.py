@@ -110,6 +110,9 @@ def say(message: str) -> None:
 def host_slice(total: int) -> slice:
   """Returns this process's slice of `total` items, in process order.
 
+  Args:
+    total: items of all processes, such as the prompts of a step.
+
   Raises:
     UserError: if they do not divide evenly.
   """
@@ -129,6 +132,9 @@ def all_gather(item: Item) -> list[Item]:
 
   It travels over the devices of the ambient mesh (`jax.set_mesh`): threads with
   disjoint meshes do not meet.
+
+  Args:
+    item: anything that can be pickled; the processes' items may differ in size.
   """
   if jax.process_count() == 1:
     return [item]
@@ -180,6 +186,9 @@ def _replicate(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
 def on_writer(action: Callable[[], object]) -> None:
   """Runs `action` at the process that writes; its errors stop all processes.
 
+  Args:
+    action: called without arguments; what it returns is dropped.
+
   Raises:
     UserError: the one that `action` raised, at every process.
   """
@@ -230,7 +239,11 @@ def shard_over_hosts(
 
 
 def sum_over_hosts(values: Mapping[str, float]) -> dict[str, float]:
-  """Returns the sums over the processes."""
+  """Returns the sums over the processes.
+
+  Args:
+    values: numbers by name; the names are the same on every process.
+  """
   parts = all_gather(dict(values))
   return {name: sum(part[name] for part in parts) for name in values}
 
@@ -247,7 +260,11 @@ def put_global(x: np.ndarray, where: Sharding) -> jax.Array:
 
 
 def fetch(x: jax.Array) -> np.ndarray:
-  """Returns the whole of a global array, on every process."""
+  """Returns the whole of a global array, on every process.
+
+  Args:
+    x: an array whose shards may be on other processes; then all must call.
+  """
   if x.is_fully_addressable or x.is_fully_replicated:
     return np.asarray(x)
   return np.asarray(multihost_utils.process_allgather(x, tiled=True))

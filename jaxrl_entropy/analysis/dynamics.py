@@ -159,7 +159,11 @@ def agreement(predicted: Array, measured: Array) -> Agreement | None:
 
 
 def probe_points(members: Sequence[runs.Run]) -> tuple[Array, Array]:
-  """Returns -Cov and the entropy change on all probed steps, float[n] each."""
+  """Returns -Cov and the entropy change on all probed steps, float[n] each.
+
+  Args:
+    members: runs; steps without a record of the probe are left out.
+  """
   tables = [
     run.table(run_files.PROBE_MINUS_COVARIANCE, run_files.PROBE_DELTA_ENTROPY)
     for run in members

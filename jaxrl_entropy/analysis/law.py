@@ -140,13 +140,21 @@ def of_runs(members: Sequence[runs.Run]) -> list[Points]:
 
 
 def pooled(each: Sequence[Points]) -> Points:
-  """Concatenates the points of several runs."""
+  """Concatenates the points of several runs.
+
+  Args:
+    each: (H, R) of each run, as `points` returns them; one at least.
+  """
   entropy, score = (np.concatenate(parts) for parts in zip(*each, strict=True))
   return entropy, score
 
 
 def is_enough(entropy: Array) -> bool:
-  """Tells whether there are enough points, at different entropies, to fit."""
+  """Tells whether there are enough points, at different entropies, to fit.
+
+  Args:
+    entropy: float[n], nats per token.
+  """
   return len(entropy) >= MIN_POINTS and np.ptp(entropy) > 0
 
 
@@ -180,6 +188,9 @@ def fit_runs(each: Sequence[Points]) -> Law:
   Pooling the points instead would bias the slope: seeds have offsets in R, and
   where they also cover different entropies, one line through all points has a
   slope that no single run has.
+
+  Args:
+    each: (H, R) of each run, as `points` returns them.
 
   Returns:
     The mean law, with the mean R² of the runs and the RMSE over all points.

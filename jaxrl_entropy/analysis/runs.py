@@ -124,7 +124,11 @@ class Run:
   alarms: Sequence[Mapping[str, Any]] = ()
 
   def series(self, key: str) -> Series:
-    """Returns the finite values of a metric and their steps."""
+    """Returns the finite values of a metric and their steps.
+
+    Args:
+      key: name of the metric in the records; steps without it are left out.
+    """
     steps, values = self.table(run_files.STEP, key).T
     return Series(steps.astype(np.int64), values)
 
@@ -257,7 +261,11 @@ def load(folder: str | pathlib.Path) -> Run:
 
 
 def run_folders(folder: str | pathlib.Path) -> list[pathlib.Path]:
-  """Returns the sub-folders that hold metrics, by name."""
+  """Returns the sub-folders that hold metrics, by name.
+
+  Args:
+    folder: the one above them; only its direct sub-folders are looked at.
+  """
   files = pathlib.Path(folder).glob("*/metrics.json*")
   names = (run_files.METRICS, run_files.COMPACT_METRICS)
   return sorted({file.parent for file in files if file.name in names})
@@ -267,6 +275,9 @@ def read_json_lines(
   path: pathlib.Path,
 ) -> tuple[list[tuple[int, dict[str, Any]]], tuple[str, ...]]:
   """Reads a file of one JSON object per line, each with an integer `step`.
+
+  Args:
+    path: of the file; a missing one counts as empty.
 
   Returns:
     (line number, object) for every usable line, and a note about the others;

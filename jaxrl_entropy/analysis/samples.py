@@ -63,6 +63,9 @@ def load(
 ) -> tuple[list[Sample], tuple[str, ...]]:
   """Reads the sampled responses of a run.
 
+  Args:
+    folder: of the run.
+
   Returns:
     The samples, in the order of the file, and notes about lines that could not
     be used; both are empty if the run has no such file.

@@ -68,6 +68,13 @@ def holm(estimates: Sequence[Estimate]) -> list[int]:
   Holm's procedure keeps the probability that any sign is wrong below
   1 - `LEVEL`. The others are 0.
 
+  Args:
+    estimates: differences of one family, in any order; those of fewer than two
+      values take no part.
+
+  Returns:
+    1, -1 or 0 for each of them, in their order.
+
   References:
     Holm 1979, Scandinavian Journal of Statistics 6.
   """
@@ -97,7 +104,11 @@ def _quantile(level: float, count: int) -> float:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-  """Returns the mean and the Student-t interval of the finite values."""
+  """Returns the mean and the Student-t interval of the finite values.
+
+  Args:
+    values: one for each seed; NaN for one that has none.
+  """
   finite = np.array(values, dtype=float)
   finite = finite[np.isfinite(finite)]
   count = len(finite)

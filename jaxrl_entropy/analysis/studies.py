@@ -78,6 +78,9 @@ class Study:
 
     Those that make up the method do not count. A comparison with the baseline
     measures the method alone only if this is empty.
+
+    Args:
+      label: of a variant, a key of `variants`.
     """
     if self.baseline is None:
       return []
@@ -95,6 +98,9 @@ def load(folder: str | pathlib.Path) -> Study:
 
   Folders whose records hold no entropy (those of supervised fine-tuning) are
   left out.
+
+  Args:
+    folder: path of a run's folder, or of one that holds several.
 
   Raises:
     UserError: if there is no such folder, or no run in it.

@@ -100,7 +100,14 @@ def _action(
 
 
 def inspect(args: argparse.Namespace) -> int:
-  """Prints what files hold; the exit status is 1 if no row is a problem."""
+  """Prints what files hold; the exit status is 1 if no row is a problem.
+
+  Args:
+    args: flags `files`, `format`, `verifier` and `show`.
+
+  Raises:
+    UserError: if there is no such file.
+  """
   problems = files.read_table(
     _paths(args.files),
     {

@@ -26,7 +26,11 @@ _LONGEST = 2000  # characters
 
 
 def explain(error: BaseException) -> Exception | None:
-  """Returns a one-line error in place of `error`; None for a bug of ours."""
+  """Returns a one-line error in place of `error`; None for a bug of ours.
+
+  Args:
+    error: one that ended a command.
+  """
   text = f"{error}"
   if isinstance(error, UserError):
     return error
@@ -67,6 +71,9 @@ def finish_job(status: int) -> NoReturn:
 
   It waits for the other processes, and then skips the destructors of native
   libraries: the ones of Gloo's connections now and then wait for ever.
+
+  Args:
+    status: exit status of the process.
   """
   sys.modules["jax"].distributed.shutdown()
   _flush()
@@ -79,6 +86,9 @@ def leave_job(status: int) -> NoReturn:
   At a usual exit JAX waits minutes for the other processes, which may be
   waiting for this one. The first of them, through which all talk, gives the
   others a moment to say what is wrong with them.
+
+  Args:
+    status: exit status of the process.
   """
   _flush()
   if sys.modules["jax"].process_index() == 0:

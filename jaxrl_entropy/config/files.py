@@ -76,6 +76,9 @@ def load_module(path: str) -> ModuleType:
   It can import from the current folder: `from configs import common`. A file
   that is not there is looked up among those that come with the package.
 
+  Args:
+    path: relative to the current folder or to that of the package, or absolute.
+
   Raises:
     UserError: if there is no such file, or it imports what is not there.
   """
@@ -186,6 +189,9 @@ def save(
 
 def read(workdir: str | Path) -> dict[str, Any]:
   """Returns the config that started `workdir`, in the form of `to_json`.
+
+  Args:
+    workdir: folder of a run, with its `config.json`.
 
   Raises:
     UserError: if there is none, or it cannot be read.

@@ -180,6 +180,9 @@ RECIPES: dict[str, Recipe] = {
 def get(name: str) -> Recipe:
   """Returns the recipe of a name.
 
+  Args:
+    name: a key of `RECIPES`, as `config.recipe` has it.
+
   Raises:
     UserError: if there is none, naming the nearest.
   """
@@ -210,6 +213,9 @@ def resolve(config: ConfigDict) -> None:
 
   A part that the config replaces keeps none of the recipe's arguments.
   Resolving a second time changes nothing.
+
+  Args:
+    config: changed in place.
 
   Raises:
     UserError: if there is no such recipe.

@@ -9,7 +9,11 @@ from jaxrl_entropy.config.recipes import RECIPES
 
 
 def help_text(width: int = 80) -> str:
-  """Returns one paragraph per field: name, default, allowed values, meaning."""
+  """Returns one paragraph per field: name, default, allowed values, meaning.
+
+  Args:
+    width: columns after which the meaning is wrapped.
+  """
   lines: list[str] = []
   for name, field in walk(FIELDS):
     if isinstance(field, Field):

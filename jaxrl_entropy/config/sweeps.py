@@ -41,6 +41,9 @@ class Run:
   def check(self, study: Path) -> None:
     """Checks that the run's folder, if there is one, is of this config.
 
+    Args:
+      study: folder of the study, which holds the run's.
+
     Raises:
       UserError: naming the field that differs.
     """

@@ -145,6 +145,9 @@ def check_values(config: ConfigDict) -> None:
 def finalize(config: ConfigDict) -> None:
   """Checks a config and writes the parts of its recipe into it.
 
+  Args:
+    config: changed in place.
+
   Raises:
     UserError: for a value out of range, or values that do not fit together.
   """
@@ -154,7 +157,10 @@ def finalize(config: ConfigDict) -> None:
 
 
 def warn_if_idle(config: ConfigDict) -> None:
-  """KL-Cov's penalty |log-ratio| is 0 at the first update after a rollout."""
+  """Warns of KL-Cov with one update per rollout, on which it cannot act.
+
+  Its penalty |log-ratio| is 0 at the first update after a rollout.
+  """
   if config.loss.name == "kl_cov" and config.rollout.num_minibatches == 1:
     warnings.warn(
       "loss.name is 'kl_cov' with rollout.num_minibatches=1: the policy has "

@@ -76,6 +76,9 @@ COLUMNS = frozenset(
 def format_named(name: str) -> Format:
   """Returns a format of `FORMATS`.
 
+  Args:
+    name: a key of `FORMATS`, such as "auto".
+
   Raises:
     ValueError: there is none of this name.
   """

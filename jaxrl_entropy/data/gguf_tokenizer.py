@@ -38,6 +38,9 @@ _PATTERNS: dict[str, tuple[str | None, bool]] = {
 def from_gguf(path: Path) -> PreTrainedTokenizerFast:
   """Builds the byte-level BPE tokenizer that a GGUF file's metadata describe.
 
+  Args:
+    path: of the `.gguf` file, whose weights are not read.
+
   Raises:
     GgufError: the file is not GGUF.
     ValueError: its tokenizer is of another kind.

@@ -38,6 +38,9 @@ def expand(where: str) -> list[Path]:
   URLs of object stores and data sets of the hub (`hub:ORG/NAME:PATTERN`, the
   pattern of its files) are copied to this machine first.
 
+  Args:
+    where: paths, patterns of `glob`, URLs and `hub:` names, commas between.
+
   Raises:
     ValueError: one of them names no file.
   """

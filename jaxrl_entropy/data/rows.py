@@ -230,7 +230,14 @@ def source_of(row: Row, default: str) -> str:
 
 
 def difficulty_of(row: Row) -> float | None:
-  """Returns a number, that of `Level 5`, or the share of `6/8`."""
+  """Returns a number, that of `Level 5`, or the share of `6/8`.
+
+  Args:
+    row: a row's values by column, names in lower case.
+
+  Returns:
+    In the row's own unit; None where there is no such number.
+  """
   value = field_of(row, _DIFFICULTY)
   text = str(value).rpartition(" ")[2]
   top, _, bottom = text.partition("/")

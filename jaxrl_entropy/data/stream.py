@@ -46,7 +46,11 @@ class PromptStream:
     self._ahead: dict[range, Future[list[Problem]]] = {}
 
   def take(self, count: int) -> list[Problem]:
-    """Returns the next `count` problems of this process."""
+    """Returns the next `count` problems of this process.
+
+    Args:
+      count: problems for this process, the same number on every process.
+    """
     block = self._block(count)
     ready = self._ahead.pop(block, None)
     self._next += self._process[1] * count

@@ -66,7 +66,14 @@ class SymbolTokenizer:
     self.vocab_size = len(self._symbols)
 
   def encode(self, text: str) -> list[int]:
-    """Raises ValueError at a symbol that is not in the vocabulary."""
+    """Returns the ids of the symbols of a text.
+
+    Args:
+      text: symbols with spaces between.
+
+    Raises:
+      ValueError: at a symbol that is not in the vocabulary.
+    """
     try:
       return [self._ids[symbol] for symbol in text.split()]
     except KeyError as error:
@@ -189,6 +196,9 @@ def stop_ids(path: Path) -> tuple[int, ...]:
   These are the `eos_token_id` (one or a list) of generation_config.json and of
   config.json in a Hugging Face folder, and the end-of-sequence, end-of-turn and
   end-of-message ids of a GGUF file.
+
+  Args:
+    path: a Hugging Face folder, or a `.gguf` file.
   """
   if path.suffix == ".gguf":
     from jaxrl_entropy.models.io.gguf_file import open_gguf

@@ -49,7 +49,11 @@ class Estimate:
   split_memory: Mapping[str, float]
 
   def chip_hours(self, step: Step) -> float:
-    """Chip-hours of the whole run, without evaluation and waiting."""
+    """Chip-hours of the whole run, without evaluation and waiting.
+
+    Args:
+      step: one form of a step, such as `expected`; all steps take as long.
+    """
     return step.seconds * self.steps * self.chips / 3600
 
 

@@ -55,7 +55,11 @@ class Program:
 
 
 def device_bytes(tree: Any) -> int:
-  """Bytes of a tree of shapes on one device, before any padding."""
+  """Bytes of a tree of shapes on one device, before any padding.
+
+  Args:
+    tree: `jax.ShapeDtypeStruct`s with a sharding each.
+  """
 
   def size(leaf: jax.ShapeDtypeStruct) -> int:
     local = leaf.sharding.shard_shape(leaf.shape)

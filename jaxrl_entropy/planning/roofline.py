@@ -38,7 +38,11 @@ class Machine:
   verified: float = math.inf
 
   def at(self, shares: "Shares") -> "Machine":
-    """Returns the machine at a share of its peaks."""
+    """Returns the machine at a share of its peaks.
+
+    Args:
+      shares: of its rates, from 0 to 1; hops and verifiers keep theirs.
+    """
     return dataclasses.replace(
       self,
       flops=self.flops * shares.flops,

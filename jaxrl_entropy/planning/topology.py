@@ -163,6 +163,10 @@ def _laid(
 def parse(name: str) -> Topology:
   """Returns the slice called `v5p-128`, or by its shape `v5p:4x4x4`.
 
+  Args:
+    name: a generation, and a number of cores (v4, v5p, tpu7x) or chips, or its
+      sides in chips.
+
   Raises:
     UserError: for a name that is neither.
   """

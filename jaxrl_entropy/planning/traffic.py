@@ -17,7 +17,14 @@ GRADIENT_SHARE = 2.5
 
 
 def summary(collectives: Iterable[Collective]) -> list[dict[str, Any]]:
-  """Executions and bytes sent by a device, for each kind and axes."""
+  """Executions and bytes sent by a device, for each kind and axes.
+
+  Args:
+    collectives: of one program, as its HLO has them.
+
+  Returns:
+    Mappings of `kind`, `axes`, `count` and `bytes`, the most bytes first.
+  """
   counts: dict[tuple, int] = defaultdict(int)
   sent: dict[tuple, float] = defaultdict(float)
   for one in collectives:

@@ -28,7 +28,11 @@ class Comparison:
   baseline: Members
 
   def difference(self, measure: Measure) -> stats.Estimate:
-    """Estimates `measure` minus the baseline's, seed by seed."""
+    """Estimates `measure` minus the baseline's, seed by seed.
+
+    Args:
+      measure: a number of a run, such as `dynamics.final_score`.
+    """
     return interventions.differences(self.baseline, self.members, measure)
 
   @property

@@ -33,7 +33,8 @@ class Line:
 
   Attributes:
     label: text at the last point; empty for none.
-    x, y: float[n].
+    x: float[n], on the horizontal axis.
+    y: float[n], on the vertical axis.
     color: color of the line and its label.
     band: (low, high), float[n] each, drawn as a light area around the line.
     style: matplotlib's line style.

@@ -42,6 +42,9 @@ JUDGE = "judge"  # asks a model behind an endpoint
 def check_names(verifiers: Iterable[str]) -> None:
   """Checks that verifiers exist, as far as that shows without importing them.
 
+  Args:
+    verifiers: names, or import paths such as `my_lab.rewards:mine`.
+
   Raises:
     UserError: one of them is neither a known name nor an import path.
   """
@@ -55,7 +58,15 @@ def check_names(verifiers: Iterable[str]) -> None:
 
 
 def here(name: str) -> Callable[..., float | None] | None:
-  """Returns the function that may judge in this process, if there is one."""
+  """Returns the function that may judge in this process, if there is one.
+
+  Args:
+    name: of a verifier.
+
+  Returns:
+    A function of problem and response; it returns None where it cannot tell and
+    a sandboxed verifier must.
+  """
   path = INLINE.get(name) or FIRST.get(name)
   return _load(path) if path else None
 

@@ -14,7 +14,11 @@ class Tally:
     self._has_told = False
 
   def add(self, causes: Sequence[str | None]) -> None:
-    """Counts responses: each with the reason why it was not judged, or None."""
+    """Counts responses, and those among them that were not judged.
+
+    Args:
+      causes: for each response why it was not judged, or None.
+    """
     failures = [" ".join(cause.split()) for cause in causes if cause]
     self._judged += len(causes) - len(failures)
     self._unjudged += len(failures)

@@ -59,7 +59,12 @@ class Procedural(ABC):
 
   @abstractmethod
   def draw(self, rng: np.random.Generator) -> Draw:
-    """Returns a random problem, of either split."""
+    """Returns a random problem, of either split.
+
+    Args:
+      rng: the only source of randomness, so that equal states give equal
+        problems.
+    """
 
   def mistake(self, drawn: Draw, rng: np.random.Generator) -> str:
     """Returns a response of the right form that does not solve a problem.

@@ -124,6 +124,9 @@ def _write(operator: str, first: Written, second: Written) -> Written:
 def define(program: str) -> Callable[[int, int], int]:
   """Returns the function of x and y that a program computes.
 
+  Args:
+    program: an expression, its symbols with spaces between.
+
   Raises:
     ValueError: a symbol is not of the language, or there are too many.
     SyntaxError: the symbols are not an expression.

@@ -114,7 +114,11 @@ def limit_resources(cpu: int, memory: int, file_size: int) -> None:
 
 
 def deny_calls(code: bytes) -> None:
-  """Loads a seccomp program, given as BPF instructions."""
+  """Loads a seccomp program, given as BPF instructions.
+
+  Args:
+    code: BPF instructions of 8 bytes each.
+  """
   _no_new_privileges()
   filters = _Program(len(code) // 8, code)
   _check(
@@ -152,7 +156,12 @@ def _check(result: int) -> int:
 
 
 def confine(request: dict) -> None:
-  """Lowers limits and denies system calls as the request says, for good."""
+  """Lowers limits and denies system calls as the request says, for good.
+
+  Args:
+    request: `limits` holds the arguments of `limit_resources`; `seccomp` is a
+      program for `deny_calls`, or empty.
+  """
   limit_resources(**request["limits"])
   if request["seccomp"]:
     deny_calls(request["seccomp"])

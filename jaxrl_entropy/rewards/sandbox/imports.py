@@ -42,6 +42,9 @@ def of_verifier(path: str, folders: Iterable[str] = ()) -> list[Import]:
 def of_packages(names: Iterable[str]) -> list[Import]:
   """Returns the imports of installed packages or modules, by their names.
 
+  Args:
+    names: as programs import them, such as "numpy".
+
   Raises:
     UserError: one of them is not installed.
   """

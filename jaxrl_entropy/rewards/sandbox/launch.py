@@ -98,6 +98,9 @@ class Outcome:
 def choose(level: str = "auto") -> str:
   """Returns the level to use: for "auto" the strongest that works here.
 
+  Args:
+    level: one of `LEVELS`, or "auto".
+
   Raises:
     SandboxError: the level is unknown or does not work here, or "auto" found
       nothing stronger than rlimits.
@@ -121,7 +124,11 @@ def choose(level: str = "auto") -> str:
 
 @cache
 def failure(level: str) -> str | None:
-  """Returns why a level does not work on this machine; None where it does."""
+  """Returns why a level does not work on this machine; None where it does.
+
+  Args:
+    level: one of `LEVELS`; a small program is run in it.
+  """
   if level != "rlimits" and not seccomp.available():
     return "seccomp is missing: install pyseccomp and libseccomp2"
   if level == "namespaces" and not confine.landlock_version():

@@ -27,7 +27,12 @@ MAX_ERROR = 500  # characters
 
 
 def main(request: dict[str, Any]) -> None:
-  """Serves lines of JSON from standard input until it closes."""
+  """Serves lines of JSON from standard input until it closes.
+
+  Args:
+    request: import path of the `verifier`, its further `args`, and the limits
+      of `Worker`: `timeout` in seconds and `items`.
+  """
   verifier = partial(_load(request["verifier"]), **request["args"])
   # Shared pages stay shared while the children's collectors run.
   gc.freeze()

@@ -51,6 +51,9 @@ def records(data: bytes) -> list[tuple[int, str]]:
   """Returns the exit statuses and outputs of a results file.
 
   A last record that was cut off when time was up is left out.
+
+  Args:
+    data: content of the file, as `main` writes it.
   """
   found = []
   while b"\n" in data:

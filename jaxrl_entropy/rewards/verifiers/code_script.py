@@ -14,7 +14,11 @@ RECURSION_LIMIT = 50_000  # as judges set it
 
 
 def main(request: dict) -> None:
-  """Lets the program read standard input and print."""
+  """Lets the program read standard input and print.
+
+  Args:
+    request: the program's `source`, and what `prepare` reads.
+  """
   execute(request["source"], prepare(request, "__main__"))
 
 
