@@ -16,6 +16,10 @@ class UserError(ValueError):
 
   The command line prints the message as one line and exits with `status`; it
   shows no traceback unless `--debug` is given.
+
+  Args:
+    message: one line: what is wrong, where, and what to do.
+    status: exit status of the command.
   """
 
   def __init__(self, message: str, status: int = 2):

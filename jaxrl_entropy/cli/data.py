@@ -135,7 +135,15 @@ def inspect(args: argparse.Namespace) -> int:
 
 
 def filter_by_rate(args: argparse.Namespace) -> int:
-  """Writes the rows whose questions are solved at a rate within bounds."""
+  """Writes the rows whose questions are solved at a rate within bounds.
+
+  Args:
+    args: flags of the command: the files, the bounds `least` and `most`, and
+      either `rates`, a file of an evaluation, or the `column` with the rate.
+
+  Raises:
+    UserError: if the bounds are no rates in order, or no question has a rate.
+  """
   if not 0 <= args.least <= args.most <= 1:
     raise UserError(
       f"--least={args.least} --most={args.most}: give rates from 0 to 1, the "
@@ -171,7 +179,15 @@ def filter_by_rate(args: argparse.Namespace) -> int:
 
 
 def decontaminate(args: argparse.Namespace) -> int:
-  """Writes the rows that share no run of words with evaluation sets."""
+  """Writes the rows that share no run of words with evaluation sets.
+
+  Args:
+    args: flags of the command: the files, those of `against`, and the length of
+      a run in `words`.
+
+  Raises:
+    UserError: if the evaluation sets hold no problem.
+  """
   against = files.read_table(
     _paths(args.against),
     {"format": "auto", "verifier": "math", "instruction": ""},

@@ -114,7 +114,13 @@ def _record(event: Event, prompt: str, tokenizer: Tokenizer) -> dict:
 
 
 class Screen:
-  """Prints answers in order; the one whose turn it is appears as it grows."""
+  """Prints answers in order; the one whose turn it is appears as it grows.
+
+  Args:
+    prompts: texts, shown above their answers if there are several answers.
+    samples: answers to each prompt.
+    tokenizer: turns the tokens of answers into text.
+  """
 
   def __init__(
     self, prompts: Sequence[str], samples: int, tokenizer: Tokenizer

@@ -71,7 +71,14 @@ def to_problem(
 
 
 def columns(row: Any) -> Row:
-  """Returns a row with its columns' names in lower case."""
+  """Returns a row with its columns' names in lower case.
+
+  Args:
+    row: a mapping, or the pair of turns of Open-Reasoner-Zero.
+
+  Raises:
+    RowError: if it is neither.
+  """
   if isinstance(row, list | tuple):
     return _turns(row)
   if not isinstance(row, Mapping):

@@ -105,7 +105,12 @@ class Table(Sequence[Problem]):
 
 
 class Chosen(Sequence[Problem]):
-  """The problems at some positions of a sequence."""
+  """The problems at some positions of a sequence.
+
+  Args:
+    problems: the sequence, which is read when a problem is asked for.
+    positions: of the problems in it, int64[n], in the order of this sequence.
+  """
 
   def __init__(self, problems: Sequence[Problem], positions: np.ndarray):
     self._problems, self._positions = problems, positions

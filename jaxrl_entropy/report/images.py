@@ -15,6 +15,10 @@ class Image:
 
   The same figure and name give the same bytes. The PNG is rendered when it is
   asked for: most reports are written without it.
+
+  Args:
+    figure: to render.
+    name: on the page, which makes the SVG's identifiers differ from others'.
   """
 
   def __init__(self, figure: Figure, name: str) -> None:

@@ -35,7 +35,14 @@ _BASES = {
 
 
 def rewrite(given: Tokens) -> Tokens:
-  """Returns the tokens in their one form."""
+  """Returns the tokens in their one form.
+
+  Args:
+    given: tokens of a whole answer, as the lexer gives them.
+
+  Raises:
+    UnreadableError: if brackets or infixes are nested too deeply.
+  """
   values = {token.value for token in given}
   deepest = max(accumulate(map(nesting, given)), default=0)
   if deepest > MAX_NESTING or (
