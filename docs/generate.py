@@ -119,8 +119,17 @@ def _descriptions() -> dict[str, str]:
 
 
 @functools.cache
+def content(name: str) -> writer.Content:
+  """Returns what the report of a committed study says.
+
+  Args:
+    name: the study's folder in docs/results.
+  """
+  return writer.build(_study(name))
+
+
 def _sections(name: str) -> dict[str, Section]:
-  return {each.name: each for each in writer.build(_study(name)).sections}
+  return {section.name: section for section in content(name).sections}
 
 
 def _studies() -> str:

@@ -7,6 +7,7 @@ that cannot be used is left out and reported in `Run.notes`.
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import functools
 import json
 import math
 import pathlib
@@ -134,11 +135,19 @@ class Run:
 
   def table(self, *keys: str) -> np.ndarray:
     """Returns the records in which every key is finite: float64[n, keys]."""
-    rows = [
-      [_number(record.get(key)) for key in keys] for record in self.records
-    ]
-    table = np.array(rows, dtype=np.float64).reshape(-1, len(keys))
+    table = np.stack([self._column(key) for key in keys], axis=1)
     return table[np.isfinite(table).all(axis=1)]
+
+  def _column(self, key: str) -> np.ndarray:
+    """Returns a metric of all records, NaN where there is none; read once."""
+    if key not in self._columns:
+      values = [_number(record.get(key)) for record in self.records]
+      self._columns[key] = np.array(values, dtype=np.float64)
+    return self._columns[key]
+
+  @functools.cached_property
+  def _columns(self) -> dict[str, np.ndarray]:
+    return {}
 
   @property
   def metrics(self) -> set[str]:

@@ -12,7 +12,7 @@ TOKENS = jnp.asarray(peers.tokens())
 logits = jax.jit(transformer.logits, static_argnums=1)
 
 
-def _adapted(targets=("q_proj", "up_proj")):
+def _adapted(targets=lora.TARGETS):
   return lora.add(BASE, 3, targets, jax.random.key(1))
 
 
@@ -25,7 +25,7 @@ def test_changes_nothing_at_first():
 
 
 def test_adapters_sit_beside_their_kernels():
-  adapted = _adapted()
+  adapted = _adapted(("q_proj", "up_proj"))
   q_proj = adapted["layers"]["attention"]["q_proj"]
   assert q_proj["lora_a"].shape == (3, 24, 3)
   assert q_proj["lora_b"].shape == (3, 3, 24)
@@ -52,7 +52,7 @@ def test_everything_is_trained_without_adapters():
 
 
 def test_merged_computes_the_same():
-  adapted = _adapted(lora.TARGETS)
+  adapted = _adapted()
   adapted = jax.tree.map(lambda x: x + 0.02, adapted)
   plain = lora.merged(adapted)
   assert jax.tree.structure(plain) == jax.tree.structure(BASE)

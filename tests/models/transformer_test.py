@@ -18,7 +18,12 @@ from tests.models import peers
 close = functools.partial(np.testing.assert_allclose, rtol=2e-4, atol=2e-4)
 LENGTHS = (9, 4, 12, 7, 3)
 WINDOWED = "mistral_short_window"
-MESH_CASES = (WINDOWED, "mixtral_window", "gemma3_two_ropes")
+# Each axis splits the weights or the rows of one of them at least.
+MESH_CASES = {
+  WINDOWED: {"data": 2, "fsdp": 2, "tensor": 2},
+  "mixtral_window": {"fsdp": 2, "tensor": 2, "context": 2},
+  "gemma3_two_ropes": {"fsdp": 4, "context": 2},
+}
 MIXED = "qwen3_yarn_mixed_layers"
 
 
@@ -133,16 +138,12 @@ def test_depth_does_not_grow_the_program():
 def _on_meshes():
   rows = _rows([(i, 0) for i in range(5)], 8, 16)
   results = []
-  for name in MESH_CASES:
-    for sizes in (
-      {"data": 2, "fsdp": 2, "tensor": 2},
-      {"fsdp": 4, "context": 2},
-    ):
-      mesh = sharding.make_mesh(**sizes)
-      with jax.set_mesh(mesh):
-        config, params = checkpoints.load(peers.FOLDER / name, mesh)
-        gradient = _gradient(config, params, rows, remat="full")
-        results.append((name, gradient))
+  for name, sizes in MESH_CASES.items():
+    mesh = sharding.make_mesh(**sizes)
+    with jax.set_mesh(mesh):
+      config, params = checkpoints.load(peers.FOLDER / name, mesh)
+      gradient = _gradient(config, params, rows, remat="full")
+      results.append((name, gradient))
   return results
 
 
