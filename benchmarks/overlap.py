@@ -34,6 +34,7 @@ from benchmarks.common import Result
 
 DEVICES = 8
 PROMPTS, SAMPLES = 4, 4
+DECODE_STEPS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +89,7 @@ def get_config(load: Load, **rollout: Any) -> Any:
 @contextlib.contextmanager
 def slowed(load: Load) -> Iterator[None]:
   """Gives responses their lengths, and decoder and updates their seconds."""
+  from jaxrl_entropy.sampling import tuning
   from jaxrl_entropy.sampling.batch import Batch
   from jaxrl_entropy.sampling.stream import Stream
   from jaxrl_entropy.training import build, loop
@@ -120,9 +122,14 @@ def slowed(load: Load) -> Iterator[None]:
 
   def nothing(*args: Any) -> Any:
     del args
-    return types.SimpleNamespace(metrics={})
+    return types.SimpleNamespace(table={})
+
+  # A program of the decoder ends when sequences do. Here the host ends them,
+  # after the program, so that programs must be short.
+  short = dataclasses.replace(tuning.TUNINGS["cpu"], steps=DECODE_STEPS)
 
   with (
+    mock.patch.dict(tuning.TUNINGS, cpu=short),
     # It would compile the sampler's programs once more.
     mock.patch.object(loop, "evaluate_policy", nothing),
     mock.patch.object(Stream, "advance", slow_advance),
