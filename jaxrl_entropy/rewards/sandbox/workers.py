@@ -144,10 +144,10 @@ def _line(server: subprocess.Popen, deadline: float) -> bytes:
   replies, line = _pipe(server.stdout), b""
   while not line.endswith(b"\n"):
     _await(replies.fileno(), select.POLLIN, deadline)
-    part = replies.read(4096)
-    if not part:
+    chunk = replies.read(4096)
+    if not chunk:
       raise BrokenPipeError("it closed its output")
-    line += part
+    line += chunk
   return line
 
 

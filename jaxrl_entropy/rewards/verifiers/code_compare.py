@@ -99,19 +99,19 @@ def _same(
   """Whether two containers are equal."""
   ((kind, items),) = expected.items()
   if kind in ("list", "tuple"):
-    given = value.get("list", value.get("tuple"))
+    actual = value.get("list", value.get("tuple"))
     return (
-      isinstance(given, list)
-      and len(given) == len(items)
+      isinstance(actual, list)
+      and len(actual) == len(items)
       and all(
-        _equal(g, i, tolerance) for g, i in zip(given, items, strict=True)
+        _equal(g, i, tolerance) for g, i in zip(actual, items, strict=True)
       )
     )
   if kind == "dict" == next(iter(value), None):
     return _same_pairs(value[kind], items, tolerance)
   if kind in ("set", "frozenset"):
-    given = value.get("set", value.get("frozenset"))
-    return sorted(map(json.dumps, given or ())) == sorted(
+    actual = value.get("set", value.get("frozenset"))
+    return sorted(map(json.dumps, actual or ())) == sorted(
       map(json.dumps, items)
     )
   return value == expected
@@ -121,16 +121,16 @@ def _same_pairs(
   pairs: list[Any], expected: list[Any], tolerance: float
 ) -> bool:
   """Whether pairs of key and value make equal dicts."""
-  found, wanted = _by_text(pairs), _by_text(expected)
-  if found.keys() != wanted.keys() and all(
+  actual, wanted = _by_text(pairs), _by_text(expected)
+  if actual.keys() != wanted.keys() and all(
     isinstance(key, str) for key, _ in expected
   ):
     # JSON made texts of the keys of the test.
-    found = _by_text([[_as_json_key(key), value] for key, value in pairs])
+    actual = _by_text([[_as_json_key(key), value] for key, value in pairs])
   return (
     len(pairs) == len(expected)
-    and found.keys() == wanted.keys()
-    and all(_equal(found[key], wanted[key], tolerance) for key in wanted)
+    and actual.keys() == wanted.keys()
+    and all(_equal(actual[key], wanted[key], tolerance) for key in wanted)
   )
 
 

@@ -29,17 +29,17 @@ def main(request: dict) -> None:
 
 def _run(request: dict, text: bytes) -> tuple[int, int] | None:
   """The status and output file of a child; None in the child, at its end."""
-  given, printed = os.memfd_create("input"), os.memfd_create("output")
-  os.pwrite(given, text, 0)
+  stdin, printed = os.memfd_create("input"), os.memfd_create("output")
+  os.pwrite(stdin, text, 0)
   child = os.fork()
   if child == 0:
-    os.dup2(given, 0)
+    os.dup2(stdin, 0)
     os.dup2(printed, 1)
     # It has no part in the other tests, nor in the results.
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     code_script.main(request)
     return None
-  os.close(given)
+  os.close(stdin)
   _, status = os.waitpid(child, 0)
   # Each child may write as much to standard error as one alone.
   os.ftruncate(2, 0)
@@ -55,11 +55,11 @@ def records(data: bytes) -> list[tuple[int, str]]:
   Args:
     data: content of the file, as `main` writes it.
   """
-  found = []
+  results = []
   while b"\n" in data:
     header, _, data = data.partition(b"\n")
     status, size = map(int, header.split())
     if size <= len(data):
-      found.append((status, data[:size].decode(errors="replace")))
+      results.append((status, data[:size].decode(errors="replace")))
     data = data[size:]
-  return found
+  return results

@@ -43,7 +43,7 @@ def last_code_block(text: str) -> str | None:
   Blocks in the thinking part, blocks of other languages and blocks that never
   close do not count.
   """
-  found: dict[str, str] = {}
+  blocks: dict[str, str] = {}
   fence: _Fence | None = None
   lines: list[str] = []
   for line in after_thinking(text).splitlines(keepends=True):
@@ -54,9 +54,9 @@ def last_code_block(text: str) -> str | None:
     if code is None:
       lines.append(line)
       continue
-    found[fence.language] = _unindented([*lines, code], fence.indent)
+    blocks[fence.language] = _unindented([*lines, code], fence.indent)
     fence = None
-  return found.get("python", found.get(""))
+  return blocks.get("python", blocks.get(""))
 
 
 class _Fence(NamedTuple):
@@ -70,9 +70,9 @@ class _Fence(NamedTuple):
 def _opening(line: str) -> _Fence | None:
   """The fence that a line opens, if it does."""
   for mark in "```", "~~~":
-    before, found, info = line.rstrip().rpartition(mark)
+    before, fence, info = line.rstrip().rpartition(mark)
     lead = before.rstrip(mark[0])
-    if not found or mark[0] in lead:
+    if not fence or mark[0] in lead:
       continue
     language = _language(info)
     if _LIST_MARKER.fullmatch(lead):

@@ -252,8 +252,8 @@ def _seconds(header: str | None, default: float) -> float:
 def _read(reply: http.client.HTTPResponse, deadline: float) -> bytes:
   """Reads a reply, which may come slowly, until a deadline."""
   data = b""
-  while part := reply.read1(_MAX_REPLY):
-    data += part
+  while chunk := reply.read1(_MAX_REPLY):
+    data += chunk
     if len(data) > _MAX_REPLY or time.monotonic() > deadline:
       raise TimeoutError("timed out, or too long a reply")
   return data

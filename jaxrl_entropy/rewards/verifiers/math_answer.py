@@ -80,8 +80,8 @@ def reward(
   """
   asked = _squeeze(problem.prompt)
 
-  def restates(given: Tokens) -> bool:
-    formula = _squeeze(" ".join(map(str, given)))
+  def restates(tokens: Tokens) -> bool:
+    formula = _squeeze(" ".join(map(str, tokens)))
     return not formula.isdigit() and _contains(asked, formula)
 
   return _compare(problem, response, Rules(symbolic, proportional, restates))

@@ -22,8 +22,8 @@ def verify(problem: Problem, response: str) -> float:
   """
   gold = last_boxed(problem.answer) or problem.answer
   wanted = math_verify.parse(rf"\boxed{{{gold}}}", parsing_timeout=None)
-  given = math_verify.parse(response, parsing_timeout=None)
-  return float(math_verify.verify(wanted, given, timeout_seconds=None))
+  answer = math_verify.parse(response, parsing_timeout=None)
+  return float(math_verify.verify(wanted, answer, timeout_seconds=None))
 
 
 def warm_up() -> None:

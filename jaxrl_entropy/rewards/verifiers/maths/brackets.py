@@ -11,31 +11,31 @@ _CLOSING = frozenset([")", "]", r"\}", "}"])
 _UNKNOWNS = GREEK - {"pi"}
 
 
-def split(given: Tokens, separates: Callable[[Token], bool]) -> list[Tokens]:
+def split(tokens: Tokens, separates: Callable[[Token], bool]) -> list[Tokens]:
   """Returns the parts between separators that no bracket encloses.
 
   Args:
-    given: an expression.
+    tokens: an expression.
     separates: whether a token is a separator; these stand in no part.
 
   Returns:
     The parts in order, empty ones included: one more than separators.
   """
-  parts: list[list[Token]] = [[]]
+  sections: list[list[Token]] = [[]]
   depth = 0
-  for token in given:
+  for token in tokens:
     depth += nesting(token)
     if depth == 0 and separates(token):
-      parts.append([])
+      sections.append([])
     else:
-      parts[-1].append(token)
-  return [tuple(part) for part in parts]
+      sections[-1].append(token)
+  return [tuple(section) for section in sections]
 
 
-def matching(given: Tokens) -> int:
+def matching(tokens: Tokens) -> int:
   """Returns the index of the bracket that closes the first token's, or -1."""
   depth = 0
-  for index, token in enumerate(given):
+  for index, token in enumerate(tokens):
     depth += nesting(token)
     if depth == 0:
       return index
@@ -49,25 +49,25 @@ def nesting(token: Token) -> int:
   return (token.value in _OPENING) - (token.value in _CLOSING)
 
 
-def is_enclosed(given: Tokens, bracket: str) -> bool:
+def is_enclosed(tokens: Tokens, bracket: str) -> bool:
   """Returns whether one pair of brackets encloses all of the tokens.
 
   Args:
-    given: an expression; without tokens nothing is enclosed.
+    tokens: an expression; without tokens nothing is enclosed.
     bracket: the opening one, such as "(" or "{".
   """
   return (
-    bool(given)
-    and given[0].value == bracket
-    and matching(given) == len(given) - 1
+    bool(tokens)
+    and tokens[0].value == bracket
+    and matching(tokens) == len(tokens) - 1
   )
 
 
-def is_symbol(given: Tokens) -> bool:
+def is_symbol(tokens: Tokens) -> bool:
   r"""Returns whether this is one unknown: `x`, `x_1`, `\theta`, `x'`."""
-  if not given:
+  if not tokens:
     return False
-  first, subscript = given[0], given[1:]
+  first, subscript = tokens[0], tokens[1:]
   if first.kind != "symbol" and first.value not in _UNKNOWNS:
     return False
   return not subscript or (
@@ -75,12 +75,12 @@ def is_symbol(given: Tokens) -> bool:
   )
 
 
-def _is_subscript(given: Tokens) -> bool:
-  braced = is_enclosed(given, "{")
-  inner = given[1:-1] if braced else given[:1]
+def _is_subscript(tokens: Tokens) -> bool:
+  braced = is_enclosed(tokens, "{")
+  inner = tokens[1:-1] if braced else tokens[:1]
   return (
     bool(inner)
-    and (braced or len(given) == 1)
+    and (braced or len(tokens) == 1)
     and all(
       token.kind in ("number", "symbol", "word", "prose") for token in inner
     )

@@ -41,15 +41,15 @@ def equal(gold: str, answer: str, rules: Rules) -> bool:
   try:
     if not rules.strict and (choice := notation.labeled(answer)):
       answer = choice.label if notation.is_label(gold) else choice.answer
-    wanted, given = parse(gold), parse(answer)
-    if _is_list(wanted) != _is_list(given):
+    wanted, actual = parse(gold), parse(answer)
+    if _is_list(wanted) != _is_list(actual):
       # `101,110` is a list where the other side is one.
-      ungrouped = [_ungrouped(gold, wanted), _ungrouped(answer, given)]
+      ungrouped = [_ungrouped(gold, wanted), _ungrouped(answer, actual)]
       if all(map(_is_list, ungrouped)):
-        wanted, given = ungrouped
+        wanted, actual = ungrouped
     if not rules.strict:
-      wanted, given = _sole_members(wanted, given)
-    return _nodes(wanted, given, rules)
+      wanted, actual = _sole_members(wanted, actual)
+    return _nodes(wanted, actual, rules)
   except UnreadableError:
     return False
 
@@ -167,18 +167,18 @@ def _sole_member(node: Node) -> Node:
   value = _value(node)
   if not isinstance(value, Group) or value.kind != "set":
     return node
-  is_sole = len(value.parts) == 1 and isinstance(value.parts[0], Leaf)
-  return value.parts[0] if is_sole else node
+  is_sole = len(value.members) == 1 and isinstance(value.members[0], Leaf)
+  return value.members[0] if is_sole else node
 
 
 def _scaled(gold: Equation, answer: Equation, rules: Rules) -> bool:
   """Whether one equation is a multiple of the other: `2x + 4y = 6`."""
   if names.is_name(gold.left.tokens) and names.is_constant(gold.right):
     return False  # `2x = 6` is not solved
-  wanted, given = _sides(gold), _sides(answer)
-  if wanted is None or given is None or has_text(*wanted, *given):
+  wanted, actual = _sides(gold), _sides(answer)
+  if wanted is None or actual is None or has_text(*wanted, *actual):
     return False
-  return rules.proportional(wanted, given)
+  return rules.proportional(wanted, actual)
 
 
 def _sides(equation: Equation) -> Sides | None:
@@ -194,23 +194,24 @@ def _groups(gold: Group, answer: Group, rules: Rules) -> bool:
     return False
   if "set" in (gold.kind, answer.kind) and not (gold.ordered or answer.ordered):
     return _sets(gold, answer, rules)
-  if len(gold.parts) != len(answer.parts):
+  if len(gold.members) != len(answer.members):
     return False
   if gold.kind == answer.kind == "mod":
     return _congruent(gold, answer, rules)
   by_place = names.names_by_place(gold, answer)
   if gold.ordered or answer.ordered or by_place:
     return gold.kind == answer.kind and all(
-      _nodes(g, a, rules) for g, a in zip(gold.parts, answer.parts, strict=True)
+      _nodes(g, a, rules)
+      for g, a in zip(gold.members, answer.members, strict=True)
     )
   if "union" in (gold.kind, answer.kind) and gold.kind != answer.kind:
     return False
-  left = list(answer.parts)
-  for part in gold.parts:
-    found = next((a for a in left if _nodes(part, a, rules)), None)
-    if found is None:
+  left = list(answer.members)
+  for member in gold.members:
+    match = next((a for a in left if _nodes(member, a, rules)), None)
+    if match is None:
       return False
-    left.remove(found)
+    left.remove(match)
   return True
 
 
@@ -221,16 +222,19 @@ def _sets(gold: Group, answer: Group, rules: Rules) -> bool:
   if names.names_by_place(gold, answer):
     return False
   return all(
-    any(_nodes(g, a, rules) for a in answer.parts) for g in gold.parts
-  ) and all(any(_nodes(g, a, rules) for g in gold.parts) for a in answer.parts)
+    any(_nodes(g, a, rules) for a in answer.members) for g in gold.members
+  ) and all(
+    any(_nodes(g, a, rules) for g in gold.members) for a in answer.members
+  )
 
 
 def _congruent(gold: Group, answer: Group, rules: Rules) -> bool:
-  (residue, modulus), (given, given_modulus) = gold.parts, answer.parts
-  if not _nodes(modulus, given_modulus, rules):
+  residue, modulus = gold.members
+  answer_residue, answer_modulus = answer.members
+  if not _nodes(modulus, answer_modulus, rules):
     return False
-  numbers = [_literal(node) for node in (residue, given, modulus)]
+  numbers = [_literal(node) for node in (residue, answer_residue, modulus)]
   if not rules.strict and all(numbers):
-    wanted, found, size = (n.value for n in numbers if n)
-    return bool(size) and (wanted - found) % size == 0
-  return _nodes(residue, given, rules)
+    wanted, actual, size = (n.value for n in numbers if n)
+    return bool(size) and (wanted - actual) % size == 0
+  return _nodes(residue, answer_residue, rules)

@@ -41,25 +41,25 @@ _UNKNOWN_FUNCTIONS = words("f g F G")
 _RENAMED = {"E": "Q_{1001}", "I": "Q_{1002}"}
 
 
-def to_latex(given: Tokens, unevaluated: bool = False) -> str | None:
+def to_latex(tokens: Tokens, unevaluated: bool = False) -> str | None:
   """Returns the tokens as LaTeX; None where they have more than one reading.
 
   Args:
-    given: an expression.
+    tokens: an expression.
     unevaluated: whether binomials, sums, integrals and the like may stand in
       it.
   """
-  if len(given) > MAX_TOKENS:
+  if len(tokens) > MAX_TOKENS:
     return None
-  given = _grouped_exponents(_bracketed(given))
+  tokens = _grouped_exponents(_bracketed(tokens))
   if unevaluated:
-    given = _with_binomials(given)
-  parts: list[str] = []
-  before = [Token("mark", "("), Token("mark", "("), *given]
-  applied = _applied(given)
-  for index, token in enumerate(given):
+    tokens = _with_binomials(tokens)
+  texts: list[str] = []
+  before = [Token("mark", "("), Token("mark", "("), *tokens]
+  applied = _applied(tokens)
+  for index, token in enumerate(tokens):
     second, first = before[index], before[index + 1]
-    if not _is_plain(token, given, unevaluated):
+    if not _is_plain(token, tokens, unevaluated):
       return None
     if token.value == "[" and first.value != "sqrt":
       return None
@@ -73,84 +73,84 @@ def to_latex(given: Tokens, unevaluated: bool = False) -> str | None:
       if _is_ambiguous(second, first, token):
         return None
       if token.value in ("(", "frac") or token.kind == "number":
-        parts.append(r"\cdot")
-    parts.append(_written(token))
-  return " ".join(parts)
+        texts.append(r"\cdot")
+    texts.append(_written(token))
+  return " ".join(texts)
 
 
-def _bracketed(given: Tokens) -> Tokens:
+def _bracketed(tokens: Tokens) -> Tokens:
   r"""Parentheses for the brackets of `2[x+1]` and `\max\{1, 2\}`."""
-  out = list(given)
-  for index, token in enumerate(given):
-    before = given[index - 1].value if index else "sqrt"
+  out = list(tokens)
+  for index, token in enumerate(tokens):
+    before = tokens[index - 1].value if index else "sqrt"
     if (token.value == "[" and before != "sqrt") or (
       token.value == r"\{" and before in _OF_SETS
     ):
-      end = index + matching(given[index:])
+      end = index + matching(tokens[index:])
       if end > index:
         out[index], out[end] = Token("mark", "("), Token("mark", ")")
   return tuple(out)
 
 
-def _grouped_exponents(given: Tokens) -> Tokens:
+def _grouped_exponents(tokens: Tokens) -> Tokens:
   """`2^(n-1)` with braces for the parentheses, as LaTeX has it."""
-  for index in range(len(given) - 1):
-    if given[index].value == "^" and given[index + 1].value == "(":
-      end = index + 1 + matching(given[index + 1 :])
+  for index in range(len(tokens) - 1):
+    if tokens[index].value == "^" and tokens[index + 1].value == "(":
+      end = index + 1 + matching(tokens[index + 1 :])
       if end > index:
-        inner = _grouped_exponents(given[index + 2 : end])
-        tail = _grouped_exponents(given[end + 1 :])
-        return (*given[: index + 1], OPENING, *inner, CLOSING, *tail)
-  return given
+        inner = _grouped_exponents(tokens[index + 2 : end])
+        tail = _grouped_exponents(tokens[end + 1 :])
+        return (*tokens[: index + 1], OPENING, *inner, CLOSING, *tail)
+  return tokens
 
 
-def _with_binomials(given: Tokens) -> Tokens:
+def _with_binomials(tokens: Tokens) -> Tokens:
   r"""`\binom{10}{3}` for `C_{10}^{3}`, `C_{10}^3` and `C(10, 3)`."""
-  values = [token.value for token in given]
+  values = [token.value for token in tokens]
   if "C" not in values:
-    return given
+    return tokens
   index = values.index("C")
   rest = [v for v in values[index + 1 : index + 9] if v not in ("{", "}")]
   if rest[:1] == ["_"] and rest[2:3] == ["^"] and len(rest) > 3:
     n, k = rest[1], rest[3]
-    length = 1 + _length(given[index + 1 :])
+    length = 1 + _length(tokens[index + 1 :])
   elif rest[:1] == ["("] and rest[2:3] == [","] and rest[4:5] == [")"]:
     n, k, length = rest[1], rest[3], 6
   else:
-    return given
+    return tokens
   binomial = [Token("command", "binom")]
   for value in (n, k):
     kind = "number" if value.isdigit() else "symbol"
     binomial += [OPENING, Token(kind, value), CLOSING]
-  tail = _with_binomials(given[index + length :])
-  return (*given[:index], *binomial, *tail)
+  tail = _with_binomials(tokens[index + length :])
+  return (*tokens[:index], *binomial, *tail)
 
 
-def _length(given: Tokens) -> int:
+def _length(tokens: Tokens) -> int:
   """The number of tokens of `_{10}^{3}`."""
   length = 0
   for _ in range(2):
-    braced = given[length + 1] == OPENING
+    braced = tokens[length + 1] == OPENING
     length += 4 if braced else 2
   return length
 
 
-def _applied(given: Tokens) -> set[int]:
+def _applied(tokens: Tokens) -> set[int]:
   """Where the arguments begin of functions and sums with scripts and `d/dx`."""
-  found = set()
-  for index, token in enumerate(given):
+  starts = set()
+  for index, token in enumerate(tokens):
     end = index + 1
     while (
       token.value in _HEADS
-      and end + 1 < len(given)
-      and (given[end].value in ("_", "^"))
+      and end + 1 < len(tokens)
+      and (tokens[end].value in ("_", "^"))
     ):
-      end += 1 + max(1, 1 + matching(given[end + 1 :]))
+      end += 1 + max(1, 1 + matching(tokens[end + 1 :]))
     if end > index + 1:
-      found.add(end)
-    if [t.value for t in given[index : index + 6]] == _DERIVATIVE:
-      found.add(index + 8)
-  return found
+      starts.add(end)
+    if [t.value for t in tokens[index : index + 6]] == _DERIVATIVE:
+      starts.add(index + 8)
+  return starts
 
 
 def _is_ambiguous(second: Token, first: Token, token: Token) -> bool:
@@ -169,22 +169,22 @@ def _begins(token: Token) -> bool:
   )
 
 
-def is_product(word: Token, given: Tokens) -> bool:
+def is_product(word: Token, tokens: Tokens) -> bool:
   """Returns whether a word is a product of symbols: `mg`, `RC` in `2RC`.
 
   Letters that stand alone, as `AB`, are a name.
 
   Args:
     word: one of the tokens of the expression.
-    given: all tokens of the expression.
+    tokens: all of the expression.
   """
-  within = len(word.value) <= 3 and len(given) > 1
+  within = len(word.value) <= 3 and len(tokens) > 1
   return word.kind == "word" and (word.value in LETTER_PAIRS or within)
 
 
-def _is_plain(token: Token, given: Tokens, unevaluated: bool) -> bool:
+def _is_plain(token: Token, tokens: Tokens, unevaluated: bool) -> bool:
   if token.is_word:
-    return is_product(token, given)
+    return is_product(token, tokens)
   if token.kind in ("number", "symbol"):
     return "overline" not in token.value
   if unevaluated and (

@@ -20,27 +20,27 @@ _QUOTIENT = re.compile(
 )
 
 
-def is_finished(given: Tokens, expression: sympy.Expr) -> bool:
+def is_finished(tokens: Tokens, expression: sympy.Expr) -> bool:
   """Returns whether nothing is left to work out in what these tokens write.
 
   Args:
-    given: the expression as it was written.
+    tokens: the expression as it was written.
     expression: what `symbolic.read` makes of them, the imaginary unit a symbol.
   """
-  return not _is_shortened(given, expression) and all(
+  return not _is_shortened(tokens, expression) and all(
     _collected(node) and _multiplied_out(node) and not _is_plain_power(node)
     for node in sympy.preorder_traversal(expression)
   )
 
 
-def _is_shortened(given: Tokens, expression: sympy.Expr) -> bool:
+def _is_shortened(tokens: Tokens, expression: sympy.Expr) -> bool:
   r"""Whether the parser worked something out: `4/2`, `e^{\ln x}`."""
-  written = sum(token.value in FUNCTIONS for token in given)
+  written = sum(token.value in FUNCTIONS for token in tokens)
   functions = sum(
     isinstance(node, sympy.Function)
     for node in sympy.preorder_traversal(expression)
   )
-  quotients = _QUOTIENT.findall(" ".join(token.value for token in given))
+  quotients = _QUOTIENT.findall(" ".join(token.value for token in tokens))
   return functions < written or any(
     int(above) % int(below) == 0
     for above, below in (filter(None, pair) for pair in quotients)

@@ -38,7 +38,7 @@ class Rules(NamedTuple):
 
   symbolic: Symbolic
   proportional: Proportional = lambda gold, answer: False
-  restates: Callable[[Tokens], bool] = lambda given: False
+  restates: Callable[[Tokens], bool] = lambda tokens: False
   strict: bool = True
 
 
@@ -67,10 +67,10 @@ def leaves_equal(gold: Leaf, answer: Leaf, rules: Rules) -> bool:
     if gold_unit.powers != answer_unit.powers:
       return False
     scale = answer_unit.factor / gold_unit.factor
-  wanted, given = _number(gold_value, rules), _number(answer_value, rules)
-  if wanted and given:
-    return wanted.value == scale * given.value and _is_answer(
-      wanted, given, answer_value, rules
+  wanted, actual = _number(gold_value, rules), _number(answer_value, rules)
+  if wanted and actual:
+    return wanted.value == scale * actual.value and _is_answer(
+      wanted, actual, answer_value, rules
     )
   if len(gold_value) == 1 or len(answer_value) == 1:
     gold_value, answer_value = _letters(gold_value, answer_value)
@@ -78,8 +78,8 @@ def leaves_equal(gold: Leaf, answer: Leaf, rules: Rules) -> bool:
     return False
   if scale != 1:
     answer_value = _times(scale, answer_value)
-  elif given:
-    answer_value = written(given.value)
+  elif actual:
+    answer_value = written(actual.value)
   if wanted:
     gold_value = written(wanted.value)
   if (gold_unit == DEGREE) != (answer_unit == DEGREE) and not wanted:
@@ -98,38 +98,38 @@ def _letters(gold: Tokens, answer: Tokens) -> tuple[Tokens, Tokens]:
   return _spelled(gold), _spelled(answer)
 
 
-def _spelled(given: Tokens) -> Tokens:
-  if len(given) > 1 or not is_product(given[0], (*given, *given)):
-    return given
-  return tuple(Token("symbol", letter) for letter in given[0].value)
+def _spelled(tokens: Tokens) -> Tokens:
+  if len(tokens) > 1 or not is_product(tokens[0], (*tokens, *tokens)):
+    return tokens
+  return tuple(Token("symbol", letter) for letter in tokens[0].value)
 
 
-def _number(given: Tokens, rules: Rules) -> Literal | None:
+def _number(tokens: Tokens, rules: Rules) -> Literal | None:
   """Returns a literal; ratios such as `1:2` are one where not strict."""
-  if not rules.strict and not _is_time(given):
-    given = tuple(_RATIO.get(token, token) for token in given)
-  return literal(given)
+  if not rules.strict and not _is_time(tokens):
+    tokens = tuple(_RATIO.get(token, token) for token in tokens)
+  return literal(tokens)
 
 
-def _is_time(given: Tokens) -> bool:
+def _is_time(tokens: Tokens) -> bool:
   """Whether this may be a time of day, such as `10:30`."""
-  text = "".join(token.value for token in given)
+  text = "".join(token.value for token in tokens)
   return _TIME.fullmatch(text) is not None
 
 
 def _is_answer(
-  wanted: Literal, given: Literal, value: Tokens, rules: Rules
+  wanted: Literal, actual: Literal, value: Tokens, rules: Rules
 ) -> bool:
   """Whether a literal of the right value is worked out, and no restatement."""
   if not rules.strict:
     return True
   # `8/2` is a problem, and 4 its answer.
-  finished = wanted.value != given.value or (
-    wanted.value.denominator > 1 or not given.quotient
+  finished = wanted.value != actual.value or (
+    wanted.value.denominator > 1 or not actual.quotient
   )
   return finished and (
-    wanted.text == given.text
-    or (wanted.plain and given.plain)
+    wanted.text == actual.text
+    or (wanted.plain and actual.plain)
     or not rules.restates(value)
   )
 
@@ -143,10 +143,10 @@ def has_text(*expressions: Tokens) -> bool:
   """Returns whether no algebra could show these expressions equal."""
   return any(
     token.kind == "prose"
-    or (token.kind == "word" and not is_product(token, given))
-    or (token.value == "infty" and _LIMITS.isdisjoint(given))
-    for given in expressions
-    for token in given
+    or (token.kind == "word" and not is_product(token, tokens))
+    or (token.value == "infty" and _LIMITS.isdisjoint(tokens))
+    for tokens in expressions
+    for token in tokens
   )
 
 
@@ -155,18 +155,18 @@ def _spelled_alike(gold: Tokens, answer: Tokens) -> bool:
   return len(gold) == len(answer) and all(map(_same, gold, answer))
 
 
-def _unbraced(given: Tokens) -> Tokens:
+def _unbraced(tokens: Tokens) -> Tokens:
   """`101_2` for `101_{2}`; `ellipse` for `an ellipse`."""
-  if len(given) > 1 and given[0].is_word and given[0].value in _ARTICLES:
-    given = given[1:]
+  if len(tokens) > 1 and tokens[0].is_word and tokens[0].value in _ARTICLES:
+    tokens = tokens[1:]
   braced = {
     index
-    for index in range(len(given) - 3)
-    if given[index].value in ("_", "^")
-    and (given[index + 1].value, given[index + 3].value) == ("{", "}")
+    for index in range(len(tokens) - 3)
+    if tokens[index].value in ("_", "^")
+    and (tokens[index + 1].value, tokens[index + 3].value) == ("{", "}")
   }
   dropped = braced | {index + 2 for index in braced}
-  return tuple(t for i, t in enumerate(given) if i - 1 not in dropped)
+  return tuple(t for i, t in enumerate(tokens) if i - 1 not in dropped)
 
 
 def _same(gold: Token, answer: Token) -> bool:

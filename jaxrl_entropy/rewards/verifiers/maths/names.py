@@ -21,28 +21,28 @@ _ARGUMENTS = words(", | cap cup")
 _CONSTANTS = words("pi frac sqrt cdot times div")
 
 
-def is_name(given: Tokens) -> bool:
+def is_name(tokens: Tokens) -> bool:
   r"""Returns whether this names one unknown.
 
   `x`, `x_1`, `AB`, `\angle ABC`, `f(x)`, `f(3)`, `\bar{x}`, `x'` and
   `\text{area of } ABC` do; `xy`, `\sqrt{x}`, `|x|`, `\text{not } x` do not.
   """
-  if given[0].kind == "command" and given[0].value in _MARKED:
-    given = tuple(t for t in given[1:] if t.value not in ("{", "}"))
-  while len(given) > 1 and given[-1].value == "'":
-    given = given[:-1]
-  if not given:
+  if tokens[0].kind == "command" and tokens[0].value in _MARKED:
+    tokens = tuple(t for t in tokens[1:] if t.value not in ("{", "}"))
+  while len(tokens) > 1 and tokens[-1].value == "'":
+    tokens = tokens[:-1]
+  if not tokens:
     return False
-  if all(token.is_word for token in given[:-1]) and (
-    given[-1].is_word or (len(given) > 1 and is_symbol(given[-1:]))
+  if all(token.is_word for token in tokens[:-1]) and (
+    tokens[-1].is_word or (len(tokens) > 1 and is_symbol(tokens[-1:]))
   ):
-    return all(token.value.lower() not in _DENIALS for token in given)
-  return is_symbol(given) or _is_function(given) or _is_distance(given)
+    return all(token.value.lower() not in _DENIALS for token in tokens)
+  return is_symbol(tokens) or _is_function(tokens) or _is_distance(tokens)
 
 
-def _is_function(given: Tokens) -> bool:
+def _is_function(tokens: Tokens) -> bool:
   r"""Whether this is a value of a function: `f(x)`, `f'(2)`, `P(A \cap B)`."""
-  name, argument = given[:1], given[1:]
+  name, argument = tokens[:1], tokens[1:]
   while argument and argument[0].value in ("'", *_INVERSE):
     argument = argument[1:]
   if not is_symbol(name) or not is_enclosed(argument, "("):
@@ -61,12 +61,12 @@ def _is_argument(token: Token) -> bool:
   )
 
 
-def _is_distance(given: Tokens) -> bool:
+def _is_distance(tokens: Tokens) -> bool:
   """Whether this is `|AB|`."""
   return (
-    len(given) == 3
-    and given[0].value == given[2].value == "|"
-    and given[1].is_word
+    len(tokens) == 3
+    and tokens[0].value == tokens[2].value == "|"
+    and tokens[1].is_word
   )
 
 
@@ -78,22 +78,22 @@ def is_constant(node: Node) -> bool:
   )
 
 
-def names_members(given: Tokens, point: Node) -> bool:
+def names_members(tokens: Tokens, point: Node) -> bool:
   """Returns whether this is the `(x, y)` of a point, in alphabetical order.
 
   Args:
-    given: tokens in front of `=`, at least one.
+    tokens: those in front of `=`, at least one.
     point: what stands behind it.
   """
   if not isinstance(point, Group) or point.kind != "()":
     return False
-  if given[0].value != "(" or given[-1].value != ")":
+  if tokens[0].value != "(" or tokens[-1].value != ")":
     return False
-  names = split(given[1:-1], lambda token: token.value == ",")
+  names = split(tokens[1:-1], lambda token: token.value == ",")
   return (
     all(map(is_symbol, names))
     and names == sorted(set(names))
-    and len(names) == len(point.parts)
+    and len(names) == len(point.members)
   )
 
 
@@ -109,9 +109,11 @@ def point(node: Node) -> Node:
   """
   if not isinstance(node, Group) or node.kind not in ("list", "set"):
     return node
-  equations = [part for part in node.parts if isinstance(part, Equation)]
+  equations = [
+    member for member in node.members if isinstance(member, Equation)
+  ]
   names = [equation.left.tokens for equation in equations]
-  if len(names) < len(node.parts) or names != sorted(set(names)):
+  if len(names) < len(node.members) or names != sorted(set(names)):
     return node
   if not all(map(is_symbol, names)):
     return node
@@ -125,9 +127,9 @@ def may_be_point(group: Group) -> bool:
     and not group.symbol
     and not any(
       token.value == "infty"
-      for part in group.parts
-      if isinstance(part, Leaf)
-      for token in part.tokens
+      for member in group.members
+      if isinstance(member, Leaf)
+      for token in member.tokens
     )
   )
 
@@ -139,9 +141,9 @@ def names_by_place(gold: Group, answer: Group) -> bool:
     gold: the reference.
     answer: the answer.
   """
-  names = [list(map(_unknown, group.parts)) for group in (gold, answer)]
-  several = any(len(set(found) - {None}) > 1 for found in names)
-  return several and any(None in found for found in names)
+  names = [list(map(_unknown, group.members)) for group in (gold, answer)]
+  several = any(len(set(unknowns) - {None}) > 1 for unknowns in names)
+  return several and any(None in unknowns for unknowns in names)
 
 
 def _unknown(node: Node) -> Tokens | str | None:

@@ -24,13 +24,13 @@ class Group:
   Attributes:
     kind: "list", "set" or "union", which have no order; for what has one, its
       brackets or shape, or "mod" for a residue and its modulus.
-    parts: the members.
+    members: in the order of the answer.
     symbol: the unknown of an inequality or a membership; empty for others.
     inequality: whether it is written as one.
   """
 
   kind: str
-  parts: tuple["Node", ...]
+  members: tuple["Node", ...]
   symbol: str = ""
   inequality: bool = False
 
@@ -87,17 +87,17 @@ REALS = Group("()", (MINUS_INFINITY, INFINITY))
 EMPTY = Group("set", ())
 
 
-def group(kind: str, parts: Iterable[Tokens], read: Reader) -> Group:
-  r"""Returns the group of the parsed parts.
+def group(kind: str, members: Iterable[Tokens], read: Reader) -> Group:
+  r"""Returns the group of the parsed members.
 
   In a list or set both numbers of `\pm 1` become members.
 
   Args:
     kind: as in `Group`.
-    parts: tokens of each member.
+    members: tokens of each.
     read: parses the tokens of a member.
   """
-  nodes = [read(part) for part in parts]
+  nodes = [read(tokens) for tokens in members]
   if kind in ("list", "set"):
     nodes = [member for node in nodes for member in _members(node)]
   return Group(kind, tuple(nodes))
@@ -106,5 +106,5 @@ def group(kind: str, parts: Iterable[Tokens], read: Reader) -> Group:
 def _members(node: Node) -> Iterable[Node]:
   r"""Returns the two of `\pm 1` in a list or set, else the node itself."""
   if isinstance(node, Group) and node.kind == "list":
-    return node.parts
+    return node.members
   return (node,)

@@ -65,9 +65,9 @@ class Literal(NamedTuple):
     return "." in self.text
 
 
-def literal(given: Tokens) -> Literal | None:
+def literal(tokens: Tokens) -> Literal | None:
   """Returns the number that these tokens write out; None where they do not."""
-  text = _FRACTION.sub(_slash, " ".join(token.value for token in given))
+  text = _FRACTION.sub(_slash, " ".join(token.value for token in tokens))
   factor, number = _multiplier(text)
   if number.startswith("- "):
     factor, number = -factor, number[2:]
@@ -75,9 +75,9 @@ def literal(given: Tokens) -> Literal | None:
     number = match[1] if match else number
   number = NUMBER_WORDS.get(number.lower(), number)
   for read in (_plain, _quotient, _mixed, _scientific, _repeating):
-    found = read(number)
-    if found is not None:
-      return Literal(factor * found.value, found.quotient, text)
+    parsed = read(number)
+    if parsed is not None:
+      return Literal(factor * parsed.value, parsed.quotient, text)
   return None
 
 

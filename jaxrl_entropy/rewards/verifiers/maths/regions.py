@@ -38,18 +38,18 @@ _NO_SOLUTION_PHRASES = frozenset([
 ])  # fmt: skip
 
 
-def relation(given: Tokens, read: Reader) -> Node | None:
+def relation(tokens: Tokens, read: Reader) -> Node | None:
   """Parses `a < x < b`, `x < b` or `x > a` as an interval.
 
   Args:
-    given: all tokens of the answer, or of a part of it.
+    tokens: all of the answer, or of a part of it.
     read: parses the bounds.
 
   Returns:
     The interval, which knows its unknown; None for any other notation.
   """
-  marks = [t.value for t in given if t.value in _RELATIONS]
-  sides = split(given, lambda t: t.value in _RELATIONS)
+  marks = [t.value for t in tokens if t.value in _RELATIONS]
+  sides = split(tokens, lambda t: t.value in _RELATIONS)
   directions = {_RELATIONS[mark][0] for mark in marks}
   if len(sides) != len(marks) + 1 or len(directions) != 1:
     return None
@@ -64,41 +64,41 @@ def relation(given: Tokens, read: Reader) -> Node | None:
     return None
   kind = "(["[closed[0]] + ")]"[closed[1]]
   interval = group(kind, [sides[0], sides[2]], read)
-  return Group(kind, interval.parts, name(sides[1]), inequality=True)
+  return Group(kind, interval.members, name(sides[1]), inequality=True)
 
 
-def exclusion(given: Tokens, read: Reader) -> Node | None:
+def exclusion(tokens: Tokens, read: Reader) -> Node | None:
   r"""Parses `x \ne a` as the two intervals around a.
 
   Args:
-    given: all tokens of the answer, or of a part of it.
+    tokens: all of the answer, or of a part of it.
     read: parses what the unknown may not be, one point or several.
 
   Returns:
     Their union; None for any other notation.
   """
-  sides = split(given, lambda t: t == Token("command", "ne"))
+  sides = split(tokens, lambda t: t == Token("command", "ne"))
   if len(sides) != 2 or not is_symbol(sides[0]):
     return None
   union = _without_points(read(sides[1]))
   return union and replace(union, symbol=name(sides[0]), inequality=True)
 
 
-def difference(given: Tokens, read: Reader) -> Node | None:
+def difference(tokens: Tokens, read: Reader) -> Node | None:
   r"""Parses `\mathbb{R} \setminus \{a, b\}` as the intervals around them.
 
   Args:
-    given: all tokens of the answer, or of a part of it.
+    tokens: all of the answer, or of a part of it.
     read: parses both sides.
 
   Returns:
     Their union; None for any other notation.
   """
-  sides = split(given, lambda t: t.value in ("setminus", "-", "except"))
+  sides = split(tokens, lambda t: t.value in ("setminus", "-", "except"))
   if len(sides) != 2 or not all(sides):
     return None
   if reals(sides[0], read) is None and (
-    _SETMINUS not in given or read(sides[0]) != REALS
+    _SETMINUS not in tokens or read(sides[0]) != REALS
   ):
     return None
   return _without_points(read(sides[1]))
@@ -107,7 +107,7 @@ def difference(given: Tokens, read: Reader) -> Node | None:
 def _without_points(points: Node) -> Group | None:
   """Returns the real numbers but for some points."""
   if isinstance(points, Group) and points.kind in ("set", "list"):
-    ordered = _sorted(points.parts)
+    ordered = _sorted(points.members)
   else:
     ordered = [points] if isinstance(points, Leaf) else []
   if not ordered:
@@ -126,18 +126,18 @@ def _sorted(points: Sequence[Node]) -> list[Node]:
   return [points[i] for i in sorted(range(len(points)), key=known.__getitem__)]
 
 
-def membership(given: Tokens, read: Reader) -> Node | None:
+def membership(tokens: Tokens, read: Reader) -> Node | None:
   r"""Parses `x \in S` as S, of x.
 
   Args:
-    given: all tokens of the answer, or of a part of it.
+    tokens: all of the answer, or of a part of it.
     read: parses the set.
 
   Returns:
     The set, which knows its unknown; an equation where the right side is no
     group; None for any other notation.
   """
-  sides = split(given, lambda t: t == Token("command", "in"))
+  sides = split(tokens, lambda t: t == Token("command", "in"))
   if len(sides) != 2 or not is_symbol(sides[0]):
     return None
   node = read(sides[1])
@@ -146,52 +146,52 @@ def membership(given: Tokens, read: Reader) -> Node | None:
   return Equation(Leaf(sides[0]), node)
 
 
-def union(given: Tokens, read: Reader) -> Node | None:
+def union(tokens: Tokens, read: Reader) -> Node | None:
   r"""Parses `A \cup B`.
 
   Args:
-    given: all tokens of the answer, or of a part of it.
+    tokens: all of the answer, or of a part of it.
     read: parses each of the sets.
 
   Returns:
     The union; None for any other notation.
   """
-  parts = split(given, lambda t: t == Token("command", "cup"))
-  return group("union", parts, read) if len(parts) > 1 else None
+  sets = split(tokens, lambda t: t == Token("command", "cup"))
+  return group("union", sets, read) if len(sets) > 1 else None
 
 
-def reals(given: Tokens, read: Reader) -> Node | None:
+def reals(tokens: Tokens, read: Reader) -> Node | None:
   r"""Parses `\mathbb{R}` and `all real numbers`; these may name the unknown.
 
   Args:
-    given: all tokens of the answer, or of a part of it.
+    tokens: all of the answer, or of a part of it.
     read: is not needed.
 
   Returns:
     All real numbers; None for any other notation.
   """
-  if given == (Token("command", "mathbbR"),):
+  if tokens == (Token("command", "mathbbR"),):
     return REALS
-  if len(given) > 1 and is_symbol(given[-1:]):
-    given = given[:-1]
-    if given[-1].value in ("of", "for"):
-      given = given[:-1]
-  return REALS if phrase(given) in _REAL_PHRASES else None
+  if len(tokens) > 1 and is_symbol(tokens[-1:]):
+    tokens = tokens[:-1]
+    if tokens[-1].value in ("of", "for"):
+      tokens = tokens[:-1]
+  return REALS if phrase(tokens) in _REAL_PHRASES else None
 
 
-def empty(given: Tokens, read: Reader) -> Node | None:
+def empty(tokens: Tokens, read: Reader) -> Node | None:
   r"""Parses `\emptyset` and `empty set` as the set of nothing.
 
   Args:
-    given: all tokens of the answer, or of a part of it.
+    tokens: all of the answer, or of a part of it.
     read: is not needed.
 
   Returns:
     The empty set; None for any other notation.
   """
-  if given == (Token("command", "emptyset"),):
+  if tokens == (Token("command", "emptyset"),):
     return EMPTY
-  return EMPTY if phrase(given) in _EMPTY_PHRASES else None
+  return EMPTY if phrase(tokens) in _EMPTY_PHRASES else None
 
 
 def says_no_solution(node: Node) -> bool:
@@ -199,11 +199,11 @@ def says_no_solution(node: Node) -> bool:
   return isinstance(node, Leaf) and phrase(node.tokens) in _NO_SOLUTION_PHRASES
 
 
-def phrase(given: Tokens) -> str:
+def phrase(tokens: Tokens) -> str:
   """Returns words in lower case without an article; else nothing."""
-  if not given or not all(token.is_word for token in given):
+  if not tokens or not all(token.is_word for token in tokens):
     return ""
-  said = [token.value.lower() for token in given]
+  said = [token.value.lower() for token in tokens]
   return " ".join(said[said[0] in ("a", "an", "the") :])
 
 
@@ -213,14 +213,16 @@ def either(listed: Group) -> Group:
   Raises:
     UnreadableError: the alternatives are of different kinds.
   """
-  intervals = [p for p in listed.parts if isinstance(p, Group) and p.inequality]
+  intervals = [
+    p for p in listed.members if isinstance(p, Group) and p.inequality
+  ]
   if not intervals:
     return listed
   symbols = {interval.symbol for interval in intervals}
-  if len(intervals) < len(listed.parts) or len(symbols) > 1:
+  if len(intervals) < len(listed.members) or len(symbols) > 1:
     raise UnreadableError("alternatives of different kinds")
-  parts = tuple(replace(interval, inequality=False) for interval in intervals)
-  return Group("union", parts, symbols.pop(), inequality=True)
+  members = tuple(replace(interval, inequality=False) for interval in intervals)
+  return Group("union", members, symbols.pop(), inequality=True)
 
 
 def name(symbol: Tokens) -> str:

@@ -34,38 +34,38 @@ _BASES = {
 }  # fmt: skip
 
 
-def rewrite(given: Tokens) -> Tokens:
+def rewrite(tokens: Tokens) -> Tokens:
   """Returns the tokens in their one form.
 
   Args:
-    given: tokens of a whole answer, as the lexer gives them.
+    tokens: all of a whole answer, as the lexer gives them.
 
   Raises:
     UnreadableError: if brackets or infixes are nested too deeply.
   """
-  values = {token.value for token in given}
-  deepest = max(accumulate(map(nesting, given)), default=0)
+  values = {token.value for token in tokens}
+  deepest = max(accumulate(map(nesting, tokens)), default=0)
   if deepest > MAX_NESTING or (
-    sum(token.value in _INFIXES for token in given) > MAX_NESTING
+    sum(token.value in _INFIXES for token in tokens) > MAX_NESTING
   ):
     raise UnreadableError("nested too deeply")
   if "circ" in values or "degree" in values:
-    given = _with_degrees(given)
+    tokens = _with_degrees(tokens)
   if not values.isdisjoint(_ARGUMENTS):
-    given = tuple(_with_arguments(list(given)))
+    tokens = tuple(_with_arguments(list(tokens)))
   if not values.isdisjoint(_INFIXES):
-    given = _without_infixes(given)
+    tokens = _without_infixes(tokens)
   if "_" in values or "base" in values:
-    given = _without_natural_logarithm(_with_bare_base(given))
-  return given
+    tokens = _without_natural_logarithm(_with_bare_base(tokens))
+  return tokens
 
 
-def _with_degrees(given: Tokens) -> Tokens:
+def _with_degrees(tokens: Tokens) -> Tokens:
   r"""`^\circ`, `^{\circ}`, `\degree` and `^\degree` as one token."""
   out: list[Token] = []
   index = 0
-  while index < len(given):
-    values = [token.value for token in given[index : index + 4]]
+  while index < len(tokens):
+    values = [token.value for token in tokens[index : index + 4]]
     if values[0] == "^" and values[1:2] in (["circ"], ["degree"]):
       length = 2
     elif (
@@ -76,7 +76,7 @@ def _with_degrees(given: Tokens) -> Tokens:
       length = 4
     else:
       length = 1 if values[0] == "degree" else 0
-    out.append(DEGREE if length else given[index])
+    out.append(DEGREE if length else tokens[index])
     index += length or 1
   return tuple(out)
 
@@ -126,30 +126,32 @@ def _taken_group(rest: list[Token]) -> list[Token]:
   raise UnreadableError("a bracket is not closed")
 
 
-def _without_infixes(given: Tokens) -> Tokens:
+def _without_infixes(tokens: Tokens) -> Tokens:
   r"""`{a \over b}` as `\frac{a}{b}`, `{n \choose k}` as `\binom{n}{k}`."""
-  for index, token in enumerate(given):
+  for index, token in enumerate(tokens):
     if token.kind == "command" and token.value in _INFIXES:
-      start, end = _group_around(given, index)
-      above, below = given[start:index], given[index + 1 : end]
+      start, end = _group_around(tokens, index)
+      above, below = tokens[start:index], tokens[index + 1 : end]
       macro = _INFIXES[token.value]
       arguments = (OPENING, *above, CLOSING, OPENING, *below, CLOSING)
-      return _without_infixes((*given[:start], macro, *arguments, *given[end:]))
-  return given
+      return _without_infixes(
+        (*tokens[:start], macro, *arguments, *tokens[end:])
+      )
+  return tokens
 
 
-def _group_around(given: Tokens, index: int) -> tuple[int, int]:
+def _group_around(tokens: Tokens, index: int) -> tuple[int, int]:
   """The bounds of the bracket, or side of a relation, that an index is in."""
   start, depth = index, 0
   while start:
-    depth -= nesting(given[start - 1])
-    if depth < 0 or (depth == 0 and _bounds(given[start - 1])):
+    depth -= nesting(tokens[start - 1])
+    if depth < 0 or (depth == 0 and _bounds(tokens[start - 1])):
       break
     start -= 1
   end, depth = index + 1, 0
-  while end < len(given):
-    depth += nesting(given[end])
-    if depth < 0 or (depth == 0 and _bounds(given[end])):
+  while end < len(tokens):
+    depth += nesting(tokens[end])
+    if depth < 0 or (depth == 0 and _bounds(tokens[end])):
       break
     end += 1
   return start, end
@@ -159,37 +161,37 @@ def _bounds(token: Token) -> bool:
   return token.value in ("=", ",", "<", ">", "&", r"\\")
 
 
-def _with_bare_base(given: Tokens) -> Tokens:
+def _with_bare_base(tokens: Tokens) -> Tokens:
   r"""`(25)_8`, `25_{(8)}`, `25_{\text{eight}}`, `25 (base 8)` as `25_{8}`."""
-  end = matching(given) if given[0].value == "(" else 0
-  subscripted = end > 1 and given[end + 1 : end + 2] == (_SUBSCRIPT,)
-  if subscripted and given[1].kind == "number":
-    given = (*given[1:end], *given[end + 1 :])
-  if len(given) > 2 and "base" in (given[1].value, given[2].value):
-    given = (given[0], _SUBSCRIPT, *given[1:])
-  if len(given) < 3 or given[1].value != "_":
-    return given
-  number, mark, *base = given
+  end = matching(tokens) if tokens[0].value == "(" else 0
+  subscripted = end > 1 and tokens[end + 1 : end + 2] == (_SUBSCRIPT,)
+  if subscripted and tokens[1].kind == "number":
+    tokens = (*tokens[1:end], *tokens[end + 1 :])
+  if len(tokens) > 2 and "base" in (tokens[1].value, tokens[2].value):
+    tokens = (tokens[0], _SUBSCRIPT, *tokens[1:])
+  if len(tokens) < 3 or tokens[1].value != "_":
+    return tokens
+  number, mark, *base = tokens
   digits = [t for t in base if t.value not in ("{", "}", "(", ")", "base")]
   if number.kind != "number" or len(digits) != 1:
-    return given
+    return tokens
   value = _BASES.get(digits[0].value, digits[0].value)
   return (number, mark, OPENING, Token("number", value), CLOSING)
 
 
-def _without_natural_logarithm(given: Tokens) -> Tokens:
+def _without_natural_logarithm(tokens: Tokens) -> Tokens:
   r"""`\log_e` as `\ln`, `\log_{10}` as `\log`."""
   out: list[Token] = []
   index = 0
-  while index < len(given):
-    out.append(given[index])
+  while index < len(tokens):
+    out.append(tokens[index])
     index += 1
-    if given[index - 1].value != "log" or given[index : index + 1] != (
+    if tokens[index - 1].value != "log" or tokens[index : index + 1] != (
       Token("mark", "_"),
     ):
       continue
-    braced = given[index + 1 : index + 2] == (OPENING,)
-    base = given[index + 1 + braced : index + 2 + braced]
+    braced = tokens[index + 1 : index + 2] == (OPENING,)
+    base = tokens[index + 1 + braced : index + 2 + braced]
     if base and base[0].value in ("e", "10"):
       out[-1] = Token("command", "ln" if base[0].value == "e" else "log")
       index += 4 if braced else 2

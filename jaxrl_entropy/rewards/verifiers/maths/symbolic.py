@@ -95,24 +95,24 @@ def is_worked_out(gold: Tokens, answer: Tokens) -> bool:
   unevaluated = {token.value for token in gold} & UNEVALUATED
   is_problem = bool(unevaluated)
   may_round = is_problem and unevaluated <= ROUNDED
-  wanted, given = read(gold, is_problem), read(answer, may_round)
-  if wanted is None or given is None:
+  wanted, actual = read(gold, is_problem), read(answer, may_round)
+  if wanted is None or actual is None:
     return False
   must_finish = is_problem or is_finished(gold, wanted)
-  if must_finish and not is_finished(answer, given):
+  if must_finish and not is_finished(answer, actual):
     return False
-  wanted, given = wanted.subs(IMAGINARY), given.subs(IMAGINARY)
-  if not is_problem and not _operations(given) <= _operations(wanted):
+  wanted, actual = wanted.subs(IMAGINARY), actual.subs(IMAGINARY)
+  if not is_problem and not _operations(actual) <= _operations(wanted):
     return False
-  if wanted.free_symbols != given.free_symbols:
+  if wanted.free_symbols != actual.free_symbols:
     return False
   if is_problem:
-    return _is_equal(wanted, given)
+    return _is_equal(wanted, actual)
   return (
-    _agree(wanted, given, _POINTS)
-    and math_verify.verify(wanted, given, timeout_seconds=None)
+    _agree(wanted, actual, _POINTS)
+    and math_verify.verify(wanted, actual, timeout_seconds=None)
     # It takes for zero what is small.
-    and (wanted - given).equals(0) is not False
+    and (wanted - actual).equals(0) is not False
   )
 
 
@@ -128,10 +128,10 @@ def is_equal(gold: Tokens, answer: Tokens) -> bool:
   Returns:
     False as well where one of them is in no algebraic notation.
   """
-  wanted, given = read(gold, unevaluated=True), read(answer, unevaluated=True)
-  if wanted is None or given is None:
+  wanted, actual = read(gold, unevaluated=True), read(answer, unevaluated=True)
+  if wanted is None or actual is None:
     return False
-  return _is_equal(wanted.subs(IMAGINARY), given.subs(IMAGINARY))
+  return _is_equal(wanted.subs(IMAGINARY), actual.subs(IMAGINARY))
 
 
 def is_worked_out_multiple(gold: Sides, answer: Sides) -> bool:
@@ -141,12 +141,12 @@ def is_worked_out_multiple(gold: Sides, answer: Sides) -> bool:
     gold: both sides of the reference's equation.
     answer: both sides of the answer's equation.
   """
-  wanted, given = _difference(gold), _difference(answer)
-  if wanted is None or given is None:
+  wanted, actual = _difference(gold), _difference(answer)
+  if wanted is None or actual is None:
     return False
   return (
     all(is_finished(side, read(side)) for side in answer)
-    and _operations(given) <= _operations(wanted)
+    and _operations(actual) <= _operations(wanted)
     and is_multiple(gold, answer)
   )
 
@@ -158,13 +158,13 @@ def is_multiple(gold: Sides, answer: Sides) -> bool:
     gold: both sides of the reference's equation.
     answer: both sides of the answer's equation.
   """
-  wanted, given = _difference(gold), _difference(answer)
-  if wanted is None or given is None:
+  wanted, actual = _difference(gold), _difference(answer)
+  if wanted is None or actual is None:
     return False
   symbols = wanted.free_symbols
-  if not symbols or symbols != given.free_symbols:
+  if not symbols or symbols != actual.free_symbols:
     return False
-  ratio = sympy.cancel(wanted.doit() / given.doit())
+  ratio = sympy.cancel(wanted.doit() / actual.doit())
   return bool(ratio.is_number and ratio.is_finite and not ratio.is_zero)
 
 
@@ -174,16 +174,16 @@ def _difference(sides: Sides) -> sympy.Expr | None:
   return None if left is None or right is None else left - right
 
 
-def read(given: Tokens, unevaluated: bool = False) -> sympy.Expr | None:
+def read(tokens: Tokens, unevaluated: bool = False) -> sympy.Expr | None:
   """Returns the expression; None where it is in no algebraic notation.
 
   The imaginary unit is still a symbol, so that nothing is worked out yet.
 
   Args:
-    given: its tokens.
+    tokens: of the expression.
     unevaluated: whether sums, binomials and the like are read.
   """
-  text = to_latex(given, unevaluated)
+  text = to_latex(tokens, unevaluated)
   if text is None:
     return None
   try:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from jaxrl_entropy.rewards.verifiers.maths import regions
+from jaxrl_entropy.rewards.verifiers.maths import lexer, regions
 from jaxrl_entropy.rewards.verifiers.maths.brackets import (
   is_enclosed,
   is_symbol,
@@ -21,7 +21,6 @@ from jaxrl_entropy.rewards.verifiers.maths.lexer import (
   Token,
   Tokens,
   UnreadableError,
-  tokens,
   words,
 )
 from jaxrl_entropy.rewards.verifiers.maths.nodes import (
@@ -65,12 +64,12 @@ def parse(text: str, grouped: bool = True) -> Node:
   Raises:
     UnreadableError: it is not in the notation that is understood.
   """
-  given = rewrite(tuple(tokens(bare(text), grouped)))
-  if given and given[0].value == "=":
-    given = given[1:]
-  if given and given[-1].value in _STOPS:
-    given = given[:-1]
-  return _node(given, 0)
+  tokens = rewrite(tuple(lexer.tokens(bare(text), grouped)))
+  if tokens and tokens[0].value == "=":
+    tokens = tokens[1:]
+  if tokens and tokens[-1].value in _STOPS:
+    tokens = tokens[:-1]
+  return _node(tokens, 0)
 
 
 def count_words(node: Node) -> int:
@@ -81,7 +80,7 @@ def count_words(node: Node) -> int:
       return 0
     return sum(token.is_word for token in node.tokens)
   if isinstance(node, Group):
-    return sum(map(count_words, node.parts))
+    return sum(map(count_words, node.members))
   if isinstance(node, Equation):
     return count_words(node.left) + count_words(node.right)
   if isinstance(node, Chain):
@@ -90,89 +89,91 @@ def count_words(node: Node) -> int:
   return exact + count_words(node.rounded)
 
 
-def _node(given: Tokens, depth: int) -> Node:
-  given = _bare(given)
-  if not given or depth > MAX_DEPTH:
-    raise UnreadableError("nested too deeply" if given else "empty")
+def _node(tokens: Tokens, depth: int) -> Node:
+  tokens = _bare(tokens)
+  if not tokens or depth > MAX_DEPTH:
+    raise UnreadableError("nested too deeply" if tokens else "empty")
   read = partial(_node, depth=depth + 1)
-  values = {token.value.lower() for token in given}
+  values = {token.value.lower() for token in tokens}
   for rule, marks in _RULES:
     if not marks.isdisjoint(values):
-      node = rule(given, read)
+      node = rule(tokens, read)
       if node is not None:
         return node
-  return Leaf(given)
+  return Leaf(tokens)
 
 
-def _congruence(given: Tokens, read: Reader) -> Node | None:
+def _congruence(tokens: Tokens, read: Reader) -> Node | None:
   r"""`x \equiv 3 \pmod 5` and `3 \pmod{5}` as a residue and its modulus."""
-  unknown, *congruent = split(given, lambda t: t.value == "equiv")
+  unknown, *congruent = split(tokens, lambda t: t.value == "equiv")
   if len(congruent) > 1 or (congruent and not is_symbol(unknown)):
     return None
   residue, *modulus = split(
     _unbracketed(congruent[0] if congruent else unknown),
     lambda t: t.value in _MODULO and (t.value != "bmod" or bool(congruent)),
   )
-  if len(modulus) != 1 or not residue or not (congruent or _has(given, "pmod")):
+  if (
+    len(modulus) != 1 or not residue or not (congruent or _has(tokens, "pmod"))
+  ):
     return None
   name = regions.name(unknown) if congruent else ""
   return Group("mod", (read(residue), read(modulus[0])), name)
 
 
-def _unbracketed(given: Tokens) -> Tokens:
+def _unbracketed(tokens: Tokens) -> Tokens:
   """`3 (mod 5)` without its parentheses."""
-  for index, token in enumerate(given):
-    follows = given[index + 1 : index + 2]
+  for index, token in enumerate(tokens):
+    follows = tokens[index + 1 : index + 2]
     if token.value == "(" and follows and follows[0].value == "mod":
-      length = matching(given[index:])
+      length = matching(tokens[index:])
       if length > 0:
         end = index + length
-        return (*given[:index], *given[index + 1 : end], *given[end + 1 :])
-  return given
+        return (*tokens[:index], *tokens[index + 1 : end], *tokens[end + 1 :])
+  return tokens
 
 
-def _has(given: Tokens, value: str) -> bool:
-  return any(token.value == value for token in given)
+def _has(tokens: Tokens, value: str) -> bool:
+  return any(token.value == value for token in tokens)
 
 
-def _list(given: Tokens, read: Reader) -> Node | None:
-  parts = split(given, lambda t: t.value in _COMMAS or _is_word(t, _WORDS))
+def _list(tokens: Tokens, read: Reader) -> Node | None:
+  members = split(tokens, lambda t: t.value in _COMMAS or _is_word(t, _WORDS))
   # `1, 2, and 3` has an empty part.
-  parts = [part for part in parts if part]
-  if len(parts) < 2:
+  members = [member for member in members if member]
+  if len(members) < 2:
     return None
-  listed = group("list", parts, read)
-  unknowns = {p.symbol for p in listed.parts if isinstance(p, Group)}
+  listed = group("list", members, read)
+  unknowns = {p.symbol for p in listed.members if isinstance(p, Group)}
   if len(unknowns) == 1 and "" not in unknowns:
     # `x \in \mathbb{R}, x \ne 2`
-    narrower = [p for p in listed.parts if not _is_reals(p)]
+    narrower = [p for p in listed.members if not _is_reals(p)]
     if len(narrower) == 1:
       return narrower[0]
-  alternatives = split(given, lambda t: _is_word(t, _OR))
-  return regions.either(listed) if len(alternatives) == len(parts) else listed
+  alternatives = split(tokens, lambda t: _is_word(t, _OR))
+  return regions.either(listed) if len(alternatives) == len(members) else listed
 
 
 def _is_reals(node: Node) -> bool:
   return isinstance(node, Group) and replace(node, symbol="") == REALS
 
 
-def _plus_minus(given: Tokens, read: Reader) -> Node | None:
-  if sum(token.value == "pm" for token in given) != 1:
+def _plus_minus(tokens: Tokens, read: Reader) -> Node | None:
+  if sum(token.value == "pm" for token in tokens) != 1:
     return None
-  if given[0].value == r"\{":
+  if tokens[0].value == r"\{":
     return None  # its members are two more
   signs = {"pm": "+", "mp": "-"}, {"pm": "-", "mp": "+"}
-  parts = [
+  members = [
     tuple(Token("mark", sign.get(t.value, t.value)) if t.value in sign else t
-          for t in given)
+          for t in tokens)
     for sign in signs
   ]  # fmt: skip
-  return group("list", parts, read)
+  return group("list", members, read)
 
 
-def _equation(given: Tokens, read: Reader) -> Node | None:
+def _equation(tokens: Tokens, read: Reader) -> Node | None:
   """`left = right`; `x = 1/2 = 0.5` has a chain on its right."""
-  left, *others = split(given, lambda t: t.value == "=")
+  left, *others = split(tokens, lambda t: t.value == "=")
   if not others or not left or not all(others):
     return None
   if len(others) == 1:
@@ -182,32 +183,32 @@ def _equation(given: Tokens, read: Reader) -> Node | None:
   return Chain(tuple(map(read, (left, *others))))
 
 
-def _approximation(given: Tokens, read: Reader) -> Node | None:
-  left, *others = split(given, lambda t: t.value == "approx")
+def _approximation(tokens: Tokens, read: Reader) -> Node | None:
+  left, *others = split(tokens, lambda t: t.value == "approx")
   if len(others) != 1 or not others[0]:
     return None
   exact = read(left) if left and not is_symbol(left) else None
   return Approximation(exact, read(others[0]))
 
 
-def _bracketed(given: Tokens, read: Reader) -> Node | None:
+def _bracketed(tokens: Tokens, read: Reader) -> Node | None:
   """A set, a tuple or interval, or an expression in parentheses."""
-  first, last = given[0].value, given[-1].value
-  if first not in ("(", "[", r"\{") or matching(given) != len(given) - 1:
+  first, last = tokens[0].value, tokens[-1].value
+  if first not in ("(", "[", r"\{") or matching(tokens) != len(tokens) - 1:
     return None
-  inner = given[1:-1]
-  parts = split(inner, lambda t: t.value in _COMMAS)
+  inner = tokens[1:-1]
+  members = split(inner, lambda t: t.value in _COMMAS)
   if first == r"\{":
-    return _builder(inner, read) or group("set", parts if inner else [], read)
-  if len(parts) > 1:
-    return group(first + last, parts, read)
+    return _builder(inner, read) or group("set", members if inner else [], read)
+  if len(members) > 1:
+    return group(first + last, members, read)
   is_matrix = inner and inner[0].kind == "environment"
   return read(inner) if first == "(" or is_matrix else None
 
 
-def _builder(given: Tokens, read: Reader) -> Node | None:
+def _builder(tokens: Tokens, read: Reader) -> Node | None:
   r"""`\{x : x > 3\}` as what its condition says."""
-  sides = split(given, lambda t: t.value in (":", "|"))
+  sides = split(tokens, lambda t: t.value in (":", "|"))
   if len(sides) != 2 or not all(sides):
     return None
   unknown, *_ = split(sides[0], lambda t: t.value == "in")
@@ -217,12 +218,12 @@ def _builder(given: Tokens, read: Reader) -> Node | None:
   return node if node.symbol == regions.name(unknown) else None
 
 
-def _matrix(given: Tokens, read: Reader) -> Node | None:
+def _matrix(tokens: Tokens, read: Reader) -> Node | None:
   """A matrix, or a number times a matrix."""
   start = next(
-    (i for i, t in enumerate(given) if t.kind == "environment"), len(given)
+    (i for i, t in enumerate(tokens) if t.kind == "environment"), len(tokens)
   )
-  factor, matrix = given[:start], given[start:]
+  factor, matrix = tokens[:start], tokens[start:]
   name = matrix[0].value.removeprefix(r"\begin{")[:-1] if matrix else ""
   if name not in _MATRICES or matching(matrix) != len(matrix) - 1:
     return None
@@ -276,20 +277,20 @@ _RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
 )
 
 
-def _bare(given: Tokens) -> Tokens:
+def _bare(tokens: Tokens) -> Tokens:
   """Without braces around all of it, a plus sign or `option` in front."""
   for _ in range(MAX_DEPTH):
-    if given and (
-      given[0].value == "+"
-      or (len(given) > 1 and _is_word(given[0], _INTRODUCTIONS))
+    if tokens and (
+      tokens[0].value == "+"
+      or (len(tokens) > 1 and _is_word(tokens[0], _INTRODUCTIONS))
     ):
-      given = given[1:]
-    elif is_enclosed(given, "{"):
-      given = given[1:-1]
-    elif len(given) > 1 and _is_word(given[0], _NEGATIVE):
-      return (_MINUS, *given[1:])
+      tokens = tokens[1:]
+    elif is_enclosed(tokens, "{"):
+      tokens = tokens[1:-1]
+    elif len(tokens) > 1 and _is_word(tokens[0], _NEGATIVE):
+      return (_MINUS, *tokens[1:])
     else:
-      return given
+      return tokens
   raise UnreadableError("nested too deeply")
 
 

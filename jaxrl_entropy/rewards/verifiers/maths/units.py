@@ -142,36 +142,36 @@ _BEHIND = words(
 )
 
 
-def split_unit(given: Tokens) -> tuple[Tokens, Unit | None]:
+def split_unit(tokens: Tokens) -> tuple[Tokens, Unit | None]:
   """Returns the tokens before a unit, and the unit; None where there is none.
 
   A degree sign that belongs to the argument of a function is no unit.
   """
-  sign = given[:1] if given[0].value == "-" else ()
-  currency = _CURRENCIES.get(given[len(sign)]) if len(given) > 1 else None
-  if currency and len(given) > len(sign) + 1:
-    rest = (*sign, *given[len(sign) + 1 :])
+  sign = tokens[:1] if tokens[0].value == "-" else ()
+  currency = _CURRENCIES.get(tokens[len(sign)]) if len(tokens) > 1 else None
+  if currency and len(tokens) > len(sign) + 1:
+    rest = (*sign, *tokens[len(sign) + 1 :])
     price = rest.index(_PER) if _PER in rest else len(rest)
     unit = _unit((Token("prose", currency), *rest[price:]))
     return rest[:price], unit or _UNITS[currency]
-  for index in range(max(1, len(given) - MAX_UNIT), len(given)):
-    if given[index].value in ("{", "}") or given[index - 1].value == "per":
+  for index in range(max(1, len(tokens) - MAX_UNIT), len(tokens)):
+    if tokens[index].value in ("{", "}") or tokens[index - 1].value == "per":
       continue
-    if given[index] == DEGREE_SIGN and _has_function(given[:index]):
+    if tokens[index] == DEGREE_SIGN and _has_function(tokens[:index]):
       break
-    tail = tuple(t for t in given[index:] if t.value not in ("{", "}"))
+    tail = tuple(t for t in tokens[index:] if t.value not in ("{", "}"))
     unit = _unit(tail) or _counted(tail)
     if unit is not None:
-      return given[:index], unit
-  return given, None
+      return tokens[:index], unit
+  return tokens, None
 
 
-def _has_function(given: Tokens) -> bool:
+def _has_function(tokens: Tokens) -> bool:
   r"""Whether a function's argument may reach to the end: `\cos 20`."""
-  depths = accumulate(map(nesting, given))
+  depths = accumulate(map(nesting, tokens))
   return any(
     depth == 0 and token.value in FUNCTIONS
-    for token, depth in zip(given, depths, strict=True)
+    for token, depth in zip(tokens, depths, strict=True)
   )
 
 
@@ -260,10 +260,10 @@ def _known(name: str, inverse: bool) -> Unit | None:
   name = name.lower() if len(name) > 2 else name
   # `ms` is not the plural of `m`.
   singular = name.removesuffix("s") if len(name) > 2 else name
-  found = exact or _UNITS.get(name) or _UNITS.get(singular)
-  if found is None and (is_noun(name) or (inverse and len(name) > 2)):
+  unit = exact or _UNITS.get(name) or _UNITS.get(singular)
+  if unit is None and (is_noun(name) or (inverse and len(name) > 2)):
     return Unit(frozenset({(singular, 1)}))
-  return found
+  return unit
 
 
 def _counted(tail: Tokens) -> Unit | None:
