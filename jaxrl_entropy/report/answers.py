@@ -59,19 +59,21 @@ class Answer:
   answer: str
 
 
-def answers(parts: Sequence[Study]) -> list[Answer]:
+def answers(all_studies: Sequence[Study]) -> list[Answer]:
   """Answers the questions for which the studies have data."""
-  made = ((question, each(parts)) for question, each in _QUESTIONS.items())
+  made = (
+    (question, respond(all_studies)) for question, respond in _QUESTIONS.items()
+  )
   return [Answer(question, text) for question, text in made if text]
 
 
-def positive(parts: Sequence[Study]) -> str:
+def positive(all_studies: Sequence[Study]) -> str:
   """Answers whether the covariance is always positive."""
   texts = []
   for name, key in dynamics.ESTIMATORS.items():
     shares = {
       f"{label} of {study.name}": share
-      for study, label, members in studies.distinct(parts)
+      for study, label, members in studies.distinct(all_studies)
       if np.isfinite(share := dynamics.positive_share(members, key))
     }
     if shares:
@@ -85,18 +87,24 @@ def positive(parts: Sequence[Study]) -> str:
   return _sentences(texts)
 
 
-def _collapse(parts: Sequence[Study]) -> str:
+def _collapse(all_studies: Sequence[Study]) -> str:
   kept, spent, gained = [], [], []
-  for members in baselines(parts):
-    collapses = [each for run in members if (each := dynamics.collapse(run))]
+  for members in baselines(all_studies):
+    collapses = [
+      collapse for run in members if (collapse := dynamics.collapse(run))
+    ]
     if collapses:
       first, final = (
         stats.over_seeds(members, measure).mean
         for measure in (dynamics.first_entropy, dynamics.final_entropy)
       )
       kept.append(final / first)
-      spent.append(float(np.mean([each.entropy_share for each in collapses])))
-      gained.append(float(np.mean([each.gain_share for each in collapses])))
+      spent.append(
+        float(np.mean([collapse.entropy_share for collapse in collapses]))
+      )
+      gained.append(
+        float(np.mean([collapse.gain_share for collapse in collapses]))
+      )
   if not kept:
     return ""
   return (
@@ -108,18 +116,18 @@ def _collapse(parts: Sequence[Study]) -> str:
   )
 
 
-def _law(parts: Sequence[Study]) -> str:
-  each = baseline_points(parts)
-  if not each:
+def _law(all_studies: Sequence[Study]) -> str:
+  settings = baseline_points(all_studies)
+  if not settings:
     return ""
-  r2 = [law.fit_runs(points).r2 for points in each]
-  rivals = [forms.compare(points) for points in each]
+  r2 = [law.fit_runs(points).r2 for points in settings]
+  rivals = [forms.compare(points) for points in settings]
   close = [one.form.name for every in rivals for one in every if one.is_close]
   best = [
     one.form.name for every in rivals if (one := forms.best_predictor(every))
   ]
   return (
-    f"In {plural(len(each), 'setting')} of plain {runs.BASELINE}, R² is "
+    f"In {plural(len(settings), 'setting')} of plain {runs.BASELINE}, R² is "
     f"{value_range(r2)} (median {np.median(r2):.3f}). Settings in which a form "
     f"had the lowest AIC or one within {forms.MIN_AIC_DIFFERENCE} of it: "
     f"{_counts(close)}. Settings in which it predicted the second half best "
@@ -132,10 +140,10 @@ def _counts(names: Sequence[str]) -> str:
   return ", ".join(f"{f.name} {names.count(f.name)}" for f in forms.FORMS)
 
 
-def _early(parts: Sequence[Study]) -> str:
+def _early(all_studies: Sequence[Study]) -> str:
   texts = []
   for fraction in (law.EARLY_FRACTION, law.PAPER_EARLY_FRACTION):
-    errors, rivals = early_errors(parts, fraction)
+    errors, rivals = early_errors(all_studies, fraction)
     if errors:
       texts.append(
         f"a law of the first {fraction:.0%} of the points misses the last "
@@ -148,7 +156,7 @@ def _early(parts: Sequence[Study]) -> str:
 
 
 def early_errors(
-  parts: Sequence[Study], fraction: float
+  all_studies: Sequence[Study], fraction: float
 ) -> tuple[list[float], list[float]]:
   """Returns errors at the end, of the law and of a sigmoid in steps.
 
@@ -156,7 +164,7 @@ def early_errors(
   both can be fitted to.
 
   Args:
-    parts: the studies; a variant that several of them have counts once.
+    all_studies: the studies; a variant that several of them have counts once.
     fraction: share of a run's points to fit, from 0 to 1.
 
   Returns:
@@ -164,26 +172,26 @@ def early_errors(
   """
   pairs = [
     (abs(law.predict(*points, fraction).final_error), abs(rival))
-    for members in baselines(parts)
+    for members in baselines(all_studies)
     for run in members
     for points in law.of_runs([run])
     if law.can_predict(points, fraction)
     and (rival := compute.final_error(run, fraction)) == rival
   ]
-  return [each for each, _ in pairs], [each for _, each in pairs]
+  return [error for error, _ in pairs], [error for _, error in pairs]
 
 
-def _parameters(parts: Sequence[Study]) -> str:
+def _parameters(all_studies: Sequence[Study]) -> str:
   texts = []
-  for study in parts:
+  for study in all_studies:
     labels = {
-      label: each
+      label: by_run
       for label, members in study.variants.items()
       if members[0].method in (runs.BASELINE, *_ALGORITHMS)
-      and (each := law.of_runs(members))
+      and (by_run := law.of_runs(members))
     }
     if {m[0].method for m in study.variants.values()} & set(_ALGORITHMS):
-      slopes = [law.fit_runs(each).a for each in labels.values()]
+      slopes = [law.fit_runs(by_run).a for by_run in labels.values()]
       reach = [np.ptp([law.fit(*one).a for one in e]) for e in labels.values()]
       texts.append(
         f"over {listing(list(labels))}, a is {value_range(slopes)}; seeds of "
@@ -195,19 +203,19 @@ def _parameters(parts: Sequence[Study]) -> str:
   return _sentences(texts)
 
 
-def _first_order(parts: Sequence[Study]) -> str:
+def _first_order(all_studies: Sequence[Study]) -> str:
   agreements = [
-    (label, members, each)
-    for _, label, members in studies.distinct(parts)
-    if (each := dynamics.probe(members))
+    (label, members, agreement)
+    for _, label, members in studies.distinct(all_studies)
+    if (agreement := dynamics.probe(members))
   ]
   if not agreements:
     return ""
-  correlations = [each.correlation for _, _, each in agreements]
-  realized = [each.realized for _, _, each in agreements]
+  correlations = [agreement.correlation for _, _, agreement in agreements]
+  realized = [agreement.realized for _, _, agreement in agreements]
   single = [
-    f"{each.realized:.0%} for {label}"
-    for label, members, each in agreements
+    f"{agreement.realized:.0%} for {label}"
+    for label, members, agreement in agreements
     if members[0].setting("rollout.num_minibatches") == 1
   ]
   text = (
@@ -221,33 +229,36 @@ def _first_order(parts: Sequence[Study]) -> str:
   return f"{text}."
 
 
-def _remedies(parts: Sequence[Study]) -> str:
+def _remedies(all_studies: Sequence[Study]) -> str:
   compared = [
-    each
-    for each in comparisons(parts, _REMEDIES)
-    if not each.members[0].setting("loss.controllers")
+    comparison
+    for comparison in comparisons(all_studies, _REMEDIES)
+    if not comparison.members[0].setting("loss.controllers")
   ]
   if not compared:
     return ""
   texts = [
-    f"{each.label} {each.difference(dynamics.final_entropy).mean:+.3f} and "
-    f"{_signed(each.difference(dynamics.final_score))}"
-    for each in compared
+    f"{comparison.label} "
+    f"{comparison.difference(dynamics.final_entropy).mean:+.3f} and "
+    f"{_signed(comparison.difference(dynamics.final_score))}"
+    for comparison in compared
   ]
   text = (
     f"Final entropy (nats per token) and accuracy minus {runs.BASELINE}'s: "
     f"{'; '.join(texts)}."
   )
-  if all(len(each.members) == 1 for each in compared):
+  if all(len(comparison.members) == 1 for comparison in compared):
     text += " One seed gives no interval."
   return text
 
 
-def _kept(parts: Sequence[Study]) -> str:
+def _kept(all_studies: Sequence[Study]) -> str:
   ratios = {
-    each.name: stats.over_seeds(each.members, dynamics.final_entropy).mean
-    / stats.over_seeds(each.baseline, dynamics.final_entropy).mean
-    for each in comparisons(parts, COVARIANCE_METHODS)
+    comparison.name: stats.over_seeds(
+      comparison.members, dynamics.final_entropy
+    ).mean
+    / stats.over_seeds(comparison.baseline, dynamics.final_entropy).mean
+    for comparison in comparisons(all_studies, COVARIANCE_METHODS)
   }
   if not ratios:
     return ""
@@ -255,7 +266,7 @@ def _kept(parts: Sequence[Study]) -> str:
   above = sum(ratio > 1 for ratio in ratios.values())
   swept = [
     made.sentence
-    for study in parts
+    for study in all_studies
     if set(COVARIANCE_METHODS) & {run.method for run in study.runs}
     and isinstance(made := coefficients.build(study), Section)
   ]
@@ -269,17 +280,17 @@ def _kept(parts: Sequence[Study]) -> str:
   )
 
 
-def _higher(parts: Sequence[Study]) -> str:
-  compared = comparisons(parts, COVARIANCE_METHODS)
+def _higher(all_studies: Sequence[Study]) -> str:
+  compared = comparisons(all_studies, COVARIANCE_METHODS)
   if not compared:
     return ""
   seeded: dict[str, stats.Estimate] = {}
   single: dict[str, stats.Estimate] = {}
-  for each in compared:
-    for name, measure in main_measures(each.members).items():
-      difference = each.difference(measure)
+  for comparison in compared:
+    for name, measure in main_measures(comparison.members).items():
+      difference = comparison.difference(measure)
       group = seeded if difference.count > 1 else single
-      group[f"{each.name} in {name}"] = difference
+      group[f"{comparison.name} in {name}"] = difference
   signs = stats.holm(list(seeded.values()))
   sure = zip(seeded.items(), signs, strict=True)
   above = [f"{what} ({over})" for (what, over), sign in sure if sign > 0]
@@ -303,12 +314,12 @@ def _higher(parts: Sequence[Study]) -> str:
   return " ".join(texts)
 
 
-def _coverage(parts: Sequence[Study]) -> str:
+def _coverage(all_studies: Sequence[Study]) -> str:
   gaps = {
-    each.name: found
-    for each in comparisons(parts, COVARIANCE_METHODS)
-    if coverage_gap.is_measured(each.baseline)
-    and (found := coverage_gap.at_equal_accuracy(each)).count > 1
+    comparison.name: gap
+    for comparison in comparisons(all_studies, COVARIANCE_METHODS)
+    if coverage_gap.is_measured(comparison.baseline)
+    and (gap := coverage_gap.at_equal_accuracy(comparison)).count > 1
   }
   if not gaps:
     return ""
@@ -316,7 +327,7 @@ def _coverage(parts: Sequence[Study]) -> str:
   texts = [
     f"Against {runs.BASELINE} stopped at the accuracy of their end, "
     f"{plural(len(gaps), 'variant')} of Clip-Cov and KL-Cov differ by "
-    f"{value_range([each.mean for each in gaps.values()], '+.3f')} in pass@k "
+    f"{value_range([gap.mean for gap in gaps.values()], '+.3f')} in pass@k "
     f"of the largest k. After Holm's correction, {signs.count(1)} are above "
     f"and {signs.count(-1)} below.",
     power(list(gaps.values()), signs),
@@ -325,21 +336,25 @@ def _coverage(parts: Sequence[Study]) -> str:
 
 
 def _names(compared: Sequence[Comparison]) -> str:
-  return listing(list(dict.fromkeys(each.study for each in compared)))
+  return listing(
+    list(dict.fromkeys(comparison.study for comparison in compared))
+  )
 
 
-def _intervened(parts: Sequence[Study]) -> str:
+def _intervened(all_studies: Sequence[Study]) -> str:
   compared = [
-    interventions.compare(each.baseline, each.members)
-    for each in comparisons(parts, COVARIANCE_METHODS)
+    interventions.compare(comparison.baseline, comparison.members)
+    for comparison in comparisons(all_studies, COVARIANCE_METHODS)
   ]
-  compared = [each for each in compared if each.count]
+  compared = [effect for effect in compared if effect.count]
   if not compared:
     return ""
-  seeded = [each for each in compared if each.count > 1]
-  residuals = [each.residual.mean for each in compared if each.residual.count]
-  apart = sum(each.residual.sign != 0 for each in seeded)
-  past = sum(each.above_ceiling.mean > 0 for each in compared)
+  seeded = [effect for effect in compared if effect.count > 1]
+  residuals = [
+    effect.residual.mean for effect in compared if effect.residual.count
+  ]
+  apart = sum(effect.residual.sign != 0 for effect in seeded)
+  past = sum(effect.above_ceiling.mean > 0 for effect in compared)
   return (
     f"At equal entropy, {len(residuals)} variants of Clip-Cov and KL-Cov "
     f"differ by {value_range(residuals, '+.3f')} from {runs.BASELINE}'s law. "

@@ -47,17 +47,17 @@ class Comparison:
 
 
 def comparisons(
-  parts: Sequence[Study], methods: Sequence[str] = ()
+  all_studies: Sequence[Study], methods: Sequence[str] = ()
 ) -> list[Comparison]:
   """Returns the variants of some methods, or of all but the baseline.
 
   Args:
-    parts: the studies.
+    all_studies: the studies.
     methods: names of methods; all if empty.
   """
   return [
     Comparison(study.name, label, members, study.baseline[1])
-    for study, label, members in studies.distinct(parts)
+    for study, label, members in studies.distinct(all_studies)
     if study.baseline
     and not study.confounders(label)
     and (method := members[0].method) != runs.BASELINE
@@ -65,14 +65,14 @@ def comparisons(
   ]
 
 
-def baselines(parts: Sequence[Study]) -> Iterator[Members]:
+def baselines(all_studies: Sequence[Study]) -> Iterator[Members]:
   """Yields the distinct variants of plain GRPO."""
-  for _, _, members in studies.distinct(parts):
+  for _, _, members in studies.distinct(all_studies):
     if members[0].method == runs.BASELINE:
       yield members
 
 
-def baseline_points(parts: Sequence[Study]) -> list[list[law.Points]]:
+def baseline_points(all_studies: Sequence[Study]) -> list[list[law.Points]]:
   """Returns the law's points of the distinct variants of plain GRPO."""
-  every = (law.of_runs(members) for members in baselines(parts))
-  return [each for each in every if each]
+  every = (law.of_runs(members) for members in baselines(all_studies))
+  return [by_run for by_run in every if by_run]

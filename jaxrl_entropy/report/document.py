@@ -10,7 +10,7 @@ from jaxrl_entropy.text import to_html
 
 
 def render(
-  title: str, kicker: str, lead: str, parts: Sequence[str], css: str = ""
+  title: str, kicker: str, lead: str, sections: Sequence[str], css: str = ""
 ) -> str:
   """Returns a complete HTML document.
 
@@ -18,7 +18,7 @@ def render(
     title: heading, as plain text.
     kicker: small line above the heading, as plain text.
     lead: first paragraph, as plain text.
-    parts: the body, as HTML.
+    sections: the body, as HTML.
     css: style rules beside those of every page.
   """
   header = (
@@ -28,7 +28,7 @@ def render(
   return _TEMPLATE.format(
     title=f"{to_html(title)}: {to_html(kicker.lower())}",
     css=_CSS + css,
-    body="\n".join([header, *parts]),
+    body="\n".join([header, *sections]),
   )
 
 

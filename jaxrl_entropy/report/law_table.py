@@ -15,15 +15,15 @@ COLUMNS = (
 ENTROPY_AXIS = "entropy (nats/token)"
 
 
-def row(label: str, each: Sequence[law.Points]) -> Row:
+def row(label: str, points_by_run: Sequence[law.Points]) -> Row:
   """Returns a label and the `COLUMNS` of runs with the given points.
 
   Args:
     label: text of the first cell.
-    each: the law's points (H, R) of each run.
+    points_by_run: the law's points (H, R) of each run.
   """
-  fitted, intervals = law.fit_runs(each), law.bootstrap(each)
-  laws = [law.fit(*run) for run in each]
+  fitted, intervals = law.fit_runs(points_by_run), law.bootstrap(points_by_run)
+  laws = [law.fit(*run) for run in points_by_run]
 
   def with_interval(value: float, interval: law.Interval) -> str:
     return f"{value:.3f} ({interval[0]:.3f}–{interval[1]:.3f})"
@@ -45,18 +45,18 @@ def row(label: str, each: Sequence[law.Points]) -> Row:
 
 
 def curves(
-  label: str, each: Sequence[law.Points], color: str
+  label: str, points_by_run: Sequence[law.Points], color: str
 ) -> list[plots.Line]:
   """Returns the law's curve, dashed below the entropies that were observed.
 
   Args:
     label: text at the end of the curve; "" for none.
-    each: the law's points (H, R) of each run, to all of which one law is
-      fitted.
+    points_by_run: the law's points (H, R) of each run, to all of which one law
+      is fitted.
     color: of both parts, as matplotlib takes it.
   """
-  entropy, _ = law.pooled(each)
-  fitted = law.fit_runs(each)
+  entropy, _ = law.pooled(points_by_run)
+  fitted = law.fit_runs(points_by_run)
   observed = np.linspace(entropy.min(), entropy.max(), 60)
   below = np.linspace(0, entropy.min(), 40)
   return [

@@ -97,8 +97,8 @@ def curve_of_temperatures(run: runs.Run) -> dict[float, float]:
   if run_files.HELD_OUT_GREEDY in run.metrics:
     keys[0.0] = run_files.HELD_OUT_GREEDY
   for key in run.metrics:
-    if found := AT_TEMPERATURE.fullmatch(key):
-      keys[float(found[1])] = key
+    if match := AT_TEMPERATURE.fullmatch(key):
+      keys[float(match[1])] = key
   ends = {t: dynamics.final_value(run, keys[t]) for t in sorted(keys)}
   return {t: end for t, end in ends.items() if np.isfinite(end)}
 

@@ -12,22 +12,22 @@ from jaxrl_entropy.report.measures import main_measures
 from jaxrl_entropy.report.section import Row, Section, Table
 
 
-def sections(parts: Sequence[Study]) -> list[Section]:
+def sections(all_studies: Sequence[Study]) -> list[Section]:
   """Builds the sections for which the studies have data."""
-  built = (each(parts) for each in (laws, ends, positive))
+  built = (build(all_studies) for build in (laws, ends, positive))
   return [section for section in built if section is not None]
 
 
-def laws(parts: Sequence[Study]) -> Section | None:
+def laws(all_studies: Sequence[Study]) -> Section | None:
   """Fits the law of plain GRPO, once for each set of runs."""
   points = {
-    _setting(study, label): each
-    for study, label, members in studies.distinct(parts)
-    if members[0].method == runs.BASELINE and (each := law.of_runs(members))
+    _setting(study, label): by_run
+    for study, label, members in studies.distinct(all_studies)
+    if members[0].method == runs.BASELINE and (by_run := law.of_runs(members))
   }
   if not points:
     return None
-  fits = [law.fit_runs(each) for each in points.values()]
+  fits = [law.fit_runs(by_run) for by_run in points.values()]
   colors = {
     name: style.shade(style.ACCENT, index, len(points))
     for index, name in enumerate(points)
@@ -35,12 +35,13 @@ def laws(parts: Sequence[Study]) -> Section | None:
   panel = plots.scatter(
     f"Performance of {runs.BASELINE}",
     [
-      plots.Cloud(k, *law.pooled(each), colors[k]) for k, each in points.items()
+      plots.Cloud(k, *law.pooled(by_run), colors[k])
+      for k, by_run in points.items()
     ],
     [
       curve
-      for name, each in points.items()
-      for curve in law_table.curves("", each, colors[name])
+      for name, by_run in points.items()
+      for curve in law_table.curves("", by_run, colors[name])
     ],
     x_label=law_table.ENTROPY_AXIS,
   )
@@ -49,33 +50,39 @@ def laws(parts: Sequence[Study]) -> Section | None:
     "The law in every study",
     f"Over {wording.plural(len(fits), 'setting')}, the law of plain "
     f"{runs.BASELINE} has an R² of "
-    f"{wording.value_range([each.r2 for each in fits])} and a ceiling of "
-    f"{wording.value_range([each.ceiling for each in fits])}.",
+    f"{wording.value_range([fit.r2 for fit in fits])} and a ceiling of "
+    f"{wording.value_range([fit.ceiling for fit in fits])}.",
     {"law": panel},
     Table(
       ("study", *law_table.COLUMNS),
-      [law_table.row(name, each) for name, each in points.items()],
+      [law_table.row(name, by_run) for name, by_run in points.items()],
     ),
   )
 
 
-def ends(parts: Sequence[Study]) -> Section | None:
+def ends(all_studies: Sequence[Study]) -> Section | None:
   """Lists where a method ends above the baseline of its seeds, or below."""
   differences = [
-    (each, name, each.difference(measure))
-    for each in comparisons(parts)
-    for name, measure in main_measures(each.members).items()
+    (comparison, name, comparison.difference(measure))
+    for comparison in comparisons(all_studies)
+    for name, measure in main_measures(comparison.members).items()
   ]
   seeded = [row for row in differences if row[2].count > 1]
   if not seeded:
     return None
   signs: dict[int, list[str]] = {1: [], 0: [], -1: []}
-  for each, measure, difference in seeded:
-    signs[difference.sign].append(f"{each.name} in {measure}")
+  for comparison, measure, difference in seeded:
+    signs[difference.sign].append(f"{comparison.name} in {measure}")
   above, below = wording.listing(signs[1]), wording.listing(signs[-1])
   rows = [
-    (each.study, each.label, difference.count, measure, str(difference))
-    for each, measure, difference in seeded
+    (
+      comparison.study,
+      comparison.label,
+      difference.count,
+      measure,
+      str(difference),
+    )
+    for comparison, measure, difference in seeded
   ]
   columns = ("study", "variant", "runs", "measure", f"minus {runs.BASELINE}'s")
   return Section(
@@ -91,16 +98,16 @@ def ends(parts: Sequence[Study]) -> Section | None:
   )
 
 
-def positive(parts: Sequence[Study]) -> Section | None:
+def positive(all_studies: Sequence[Study]) -> Section | None:
   """Shows the share of steps with a positive covariance, by study."""
   rows: list[Row] = []
-  for study in parts:
+  for study in all_studies:
     shares = [
       [
         dynamics.positive_share(members, key)
         for key in dynamics.ESTIMATORS.values()
       ]
-      for of, _, members in studies.distinct(parts)
+      for of, _, members in studies.distinct(all_studies)
       if of is study
     ]
     if shares:
@@ -112,7 +119,7 @@ def positive(parts: Sequence[Study]) -> Section | None:
   return Section(
     "positive",
     "Is the covariance always positive?",
-    answers.positive(parts),
+    answers.positive(all_studies),
     {},
     Table(
       (

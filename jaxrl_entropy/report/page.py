@@ -33,7 +33,7 @@ def render(
     drawn: the panels, by `<section>_<panel>`.
     samples: pages with sampled responses, by run.
   """
-  parts = [
+  body = [
     _claims(checked),
     *(_section(section, drawn) for section in sections),
     _samples(samples),
@@ -41,7 +41,7 @@ def render(
     _absent(absent),
     f"<footer>{_READING}</footer>",
   ]
-  return document.render(study.name, _KICKER, lead(study, checked), parts)
+  return document.render(study.name, _KICKER, lead(study, checked), body)
 
 
 def render_overview(
@@ -67,16 +67,16 @@ def render_overview(
     for study, text in leads.items()
   )
   replies = "".join(
-    f"<dt>{to_html(each.question)}</dt><dd>{to_html(each.answer)}</dd>"
-    for each in answered
+    f"<dt>{to_html(answer.question)}</dt><dd>{to_html(answer.answer)}</dd>"
+    for answer in answered
   )
-  parts = [
+  body = [
     f"<section id=answers><dl>{replies}</dl></section>",
     f"<section id=studies><h2>The studies</h2><ul>{items}</ul></section>",
     *(_section(section, drawn) for section in sections),
     f"<footer>{_READING}</footer>",
   ]
-  return document.render(name, _KICKER, f"{len(leads)} studies.", parts)
+  return document.render(name, _KICKER, f"{len(leads)} studies.", body)
 
 
 def lead(study: studies.Study, checked: Sequence[claims.Claim]) -> str:
@@ -86,7 +86,7 @@ def lead(study: studies.Study, checked: Sequence[claims.Claim]) -> str:
     study: its runs and their steps are counted.
     checked: the paper's statements, counted by their verdicts.
   """
-  verdicts = [each.verdict for each in checked]
+  verdicts = [claim.verdict for claim in checked]
   counts = [
     f"{count} {verdict}"
     for verdict in (
@@ -109,18 +109,19 @@ def _claims(checked: Sequence[claims.Claim]) -> str:
   measured = [c for c in checked if c.verdict != claims.NOT_MEASURED]
   rows = [
     (
-      each.claim,
-      str(each.value),
-      f"{_RELATION_SIGNS.get(each.relation, each.relation)} {each.threshold:g}",
-      each.verdict,
-      each.reason,
+      claim.claim,
+      str(claim.value),
+      f"{_RELATION_SIGNS.get(claim.relation, claim.relation)} "
+      f"{claim.threshold:g}",
+      claim.verdict,
+      claim.reason,
     )
-    for each in measured
+    for claim in measured
   ]
   table = document.table(
     ("statement", "measured", "expected", "verdict", ""),
     rows,
-    [each.verdict.replace(" ", "-") for each in measured],
+    [claim.verdict.replace(" ", "-") for claim in measured],
   )
   return (
     "<section id=claims><h2>The paper's statements</h2>"
@@ -130,9 +131,9 @@ def _claims(checked: Sequence[claims.Claim]) -> str:
 
 def _unmeasured(checked: Sequence[claims.Claim]) -> str:
   by_reason: dict[str, list[str]] = {}
-  for each in checked:
-    if each.verdict == claims.NOT_MEASURED:
-      by_reason.setdefault(each.reason, []).append(each.claim)
+  for claim in checked:
+    if claim.verdict == claims.NOT_MEASURED:
+      by_reason.setdefault(claim.reason, []).append(claim.claim)
   if not by_reason:
     return ""
   items = "".join(
@@ -175,7 +176,9 @@ def _notes(study: studies.Study) -> str:
 
 
 def _absent(absent: Sequence[Absent]) -> str:
-  items = (f"{to_html(each.title)}: {to_html(each.reason)}" for each in absent)
+  items = (
+    f"{to_html(section.title)}: {to_html(section.reason)}" for section in absent
+  )
   return _list("absent", "Sections without data", items)
 
 

@@ -104,12 +104,12 @@ def groups(study: studies.Study, labels: Iterable[str]) -> dict[str, list[str]]:
     if label not in first:
       method = study.variants[label][0].method
       by_method.setdefault(method, []).append(label)
-  parts = [
+  panels = [
     first + members[start : start + _MAX_OF_A_METHOD]
     for members in by_method.values()
     for start in range(0, len(members), _MAX_OF_A_METHOD)
   ]
-  return {f"_{index}": part for index, part in enumerate(parts)}
+  return {f"_{index}": panel for index, panel in enumerate(panels)}
 
 
 def representatives(

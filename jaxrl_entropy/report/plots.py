@@ -238,9 +238,9 @@ def _cover(axes: Axes, others: Sequence[Line | Cloud]) -> None:
   axes.autoscale_view()
 
 
-def _tick_few(axes: Axes, each: Sequence[Array]) -> None:
+def _tick_few(axes: Axes, values: Sequence[Array]) -> None:
   """Places ticks at the values, or at every second, if these are few."""
-  places = np.unique(np.concatenate([*each, []]))
+  places = np.unique(np.concatenate([*values, []]))
   for some in (places, places[::2]):
     if len(some) <= _MAX_DATA_TICKS:
       axes.set_xticks(some)

@@ -19,11 +19,11 @@ def plural(count: int, noun: str) -> str:
   return f"{count} {noun}{'s' * (count != 1)}"
 
 
-def listing(parts: Sequence[str]) -> str:
+def listing(items: Sequence[str]) -> str:
   """Returns `a, b and c`."""
-  if len(parts) < 2:
-    return "".join(parts)
-  return f"{', '.join(parts[:-1])} and {parts[-1]}"
+  if len(items) < 2:
+    return "".join(items)
+  return f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def value_range(values: Sequence[float], form: str = ".3f") -> str:

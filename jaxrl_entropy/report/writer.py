@@ -97,8 +97,8 @@ def build(study: studies.Study) -> Content:
   return Content(
     study,
     claims.check(study),
-    [each for each in built if isinstance(each, Section)],
-    [each for each in built if isinstance(each, Absent)],
+    [section for section in built if isinstance(section, Section)],
+    [section for section in built if isinstance(section, Absent)],
   )
 
 
@@ -125,13 +125,15 @@ def write_report(
   """
   folder = pathlib.Path(folder)
   output = pathlib.Path(output or folder / run_files.REPORT)
-  parts = studies.load_parts(folder)
-  if not parts:
+  all_studies = studies.load_parts(folder)
+  if not all_studies:
     return _write_study(studies.load(folder), output, plot_files)
-  written = _write_overview(folder.resolve().name, parts, output, plot_files)
-  for part in parts:
-    part_output = folder / part.name / run_files.REPORT
-    written += _write_study(part, part_output, plot_files)
+  written = _write_overview(
+    folder.resolve().name, all_studies, output, plot_files
+  )
+  for study in all_studies:
+    part_output = folder / study.name / run_files.REPORT
+    written += _write_study(study, part_output, plot_files)
   return written
 
 
@@ -146,19 +148,19 @@ def summarize(content: Content) -> dict[str, Any]:
     "notes": list(content.study.notes),
     "claims": [
       {
-        "claim": each.claim,
-        "value": _rounded(each.value.mean),
-        "half_width": _rounded(each.value.half_width),
-        "seeds": each.value.count,
-        "relation": each.relation,
-        "threshold": each.threshold,
-        "verdict": each.verdict,
-        "reason": each.reason,
+        "claim": claim.claim,
+        "value": _rounded(claim.value.mean),
+        "half_width": _rounded(claim.value.half_width),
+        "seeds": claim.value.count,
+        "relation": claim.relation,
+        "threshold": claim.threshold,
+        "verdict": claim.verdict,
+        "reason": claim.reason,
       }
-      for each in content.checked
+      for claim in content.checked
     ],
     "figures": _figures(content.sections),
-    "absent": {each.title: each.reason for each in content.absent},
+    "absent": {section.title: section.reason for section in content.absent},
   }
 
 
@@ -196,16 +198,18 @@ def _sample_pages(study: studies.Study) -> dict[str, tuple[str, str]]:
 
 def _write_overview(
   name: str,
-  parts: Sequence[studies.Study],
+  all_studies: Sequence[studies.Study],
   output: pathlib.Path,
   plot_files: Collection[str] | None,
 ) -> list[pathlib.Path]:
-  sections = overview.sections(parts)
+  sections = overview.sections(all_studies)
   drawn = _draw(sections)
-  leads = {part.name: page.lead(part, claims.check(part)) for part in parts}
-  answered = answers.answers(parts)
+  leads = {
+    study.name: page.lead(study, claims.check(study)) for study in all_studies
+  }
+  answered = answers.answers(all_studies)
   numbers = {
-    "answers": {each.question: each.answer for each in answered},
+    "answers": {answer.question: answer.answer for answer in answered},
     "studies": leads,
     "figures": _figures(sections),
   }

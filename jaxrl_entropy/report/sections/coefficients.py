@@ -27,7 +27,7 @@ def build(study: studies.Study) -> Section | Absent:
     )
   figures: dict[str, Figure] = {}
   rows: list[Row] = []
-  parts = []
+  texts = []
   for index, ((method, setting), values) in enumerate(sweeps.items()):
     x = np.array(sorted(values))
     entropy = _finals(values, x, dynamics.final_entropy)
@@ -47,7 +47,7 @@ def build(study: studies.Study) -> Section | Absent:
       (method, f"{setting} = {v:g}", len(values[v]), float(h), float(r))
       for v, h, r in zip(x, entropy, score, strict=True)
     ]
-    parts.append(
+    texts.append(
       f"from {entropy[0]:.3f} to {entropy[-1]:.3f} for {method} as {setting} "
       f"goes from {x[0]:g} to {x[-1]:g}"
     )
@@ -58,7 +58,7 @@ def build(study: studies.Study) -> Section | Absent:
   return Section(
     "coefficients",
     _TITLE,
-    f"Final entropy changes {wording.listing(parts)}.",
+    f"Final entropy changes {wording.listing(texts)}.",
     figures,
     Table(columns, rows),
   )

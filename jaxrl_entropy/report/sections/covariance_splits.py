@@ -50,9 +50,9 @@ def build(study: studies.Study) -> Section | Absent:
   figures: dict[str, Figure] = {}
   columns: dict[str, dict[str, float]] = {}
   highest = []
-  for split, title, x_label, parts in _SPLITS:
-    bars = [name for name, _ in parts.values()]
-    means = covariance_means(study, [f"{split}_{key}" for key in parts])
+  for split, title, x_label, groups in _SPLITS:
+    bars = [name for name, _ in groups.values()]
+    means = covariance_means(study, [f"{split}_{key}" for key in groups])
     if not means:
       continue
     figures[split] = plots.bars(
@@ -65,7 +65,7 @@ def build(study: studies.Study) -> Section | Absent:
     for index, name in enumerate(bars):
       columns[f"{split}: {name}"] = {k: v[index] for k, v in means.items()}
     first, values = next(iter(means.items()))
-    tokens = list(parts.values())[int(np.argmax(values))][1]
+    tokens = list(groups.values())[int(np.argmax(values))][1]
     highest.append(f"{tokens} ({max(values):.3g} nats for {first})")
   if not figures:
     return Absent(_TITLE, "no run records covariance by difficulty or outcome")

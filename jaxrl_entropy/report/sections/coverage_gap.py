@@ -51,7 +51,7 @@ def build(study: studies.Study) -> Section | Absent:
     f"final accuracy, minus {name}'s at equal entropy",
   )
   rows: list[Row] = [
-    (label, each.count, *map(str, each.all)) for label, each in compared.items()
+    (label, gaps.count, *map(str, gaps.all)) for label, gaps in compared.items()
   ]
   return Section(
     "coverage",
@@ -89,8 +89,12 @@ class _Gaps:
 
 
 def _sentence(name: str, k: str, compared: Mapping[str, _Gaps]) -> str:
-  found = {label: each.at_accuracy for label, each in compared.items()}
-  seeded = {label: each for label, each in found.items() if each.count > 1}
+  differences = {label: gaps.at_accuracy for label, gaps in compared.items()}
+  seeded = {
+    label: difference
+    for label, difference in differences.items()
+    if difference.count > 1
+  }
   lead = f"The baseline is {name}, stopped at the accuracy of each method's end"
   if not seeded:
     return f"{lead}. One seed gives no interval."
@@ -116,10 +120,10 @@ def _panels(
   paths, ends = {}, {}
   for label in labels:
     curves = [coverage.curve(r, _PASS_1, key) for r in study.variants[label]]
-    x, y = np.array([each[:, -1] for each in curves]).T
+    x, y = np.array([curve[:, -1] for curve in curves]).T
     ends[label] = plots.Cloud(label, x, y, colors[label])
-    common = min(each.shape[1] for each in curves)
-    x, y = np.mean([each[:, :common] for each in curves], axis=0)
+    common = min(curve.shape[1] for curve in curves)
+    x, y = np.mean([curve[:, :common] for curve in curves], axis=0)
     paths[label] = plots.Line("", x, y, colors[label])
   return {
     f"frontier{suffix}": plots.scatter(

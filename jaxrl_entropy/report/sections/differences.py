@@ -54,8 +54,8 @@ def _sentence(name: str, compared: Mapping[str, stats.Estimate]) -> str:
     return "With one seed per variant, no difference has an interval."
   signs = stats.holm(list(compared.values()))
   by_sign: dict[int, list[str]] = {1: [], -1: [], 0: []}
-  for (what, each), sign in zip(compared.items(), signs, strict=True):
-    by_sign[sign].append(f"{what} ({each})")
+  for (what, difference), sign in zip(compared.items(), signs, strict=True):
+    by_sign[sign].append(f"{what} ({difference})")
   above, below = wording.listing(by_sign[1]), wording.listing(by_sign[-1])
   text = (
     f"Of {wording.plural(len(compared), 'comparison')} in accuracy, greedy "
@@ -77,8 +77,8 @@ def power(compared: Sequence[stats.Estimate], signs: Sequence[int]) -> str:
     all have a sign.
   """
   sizes = [
-    each.detectable
-    for each, sign in zip(compared, signs, strict=True)
+    estimate.detectable
+    for estimate, sign in zip(compared, signs, strict=True)
     if not sign
   ]
   if not sizes:

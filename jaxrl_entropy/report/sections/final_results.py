@@ -90,7 +90,7 @@ def _passes(
 ) -> plots.Line:
   """Returns the mean over seeds of pass@k, of the last policy or the first."""
   curves = [curve_of_passes(run, last) for run in members]
-  passes = np.mean([list(each.values()) for each in curves], axis=0)
+  passes = np.mean([list(curve.values()) for curve in curves], axis=0)
   return plots.Line(label, np.array(list(curves[0])), passes, color)
 
 
@@ -108,8 +108,8 @@ def _temperatures_panel(study: studies.Study) -> dict[str, Figure]:
     return {}
   colors = panels.palette(study)
   lines = {
-    label: _over_temperatures(label, each, colors[label])
-    for label, each in curves.items()
+    label: _over_temperatures(label, by_run, colors[label])
+    for label, by_run in curves.items()
   }
   return {
     f"temperatures{suffix}": plots.lines(

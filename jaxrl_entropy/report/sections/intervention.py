@@ -39,12 +39,12 @@ def build(study: studies.Study) -> Section | Absent:
   rows: list[Row] = [
     (
       label,
-      each.count,
-      str(each.residual),
-      str(each.above_ceiling),
-      str(each.above_baseline),
+      effect.count,
+      str(effect.residual),
+      str(effect.above_ceiling),
+      str(effect.above_baseline),
     )
-    for label, each in compared.items()
+    for label, effect in compared.items()
   ]
   columns = (
     "variant",
@@ -66,22 +66,22 @@ def _sentence(
   name: str, compared: Mapping[str, interventions.Intervention]
 ) -> str:
   """Describes each variant, or counts them where they are many."""
-  several = [each for each in compared.values() if each.count > 1]
+  several = [effect for effect in compared.values() if effect.count > 1]
   if len(compared) > panels.MAX_PER_PANEL:
-    above = sum(each.residual.mean > 0 for each in compared.values())
-    past = sum(each.above_ceiling.mean > 0 for each in compared.values())
+    above = sum(effect.residual.mean > 0 for effect in compared.values())
+    past = sum(effect.above_ceiling.mean > 0 for effect in compared.values())
     text = (
       f"Of {len(compared)} variants, {above} lie above {name}'s law at equal "
       f"entropy on average, and {past} end above its ceiling."
     )
   else:
-    text = " ".join(_verdict(name, *each) for each in compared.items())
+    text = " ".join(_verdict(name, *item) for item in compared.items())
   return text if several else f"{text} One seed gives no interval."
 
 
-def _verdict(name: str, label: str, found: interventions.Intervention) -> str:
-  residual, above_ceiling = found.residual, found.above_ceiling
-  if found.count < 2:
+def _verdict(name: str, label: str, effect: interventions.Intervention) -> str:
+  residual, above_ceiling = effect.residual, effect.above_ceiling
+  if effect.count < 2:
     where = (
       f"differs by {residual.mean:+.3f} from {name}'s law at equal entropy"
       if residual.count
@@ -93,8 +93,8 @@ def _verdict(name: str, label: str, found: interventions.Intervention) -> str:
   return (
     f"At equal entropy, {label} is {_side(residual)} {name}'s law "
     f"({residual}). It ends {_side(above_ceiling)} the ceiling of that law "
-    f"({above_ceiling}) and {_side(found.above_baseline)} {name} itself "
-    f"({found.above_baseline})."
+    f"({above_ceiling}) and {_side(effect.above_baseline)} {name} itself "
+    f"({effect.above_baseline})."
   )
 
 

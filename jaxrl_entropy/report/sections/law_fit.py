@@ -21,9 +21,9 @@ NO_LAW = (
 def build(study: studies.Study) -> Section | Absent:
   """Fits R = -a exp(H) + b to every variant."""
   points = {
-    label: each
+    label: by_run
     for label, members in study.variants.items()
-    if (each := law.of_runs(members))
+    if (by_run := law.of_runs(members))
   }
   if not points:
     return Absent(_TITLE, NO_LAW)
@@ -39,18 +39,18 @@ def build(study: studies.Study) -> Section | Absent:
     },
     without_empty(
       ("variant", *law_table.COLUMNS),
-      [law_table.row(label, each) for label, each in points.items()],
+      [law_table.row(label, by_run) for label, by_run in points.items()],
     ),
   )
 
 
-def _sentence(label: str, each: Sequence[law.Points]) -> str:
-  fitted = law.fit_runs(each)
-  low, high = law.bootstrap(each).ceiling
-  ceilings = [law.fit(*run).ceiling for run in each]
+def _sentence(label: str, points_by_run: Sequence[law.Points]) -> str:
+  fitted = law.fit_runs(points_by_run)
+  low, high = law.bootstrap(points_by_run).ceiling
+  ceilings = [law.fit(*run).ceiling for run in points_by_run]
   seeds = (
-    f"; over {len(each)} seeds {wording.value_range(ceilings)}"
-    if len(each) > 1
+    f"; over {len(points_by_run)} seeds {wording.value_range(ceilings)}"
+    if len(points_by_run) > 1
     else ""
   )
   return (
@@ -69,13 +69,13 @@ def _panel(
   """Draws points and laws of some variants, and the ceiling of one of them."""
   colors = panels.palette(study)
   clouds = {
-    k: plots.Cloud(k, *law.pooled(each), colors[k])
-    for k, each in points.items()
+    k: plots.Cloud(k, *law.pooled(by_run), colors[k])
+    for k, by_run in points.items()
   }
   curves = {
-    k: law_table.curves("", each, colors[k]) for k, each in points.items()
+    k: law_table.curves("", by_run, colors[k]) for k, by_run in points.items()
   }
-  every = [curve for each in curves.values() for curve in each]
+  every = [curve for lines in curves.values() for curve in lines]
   x = np.array([0, max(cloud.x.max() for cloud in clouds.values())])
   ceiling = np.full(2, law.fit_runs(points[lead]).ceiling)
   return plots.scatter(

@@ -30,8 +30,14 @@ def build(study: studies.Study) -> Section | Absent:
   if not rivals:
     return Absent(_TITLE, NO_LAW)
   rows: list[Row] = [
-    (each.form.name, each.form.formula, each.aic, each.bic, each.later_error)
-    for each in rivals
+    (
+      rival.form.name,
+      rival.form.formula,
+      rival.aic,
+      rival.bic,
+      rival.later_error,
+    )
+    for rival in rivals
   ]
   columns = ("form", "R =", "ΔAIC", "ΔBIC", "RMSE, second half")
   name, first = next(iter(points.items()))
@@ -39,20 +45,20 @@ def build(study: studies.Study) -> Section | Absent:
     "forms",
     _TITLE,
     _sentence(label, rivals),
-    {"forms": _panel(name, first, [each.fits[0] for each in rivals])},
+    {"forms": _panel(name, first, [rival.fits[0] for rival in rivals])},
     Table(columns, rows),
   )
 
 
 def _sentence(label: str, rivals: Sequence[forms.Rival]) -> str:
-  close = [each.form.name for each in rivals if each.is_close]
+  close = [rival.form.name for rival in rivals if rival.is_close]
   text = (
     f"Over all of {label}'s points, AIC is lowest, or within "
     f"{forms.MIN_AIC_DIFFERENCE} of the lowest, for {wording.listing(close)}"
   )
-  for each in rivals:
-    if each.form.name == "exponential" and not each.is_close:
-      text += f"; that of the exponential form is {each.aic:.1f} higher"
+  for rival in rivals:
+    if rival.form.name == "exponential" and not rival.is_close:
+      text += f"; that of the exponential form is {rival.aic:.1f} higher"
   if best := forms.best_predictor(rivals):
     text += (
       f". Fitted to the first half, the {best.form.name} form predicts the "
@@ -64,7 +70,7 @@ def _sentence(label: str, rivals: Sequence[forms.Rival]) -> str:
 def _panel(name: str, points: law.Points, fits: Sequence[forms.Fit]) -> Figure:
   entropy, score = points
   x = np.linspace(entropy.min(), entropy.max(), 100)
-  colors = style.colors({each.form.name: each.form.name for each in fits})
+  colors = style.colors({fit.form.name: fit.form.name for fit in fits})
   curves = [plots.Line(f.form.name, x, f(x), colors[f.form.name]) for f in fits]
   clouds = [plots.Cloud("", entropy, score, style.MUTED)]
   return plots.scatter(

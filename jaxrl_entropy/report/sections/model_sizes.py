@@ -18,17 +18,17 @@ _MIN_SIZES = 3
 def build(study: studies.Study) -> Section | Absent:
   """Predicts the largest model's law from those of the smaller ones."""
   by_size = {
-    size: each
+    size: by_run
     for size, members in sorted(_by_size(study).items())
-    if (each := law.of_runs(members))
+    if (by_run := law.of_runs(members))
   }
   if len(by_size) < _MIN_SIZES:
     return Absent(
       _TITLE, f"fewer than {_MIN_SIZES} model sizes have a GRPO run with a law"
     )
   size = np.array(list(by_size))
-  laws = [law.fit_runs(each) for each in by_size.values()]
-  a, b = np.array([(each.a, each.b) for each in laws]).T
+  laws = [law.fit_runs(by_run) for by_run in by_size.values()]
+  a, b = np.array([(fitted.a, fitted.b) for fitted in laws]).T
   guess_a, guess_b = _extrapolate(size, a), _extrapolate(size, b)
   sentence = (
     "Lines through the smaller models, linear in the logarithm of size, "
@@ -38,7 +38,7 @@ def build(study: studies.Study) -> Section | Absent:
     f"{guess_b - guess_a - laws[-1].ceiling:+.3f}."
   )
   rows: list[Row] = [
-    law_table.row(f"{count:,.0f}", each) for count, each in by_size.items()
+    law_table.row(f"{count:,.0f}", by_run) for count, by_run in by_size.items()
   ]
   guesses = (f"{guess:.3f}" for guess in (guess_a, guess_b, guess_b - guess_a))
   rows.append(("the largest, predicted", None, *guesses, *[None] * 4))
@@ -77,10 +77,10 @@ def _curves(
   clouds = [
     plots.Cloud(
       _count(size),
-      *law.pooled(each),
+      *law.pooled(by_run),
       style.shade(style.ACCENT, len(by_size) - 1 - index, len(by_size)),
     )
-    for index, (size, each) in enumerate(by_size.items())
+    for index, (size, by_run) in enumerate(by_size.items())
   ]
   return plots.scatter(
     f"{study.score_name.capitalize()}, by parameters",

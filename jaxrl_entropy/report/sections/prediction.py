@@ -30,9 +30,13 @@ def build(study: studies.Study) -> Section | Absent:
   if not points:
     return Absent(_TITLE, NO_LAW)
   predictions = {
-    fraction: [law.predict(*each, fraction) for each in points.values()]
+    fraction: [
+      law.predict(*seed_points, fraction) for seed_points in points.values()
+    ]
     for fraction in _FRACTIONS
-    if all(law.can_predict(each, fraction) for each in points.values())
+    if all(
+      law.can_predict(seed_points, fraction) for seed_points in points.values()
+    )
   }
   if law.EARLY_FRACTION not in predictions:
     return Absent(
@@ -40,8 +44,8 @@ def build(study: studies.Study) -> Section | Absent:
     )
   rows: list[Row] = [
     (name, f"{f:.0%}", p.points, p.law.a, p.law.b, p.rmse, p.final_error)
-    for f, each in predictions.items()
-    for name, p in zip(points, each, strict=True)
+    for f, by_run in predictions.items()
+    for name, p in zip(points, by_run, strict=True)
   ]
   columns = (
     *("run", "fitted part", "points", "a", "b"),
@@ -63,9 +67,9 @@ def build(study: studies.Study) -> Section | Absent:
 def points_by_seed(members: Members) -> dict[str, law.Points]:
   """Returns the points of a variant's runs, named by their seeds."""
   return {
-    f"seed {run.setting('seed', run.name)}": each
+    f"seed {run.setting('seed', run.name)}": points
     for run in members
-    for each in law.of_runs([run])
+    for points in law.of_runs([run])
   }
 
 
@@ -78,13 +82,13 @@ def _sentence(
     f"predicts the others with an RMSE of {rmse:.3f} and the last one with an "
     f"error of {error:.3f}"
   )
-  part = f"the first {law.PAPER_EARLY_FRACTION:.0%}"
+  early = f"the first {law.PAPER_EARLY_FRACTION:.0%}"
   paper = predictions.get(law.PAPER_EARLY_FRACTION)
   if paper is None:
-    return f"{text} (the paper, from {part}, about .01 and .005)."
+    return f"{text} (the paper, from {early}, about .01 and .005)."
   rmse, error = _errors(paper)
   return (
-    f"{text}; one fitted to {part}, as in the paper, with {rmse:.3f} and "
+    f"{text}; one fitted to {early}, as in the paper, with {rmse:.3f} and "
     f"{error:.3f} (the paper reports about .01 and .005)."
   )
 
@@ -92,8 +96,8 @@ def _sentence(
 def _errors(predictions: Sequence[law.Prediction]) -> tuple[float, float]:
   """Returns the means over runs of RMSE and absolute error at the end."""
   return (
-    float(np.mean([each.rmse for each in predictions])),
-    float(np.mean([abs(each.final_error) for each in predictions])),
+    float(np.mean([prediction.rmse for prediction in predictions])),
+    float(np.mean([abs(prediction.final_error) for prediction in predictions])),
   )
 
 
@@ -115,7 +119,7 @@ def _error_panel(
   predictions: Mapping[float, Sequence[law.Prediction]],
 ) -> Figure:
   shares = np.round(100 * np.array(list(predictions)))
-  rmse, last = np.array([_errors(each) for each in predictions.values()]).T
+  rmse, last = np.array([_errors(by_run) for by_run in predictions.values()]).T
   curves = [
     plots.Line("all later", shares, rmse, style.INK),
     plots.Line("last", shares, last, style.ACCENT),

@@ -41,10 +41,10 @@ def build(study: studies.Study) -> Section | Absent:
     )
   }
   label, (_, first) = next(iter(agreements.items()))
-  every = [each for _, each in agreements.values()]
+  every = [agreement for _, agreement in agreements.values()]
   rows = [
-    (k, *agreement_row(each), each.realized)
-    for k, (_, each) in agreements.items()
+    (k, *agreement_row(agreement), agreement.realized)
+    for k, (_, agreement) in agreements.items()
   ]
   columns = ("variant", *AGREEMENT_COLUMNS, "measured / predicted")
   return Section(
@@ -80,8 +80,12 @@ def _sentence(
   )
   if len(every) < 2:
     return text
-  positive = wording.value_range([each.positive for each in every], ".0%")
-  realized = wording.value_range([each.realized for each in every], ".0%")
+  positive = wording.value_range(
+    [agreement.positive for agreement in every], ".0%"
+  )
+  realized = wording.value_range(
+    [agreement.realized for agreement in every], ".0%"
+  )
   return (
     f"{text} Over all {len(every)} variants, the share of positive steps is "
     f"{positive}, and the measured change is {realized} of the prediction."

@@ -21,20 +21,20 @@ def build(study: studies.Study) -> Section | Absent:
   ((name, rule),) = rules.items()
   measures = {"entropy": dynamics.final_entropy} | main_measures(rule)
   rows: list[Row] = []
-  found: dict[str, stats.Estimate] = {}
+  compared: dict[str, stats.Estimate] = {}
   for label, members in controls.items():
-    each = _differences(rule, members, measures)
-    rows.append((label, len(members), _share(members), *map(str, each)))
-    found |= {
+    differences = _differences(rule, members, measures)
+    rows.append((label, len(members), _share(members), *map(str, differences)))
+    compared |= {
       f"{label} in {measure}": difference
-      for measure, difference in zip(measures, each, strict=True)
+      for measure, difference in zip(measures, differences, strict=True)
     }
   rows.insert(0, (name, len(rule), _share(rule), *(None for _ in measures)))
   columns = ("variant", "runs", "share of tokens")
   return Section(
     "controls",
     _TITLE,
-    _sentence(name, found),
+    _sentence(name, compared),
     panels.curves(study, run_files.ENTROPY, "entropy", "Entropy, nats/token"),
     Table((*columns, *(f"{m}, minus {name}'s" for m in measures)), rows),
   )
@@ -64,14 +64,18 @@ def _share(members: Members) -> float:
   ).mean
 
 
-def _sentence(name: str, found: Mapping[str, stats.Estimate]) -> str:
-  seeded = {what: each for what, each in found.items() if each.count > 1}
+def _sentence(name: str, compared: Mapping[str, stats.Estimate]) -> str:
+  seeded = {
+    what: difference
+    for what, difference in compared.items()
+    if difference.count > 1
+  }
   if not seeded:
     return f"With one seed, no difference from {name} has an interval."
   signs = stats.holm(list(seeded.values()))
   apart = [
-    f"{what} ({each})"
-    for (what, each), sign in zip(seeded.items(), signs, strict=True)
+    f"{what} ({difference})"
+    for (what, difference), sign in zip(seeded.items(), signs, strict=True)
     if sign
   ]
   return (

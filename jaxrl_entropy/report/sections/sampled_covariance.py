@@ -25,12 +25,12 @@ _GROUPS = {
 def build(study: studies.Study) -> Section | Absent:
   """Compares covariances of sampled tokens with the entropy change."""
   rows: list[Row] = []
-  parts = []
+  texts = []
   for label, members in study.variants.items():
     for groups, key in _GROUPS.items():
       if agreement := dynamics.group_wise(members, key):
         rows.append((label, groups, *agreement_row(agreement)))
-        parts.append(
+        texts.append(
           f"{agreement.correlation:.2f} over {groups} groups of {label} "
           f"({agreement.steps} windows)"
         )
@@ -43,7 +43,7 @@ def build(study: studies.Study) -> Section | Absent:
   sentence = (
     f"Averaged over windows of {dynamics.WINDOW} steps, minus the covariance "
     "correlates with the change of entropy to the next window by "
-    f"{wording.listing(parts[:2])}. Among all groups, one of equal rewards "
+    f"{wording.listing(texts[:2])}. Among all groups, one of equal rewards "
     "counts with covariance 0."
   )
   return Section(

@@ -60,12 +60,12 @@ def _sentence(arms: _Arms) -> str:
 
 def _apart(many: Members, few: Members) -> str:
   """Describes the difference over seeds, if there are several."""
-  found = interventions.differences(many, few, dynamics.final_entropy)
-  if found.count < 2:
+  difference = interventions.differences(many, few, dynamics.final_entropy)
+  if difference.count < 2:
     return ""
   return (
-    f": by seed, {found} apart, where {found.detectable:.3f} would be found "
-    f"with a probability of {stats.POWER:.0%}"
+    f": by seed, {difference} apart, where {difference.detectable:.3f} would "
+    f"be found with a probability of {stats.POWER:.0%}"
   )
 
 

@@ -22,7 +22,7 @@ def build(study: studies.Study) -> Section | Absent:
   if not targets:
     return Absent(_TITLE, "no loss has a controller named target_entropy")
   rows: list[Row] = []
-  parts = []
+  texts = []
   for label, target in targets.items():
     members = study.variants[label]
     entropy = [_second_half(run, run_files.ENTROPY) for run in members]
@@ -34,7 +34,7 @@ def build(study: studies.Study) -> Section | Absent:
     ).mean
     score = stats.over_seeds(members, dynamics.final_score).mean
     rows.append((label, target, mean, reach, coefficient, score))
-    parts.append(f"{mean:.3f} ({reach}) for {label}")
+    texts.append(f"{mean:.3f} ({reach}) for {label}")
   columns = (
     *("variant", "target", "entropy, second half", "its range"),
     *("coefficient, second half", f"final {study.score_name}"),
@@ -43,7 +43,7 @@ def build(study: studies.Study) -> Section | Absent:
     "controlled",
     _TITLE,
     "In the second half of training, mean and range of entropy are "
-    f"{wording.listing(parts)}, in nats per token.",
+    f"{wording.listing(texts)}, in nats per token.",
     {
       "entropy": plots.lines(
         "Entropy (nats/token) and target", _lines(study, targets)

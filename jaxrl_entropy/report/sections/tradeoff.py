@@ -35,12 +35,15 @@ def build(study: studies.Study) -> Section | Absent:
     label: stats.over_seeds(members, _entropy_kept)
     for label, members in study.variants.items()
   }
-  found = {
-    label: [stats.over_seeds(members, each) for each in measures.values()]
+  accuracies = {
+    label: [stats.over_seeds(members, measure) for measure in measures.values()]
     for label, members in study.variants.items()
   }
   places = {
-    label: (kept[label].mean, *(each.mean for each in found[label]))
+    label: (
+      kept[label].mean,
+      *(estimate.mean for estimate in accuracies[label]),
+    )
     for label in kept
   }
   better = {label: _better(label, places) for label in kept}
@@ -50,7 +53,7 @@ def build(study: studies.Study) -> Section | Absent:
       label,
       len(study.variants[label]),
       str(kept[label]),
-      *map(str, found[label]),
+      *map(str, accuracies[label]),
       better[label],
     )
     for label in ranked
@@ -87,10 +90,10 @@ def build(study: studies.Study) -> Section | Absent:
 def _accuracies(study: studies.Study) -> dict[str, Measure]:
   """Returns the accuracy at the end by temperature, the coldest first."""
   shared = set.intersection(*(run.metrics for run in study.runs))
-  found = {
+  keys = {
     match[1]: key for key in shared if (match := AT_TEMPERATURE.fullmatch(key))
   }
-  named = {f"T = {at}": found[at] for at in sorted(found, key=float)}
+  named = {f"T = {at}": keys[at] for at in sorted(keys, key=float)}
   if run_files.HELD_OUT_GREEDY in shared:
     named = {"greedy": run_files.HELD_OUT_GREEDY, **named}
   if run_files.HELD_OUT_ACCURACY in shared:

@@ -94,8 +94,8 @@ def _sentence(
 
 def _entropy_sentence(ends: Mapping[str, tuple[float, float]]) -> str:
   if len(ends) <= panels.MAX_PER_PANEL:
-    parts = [f"from {a:.3f} to {b:.3f} for {k}" for k, (a, b) in ends.items()]
-    return f"Entropy went, in nats per token, {wording.listing(parts)}."
+    texts = [f"from {a:.3f} to {b:.3f} for {k}" for k, (a, b) in ends.items()]
+    return f"Entropy went, in nats per token, {wording.listing(texts)}."
   low = min(ends, key=lambda label: ends[label][1])
   high = max(ends, key=lambda label: ends[label][1])
   return (
