@@ -66,8 +66,8 @@ def fit(steps: Array, score: Array) -> Sigmoid:
   low = (start - 1e-6, last / 1e3, _EXPONENTS[0])
   high = (max(1.0, start) + 1e-6, _LATEST_MIDPOINT * last, _EXPONENTS[1])
   guess = ((start + 1) / 2, last / 2, 1.0)
-  found = scipy.optimize.least_squares(errors, guess, bounds=(low, high))
-  return Sigmoid(start, *map(float, found.x))
+  solution = scipy.optimize.least_squares(errors, guess, bounds=(low, high))
+  return Sigmoid(start, *map(float, solution.x))
 
 
 def final_error(run: runs.Run, fraction: float) -> float:

@@ -130,8 +130,8 @@ def collapse(run: runs.Run, fraction: float = 1 / 12) -> Collapse | None:
       return None
     span = series.steps[-1] - series.steps[0]
     moment = series.steps[0] + fraction * span
-    part = np.interp(moment, series.steps, series.values) - first(series)
-    shares.append(float(part / whole))
+    early = np.interp(moment, series.steps, series.values) - first(series)
+    shares.append(float(early / whole))
   return Collapse(fraction, *shares)
 
 

@@ -178,19 +178,20 @@ class Rival:
     return self.aic < MIN_AIC_DIFFERENCE
 
 
-def compare(each: Sequence[tuple[Array, Array]]) -> list[Rival]:
+def compare(points_by_run: Sequence[tuple[Array, Array]]) -> list[Rival]:
   """Compares all families that could be fitted to every run.
 
   Each run has parameters of its own, because a common curve would count the
   offsets between seeds as errors.
 
   Args:
-    each: (H, R) of each run.
+    points_by_run: (H, R) of each run.
   """
   fits = {
     form: fitted
     for form in FORMS
-    if len(fitted := [f for run in each if (f := fit(form, *run))]) == len(each)
+    if len(fitted := [f for run in points_by_run if (f := fit(form, *run))])
+    == len(points_by_run)
   }
   aic = {form: sum(one.aic for one in fitted) for form, fitted in fits.items()}
   bic = {form: sum(one.bic for one in fitted) for form, fitted in fits.items()}
@@ -200,7 +201,7 @@ def compare(each: Sequence[tuple[Array, Array]]) -> list[Rival]:
       fitted,
       aic[form] - min(aic.values()),
       bic[form] - min(bic.values()),
-      float(np.mean([later_error(form, *run) for run in each])),
+      float(np.mean([later_error(form, *run) for run in points_by_run])),
     )
     for form, fitted in fits.items()
   ]

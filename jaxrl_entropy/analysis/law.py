@@ -133,19 +133,23 @@ def points(run: runs.Run, window: int = 5) -> Points:
 
 def of_runs(members: Sequence[runs.Run]) -> list[Points]:
   """Returns the `points` of each run that has enough of them to report."""
-  each = (points(run) for run in members)
+  points_by_run = (points(run) for run in members)
   return [
-    p for p in each if len(p[0]) >= MIN_POINTS_TO_REPORT and is_enough(p[0])
+    p
+    for p in points_by_run
+    if len(p[0]) >= MIN_POINTS_TO_REPORT and is_enough(p[0])
   ]
 
 
-def pooled(each: Sequence[Points]) -> Points:
+def pooled(points_by_run: Sequence[Points]) -> Points:
   """Concatenates the points of several runs.
 
   Args:
-    each: (H, R) of each run, as `points` returns them; one at least.
+    points_by_run: (H, R) of each run, as `points` returns them; one at least.
   """
-  entropy, score = (np.concatenate(parts) for parts in zip(*each, strict=True))
+  entropy, score = (
+    np.concatenate(arrays) for arrays in zip(*points_by_run, strict=True)
+  )
   return entropy, score
 
 
@@ -174,7 +178,7 @@ def fit(entropy: Array, score: Array) -> Law:
       f"a law needs {MIN_POINTS} points at different entropies; got "
       f"{len(entropy)} points at {len(np.unique(entropy))} entropies"
     )
-  a, b = (float(each) for each in _huber(-np.exp(entropy), score))
+  a, b = (float(coefficient) for coefficient in _huber(-np.exp(entropy), score))
   residuals = score - (b - a * np.exp(entropy))
   spread = ((score - score.mean()) ** 2).sum()
   r2 = 1 - (residuals**2).sum() / spread if spread > 0 else 0.0
@@ -182,7 +186,7 @@ def fit(entropy: Array, score: Array) -> Law:
   return Law(a, b, float(r2), float(rmse), len(entropy))
 
 
-def fit_runs(each: Sequence[Points]) -> Law:
+def fit_runs(points_by_run: Sequence[Points]) -> Law:
   """Fits a law to each run and averages their parameters.
 
   Pooling the points instead would bias the slope: seeds have offsets in R, and
@@ -190,12 +194,12 @@ def fit_runs(each: Sequence[Points]) -> Law:
   slope that no single run has.
 
   Args:
-    each: (H, R) of each run, as `points` returns them.
+    points_by_run: (H, R) of each run, as `points` returns them.
 
   Returns:
     The mean law, with the mean R² of the runs and the RMSE over all points.
   """
-  laws = [fit(*run) for run in each]
+  laws = [fit(*run) for run in points_by_run]
   points = np.array([law.points for law in laws])
   squares = np.array([law.rmse for law in laws]) ** 2
   return Law(
@@ -208,7 +212,7 @@ def fit_runs(each: Sequence[Points]) -> Law:
 
 
 def bootstrap(
-  each: Sequence[Points],
+  points_by_run: Sequence[Points],
   *,
   block: int | None = None,
   draws: int = 1000,
@@ -228,7 +232,7 @@ def bootstrap(
   not how other seeds would differ.
 
   Args:
-    each: the points of each run.
+    points_by_run: the points of each run.
     block: points per block; by default the square root of their number.
     draws: number of resampled fits.
     level: coverage of the intervals.
@@ -236,12 +240,12 @@ def bootstrap(
   """
   rng = np.random.default_rng(seed)
   drawn, freedom = [], 0.0
-  for entropy, score in each:
+  for entropy, score in points_by_run:
     size = block or int(np.ceil(len(entropy) ** 0.5))
     drawn.append(_resampled(entropy, score, size, draws, rng))
     freedom += len(entropy) / size - 1
   a, b = np.mean(drawn, axis=0)
-  law = fit_runs(each)
+  law = fit_runs(points_by_run)
   reach = float(scipy.stats.t.ppf((1 + level) / 2, max(freedom, 1.0)))
 
   def around(value: float, values: Array) -> Interval:
@@ -265,15 +269,15 @@ def _resampled(
   return _huber(-np.exp(entropy), law(entropy) + residuals[index])
 
 
-def can_predict(each: Points, fraction: float) -> bool:
+def can_predict(points: Points, fraction: float) -> bool:
   """Tells whether the first `fraction` of a run's points suffices to fit.
 
   Args:
-    each: (H, R) of the run, as `points` returns them.
+    points: (H, R) of the run, as `points` returns them.
     fraction: share of the points to fit; at least one must remain.
   """
-  early = round(fraction * len(each[0]))
-  return early < len(each[0]) and is_enough(each[0][:early])
+  early = round(fraction * len(points[0]))
+  return early < len(points[0]) and is_enough(points[0][:early])
 
 
 def predict(entropy: Array, score: Array, fraction: float) -> Prediction:

@@ -162,10 +162,10 @@ class Run:
       default: value to return where the run's config lacks the field.
     """
     node: Any = self.config
-    for part in path.split("."):
-      if not isinstance(node, Mapping) or part not in node:
+    for key in path.split("."):
+      if not isinstance(node, Mapping) or key not in node:
         return default
-      node = node[part]
+      node = node[key]
     return node
 
   @property

@@ -78,14 +78,16 @@ def holm(estimates: Sequence[Estimate]) -> list[int]:
   References:
     Holm 1979, Scandinavian Journal of Statistics 6.
   """
-  tested = [index for index, each in enumerate(estimates) if each.count > 1]
+  tested = [
+    index for index, comparison in enumerate(estimates) if comparison.count > 1
+  ]
   tested.sort(key=lambda index: estimates[index].p_value)
   signs = [0] * len(estimates)
   for place, index in enumerate(tested):
-    each = estimates[index]
-    if not each.p_value * (len(tested) - place) < 1 - LEVEL:
+    comparison = estimates[index]
+    if not comparison.p_value * (len(tested) - place) < 1 - LEVEL:
       break
-    signs[index] = 1 if each.mean > 0 else -1
+    signs[index] = 1 if comparison.mean > 0 else -1
   return signs
 
 

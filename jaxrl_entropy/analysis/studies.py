@@ -61,7 +61,7 @@ class Study:
       label: variants.settings(members[0], fields)
       for label, members in self.variants.items()
     }
-    names = sorted({name for each in settings.values() for name in each})
+    names = sorted({name for s in settings.values() for name in s})
     values = {
       name: {label: s[name] for label, s in settings.items() if name in s}
       for name in names
@@ -109,7 +109,7 @@ def load(folder: str | pathlib.Path) -> Study:
   if not folder.is_dir():
     raise UserError(f"{folder} is not a folder: give the folder of a run")
   folders = [folder] if _is_run(folder) else runs.run_folders(folder)
-  loaded = [runs.load(each) for each in folders]
+  loaded = [runs.load(path) for path in folders]
   loaded = [run for run in loaded if len(run.series(run_files.ENTROPY))]
   if not loaded:
     raise UserError(
@@ -131,8 +131,8 @@ def load_parts(folder: str | pathlib.Path) -> list[Study]:
   folder = pathlib.Path(folder)
   if _is_run(folder) or runs.run_folders(folder):
     return []
-  parts = sorted(part for part in folder.glob("*") if runs.run_folders(part))
-  return [load(part) for part in parts]
+  paths = sorted(path for path in folder.glob("*") if runs.run_folders(path))
+  return [load(path) for path in paths]
 
 
 def distinct(

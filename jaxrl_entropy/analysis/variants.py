@@ -107,7 +107,7 @@ def settings(run: Run, fields: Set[str]) -> dict[str, Any]:
   return {
     key: value
     for key, value in _flatten(run.config)
-    if (key in fields or any(part in key for part in _FREE_SECTIONS))
+    if (key in fields or any(section in key for section in _FREE_SECTIONS))
     and key not in _NOT_COMPARED
     and not key.startswith(_SECTIONS_NOT_COMPARED)
   }
@@ -122,17 +122,17 @@ def _label_by_settings(
   method: str, variants: Sequence[list[Run]], fields: Set[str]
 ) -> Iterator[tuple[str, list[Run]]]:
   """Labels each variant by the settings in which it differs from the others."""
-  each = [settings(members[0], fields) for members in variants]
-  keys = _distinguishing(each)
-  for setting, members in zip(each, variants, strict=True):
-    parts = [
+  by_variant = [settings(members[0], fields) for members in variants]
+  keys = _distinguishing(by_variant)
+  for setting, members in zip(by_variant, variants, strict=True):
+    texts = [
       f"{symbol}={setting[key]}"
       if (symbol := symbol_of(method, key))
       else str(setting[key])
       for key in keys
       if key in setting
     ]
-    yield " ".join([method, *parts]), members
+    yield " ".join([method, *texts]), members
 
 
 def _distinguishing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
