@@ -103,8 +103,8 @@ def _fit_sampler(
   compile_with: Compile,
 ) -> tuple[Overrides, dict[str, Result]] | None:
   """Returns the largest KV budget that fits beside the train state."""
-  decode, parts = compile_with("decode", place), _parts(plan, place)
-  for tokens in _budgets(plan, config, train["train"], decode, parts):
+  decode, shards = compile_with("decode", place), _parts(plan, place)
+  for tokens in _budgets(plan, config, train["train"], decode, shards):
     more = place
     if tokens:
       more += (("rollout.kv_tokens", str(tokens)),)
@@ -117,11 +117,11 @@ def _fit_sampler(
 
 
 def _budgets(
-  plan: Plan, config: ConfigDict, train: Result, decode: Result, parts: int
+  plan: Plan, config: ConfigDict, train: Result, decode: Result, shards: int
 ) -> Iterator[int]:
   """Yields falling KV budgets in tokens; the first, 0, is the config's own.
 
-  Each of the `parts` of the data axes must have room for two sequences.
+  Each of the `shards` of the data axes must have room for two sequences.
   """
   yield 0
   rollout, cache = config.rollout, decode.roles.get("KV cache")
@@ -134,5 +134,5 @@ def _budgets(
   room = report.TIGHT_FROM * plan.topology.generation.hbm - taken
   for share in _SHARES:
     tokens = int(share * own * min(room / cache, 1)) // _ROUND * _ROUND
-    if tokens >= 2 * length * parts:
+    if tokens >= 2 * length * shards:
       yield tokens

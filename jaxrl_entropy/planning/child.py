@@ -79,14 +79,14 @@ def _compile(
   needed += memory.output_size_in_bytes - memory.alias_size_in_bytes
   texts = dump.glob("*.after_optimizations.txt")
   text = max(texts, key=lambda path: path.stat().st_size).read_text()
-  found = hlo.collectives(text, mesh.shape)
+  collectives = hlo.collectives(text, mesh.shape)
   return dataclasses.replace(
     result,
     status="ok",
     needed=needed + memory.generated_code_size_in_bytes,
     temporaries=memory.temp_size_in_bytes,
-    collectives=traffic.summary(found),
-    warnings=traffic.warnings(found, program, mesh.shape),
+    collectives=traffic.summary(collectives),
+    warnings=traffic.warnings(collectives, program, mesh.shape),
     seconds=time.monotonic() - start,
   )
 

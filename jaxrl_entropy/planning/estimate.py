@@ -234,9 +234,9 @@ def to_lines(estimate: Estimate) -> Iterator[str]:
     ("one mesh", estimate.memory),
     ("two halves", estimate.split_memory),
   ):
-    parts = (f"{name} {size / GIB:.2f} GiB" for name, size in memory.items())
+    sizes = (f"{name} {size / GIB:.2f} GiB" for name, size in memory.items())
     if memory:
-      yield f"  {form} hold at least: {', '.join(parts)}"
+      yield f"  {form} hold at least: {', '.join(sizes)}"
   yield (
     f"  expected: {shares.flops:.0%} of the peak FLOP/s, "
     f"{shares.bandwidth:.0%} of the memory's and {shares.links:.0%} of the "

@@ -77,8 +77,11 @@ def collectives(text: str, mesh: Mapping[str, int]) -> list[Collective]:
         places[key][name].append(one)
   # An asynchronous one stands in each of the fusions that it runs beside,
   # always with the same channel; in one place each of them is another.
-  found = [max(each.values(), key=_sent) for each in places.values()]
-  return [one for ones in found for one in ones if one.axes]
+  largest = [
+    max(by_computation.values(), key=_sent)
+    for by_computation in places.values()
+  ]
+  return [one for ones in largest for one in ones if one.axes]
 
 
 def _sent(ones: Iterable[Collective]) -> float:
@@ -88,7 +91,7 @@ def _sent(ones: Iterable[Collective]) -> float:
 def _collective(
   kind: str, result: str, line: str, count: int, mesh: Mapping[str, int]
 ) -> Collective:
-  shapes = [_shape(*found) for found in _SHAPE.findall(result)]
+  shapes = [_shape(*match) for match in _SHAPE.findall(result)]
   if f"{kind}-start(" in line:
     shapes = _results_of_start(kind, shapes)
   size = sum(n_bytes for _, n_bytes in shapes)

@@ -172,8 +172,8 @@ def _program_lines(name: str, result: Result, topology: Topology) -> list[str]:
   if result.temporaries:
     lines.append(f"  {_size(result.temporaries):>10}  temporaries")
   lines += [
-    f"  {_size(x):>10}  {part}, in the temporaries"
-    for part, x in result.inside.items()
+    f"  {_size(x):>10}  {item}, in the temporaries"
+    for item, x in result.inside.items()
   ]
   seconds = bound(result, topology)
   lines.append(

@@ -162,13 +162,13 @@ def phases(
     mesh: size of each axis, by name.
     rates: of a device, and of the hosts that verify.
   """
-  found = {
+  computed = {
     name: phase(work(model, load, mesh), mesh, rates)
     for name, work in workload.PHASES.items()
   }
   verify = Phase(host=load.responses / rates.verified)
   names = (*workload.SAMPLING, "verify", "score", "update", "transfer")
-  return {name: (found | {"verify": verify})[name] for name in names}
+  return {name: (computed | {"verify": verify})[name] for name in names}
 
 
 @dataclasses.dataclass(frozen=True)

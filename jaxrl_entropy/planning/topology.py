@@ -152,11 +152,11 @@ def _laid(
     laid[axis] = [(side, free[side]) for side in next(iter(choices), ())]
     if not choices:
       for side in sorted(sides, key=free.__getitem__):
-        part = math.gcd(free[side], size)
-        size //= part
-        laid[axis] += [(side, part)] * (part > 1)
-    for side, part in laid[axis]:
-      free[side] //= part
+        devices = math.gcd(free[side], size)
+        size //= devices
+        laid[axis] += [(side, devices)] * (devices > 1)
+    for side, devices in laid[axis]:
+      free[side] //= devices
   return laid
 
 

@@ -46,7 +46,7 @@ def warnings(
     program: what was compiled.
     mesh: size of each mesh axis.
   """
-  found = [
+  texts = [
     *_repeated_head(collectives, program),
     *_repeated_gradient(collectives, program, mesh),
   ]
@@ -56,11 +56,11 @@ def warnings(
     if c.kind == "all-gather" and math.prod(c.shape) == program.tokens
   ]
   if gathers:
-    found.append(
+    texts.append(
       f"{len(gathers)} all-gathers of one value a token ({program.tokens}): "
       f"something sorts or indexes all tokens, in {gathers[0].source}"
     )
-  return found
+  return texts
 
 
 def _repeated_head(

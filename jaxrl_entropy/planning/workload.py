@@ -260,9 +260,9 @@ def prefill(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
     load: its prompts count; the weights are read once per `prefill_tokens`.
     mesh: size of each axis, by name.
   """
-  size, parts = sizes(model), shards(mesh)
-  tokens = load.prompts * load.prompt / parts
-  pairs = size.pairs(load.prompt) * load.prompts / parts
+  size, num_shards = sizes(model), shards(mesh)
+  tokens = load.prompts * load.prompt / num_shards
+  pairs = size.pairs(load.prompt) * load.prompts / num_shards
   chunks = math.ceil(tokens / load.prefill_tokens)
   flops = 2 * size.active * tokens + size.mixing * pairs
   copy = load.copy_bytes * held(size, mesh)
@@ -287,12 +287,12 @@ def decode(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
     load: its responses count, and how many are decoded at a time (`live`).
     mesh: size of each axis, by name.
   """
-  size, parts, tensor = sizes(model), shards(mesh), mesh["tensor"]
-  tokens = load.responses * load.response / parts
+  size, num_shards, tensor = sizes(model), shards(mesh), mesh["tensor"]
+  tokens = load.responses * load.response / num_shards
   end = load.prompt + load.response
-  pairs = size.pairs(end, load.prompt) * load.responses / parts
+  pairs = size.pairs(end, load.prompt) * load.responses / num_shards
   flops = 2 * (size.active + size.head) * tokens + size.mixing * pairs
-  chosen = 1 - (1 - size.mlp_share) ** (load.live / parts * experts(mesh))
+  chosen = 1 - (1 - size.mlp_share) ** (load.live / num_shards * experts(mesh))
   weights = size.attention + size.mlp / experts(mesh) * chosen + size.head
   cached = pairs * size.cached / model.num_layers
   return Work(
@@ -364,8 +364,9 @@ def _forward(
 ) -> Work:
   """Returns the products of a forward pass over rows of full length."""
   size = sizes(model)
-  parts = shards(mesh) * mesh["context"]
-  tokens, pairs = rows * load.row / parts, rows * size.pairs(load.row) / parts
+  num_shards = shards(mesh) * mesh["context"]
+  tokens = rows * load.row / num_shards
+  pairs = rows * size.pairs(load.row) / num_shards
   flops = 2 * (size.active + size.head) * tokens + size.mixing * pairs
   logits = 2 * MASTER * tokens * model.vocab_size / mesh["tensor"]
   return Work(
@@ -388,8 +389,9 @@ def _backward(
   """
   size, forward = sizes(model), _forward(model, load, mesh, rows)
   products, attention = _REMAT[load.remat]
-  parts = shards(mesh) * mesh["context"] * mesh["tensor"]
-  tokens, pairs = rows * load.row / parts, rows * size.pairs(load.row) / parts
+  num_shards = shards(mesh) * mesh["context"] * mesh["tensor"]
+  tokens = rows * load.row / num_shards
+  pairs = rows * size.pairs(load.row) / num_shards
   again = products * (size.active - size.last)
   passes = 1 if load.adapters else 2
   head = (1 + passes) * size.head
