@@ -182,7 +182,7 @@ def gdpo(
   """
   if over not in ("tokens", "responses"):
     raise ValueError(f"over is {over!r}; use 'tokens' or 'responses'")
-  given = dict(weights or {})
+  weight_of = dict(weights or {})
 
   def normalized(reward: jax.Array, groups: jax.Array) -> jax.Array:
     x, scored = scored_groups(reward, groups)
@@ -192,16 +192,16 @@ def gdpo(
 
   def estimate(inputs: AdvantageInputs) -> Advantages:
     rewards = _rewards(inputs)
-    if unknown := given.keys() - rewards.keys():
+    if unknown := weight_of.keys() - rewards.keys():
       raise ValueError(
         f"gdpo has weights for {sorted(unknown)}, but the rewards are "
         f"{sorted(rewards)}: name those in config.advantage.args.weights"
       )
-    parts = [
-      given.get(name, 1.0) * normalized(reward, inputs.groups)
+    terms = [
+      weight_of.get(name, 1.0) * normalized(reward, inputs.groups)
       for name, reward in rewards.items()
     ]
-    total = jnp.stack(parts).sum(0)
+    total = jnp.stack(terms).sum(0)
     if over == "tokens":
       tokens = whiten(spread(total, inputs).advantages, inputs.mask)
       return Advantages(tokens, tokens)

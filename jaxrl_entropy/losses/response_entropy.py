@@ -133,8 +133,8 @@ def _group_mean(
   """At each token, the mean over the group's responses of `x`, theirs."""
   share = inverse_lengths(batch)
   total, count = (
-    masked.segment_sum(part, batch.group, batch.num_responses)
-    for part in (x * share, share)
+    masked.segment_sum(values, batch.group, batch.num_responses)
+    for values in (x * share, share)
   )
   mean = total / jnp.where(count > 0, count, 1.0)
   mean = mean.at[batch.group].get(mode="clip")

@@ -60,8 +60,8 @@ def restrict_to(selector: Selector, name: str = "select") -> LossTransform:
     picked = parts.pick(selector, loss, batch, key)
     share = share_metric(picked.chosen, batch.mask)
     scale = share.count / jnp.maximum(share.total, 1.0)
-    found = {"share": share} | picked.metrics
-    metrics = {f"{name}/{key}": value for key, value in found.items()}
+    measured = {"share": share} | picked.metrics
+    metrics = {f"{name}/{key}": value for key, value in measured.items()}
     return weigh(loss, jnp.where(picked.chosen, scale, 0.0), metrics)
 
   return update

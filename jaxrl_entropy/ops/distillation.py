@@ -112,5 +112,5 @@ def _local(
     p = jnp.exp(own)
     return jnp.sum(jnp.where(p > 0, p * (own - other), 0.0), axis=-1)
 
-  found = jax.lax.map(divergence, (split(hidden), split(teacher_hidden)))
-  return found.reshape(-1)[:count].reshape(shape)
+  divergences = jax.lax.map(divergence, (split(hidden), split(teacher_hidden)))
+  return divergences.reshape(-1)[:count].reshape(shape)

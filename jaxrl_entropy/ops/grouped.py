@@ -66,7 +66,7 @@ class _Blocks:
   def block(self, padded: jax.Array, index: jax.Array) -> jax.Array:
     return jax.lax.dynamic_slice_in_dim(padded, index * self.size, self.size)
 
-  def each(
+  def fold(
     self, step: Callable[[jax.Array, jax.Array], jax.Array], value: jax.Array
   ) -> jax.Array:
     """Returns `value` after `step(index, value)` of every block in use."""
@@ -132,7 +132,7 @@ def _products(
     return jax.lax.dynamic_update_slice_in_dim(out, product, start, 0)
 
   out = jnp.zeros((len(padded), kernels.shape[-1]), padded.dtype)
-  return blocks.each(multiply, out)
+  return blocks.fold(multiply, out)
 
 
 def _forward(x: jax.Array, kernels: jax.Array, sizes: jax.Array) -> Any:
@@ -148,7 +148,7 @@ def _backward(residuals: Any, cotangent: jax.Array) -> Any:
     product = blocks.block(padded, index).T @ blocks.block(cotangents, index)
     return total.at[blocks.group[index]].add(product)
 
-  d_kernels = blocks.each(add, jnp.zeros_like(kernels))
+  d_kernels = blocks.fold(add, jnp.zeros_like(kernels))
   d_x = _products(blocks, cotangents, kernels.swapaxes(1, 2))
   return blocks.rows(d_x), d_kernels, None
 

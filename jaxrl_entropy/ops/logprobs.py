@@ -109,10 +109,10 @@ def head_copies(head: Float[Array, "D V"]) -> Float[Array, "N D V"]:
     P(sharding.WEIGHTS, "tensor"), head.shape, mesh
   )
 
-  def copy(part: jax.Array) -> jax.Array:
+  def copy(shard: jax.Array) -> jax.Array:
     if width is not None:
-      part = jax.lax.all_gather(part, width, tiled=True)
-    return part[None]
+      shard = jax.lax.all_gather(shard, width, tiled=True)
+    return shard[None]
 
   return jax.shard_map(
     copy,
@@ -191,8 +191,8 @@ def _plan(
   if mesh.shape["tensor"] == 1:
     axis = None
   plan = _Plan(chunk, moments, rows, axis, limit=limit)
-  parts = math.prod(mesh.shape[axis] for axis in plan.token_axes)
-  return dataclasses.replace(plan, repeats=sharding.token_parts() // parts)
+  shards = math.prod(mesh.shape[axis] for axis in plan.token_axes)
+  return dataclasses.replace(plan, repeats=sharding.token_parts() // shards)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -210,11 +210,11 @@ def _forward(plan, hidden, head, targets, temperature):
 
 def _backward(plan, residuals, cotangents):
   hidden, head, targets, temperature, stats, normalizers = residuals
-  parts = (targets, normalizers, _coefficients(stats, cotangents))
+  per_token = (targets, normalizers, _coefficients(stats, cotangents))
   specs = (plan.rows, plan.head, P(), plan.rows)
   outputs = (plan.rows, plan.head, P())
   d_hidden, d_head, d_temperature = plan.run(_local_backward, specs, outputs)(
-    hidden, head, temperature, parts
+    hidden, head, temperature, per_token
   )
   return d_hidden, d_head, None, d_temperature
 
@@ -226,8 +226,8 @@ def _local_forward(plan, hidden, head, targets, temperature):
   """Returns statistics and log-normalizers of one device's tokens."""
   head = _own(head).astype(hidden.dtype)
 
-  def chunk(part):
-    rows, ids = part
+  def chunk(inputs):
+    rows, ids = inputs
     logits = _logits(plan, rows, head, temperature)
     top = plan.over_vocabulary(jax.lax.pmax, jnp.max(logits, axis=-1))
     sums = _sums(plan, logits, top) | _target(plan, logits, ids)
@@ -246,14 +246,14 @@ def _local_forward(plan, hidden, head, targets, temperature):
   return _join(targets.shape, jax.lax.map(chunk, chunks))
 
 
-def _local_backward(plan, hidden, head, temperature, parts):
+def _local_backward(plan, hidden, head, temperature, per_token):
   """Returns one device's gradients; the head's is of its own copy."""
   own = _own(head)
   cast = own.astype(hidden.dtype)
 
-  def chunk(carry, part):
+  def chunk(carry, inputs):
     d_head, d_temperature = carry
-    rows, (ids, normalizers, coefficients) = part
+    rows, (ids, normalizers, coefficients) = inputs
     logits = _logits(plan, rows, cast, temperature)
     d_logits = _logit_gradient(plan, logits, ids, normalizers, coefficients)
     sized = jnp.where(d_logits == 0, 0.0, d_logits * logits)
@@ -269,7 +269,7 @@ def _local_backward(plan, hidden, head, temperature, parts):
 
   zeros = (jnp.zeros(own.shape, jnp.float32), jnp.float32(0))
   shape = hidden.shape[:-1]
-  chunks = _split(plan.chunk, shape, (hidden, parts))
+  chunks = _split(plan.chunk, shape, (hidden, per_token))
   (d_head, d_temperature), d_rows = jax.lax.scan(chunk, zeros, chunks)
   d_hidden = plan.over_vocabulary(jax.lax.psum, _join(shape, d_rows))
   d_temperature = plan.over_tokens(

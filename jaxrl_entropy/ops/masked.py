@@ -122,14 +122,15 @@ def exact_means(
   """
   valid = [mask & jnp.isfinite(x) for x in arrays]
   grids = [_grid(*ends) for ends in _extremes(arrays, valid)]
-  parts = [
-    part
+  limbs = [
+    limb
     for x, v, grid in zip(arrays, valid, grids, strict=True)
-    for part in _limbs(x, v, grid)
+    for limb in _limbs(x, v, grid)
   ]
-  sums, each = _sums(parts), _LIMBS + 1
+  sums, per_array = _sums(limbs), _LIMBS + 1
   means = [
-    _mean(sums[each * i : each * (i + 1)], grid) for i, grid in enumerate(grids)
+    _mean(sums[per_array * i : per_array * (i + 1)], grid)
+    for i, grid in enumerate(grids)
   ]
   # Without the barrier XLA fuses these scalars into per-token loops and
   # recomputes them.
@@ -201,7 +202,7 @@ def _extremes(
   ends = jnp.uint32(2**32 - 1), jnp.uint32(0)
   # Compared as integers: XLA vectorizes that on CPUs, but not for floats.
   keys = [radix.ascending_bits(x) for x in arrays]
-  found = lax.reduce(
+  extremes = lax.reduce(
     [
       tuple(jnp.where(v, key, end) for end in ends)
       for key, v in zip(keys, valid, strict=True)
@@ -212,7 +213,7 @@ def _extremes(
   )
   return [
     (radix.from_ascending_bits(low), radix.from_ascending_bits(high))
-    for low, high in found
+    for low, high in extremes
   ]
 
 

@@ -110,19 +110,19 @@ def describe(everywhere: Sequence[Mapping[str, Trial]], chosen: str) -> str:
       process or for each shape. Seconds are added, the worst difference shown.
     chosen: name of the function that is used.
   """
-  parts = []
+  texts = []
   for name in everywhere[0]:
     tried = [trials[name] for trials in everywhere]
     failures = [trial.failure for trial in tried if trial.failure]
     worst = max(trial.difference for trial in tried)
     if failures:
-      parts.append(f"{name} failed ({failures[0]})")
+      texts.append(f"{name} failed ({failures[0]})")
     elif not all(trial.right for trial in tried):
-      parts.append(f"{name} differs by {worst:.2g} of the result")
+      texts.append(f"{name} differs by {worst:.2g} of the result")
     else:
       seconds = sum(trial.seconds for trial in tried)
-      parts.append(f"{name} {1e3 * seconds:.2f} ms")
-  return f"{', '.join(parts)}: {chosen} is used"
+      texts.append(f"{name} {1e3 * seconds:.2f} ms")
+  return f"{', '.join(texts)}: {chosen} is used"
 
 
 def _call(
@@ -145,6 +145,8 @@ def _differences(result: Any, expected: Any) -> Any:
 
 
 def _difference(result: Any, expected: Any) -> float:
-  found = jax.tree.leaves(jax.device_get(_differences(result, expected)))
+  differences = jax.tree.leaves(jax.device_get(_differences(result, expected)))
   # max() would pass over a NaN.
-  return math.nan if any(map(math.isnan, found)) else float(max(found))
+  return (
+    math.nan if any(map(math.isnan, differences)) else float(max(differences))
+  )

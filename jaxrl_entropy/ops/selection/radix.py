@@ -75,7 +75,7 @@ def _digits() -> tuple[int, ...]:
   return _COMPARE_DIGITS if on_tpu else _SCATTER_DIGITS
 
 
-class _Found(NamedTuple):
+class _Threshold(NamedTuple):
   """The key of some rank.
 
   Attributes:
@@ -93,7 +93,7 @@ def _search(
   keys: UInt32[Array, "*s"],
   active: Bool[Array, "*s"],
   rank: UInt32[Array, ""],
-) -> _Found:
+) -> _Threshold:
   """Returns the active key of 1-based `rank`, or of the last rank there is.
 
   The key is meaningless for rank 0, or where nothing is active.
@@ -114,7 +114,7 @@ def _search(
     rank = rank - (up_to[chosen] - equals)
     prefix = prefix | (chosen << shift)
     active = active & (digit == chosen)
-  return _Found(prefix, rank, equals)
+  return _Threshold(prefix, rank, equals)
 
 
 # Compiled as a whole, for where they are called outside of a compiled step.
@@ -154,13 +154,13 @@ def smallest(
     candidates: True at tokens that take part.
     count: how many to select; 0 selects none.
   """
-  found = _search(keys, candidates, count)
-  all_ties = found.rank == found.equals
+  threshold = _search(keys, candidates, count)
+  all_ties = threshold.rank == threshold.equals
   last = lax.cond(
-    all_ties, _greatest, _last_tie, found, keys, identity, candidates
+    all_ties, _greatest, _last_tie, threshold, keys, identity, candidates
   )
-  tied = (keys == found.key) & (identity <= last)
-  return candidates & ((keys < found.key) | tied) & (count > 0)
+  tied = (keys == threshold.key) & (identity <= last)
+  return candidates & ((keys < threshold.key) | tied) & (count > 0)
 
 
 def _greatest(*unused: Any) -> UInt32[Array, ""]:
@@ -169,10 +169,12 @@ def _greatest(*unused: Any) -> UInt32[Array, ""]:
 
 
 def _last_tie(
-  found: _Found,
+  threshold: _Threshold,
   keys: UInt32[Array, "*s"],
   identity: UInt32[Array, "*s"],
   candidates: Bool[Array, "*s"],
 ) -> UInt32[Array, ""]:
   """Returns the identity of the last tie that is selected."""
-  return _search(identity, candidates & (keys == found.key), found.rank).key
+  return _search(
+    identity, candidates & (keys == threshold.key), threshold.rank
+  ).key
