@@ -159,15 +159,15 @@ def _over_mesh(
       return _local(activation, x, weights, chosen, kernels, 0)
     first = jax.lax.axis_index(owners) * kernels[0].shape[0]
     if not {"expert"} <= rows_split & {*owners}:
-      part = _local(activation, x, weights, chosen, kernels, first)
-      return jax.lax.psum(part, owners)
+      partial_sum = _local(activation, x, weights, chosen, kernels, first)
+      return jax.lax.psum(partial_sum, owners)
     x, weights, chosen = (
-      jax.lax.all_gather(part, "expert", tiled=True)
-      for part in (x, weights, chosen)
+      jax.lax.all_gather(array, "expert", tiled=True)
+      for array in (x, weights, chosen)
     )
-    part = _local(activation, x, weights, chosen, kernels, first)
-    part = jax.lax.psum_scatter(part, "expert", tiled=True)
-    return jax.lax.psum(part, owners[1:]) if owners[1:] else part
+    partial_sum = _local(activation, x, weights, chosen, kernels, first)
+    partial_sum = jax.lax.psum_scatter(partial_sum, "expert", tiled=True)
+    return jax.lax.psum(partial_sum, owners[1:]) if owners[1:] else partial_sum
 
   return jax.shard_map(
     local,

@@ -163,5 +163,5 @@ def rotate(
   first, second, rest = jnp.split(x, (half, 2 * half), axis=-1)
   first, second = first.astype(jnp.float32), second.astype(jnp.float32)
   turned = (first * cos - second * sin, second * cos + first * sin)
-  kept = (part.astype(x.dtype) for part in turned)
+  kept = (values.astype(x.dtype) for values in turned)
   return jnp.concatenate((*kept, rest), axis=-1)

@@ -229,8 +229,8 @@ def run_layers(
   index = jnp.asarray(config.rope_index)
   if routes is not None:
     routes = jnp.moveaxis(routes, 2, 0)
-  x, found = jax.lax.scan(layer, x, (params["layers"], slides, index, routes))
-  return final_norm(params, config, x), found
+  x, routed = jax.lax.scan(layer, x, (params["layers"], slides, index, routes))
+  return final_norm(params, config, x), routed
 
 
 def rotations(

@@ -75,7 +75,7 @@ class Sample:
   def completion(self) -> Completion:
     """Returns the tokens so far as a completion."""
     draws = self.draws or [_no_tokens()]
-    whole = jax.tree.map(lambda *parts: np.concatenate(parts), *draws)
+    whole = jax.tree.map(lambda *arrays: np.concatenate(arrays), *draws)
     return Completion(
       tokens=whole.token,
       logp=whole.logp,

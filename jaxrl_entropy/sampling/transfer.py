@@ -67,10 +67,10 @@ def local_bytes(weights: Params) -> int:
 def _staging(source: Mesh, target: Mesh) -> Mesh:
   """Returns the devices of `source` with the split axes of `target`."""
   split = {axis: target.shape[axis] for axis in SPLIT}
-  parts = math.prod(split.values())
-  if source.size % parts:
+  shards = math.prod(split.values())
+  if source.size % shards:
     raise ValueError(
-      f"the sampler splits layers over {parts} devices, and the {source.size} "
+      f"the sampler splits layers over {shards} devices, and the {source.size} "
       "devices that train are no multiple of it"
     )
   devices = sorted(source.devices.flat, key=lambda d: (d.process_index, d.id))
@@ -85,13 +85,13 @@ def _stage(sharding: NamedSharding) -> Any:
 def _copy(staged: jax.Array, target: NamedSharding) -> jax.Array:
   """Copies shards to the devices of `target`, from several in turn."""
   shape = staged.shape
-  found: dict[Shard, list[jax.Array]] = {}
+  by_shard: dict[Shard, list[jax.Array]] = {}
   for shard in staged.addressable_shards:
-    found.setdefault(_shard(shard.index, shape), []).append(shard.data)
+    by_shard.setdefault(_shard(shard.index, shape), []).append(shard.data)
   copies = []
   needed = target.addressable_devices_indices_map(shape)
   for count, (device, index) in enumerate(needed.items()):
-    holders = found.get(_shard(index or (), shape))
+    holders = by_shard.get(_shard(index or (), shape))
     if holders is None:
       raise ValueError(
         f"{device} needs a shard that no training device of its process "

@@ -175,7 +175,7 @@ def _read_array(
   """
   leading = len(next(iter(kept.names)))
 
-  def part(index: Index) -> np.ndarray:
+  def read_slice(index: Index) -> np.ndarray:
     bounds = [
       axis.indices(size)[:2] for axis, size in zip(index, shape, strict=True)
     ]
@@ -191,7 +191,7 @@ def _read_array(
     list(READERS.map(read, np.ndindex(out.shape[:leading])))
     return out
 
-  return jax.make_array_from_callback(shape, where, _once(part))
+  return jax.make_array_from_callback(shape, where, _once(read_slice))
 
 
 def _once(
@@ -200,14 +200,14 @@ def _once(
   """Returns `read` for JAX, which asks again for each device of a slice."""
   slices: dict[tuple[tuple[int, int], ...], np.ndarray] = {}
 
-  def part(index: Index | None) -> np.ndarray:
+  def cached(index: Index | None) -> np.ndarray:
     assert index is not None
     key = tuple((axis.start, axis.stop) for axis in index)
     if key not in slices:
       slices[key] = read(index)
     return slices[key]
 
-  return part
+  return cached
 
 
 def _read_part(

@@ -109,8 +109,8 @@ def copy_companions(
   for name in _COMPANIONS:
     if (source / name).exists():
       shutil.copyfile(source / name, folder / name)
-  given = read_json(source / "config.json")
-  return {key: given[key] for key in _TOKEN_IDS if key in given}
+  config = read_json(source / "config.json")
+  return {key: config[key] for key in _TOKEN_IDS if key in config}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,14 +137,14 @@ class _View:
 
   def fetch(self) -> np.ndarray:
     """Copies the tensor to the host; every process of a job takes part."""
-    parts = [self._fetch(leaf) for leaf in self.leaves]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    tensors = [self._fetch(leaf) for leaf in self.leaves]
+    return tensors[0] if len(tensors) == 1 else np.concatenate(tensors)
 
   def _fetch(self, leaf: jax.Array) -> np.ndarray:
-    part = leaf[self.place] if self.place else leaf
-    if not part.is_fully_addressable:
-      part = multihost_utils.process_allgather(part, tiled=True)
-    values = np.asarray(part)
+    array = leaf[self.place] if self.place else leaf
+    if not array.is_fully_addressable:
+      array = multihost_utils.process_allgather(array, tiled=True)
+    values = np.asarray(array)
     return values.T if self.transposed else values
 
 
@@ -159,10 +159,10 @@ def _views(params: Params, config: TransformerConfig) -> dict[str, _View]:
       layouts[name] = place, kept.transposed
   return {
     name: _View(
-      tuple(leaf for _, leaf in sorted(parts, key=operator.itemgetter(0))),
+      tuple(leaf for _, leaf in sorted(leaves, key=operator.itemgetter(0))),
       *layouts[name],
     )
-    for name, parts in members.items()
+    for name, leaves in members.items()
   }
 
 

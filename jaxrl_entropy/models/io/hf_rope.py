@@ -57,7 +57,7 @@ def take(
     return defaults.get(key) if value is None else value
 
   new, old = fields.pop("rope_parameters", 0), fields.pop("rope_scaling", 0)
-  given: Mapping[str, Any] = old or new or {}
+  section: Mapping[str, Any] = old or new or {}
   shared = {
     "rope_theta": outer("rope_theta"),
     "original_max_position_embeddings": outer(
@@ -67,86 +67,88 @@ def take(
   if "partial_rotary_factor" in defaults:
     shared["partial_rotary_factor"] = outer("partial_rotary_factor")
   if "rope_local_base_freq" not in defaults:
-    return _rope(shared, given, max_length), None
+    return _rope(shared, section, max_length), None
   local = {"rope_theta": outer("rope_local_base_freq") or shared["rope_theta"]}
-  inner = given.get("sliding_attention", {})
+  inner = section.get("sliding_attention", {})
   whole = (
-    given.get("full_attention", {}) if "full_attention" in given else given
+    section.get("full_attention", {})
+    if "full_attention" in section
+    else section
   )
   return _rope(shared, whole, max_length), _rope(local, inner, max_length)
 
 
 def _rope(
-  shared: Mapping[str, Any], given: Mapping[str, Any], max_length: int
+  shared: Mapping[str, Any], section: Mapping[str, Any], max_length: int
 ) -> Rope:
-  """Returns the settings of `given`, and of `shared` where it has none."""
-  given = {key: value for key, value in given.items() if value is not None}
-  old_kind = given.pop("type", "default")
-  kind = given.pop("rope_type", old_kind)
+  """Returns the settings of `section`, and of `shared` where it has none."""
+  section = {key: value for key, value in section.items() if value is not None}
+  old_kind = section.pop("type", "default")
+  kind = section.pop("rope_type", old_kind)
   kind = _ALIASES.get(kind, kind)
   if kind not in _ROPE_KEYS:
     raise UnsupportedConfigError(
       f"rope type {kind!r} is not supported; one of {', '.join(_ROPE_KEYS)}"
     )
-  theta = given.pop("rope_theta", shared["rope_theta"])
-  original = given.pop("original_max_position_embeddings", None)
+  theta = section.pop("rope_theta", shared["rope_theta"])
+  original = section.pop("original_max_position_embeddings", None)
   original = (
     shared.get("original_max_position_embeddings") or original or max_length
   )
-  rotated = given.pop("partial_rotary_factor", 1.0)
+  rotated = section.pop("partial_rotary_factor", 1.0)
   if "partial_rotary_factor" in shared:
     rotated = shared["partial_rotary_factor"] if rotated == 1.0 else rotated
   elif rotated != 1.0:
     raise UnsupportedConfigError("partial_rotary_factor is not supported")
-  _check_keys(kind, given)
+  _check_keys(kind, section)
   if kind == "default":
     return Rope(theta, rotated=rotated)
   if kind in ("yarn", "longrope"):
-    given = {"factor": max_length / original} | given
+    section = {"factor": max_length / original} | section
   complete = {"yarn": _yarn, "longrope": _longrope}.get(kind)
   if complete:
-    given = complete(given, original)
+    section = complete(section, original)
   length = 0 if kind == "linear" else original
-  return Rope(theta, kind, rotated=rotated, original_length=length, **given)
+  return Rope(theta, kind, rotated=rotated, original_length=length, **section)
 
 
-def _check_keys(kind: str, given: Mapping[str, Any]) -> None:
-  if "attn_factor" in given:
+def _check_keys(kind: str, section: Mapping[str, Any]) -> None:
+  if "attn_factor" in section:
     raise UnsupportedConfigError(
-      f"rope_scaling has attn_factor={given['attn_factor']}, which "
+      f"rope_scaling has attn_factor={section['attn_factor']}, which "
       "transformers ignores and other engines multiply by: remove it, or "
       "replace it by attention_factor, which multiplies queries and keys"
     )
-  unknown = set(given) - set(_ROPE_KEYS[kind])
+  unknown = set(section) - set(_ROPE_KEYS[kind])
   if unknown:
     raise UnsupportedConfigError(
       f"rope type {kind!r} with {sorted(unknown)} is not supported"
     )
   derived = {"factor"} if kind in ("yarn", "longrope") else set()
-  missing = _REQUIRED & set(_ROPE_KEYS[kind]) - set(given) - derived
+  missing = _REQUIRED & set(_ROPE_KEYS[kind]) - set(section) - derived
   if missing:
     raise UnsupportedConfigError(f"rope type {kind!r} lacks {sorted(missing)}")
 
 
-def _yarn(given: dict[str, Any], original: int) -> dict[str, Any]:
+def _yarn(section: dict[str, Any], original: int) -> dict[str, Any]:
   """Resolves YaRN's attention factor (2309.00071, eq. 22)."""
   del original
-  mscale = given.pop("mscale", None)
-  mscale_all = given.pop("mscale_all_dim", None)
+  mscale = section.pop("mscale", None)
+  mscale_all = section.pop("mscale_all_dim", None)
 
   def magnitude(scale: float) -> float:
-    return 0.1 * scale * math.log(max(given["factor"], 1.0)) + 1.0
+    return 0.1 * scale * math.log(max(section["factor"], 1.0)) + 1.0
 
   factor = magnitude(1.0)
   if mscale and mscale_all:
     factor = magnitude(mscale) / magnitude(mscale_all)
-  return {"attention_factor": factor} | given
+  return {"attention_factor": factor} | section
 
 
-def _longrope(given: dict[str, Any], original: int) -> dict[str, Any]:
+def _longrope(section: dict[str, Any], original: int) -> dict[str, Any]:
   """Resolves LongRoPE's attention factor (2402.13753, section 3.3)."""
-  growth = math.log(max(given["factor"], 1.0)) / math.log(original)
-  resolved = {"attention_factor": math.sqrt(1 + growth)} | given
+  growth = math.log(max(section["factor"], 1.0)) / math.log(original)
+  resolved = {"attention_factor": math.sqrt(1 + growth)} | section
   for name in ("short", "long"):
     resolved[f"{name}_factors"] = tuple(resolved.pop(f"{name}_factor"))
   return resolved

@@ -145,13 +145,13 @@ class SafetensorsFolder:
     return held | claimed
 
   def _check_claim(self, name: str, file: Any) -> None:
-    parts = PurePosixPath(str(file))
-    if parts.is_absolute() or ".." in parts.parts or "\\" in str(file):
+    path = PurePosixPath(str(file))
+    if path.is_absolute() or ".." in path.parts or "\\" in str(file):
       raise CheckpointError(
         f"{self._folder / INDEX}: tensor {name!r} is said to be in {file!r}, "
         "which leaves the folder"
       )
-    if parts.suffix != ".safetensors":
+    if path.suffix != ".safetensors":
       raise CheckpointError(
         f"{self._folder / INDEX}: tensor {name!r} is said to be in {file!r}, "
         "which is no safetensors file"

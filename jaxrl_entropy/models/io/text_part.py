@@ -21,8 +21,8 @@ class TextPart:
 
   def __init__(self, source: TensorSource) -> None:
     self._source = source
-    found = {_text_name(name): name for name in source.names()}
-    self._names = {ours: name for ours, name in found.items() if ours}
+    text_names = {_text_name(name): name for name in source.names()}
+    self._names = {ours: name for ours, name in text_names.items() if ours}
     left = len(source.names()) - len(self._names)
     logging.warning(
       "%d tensors outside of the text model are not read, vision among them",
