@@ -145,8 +145,8 @@ def all_gather(item: Item) -> list[Item]:
   everyone = _gather(padded)
   # Written by this same program a moment ago, so unpickling it is safe.
   return [
-    pickle.loads(part[:size].tobytes())
-    for part, size in zip(everyone, sizes, strict=True)
+    pickle.loads(pickled[:size].tobytes())
+    for pickled, size in zip(everyone, sizes, strict=True)
   ]
 
 
@@ -161,13 +161,13 @@ def _gather(x: np.ndarray | np.generic) -> np.ndarray:
   """Returns every process's `x`, of one shape and dtype, [processes, ...]."""
   mesh = _one_device_each()
   own = mesh.devices.flat[jax.process_index()]
-  parts = jax.make_array_from_single_device_arrays(
+  shards = jax.make_array_from_single_device_arrays(
     (mesh.size, *x.shape),
     NamedSharding(mesh, P("process")),
     [jax.device_put(np.asarray(x)[None], own)],
   )
   with jax.set_mesh(mesh):
-    return np.asarray(_replicate(mesh)(parts))
+    return np.asarray(_replicate(mesh)(shards))
 
 
 def _one_device_each() -> Mesh:
@@ -229,10 +229,10 @@ def shard_over_hosts(
   def together(items: Sequence[Any], *rest: Any) -> list[Answer]:
     first, count = jax.process_index(), jax.process_count()
     answers: list[Any] = [None] * len(items)
-    for index, part in enumerate(
+    for index, shard in enumerate(
       all_gather(list(work(items[first::count], *rest)))
     ):
-      answers[index::count] = part
+      answers[index::count] = shard
     return answers
 
   return together
@@ -244,8 +244,8 @@ def sum_over_hosts(values: Mapping[str, float]) -> dict[str, float]:
   Args:
     values: numbers by name; the names are the same on every process.
   """
-  parts = all_gather(dict(values))
-  return {name: sum(part[name] for part in parts) for name in values}
+  hosts = all_gather(dict(values))
+  return {name: sum(host[name] for host in hosts) for name in values}
 
 
 def put_global(x: np.ndarray, where: Sharding) -> jax.Array:

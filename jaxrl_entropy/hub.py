@@ -51,14 +51,14 @@ def fetch_data(name: str, pattern: str, setting: str) -> list[Path]:
   """
   folder = _fetch(name, "dataset", setting, [pattern])
   files = (path for path in folder.rglob("*") if path.is_file())
-  found = sorted(
+  matches = sorted(
     path
     for path in files
     if fnmatch.fnmatch(str(path.relative_to(folder)), pattern)
   )
-  if not found:
+  if not matches:
     raise UserError(f"{setting}: no file of {name} matches {pattern!r}")
-  return found
+  return matches
 
 
 def push(folder: Path, name: str) -> str:

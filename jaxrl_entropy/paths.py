@@ -123,15 +123,15 @@ def _version(facts: dict[str, Any]) -> tuple[str, str]:
 def _copy(store: Any, inside: str, names: list[str], target: Path) -> None:
   """Copies all objects to `target`, which appears when it is complete."""
   target.parent.parent.mkdir(parents=True, exist_ok=True)
-  part = Path(tempfile.mkdtemp(dir=target.parent.parent))
+  staging = Path(tempfile.mkdtemp(dir=target.parent.parent))
   try:
     for name in names:
       rest = name.removeprefix(inside).strip("/")
-      file = part / target.name / rest
+      file = staging / target.name / rest
       file.parent.mkdir(parents=True, exist_ok=True)
       store.get_file(name, str(file))
     # Another process may have been faster.
     if not target.parent.exists():
-      part.rename(target.parent)
+      staging.rename(target.parent)
   finally:
-    shutil.rmtree(part, ignore_errors=True)
+    shutil.rmtree(staging, ignore_errors=True)

@@ -204,10 +204,10 @@ def decontaminate(args: argparse.Namespace) -> int:
         counts["kept"] += 1
         yield candidate
         continue
-      found, words = shared
-      counts[f"shared with {printable(found.source)}"] += 1
+      evaluation, words = shared
+      counts[f"shared with {printable(evaluation.source)}"] += 1
       if counts.total() - counts["kept"] <= args.show:
-        print(f"{problem.id} ~ {found.id}: {printable(words)}")
+        print(f"{problem.id} ~ {evaluation.id}: {printable(words)}")
 
   _write(args.output, kept())
   _print_outcome(counts, args.output)

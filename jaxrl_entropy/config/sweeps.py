@@ -69,7 +69,7 @@ def list_runs(
     UserError: if the file has no `sweep`, two runs have the same name, or the
       config of one is wrong.
   """
-  path, _, part = spec.partition(":")
+  path, _, argument = spec.partition(":")
   sweep = getattr(config_lib.load_module(path), "sweep", None)
   if sweep is None:
     raise UserError(f"config {path}: it has no function sweep(add)")
@@ -84,15 +84,15 @@ def list_runs(
     config_lib.load(run.config, run.overrides)
     runs[run.name] = run
 
-  config_lib.call(sweep, add, arg=part, path=path)
+  config_lib.call(sweep, add, arg=argument, path=path)
   return list(runs.values())
 
 
 def _name(arg: str, changes: Sequence[tuple[str, str]]) -> str:
   """Returns a name like `clip_cov,seed=1`, safe for folders and shells."""
-  parts = [arg] if arg else []
-  parts += [f"{field}={text}" for field, text in changes]
-  return re.sub(r"[^\w.=,+-]+", "-", ",".join(parts) or "run")
+  texts = [arg] if arg else []
+  texts += [f"{field}={text}" for field, text in changes]
+  return re.sub(r"[^\w.=,+-]+", "-", ",".join(texts) or "run")
 
 
 def is_done(workdir: Path) -> bool:

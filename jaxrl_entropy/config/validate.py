@@ -256,8 +256,8 @@ def check_together(config: ConfigDict) -> None:
 
 
 def _value(config: ConfigDict, name: str) -> Any:
-  for part in name.split("."):
-    config = config[part]
+  for key in name.split("."):
+    config = config[key]
   return config
 
 

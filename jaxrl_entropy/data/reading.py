@@ -49,8 +49,8 @@ def expand(where: str) -> list[Path]:
     pattern = pattern.strip()
     if pattern.startswith(HUB):
       name, _, inside = pattern.removeprefix(HUB).partition(":")
-      found = hub.fetch_data(name, inside or "*", "task.args.path")
-      matches = [str(path) for path in found]
+      fetched = hub.fetch_data(name, inside or "*", "task.args.path")
+      matches = [str(path) for path in fetched]
     elif paths.is_url(pattern):
       urls = paths.expand_url(pattern, "task.args.path")
       matches = [str(paths.fetch(url, "task.args.path")) for url in urls]

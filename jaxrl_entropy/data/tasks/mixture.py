@@ -14,36 +14,36 @@ from jaxrl_entropy.data.tasks.listed import Render, fit, fixed
 
 
 def mixture(
-  parts: Sequence[Mapping[str, Any]], test: int = 256, seed: int = 0
+  tasks: Sequence[Mapping[str, Any]], test: int = 256, seed: int = 0
 ) -> "Mixture":
   """Returns a mixture of tasks by their names.
 
   Args:
-    parts: for each task `name`, `args` and `weight` (default 1).
+    tasks: `name`, `args` and `weight` (default 1) of each.
     test: test problems of each task, as far as it has them.
     seed: of the order.
 
   Raises:
-    ValueError: a part has no name, another field, or a weight that is not
+    ValueError: a task has no name, another field, or a weight that is not
       above 0.
   """
-  if not parts:
-    raise ValueError("a mixture needs parts")
-  weights = [_weight(part) for part in parts]
-  tasks = [resolve(part["name"], part.get("args")) for part in parts]
-  return Mixture(tasks, weights, test, seed)
+  if not tasks:
+    raise ValueError("a mixture needs tasks")
+  weights = [_weight(task) for task in tasks]
+  resolved = [resolve(task["name"], task.get("args")) for task in tasks]
+  return Mixture(resolved, weights, test, seed)
 
 
-def _weight(part: Mapping[str, Any]) -> float:
-  """Returns the weight of a part whose fields are valid."""
-  if "name" not in part or not set(part) <= {"name", "args", "weight"}:
+def _weight(task: Mapping[str, Any]) -> float:
+  """Returns the weight of a task whose fields are valid."""
+  if "name" not in task or not set(task) <= {"name", "args", "weight"}:
     raise ValueError(
-      f"a part of a mixture has name, args and weight, not {sorted(part)}"
+      f"a task of a mixture has name, args and weight, not {sorted(task)}"
     )
-  weight = part.get("weight", 1)
+  weight = task.get("weight", 1)
   if not isinstance(weight, int | float) or not 0 < weight < math.inf:
     raise ValueError(
-      f"the weight of {part['name']!r} is {weight!r}, not a number above 0"
+      f"the weight of {task['name']!r} is {weight!r}, not a number above 0"
     )
   return float(weight)
 
