@@ -105,12 +105,14 @@ _QUADRANTS = {
 def _cause(window: Sequence[Record], falling: bool) -> str:
   """Returns the kind of tokens that adds most to the covariance, in words."""
   sign = 1 if falling else -1
-  parts = {name: sign * _mean(window, key) for key, name in _QUADRANTS.items()}
-  parts = {name: v for name, v in parts.items() if v > 0}
-  if not parts:
+  contributions = {
+    name: sign * _mean(window, key) for key, name in _QUADRANTS.items()
+  }
+  contributions = {name: v for name, v in contributions.items() if v > 0}
+  if not contributions:
     return "the covariance was not recorded"
-  name = max(parts, key=lambda name: parts[name])
-  share = parts[name] / sum(parts.values())
+  name = max(contributions, key=lambda name: contributions[name])
+  share = contributions[name] / sum(contributions.values())
   direction = "falls" if falling else "rises"
   return f"{share:.0%} of the covariance by which it {direction} is of {name}"
 

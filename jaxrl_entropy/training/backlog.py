@@ -54,7 +54,7 @@ class Entry:
 
   Attributes:
     group: its problem, seed, and what it began with.
-    parts: its requests as the stream numbers them, first that of its
+    answers: its requests as the stream numbers them, first that of its
       responses, and what they were answered with; None while in progress.
     lengths: tokens of each unfinished response.
     rollout: its verified responses.
@@ -62,7 +62,7 @@ class Entry:
   """
 
   group: PartialGroup
-  parts: dict[int, tuple[Completion, ...] | None] = dataclasses.field(
+  answers: dict[int, tuple[Completion, ...] | None] = dataclasses.field(
     default_factory=dict
   )
   lengths: dict[tuple[int, int], int] = dataclasses.field(default_factory=dict)
@@ -72,12 +72,12 @@ class Entry:
   @property
   def begun(self) -> bool:
     """Whether the sampler has it."""
-    return bool(self.parts)
+    return bool(self.answers)
 
   @property
   def complete(self) -> bool:
     """Whether all of its requests are answered."""
-    return self.begun and None not in self.parts.values()
+    return self.begun and None not in self.answers.values()
 
   def begin(self, index: int, request: Request) -> None:
     """Takes note that a request of the group is under way.
@@ -87,7 +87,7 @@ class Entry:
       request: the request; unfinished responses that it goes on with count with
         the tokens they have.
     """
-    self.parts[index] = None
+    self.answers[index] = None
     for sample, partial in enumerate(request.partial):
       if partial.finish != "stop":
         self.lengths[index, sample] = len(partial.tokens)
@@ -101,7 +101,7 @@ class Entry:
     else:
       self.lengths.pop(response, None)
     if event.group is not None:
-      self.parts[event.request] = event.group
+      self.answers[event.request] = event.group
 
 
 class Backlog:

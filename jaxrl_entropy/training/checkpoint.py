@@ -120,10 +120,10 @@ class Checkpoints:
       position = json.loads(host["position"].tobytes())
       return Found(step, state, position, host["carried"])
 
-    found, damaged = self._store.first(self._store.newest(), read)
+    restored, damaged = self._store.first(self._store.newest(), read)
     for step in damaged:
       self._store.delete(step)
-    return found
+    return restored
 
   def close(self) -> None:
     """Waits for saves under way.
@@ -246,9 +246,9 @@ def restore_params(folder: Path, like: Params) -> tuple[int, Params] | None:
     return step, store.load(step, params=args)["params"]
 
   ranked = sorted(store.newest(), key=store.score, reverse=True)
-  found, _ = store.first(ranked, read)
+  restored, _ = store.first(ranked, read)
   store.close()
-  return found
+  return restored
 
 
 class _Store:
@@ -322,11 +322,11 @@ class _Store:
     """
     reasons: dict[int, str] = {}
     for step in steps:
-      found, reason = _attempt(read, step)
+      restored, reason = _attempt(read, step)
       damaged = [r for r in distributed.all_gather(reason) if r is not None]
       if not damaged:
         self._warn(reasons, step)
-        return found, list(reasons)
+        return restored, list(reasons)
       reasons[step] = damaged[0]
     if reasons:
       raise UserError(

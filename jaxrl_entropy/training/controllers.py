@@ -432,12 +432,12 @@ def resolve(specs: Mapping[str, Mapping[str, Any]]) -> Controllers:
   return Controllers({name: _resolve(name, s) for name, s in specs.items()})
 
 
-def _resolve(argument: str, given: Any) -> Control:
-  if isinstance(given, int | float | str | tuple):
+def _resolve(argument: str, section: Any) -> Control:
+  if isinstance(section, int | float | str | tuple):
     raise UserError(
-      f"loss.controllers.{argument} is {given!r}: give a section with the name "
-      f"of a control ({', '.join(sorted(CONTROLS))}) and its arguments"
+      f"loss.controllers.{argument} is {section!r}: give a section with the "
+      f"name of a control ({', '.join(sorted(CONTROLS))}) and its arguments"
     )
-  spec = dict(given)
+  spec = dict(section)
   what = f"loss.controllers.{argument}.name"
   return registry.call(what, spec.pop("name", ""), spec, CONTROLS)

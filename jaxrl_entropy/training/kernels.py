@@ -142,8 +142,8 @@ def tried_tuning(
   ):
     return tuning
   kinds = {"xla": Pages, "kernel": RaggedPages}
-  parts = sharding.row_parts(mesh)
-  sizes = min(-(-slots // parts), MOST_SLOTS), length, tuning
+  shards = sharding.row_parts(mesh)
+  sizes = min(-(-slots // shards), MOST_SLOTS), length, tuning
   with jax.set_mesh(mesh):
     chosen = _choose(
       {
@@ -175,22 +175,22 @@ def decoding_case(
     tuning: the sampler's sizes.
     window: of the attention; 0: none.
   """
-  size, parts = tuning.page_size, sharding.row_parts(mesh)
-  columns = -(-length // size)
+  size, shards = tuning.page_size, sharding.row_parts(mesh)
+  pages_per_sequence = -(-length // size)
   chunk = min(tuning.chunk, length - 1)
   heads, dim = model.num_kv_heads, model.head_dim
   shapes = (chunk + 1, model.num_heads), (length, heads), (length, heads)
 
   def make() -> tuple[jax.Array, ...]:
-    table = 1 + jnp.arange(slots * columns, dtype=jnp.int32)
+    table = 1 + jnp.arange(slots * pages_per_sequence, dtype=jnp.int32)
     keys = jax.random.split(jax.random.key(0), len(shapes))
     return *(
-      jax.random.normal(key, (parts * slots, *shape, dim), model.dtype)
+      jax.random.normal(key, (shards * slots, *shape, dim), model.dtype)
       for key, shape in zip(keys, shapes, strict=True)
-    ), jnp.tile(table.reshape(slots, columns), (parts, 1))
+    ), jnp.tile(table.reshape(slots, pages_per_sequence), (shards, 1))
 
   def run(kind: Any, q: Any, k: Any, v: Any, table: Any) -> Any:
-    pages = _empty(kind, 1 + slots * columns, size, model)
+    pages = _empty(kind, 1 + slots * pages_per_sequence, size, model)
 
     def view(start: int, count: int) -> View:
       starts = jnp.full(slots, start, jnp.int32)

@@ -52,40 +52,42 @@ class Layout:
     return rows // slices
 
   def minibatch(
-    self, part: Rollout, names: Iterable[str], responses: int
+    self, rollout: Rollout, names: Iterable[str], responses: int
   ) -> Rows:
     """Returns a mini-batch of at most `responses` responses on the mesh.
 
     Args:
-      part: the responses.
+      rollout: the responses.
       names: of the rollout's signals that go along.
       responses: capacity, static.
     """
     capacity = packed_batch.row_capacity(
       responses, self.micro_batches, self.mesh
     )
-    rows = self._fill(part, capacity)
-    rows = packed_batch.with_signals(rows, {n: part.signals[n] for n in names})
+    rows = self._fill(rollout, capacity)
+    rows = packed_batch.with_signals(
+      rows, {n: rollout.signals[n] for n in names}
+    )
     return packed_batch.put(rows, self.micro_batches, self.mesh)
 
   def score(
-    self, forward: ForwardPass, params: Params, part: Rollout
+    self, forward: ForwardPass, params: Params, rollout: Rollout
   ) -> dict[str, np.ndarray]:
     """Computes statistics of the tokens of some responses.
 
     Args:
       forward: over all micro-batches, jitted, as `score_of` returns it.
       params: of the model that it runs.
-      part: at most `capacity` responses.
+      rollout: at most `capacity` responses.
 
     Returns:
       Each statistic by name, [responses, tokens] on the host; 0 behind a
       response.
     """
-    count = len(part.responses)
+    count = len(rollout.responses)
     slices = self.updates * self.micro_batches
     capacity = packed_batch.row_capacity(self.capacity, slices, self.mesh)
-    rows = self._fill(part, capacity)
+    rows = self._fill(rollout, capacity)
     stats = forward(params, packed_batch.put(rows, slices, self.mesh))
     return {
       name: packed_batch.gather(
@@ -95,25 +97,25 @@ class Layout:
       if values is not None
     }
 
-  def _fill(self, part: Rollout, capacity: int) -> Rows:
-    placement, starts = self._place(part)
+  def _fill(self, rollout: Rollout, capacity: int) -> Rows:
+    placement, starts = self._place(rollout)
     return packed_batch.fill_rows(
-      part.prompts,
-      part.responses,
+      rollout.prompts,
+      rollout.responses,
       placement,
       rows=capacity,
       length=self.row_length,
       starts=starts,
-      routes=part.routes,
+      routes=rollout.routes,
     )
 
-  def _place(self, part: Rollout) -> tuple[Placement, Sequence[int] | None]:
-    before = [len(prompt) for prompt in part.prompts]
-    behind = [len(response) for response in part.responses]
+  def _place(self, rollout: Rollout) -> tuple[Placement, Sequence[int] | None]:
+    before = [len(prompt) for prompt in rollout.prompts]
+    behind = [len(response) for response in rollout.responses]
     if self.share:
       # All but the last token, from which every response goes on by itself.
       return share_prompts(
-        part.groups.tolist(),
+        rollout.groups.tolist(),
         [size - 1 for size in before],
         [size + 1 for size in behind],
         self.row_length,

@@ -168,15 +168,15 @@ class Learner:
       The state after the updates, and the means of their metrics.
     """
     rng = np.random.default_rng(host_seeds(state.key, "minibatches", step))
-    found: list[Metrics] = []
-    for part in rollout_lib.split_minibatches(
+    updates: list[Metrics] = []
+    for minibatch in rollout_lib.split_minibatches(
       kept, self._settings.num_minibatches, rng
     ):
-      rows = self._layout.minibatch(part, self.signals, self.responses)
+      rows = self._layout.minibatch(minibatch, self.signals, self.responses)
       state, metrics = self.policy_update(state)(state, rows)
-      state, auxiliary = self._update_auxiliary(state, part)
-      found.append(metrics | auxiliary)
-    return state, _means(found)
+      state, auxiliary = self._update_auxiliary(state, minibatch)
+      updates.append(metrics | auxiliary)
+    return state, _means(updates)
 
   def coefficients(self, state: TrainState) -> dict[str, float]:
     """Returns `control/*`, the arguments that controllers set next."""
@@ -214,7 +214,7 @@ class Learner:
     return self._updates["policy"]
 
   def _update_auxiliary(
-    self, state: TrainState, part: Rollout
+    self, state: TrainState, minibatch: Rollout
   ) -> tuple[TrainState, Metrics]:
     """Updates each auxiliary model on the same mini-batch."""
     metrics: Metrics = {}
@@ -227,24 +227,24 @@ class Learner:
           num_responses=self.responses,
           max_length=self._layout.response_length,
         )
-      targets = role.targets(part)
+      targets = role.targets(minibatch)
       rows = self._layout.minibatch(targets, role.inputs, self.responses)
-      own, found = self._updates[role.name](own, rows)
+      own, role_metrics = self._updates[role.name](own, rows)
       state = state.replace(roles=state.roles | {role.name: own})
-      metrics |= found
+      metrics |= role_metrics
     return state, metrics
 
 
-def _means(parts: Sequence[Metrics]) -> dict[str, float]:
+def _means(updates: Sequence[Metrics]) -> dict[str, float]:
   """Returns each metric's mean over all updates of a step.
 
   One transfer and sums on the host: on the device each of these hundreds of
   scalar operations would be a program of its own.
   """
-  host = jax.device_get(parts)
+  host = jax.device_get(updates)
   with np.errstate(all="ignore"):  # Keeps non-finite values.
     totals = {
-      name: functools.reduce(operator.add, (part[name] for part in host))
+      name: functools.reduce(operator.add, (update[name] for update in host))
       for name in (host[0] if host else ())
     }
     return {

@@ -81,9 +81,9 @@ class Lookahead:
       jumps = (index == 2) & gate["on"]
       trained = _where(jumps, jumped, trained)
       state = state.replace(params=lora.join(trained, frozen), update=update)
-      state, found, metrics = step(state)
+      state, new_gradient, metrics = step(state)
       first, second = (
-        _where(index == turn, found, known)
+        _where(index == turn, new_gradient, known)
         for turn, known in enumerate((first, second))
       )
       return state, first, second, metrics

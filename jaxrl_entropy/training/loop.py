@@ -249,10 +249,10 @@ class _Run:
     A finished run's step is beyond `config.steps`.
     """
     state = self.learner.init(self._policy.params)
-    found = self._checkpoints.restore(state)
-    if found is None:
+    restored = self._checkpoints.restore(state)
+    if restored is None:
       return 0, state
-    step, position = found.step, found.host
+    step, position = restored.step, restored.host
     if step <= self._config.steps and "before_last" in position:
       # The run was done and has more steps now. Its last record was of a step
       # without updates, which is made again; the checkpoint after it stays.
@@ -260,10 +260,10 @@ class _Run:
       step, position = step - 1, position["before_last"]
     self._collector.stream.restore(position["stream"])
     self._offset = position["metrics_offset"]
-    self._source.resume_pending(pending.decode(found.carried))
+    self._source.resume_pending(pending.decode(restored.carried))
     if step <= self._config.steps:
       distributed.say(f"{self._workdir}: going on at step {step}")
-    return step, found.state
+    return step, restored.state
 
   def steps(self, state: TrainState, first: int, preemption: Preemption) -> int:
     """Runs all steps from `first` on, and the last evaluation."""
@@ -319,10 +319,12 @@ class _Run:
     }
     if last or _due(step, config.eval.every):
       policy = dataclasses.replace(self._policy, params=state.params)
-      found = evaluate_policy(
+      evaluation = evaluate_policy(
         config, policy, self._task, self._eval_sampler, self._pool, last
       )
-      record |= {f"{run_files.HELD_OUT}{k}": v for k, v in found.table.items()}
+      record |= {
+        f"{run_files.HELD_OUT}{k}": v for k, v in evaluation.table.items()
+      }
       self._check_lease()
       self._best.offer(step, state.params, record)
       watch.lap("evaluate")

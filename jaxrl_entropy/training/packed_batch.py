@@ -99,7 +99,7 @@ def fill_rows(
   column = np.where(fork < 0, start[owner] + position, suffix[owner] + fork)
   pairs = zip(prompts, responses, strict=True)
   none = np.zeros(0, np.int32)
-  tokens = np.concatenate([none, *(part for pair in pairs for part in pair)])
+  tokens = np.concatenate([none, *(ids for pair in pairs for ids in pair)])
 
   prefix, member = _segments(row, start)
 

@@ -104,10 +104,10 @@ def save_traces(path: Path, traces: Sequence[Trace]) -> None:
 def load_traces(path: Path) -> list[Trace]:
   """Reads the traces that `save_traces` wrote."""
   with np.load(path) as file:
-    parts = np.split(file["tokens"], np.cumsum(file["lengths"])[:-1])
+    traces = np.split(file["tokens"], np.cumsum(file["lengths"])[:-1])
     return [
       Trace(tokens, int(prompt))
-      for tokens, prompt in zip(parts, file["prompts"], strict=True)
+      for tokens, prompt in zip(traces, file["prompts"], strict=True)
     ]
 
 

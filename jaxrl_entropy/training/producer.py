@@ -128,8 +128,8 @@ class Producer:
       metrics = self._metrics()
     self._inbox.put(lambda: None)  # There is room for others.
     mine = rollout_lib.concatenate([e.rollout for e in chosen if e.rollout])
-    parts = distributed.all_gather(mine)
-    return Produced(rollout_lib.concatenate(parts), metrics)
+    rollouts = distributed.all_gather(mine)
+    return Produced(rollout_lib.concatenate(rollouts), metrics)
 
   def _metrics(self) -> dict[str, float]:
     seconds, self._watch = self._watch.seconds, Stopwatch()
@@ -253,7 +253,9 @@ class Producer:
 
   def _verify(self, entry: Entry) -> None:
     """Waits for the verdicts on a group, in a thread of its own."""
-    answers, *greedy = (part for part in entry.parts.values() if part)
+    answers, *greedy = (
+      completions for completions in entry.answers.values() if completions
+    )
     group = dataclasses.replace(entry.group, completions=answers)
     try:
       rollout = self._grader.verify([group], greedy or None)
@@ -290,7 +292,7 @@ class Producer:
   def _so_far(self, entry: Entry) -> PartialGroup:
     if not entry.begun:
       return entry.group
-    index, answers = next(iter(entry.parts.items()))
+    index, answers = next(iter(entry.answers.items()))
     if answers is None:
       answers = self._stream.completions(index)
     return dataclasses.replace(entry.group, completions=answers)

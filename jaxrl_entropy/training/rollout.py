@@ -195,17 +195,17 @@ def _routes(completions: Sequence[Completion]) -> list[np.ndarray] | None:
   return known if len(known) == len(completions) else None
 
 
-def concatenate(parts: Sequence[Rollout]) -> Rollout:
+def concatenate(rollouts: Sequence[Rollout]) -> Rollout:
   """Rollouts of one step as one; groups are renumbered in order."""
-  if len(parts) == 1:
-    return parts[0]
+  if len(rollouts) == 1:
+    return rollouts[0]
   groups, first = [], 0
-  for part in parts:
-    groups.append(part.groups + first)
-    first += int(part.groups.max()) + 1
+  for rollout in rollouts:
+    groups.append(rollout.groups + first)
+    first += int(rollout.groups.max()) + 1
 
   def join(name: str) -> Any:
-    values = [getattr(part, name) for part in parts]
+    values = [getattr(rollout, name) for rollout in rollouts]
     if values[0] is None:
       return None
     if isinstance(values[0], list):
@@ -315,6 +315,10 @@ def split_minibatches(
   groups = rng.permutation(np.unique(rollout.groups))
   for chosen in np.array_split(groups, count):
     if len(chosen):
-      part = rollout.select(np.flatnonzero(np.isin(rollout.groups, chosen)))
-      index = np.unique(part.groups, return_inverse=True)[1][:, None]
-      yield part.with_signals(group=np.broadcast_to(index, part.mask.shape))
+      minibatch = rollout.select(
+        np.flatnonzero(np.isin(rollout.groups, chosen))
+      )
+      index = np.unique(minibatch.groups, return_inverse=True)[1][:, None]
+      yield minibatch.with_signals(
+        group=np.broadcast_to(index, minibatch.mask.shape)
+      )

@@ -71,7 +71,7 @@ def split_metrics(rollout: Rollout, covariance: np.ndarray) -> dict[str, float]:
   correct = rollout.correct[row]
   begin = rollout.mask.argmax(1)[row]
   quarter = 4 * (column - begin) // rollout.mask.sum(1)[row]
-  parts = {
+  masks = {
     "difficulty_low": (share > 0) & (share < 1 / 3),
     "difficulty_middle": (share >= 1 / 3) & (share <= 2 / 3),
     "difficulty_high": (share > 2 / 3) & (share < 1),
@@ -80,9 +80,9 @@ def split_metrics(rollout: Rollout, covariance: np.ndarray) -> dict[str, float]:
     **{f"position_q{n + 1}": quarter == n for n in range(4)},
   }
   return {
-    f"{run_files.COVARIANCE}{name}": covariance[part].mean()
-    for name, part in parts.items()
-    if part.any()
+    f"{run_files.COVARIANCE}{name}": covariance[mask].mean()
+    for name, mask in masks.items()
+    if mask.any()
   }
 
 
@@ -102,13 +102,13 @@ def quadrant_metrics(
   advantages = rollout.signals["advantages"][rollout.mask]
   likely = logp > logp.mean()
   rewarded = advantages > advantages.mean()
-  parts = {
+  masks = {
     run_files.LIKELY_REWARDED: likely & rewarded,
     run_files.UNLIKELY_PUNISHED: ~likely & ~rewarded,
     run_files.LIKELY_PUNISHED: likely & ~rewarded,
     run_files.UNLIKELY_REWARDED: ~likely & rewarded,
   }
-  return {name: covariance[p].sum() / p.size for name, p in parts.items()}
+  return {name: covariance[p].sum() / p.size for name, p in masks.items()}
 
 
 def staleness_metrics(rollout: Rollout, step: int) -> dict[str, float]:

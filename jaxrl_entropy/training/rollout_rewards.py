@@ -69,15 +69,15 @@ def entropy_shape(
 
 def _distances(entropy: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
   """Returns the distance of a response to each of the others, [N] nats."""
-  found = np.empty(len(others))
+  distances = np.empty(len(others))
   lengths = np.array([len(other) for other in others])
   for length in np.unique(lengths):
     size = max(len(entropy), length)
     index = np.flatnonzero(lengths == length)
     rows = np.stack([others[i] for i in index])
     own, logq = (_log_softmax(_stretch(x, size)) for x in (entropy, rows))
-    found[index] = (np.exp(own) * (own - logq)).sum(-1)
-  return found
+    distances[index] = (np.exp(own) * (own - logq)).sum(-1)
+  return distances
 
 
 def _stretch(values: np.ndarray, size: int) -> np.ndarray:

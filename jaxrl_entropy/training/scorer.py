@@ -51,9 +51,11 @@ class Scorer:
       state: the policy, its reference and the auxiliary models.
       rollout: the responses of a step, any number of them.
     """
-    slices = [self._statistics(state, part) for part in self._slices(rollout)]
+    slices = [
+      self._statistics(state, slice_) for slice_ in self._slices(rollout)
+    ]
     signals = {
-      name: np.concatenate([part[name] for part in slices])
+      name: np.concatenate([statistics[name] for statistics in slices])
       for name in slices[0]
     }
     signals["old_logp"] = (
@@ -72,8 +74,8 @@ class Scorer:
       rollout: the responses of a step.
     """
     slices = [
-      self._layout.score(self._policy_score, state.params, part)["entropy"]
-      for part in self._slices(rollout)
+      self._layout.score(self._policy_score, state.params, slice_)["entropy"]
+      for slice_ in self._slices(rollout)
     ]
     return np.concatenate(slices)
 

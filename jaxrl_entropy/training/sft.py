@@ -277,7 +277,7 @@ def start_folder(config: ConfigDict, workdir: Path) -> Path:
 def _made_of(config: ConfigDict) -> str:
   """Returns all fields that decide the result of SFT, as JSON."""
   optimizer = {name: config.optimizer[name] for name in OPTIMIZER} | IMITATION
-  parts = {
+  fields = {
     "seed": config.seed,
     "optimizer": optimizer,
     "temperature": config.rollout.temperature,
@@ -287,4 +287,4 @@ def _made_of(config: ConfigDict) -> str:
     "prompt_length": config.rollout.max_prompt_length,
     "response_length": config.rollout.max_response_length,
   }
-  return json.dumps(parts, indent=2, sort_keys=True)
+  return json.dumps(fields, indent=2, sort_keys=True)

@@ -115,30 +115,30 @@ def _evaluate(
 def _predictions(
   predicted: Mapping[str, np.ndarray], change: np.ndarray
 ) -> dict[str, float]:
-  found = {run_files.PREDICTED_CHANGE: float(change.mean())}
+  metrics = {run_files.PREDICTED_CHANGE: float(change.mean())}
   for name, values in predicted.items():
     prefix = f"{run_files.PREDICTORS}{name}/"
     flow = _correlation(values, predicted[FLOW])
-    found[prefix + "flow_correlation"] = flow
-    found[prefix + "change_correlation"] = _correlation(values, change)
-    found[prefix + "mean"] = float(values.mean())
-  return found
+    metrics[prefix + "flow_correlation"] = flow
+    metrics[prefix + "change_correlation"] = _correlation(values, change)
+    metrics[prefix + "mean"] = float(values.mean())
+  return metrics
 
 
 def _picks(
   picked: Mapping[str, np.ndarray], traits: Mapping[str, np.ndarray]
 ) -> dict[str, float]:
-  found: dict[str, float] = {}
+  metrics: dict[str, float] = {}
   for name, tokens in picked.items():
     prefix = f"{run_files.PICKS}{name}/"
     size = max(int(tokens.sum()), 1)
     for trait, values in traits.items():
-      found[prefix + trait] = float(values[tokens].sum() / size)
+      metrics[prefix + trait] = float(values[tokens].sum() / size)
     for other, others in picked.items():
       if other != name:
         overlap = float((tokens & others).sum() / size)
-        found[f"{prefix}overlap/{other}"] = overlap
-  return found
+        metrics[f"{prefix}overlap/{other}"] = overlap
+  return metrics
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> float:

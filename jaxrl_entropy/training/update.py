@@ -116,9 +116,9 @@ def loss_and_gradient(
     (gradient,) = backward(cotangent)
     return jax.tree.map(jnp.add, total, gradient)
 
-  def accumulate(total: Params, part: tuple[Rows, Any]) -> Any:
-    used = part[0].mask.any()
-    total = jax.lax.cond(used, add_gradient, _first, total, *part)
+  def accumulate(total: Params, inputs: tuple[Rows, Any]) -> Any:
+    used = inputs[0].mask.any()
+    total = jax.lax.cond(used, add_gradient, _first, total, *inputs)
     return total, None
 
   zeros = jax.tree.map(jnp.zeros_like, params)
@@ -149,8 +149,8 @@ def _per_slice(pull: Callable, stats: Any, rows: Rows) -> Any:
   """
   used = jnp.maximum(rows.mask.any((1, 2)).sum().astype(jnp.float32), 1.0)
 
-  def one(part: tuple[Any, Rows]) -> Any:
-    return pull(*jax.tree.map(lambda x: x[None], part))
+  def one(inputs: tuple[Any, Rows]) -> Any:
+    return pull(*jax.tree.map(lambda x: x[None], inputs))
 
   (losses, metrics), cotangents = jax.lax.map(one, (stats, rows))
   metrics = jax.tree.map(lambda x: x.sum(0), metrics)

@@ -78,15 +78,15 @@ def check_experts(model: TransformerConfig, mesh: Mesh) -> None:
   Raises:
     UserError: if the model has none, or the axis does not divide them.
   """
-  parts = mesh.shape["expert"]
-  if parts > 1 and not model.num_experts:
+  shards = mesh.shape["expert"]
+  if shards > 1 and not model.num_experts:
     raise UserError(
-      f"config.mesh.expert is {parts}, and the model has no experts: set "
+      f"config.mesh.expert is {shards}, and the model has no experts: set "
       "mesh.fsdp instead"
     )
-  if model.num_experts % parts:
+  if model.num_experts % shards:
     raise UserError(
-      f"config.mesh.expert is {parts}, which does not divide the model's "
+      f"config.mesh.expert is {shards}, which does not divide the model's "
       f"{model.num_experts} experts: choose a divisor"
     )
 
