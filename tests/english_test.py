@@ -44,6 +44,11 @@ OLD_NAMES = {
   *("patience", "weights_first", "importance_cap", "async_rollouts"),
   *("TELLING", "PAPERS_EARLY", "ALONE", "FEW", "max_batches"),
 }
+# Names that say nothing of the value. A loss is made of parts: there they stay.
+EMPTY_NAMES = {"found", "each", "given", "part", "parts"}
+OF_A_LOSS = {
+  ROOT / "jaxrl_entropy/losses" / f for f in ("parts.py", "order.py")
+}
 
 
 def _docstrings(source: str) -> list[tuple[int, str]]:
@@ -108,6 +113,37 @@ def _old_names(source: str) -> set[str]:
     elif isinstance(node, ast.ClassDef | ast.FunctionDef):
       names.add(node.name)
   return names & OLD_NAMES
+
+
+def _empty_names(source: str) -> list[tuple[int, str]]:
+  """Returns line and name of each definition whose name says nothing."""
+  names = []
+  for node in ast.walk(ast.parse(source)):
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+      names.append((node.lineno, node.id))
+    elif isinstance(node, ast.arg):
+      names.append((node.lineno, node.arg))
+    elif isinstance(node, ast.ClassDef | ast.FunctionDef):
+      names.append((node.lineno, node.name))
+  return sorted(name for name in names if name[1] in EMPTY_NAMES)
+
+
+def test_names_say_what_the_value_is():
+  empty = [
+    f"{path.relative_to(ROOT)}:{line}: {name}"
+    for path in FILES
+    if path not in OF_A_LOSS
+    for line, name in _empty_names(path.read_text(encoding="utf-8"))
+  ]
+  assert empty == []
+
+
+def test_empty_names_are_recognized():
+  source = "def part(given):\n  each = [found for found in given.parts]"
+  assert _empty_names(source) == [
+    *((1, "given"), (1, "part")),
+    *((2, "each"), (2, "found")),
+  ]
 
 
 @pytest.mark.parametrize(
