@@ -8,8 +8,9 @@ from ml_collections import ConfigDict
 
 from jaxrl_entropy.planning import roofline, workload
 from jaxrl_entropy.planning.roofline import PEAKS, Shares, Step
+from jaxrl_entropy.planning.sizes import Mesh
 from jaxrl_entropy.planning.topology import GIB, Topology
-from jaxrl_entropy.planning.workload import Load, Mesh
+from jaxrl_entropy.planning.work import Load
 
 if TYPE_CHECKING:  # It loads JAX.
   from jaxrl_entropy.models.config import TransformerConfig

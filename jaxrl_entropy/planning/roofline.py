@@ -12,8 +12,9 @@ import math
 from typing import TYPE_CHECKING
 
 from jaxrl_entropy.planning import workload
+from jaxrl_entropy.planning.sizes import Mesh
 from jaxrl_entropy.planning.topology import Topology
-from jaxrl_entropy.planning.workload import Load, Mesh, Work
+from jaxrl_entropy.planning.work import Load, Work
 
 if TYPE_CHECKING:  # It loads JAX.
   from jaxrl_entropy.models.config import TransformerConfig

@@ -5,17 +5,22 @@ traced. Ring algorithms: gathering or scattering over n devices sends
 (n - 1) / n of the whole, adding up twice that.
 """
 
-from collections.abc import Mapping
-import dataclasses
-import functools
 import math
 from typing import TYPE_CHECKING
+
+from jaxrl_entropy.planning.sizes import (
+  Mesh,
+  Sizes,
+  experts,
+  held,
+  shards,
+  sizes,
+)
+from jaxrl_entropy.planning.work import Load, Work
 
 if TYPE_CHECKING:  # It loads JAX.
   from jaxrl_entropy.models.config import TransformerConfig
 
-Mesh = Mapping[str, int]
-Amounts = Mapping[str, float]  # by mesh axis
 MASTER = 4
 """Bytes of a parameter, a gradient or a moment."""
 _ADAMW = 7  # arrays of parameters that an AdamW update reads or writes
@@ -24,232 +29,6 @@ _REMAT = {"none": (0.0, 0.0), "dots": (0.0, 1.0), "full": (1.0, 1.0)}
 # Arrays of [tokens, D] that a layer reads and writes beside those of its
 # projections: two norms, two additions.
 _STREAMS = 8
-
-
-@dataclasses.dataclass(frozen=True)
-class Load:
-  """One step of a run.
-
-  Attributes:
-    prompts: sampled in a step, all rounds together.
-    group: responses of a prompt.
-    trained: responses that are trained on.
-    prompt: tokens of a prompt, on average.
-    response: tokens of a response, on average.
-    longest: tokens of a response, at most.
-    row: tokens of a row of the update.
-    slots: sequences decoded at a time.
-    cached: tokens that the cache holds.
-    updates: optimizer updates.
-    micro_batches: of an update.
-    packed: rows of the update hold several responses.
-    scores: forward passes over the rollout before the updates.
-    remat: what the backward pass recomputes.
-    width: bytes of a number at use.
-    copy_bytes: bytes of a weight in the sampler's copy.
-    adapters: only low-rank adapters are trained, whose size is left out.
-    prefill_tokens: of the prompts that one part of the mesh takes at a time.
-  """
-
-  prompts: int
-  group: int
-  trained: int
-  prompt: float
-  response: float
-  longest: int
-  row: int
-  slots: int
-  cached: int
-  updates: int
-  micro_batches: int
-  packed: bool = False
-  scores: int = 1
-  remat: str = "full"
-  width: int = 2
-  copy_bytes: int = 2
-  adapters: bool = False
-  prefill_tokens: int = 4096
-
-  @property
-  def responses(self) -> int:
-    """Responses sampled in a step."""
-    return self.prompts * self.group
-
-  @property
-  def rows(self) -> float:
-    """Rows that the updates of a step compute; padding counts."""
-    used = (self.prompt + self.response) / self.row if self.packed else 1.0
-    return self.trained * used
-
-  @property
-  def live(self) -> float:
-    """Sequences decoded at a time that the slots and the cache allow."""
-    shared = self.prompt / self.group
-    room = self.cached / (shared + self.response)
-    return min(self.slots, room, self.responses)
-
-  @property
-  def decode_steps(self) -> float:
-    """Tokens that follow each other: those of the longest, or of all waves."""
-    return max(self.longest, self.responses * self.response / self.live)
-
-
-@dataclasses.dataclass(frozen=True)
-class Work:
-  """Demands of one phase on one device.
-
-  Attributes:
-    flops: of matrix products.
-    memory: bytes read and written in the device's memory.
-    hidden: bytes sent by mesh axis, for what is needed later: weights of the
-      next layer, gradients of the last.
-    blocking: bytes sent by mesh axis that the next product waits for.
-    waits: collectives over each axis that are too small to fill a link.
-  """
-
-  flops: float = 0.0
-  memory: float = 0.0
-  hidden: Amounts = dataclasses.field(default_factory=dict)
-  blocking: Amounts = dataclasses.field(default_factory=dict)
-  waits: Amounts = dataclasses.field(default_factory=dict)
-
-  @property
-  def sent(self) -> dict[str, float]:
-    """Bytes sent by mesh axis."""
-    return _added(self.hidden, self.blocking)
-
-  def __add__(self, other: "Work") -> "Work":
-    return Work(
-      self.flops + other.flops,
-      self.memory + other.memory,
-      _added(self.hidden, other.hidden),
-      _added(self.blocking, other.blocking),
-      _added(self.waits, other.waits),
-    )
-
-  def __mul__(self, times: float) -> "Work":
-    return Work(
-      self.flops * times,
-      self.memory * times,
-      *(
-        {axis: amount * times for axis, amount in amounts.items()}
-        for amounts in (self.hidden, self.blocking, self.waits)
-      ),
-    )
-
-
-def _added(one: Amounts, other: Amounts) -> dict[str, float]:
-  axes = dict.fromkeys((*one, *other))
-  return {axis: one.get(axis, 0.0) + other.get(axis, 0.0) for axis in axes}
-
-
-@dataclasses.dataclass(frozen=True)
-class Sizes:
-  """Numbers of a model that its costs are made of; vectors are left out.
-
-  Attributes:
-    attention: elements of the projections around attention, all layers.
-    mlp: elements of the MLPs or experts, all layers.
-    mlp_share: of these that multiply a token.
-    last: elements of the last projections that multiply a token, all layers;
-      no gradient needs their results recomputed.
-    head: elements of the LM head.
-    embedding: elements of the embedding, if it is another.
-    cached: elements that a token keeps in the cache, all layers.
-    mixing: FLOPs for each pair of a query and a key, one layer.
-    windows: of the layers, tokens; 0: none.
-    stream: width of the residual stream.
-    wide: elements of a token that the projections of all layers read or write.
-  """
-
-  attention: int
-  mlp: int
-  mlp_share: float
-  last: int
-  head: int
-  embedding: int
-  cached: int
-  mixing: int
-  windows: tuple[int, ...]
-  stream: int
-  wide: int
-
-  @property
-  def layers(self) -> int:
-    """Elements of all layers."""
-    return self.attention + self.mlp
-
-  @property
-  def active(self) -> float:
-    """Elements of the layers that multiply a token."""
-    return self.attention + self.mlp * self.mlp_share
-
-  @property
-  def total(self) -> int:
-    """Elements of the model."""
-    return self.layers + self.head + self.embedding
-
-  def pairs(self, length: float, first: float = 0.0) -> float:
-    """Returns pairs of a query and a key that it sees, over all layers.
-
-    Queries are those in [first, length). A layer with a window of w tokens has
-    at most w keys for each.
-
-    Args:
-      length: tokens of the sequence.
-      first: tokens before the queries, such as a prompt's.
-    """
-
-    def until(end: float, window: int) -> float:
-      near = min(end, window or end)
-      return near**2 / 2 + (end - near) * near
-
-    return sum(until(length, w) - until(first, w) for w in self.windows)
-
-
-@functools.cache
-def sizes(model: "TransformerConfig") -> Sizes:
-  """Returns the sizes of a decoder."""
-  width, layers = model.hidden_size, model.num_layers
-  queries = model.num_heads * model.head_dim
-  keys = 2 * model.num_kv_heads * model.head_dim
-  experts = model.num_experts or 1
-  chosen = model.num_experts_per_tok if model.num_experts else 1
-  inner = model.expert_width if model.num_experts else model.intermediate_size
-  head = width * model.vocab_size
-  return Sizes(
-    attention=layers * width * (2 * queries + keys),
-    mlp=layers * experts * 3 * width * inner,
-    mlp_share=chosen / experts,
-    last=layers * chosen * width * inner,
-    head=head,
-    embedding=0 if model.tie_embeddings else head,
-    cached=layers * keys,
-    mixing=4 * queries,
-    windows=model.windows,
-    stream=width,
-    wide=layers * (2 * queries + keys + 4 * chosen * inner),
-  )
-
-
-def shards(mesh: Mesh) -> int:
-  """Returns the number of parts that rows and slots are split into."""
-  return mesh["data"] * mesh["fsdp"] * experts(mesh)
-
-
-def experts(mesh: Mesh) -> int:
-  """Returns the number of parts that experts are split into, tensor aside."""
-  return mesh.get("expert", 1)
-
-
-def held(size: Sizes, mesh: Mesh) -> float:
-  """Returns elements of the layers that a part of the expert axis uses.
-
-  Args:
-    size: of the whole model.
-    mesh: size of each axis, by name; without "expert" no experts are split.
-  """
-  return size.attention + size.mlp / experts(mesh)
 
 
 def prefill(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:

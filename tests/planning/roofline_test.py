@@ -4,7 +4,7 @@ import pytest
 
 from jaxrl_entropy.planning import roofline, topology
 from jaxrl_entropy.planning.roofline import Machine, Phase, Step
-from jaxrl_entropy.planning.workload import Work
+from jaxrl_entropy.planning.work import Work
 
 MESH = {"data": 1, "fsdp": 4, "tensor": 2, "context": 1}
 RATES = Machine(10.0, 5.0, {"fsdp": 2.0, "tensor": 4.0}, hop=0.5)

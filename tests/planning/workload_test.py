@@ -6,10 +6,15 @@ import jax
 import pytest
 
 from jaxrl_entropy import config as config_lib, sharding
-from jaxrl_entropy.models import transformer
-from jaxrl_entropy.models.config import TransformerConfig, preset
-from jaxrl_entropy.planning import estimate, flops, programs, workload
-from jaxrl_entropy.planning.workload import Load
+from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.planning import (
+  estimate,
+  flops,
+  programs,
+  sizes,
+  workload,
+)
+from jaxrl_entropy.planning.work import Load
 
 ALONE = {"data": 1, "fsdp": 1, "tensor": 1, "context": 1}
 MESH = {"data": 1, "fsdp": 4, "tensor": 2, "context": 1}
@@ -36,30 +41,6 @@ LOAD = Load(
   updates=2,
   micro_batches=2,
 )
-
-
-def test_sizes_are_those_of_the_parameters():
-  sizes = workload.sizes(MODEL)
-  assert (sizes.attention, sizes.mlp, sizes.head) == (192, 768, 256)
-  assert sizes.total == 192 + 768 + 2 * 256
-  assert sizes.cached == 2 * 2 * 2  # keys and values of 2 layers, 1 head of 2
-  for name in ("qwen2.5-7b", "qwen3-30b-a3b", "gemma3-27b", "llama3.1-70b"):
-    model = preset(name)
-    shapes = jax.eval_shape(
-      lambda model=model: transformer.init(model, jax.random.key(0))
-    )
-    count = sum(x.size for x in jax.tree.leaves(shapes))
-    assert workload.sizes(model).total == pytest.approx(count, rel=1e-3), name
-
-
-def test_pairs_of_a_window_grow_with_it_and_not_with_the_row():
-  model = dataclasses.replace(
-    MODEL, sliding_window=4, sliding_layers=(True, False)
-  )
-  sizes = workload.sizes(model)
-  # All before: 10 * 10 / 2. The window: 4 * 4 / 2 until it is full, then 6 * 4.
-  assert sizes.pairs(10) == 50 + 8 + 24
-  assert sizes.pairs(10, first=6) == 50 - 18 + 4 * 4
 
 
 def test_prefill_by_hand():
@@ -123,8 +104,8 @@ def test_only_the_chosen_experts_are_computed_and_read():
   experts = dataclasses.replace(
     MODEL, num_experts=4, num_experts_per_tok=1, moe_intermediate_size=16
   )
-  sizes = workload.sizes(experts)
-  assert (sizes.mlp, sizes.active) == (4 * 768, 192 + 768)
+  size = sizes.sizes(experts)
+  assert (size.mlp, size.active) == (4 * 768, 192 + 768)
   alone = dataclasses.replace(LOAD, slots=1)
   dense, sparse = (
     workload.decode(model, alone, ALONE) for model in (MODEL, experts)
@@ -159,7 +140,7 @@ def test_an_expert_axis_moves_tokens_and_leaves_experts_where_they_are():
   model = dataclasses.replace(MODEL, num_experts=4, num_experts_per_tok=2)
   split = ALONE | {"expert": 2}
   fsdp = ALONE | {"fsdp": 2}
-  sizes = workload.sizes(model)
+  size = sizes.sizes(model)
   once, whole = (
     workload.score(model, LOAD, mesh) * (1 / LOAD.scores)
     for mesh in (split, fsdp)
@@ -167,8 +148,8 @@ def test_an_expert_axis_moves_tokens_and_leaves_experts_where_they_are():
   assert once.flops == whole.flops
   count = LOAD.updates * LOAD.micro_batches
   # Half of what is gathered crosses the ring of two: dense weights alone.
-  assert once.hidden["expert"] == count * 2 * sizes.attention / 2
-  assert whole.hidden["fsdp"] == count * 2 * sizes.layers / 2
+  assert once.hidden["expert"] == count * 2 * size.attention / 2
+  assert whole.hidden["fsdp"] == count * 2 * size.layers / 2
   # Gathered and scattered in 2 layers: as many tokens as the device has.
   tokens = LOAD.rows * LOAD.row / 2
   assert once.blocking["expert"] == 2 * 2 * 2 * tokens * 8
