@@ -38,6 +38,8 @@ EXTRAS = {
   "gcs": ("gcsfs",),
   "wandb": ("wandb",),
   "trackio": ("trackio",),
+  # Its store of files is closed to new records; these two write its database.
+  "mlflow": ("mlflow-skinny", "sqlalchemy", "alembic"),
   "tpu": ("libtpu",),
   "cuda": ("jax[cuda]",),
   "parity": ("torch", "accelerate"),
@@ -58,7 +60,7 @@ EXTRAS["test"] = TOOLS + sum(
     EXTRAS[name]
     for name in (
       *("math", "gym", "gguf", "parquet", "sandbox", "log"),
-      *("wandb", "trackio", "s3"),
+      *("wandb", "trackio", "mlflow", "s3"),
     )
   ),
   (),

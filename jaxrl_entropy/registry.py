@@ -19,7 +19,7 @@ def load(
     known: functions, or their import paths, by name.
 
   Raises:
-    UserError: if there is no such name, or nothing at the path.
+    UserError: if there is no such name, or no function at the path.
   """
   target = known.get(name, name)
   if not isinstance(target, str):
@@ -31,9 +31,18 @@ def load(
       "path such as my_lab.module:mine"
     )
   try:
-    return getattr(importlib.import_module(module), attribute)
+    function = getattr(importlib.import_module(module), attribute)
   except (ImportError, AttributeError) as error:
     raise UserError(f"cannot load {what} {target!r}: {error}") from error
+  # The module is the user's own.
+  except Exception as error:
+    kind = type(error).__name__
+    raise UserError(
+      f"cannot load {what} {target!r}: {kind}: {error} (traceback: --debug)"
+    ) from error
+  if not callable(function):
+    raise UserError(f"{what} {target!r} is {function!r}: give a function")
+  return function
 
 
 def call(

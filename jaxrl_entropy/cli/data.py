@@ -167,14 +167,14 @@ def filter_by_rate(args: argparse.Namespace) -> int:
       else:
         counts["kept"] += 1
         yield candidate
+    if set(counts) == {"without a rate"}:
+      raise UserError(
+        f"no question has a rate in {args.rates or args.column}: were the "
+        "rates measured with another --instruction?"
+      )
 
   _write(args.output, kept())
   _print_outcome(counts, args.output)
-  if not counts["kept"] and set(counts) == {"without a rate"}:
-    raise UserError(
-      f"no question has a rate in {args.rates or args.column}: were the rates "
-      "measured with another --instruction?"
-    )
   return 0
 
 
@@ -244,10 +244,13 @@ def _write(output: str, kept: Kept) -> None:
     raise UserError(f"--output {output}: it is there already")
   path.parent.mkdir(parents=True, exist_ok=True)
   partial = path.with_name(path.name + ".partial")
-  with partial.open("w", encoding="utf-8") as lines:
-    for candidate in kept:
-      lines.write(curation.to_json(candidate.raw()) + "\n")
-  partial.replace(path)
+  try:
+    with partial.open("w", encoding="utf-8") as lines:
+      for candidate in kept:
+        lines.write(curation.to_json(candidate.raw()) + "\n")
+    partial.replace(path)
+  finally:
+    partial.unlink(missing_ok=True)
 
 
 def _number(value: Any) -> float | None:

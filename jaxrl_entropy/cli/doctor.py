@@ -23,6 +23,7 @@ _PACKAGES = {
   "matplotlib": ("plots of a report", "log"),
   "wandb": ("records for Weights & Biases", "wandb"),
   "trackio": ("records for Trackio", "trackio"),
+  "mlflow": ("records for MLflow", "mlflow"),
   "libtpu": ("TPUs, and jaxrl-entropy plan", "tpu"),
 }
 _REMEDIES = {

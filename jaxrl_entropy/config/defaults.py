@@ -499,7 +499,7 @@ FIELDS: Section = {
     "writers": Field(
       ("tensorboard",),
       "Where records go beside metrics.jsonl.",
-      choices=("tensorboard", "wandb", "trackio"),
+      choices=("tensorboard", "wandb", "trackio", "mlflow"),
     ),
     "profile_steps": Field(
       (),

@@ -66,8 +66,8 @@ def list_runs(
     overrides: pairs of a dotted field and its value as text, for all runs.
 
   Raises:
-    UserError: if the file has no `sweep`, two runs have the same name, or the
-      config of one is wrong.
+    UserError: if the file has no `sweep` or that adds no run, two runs have the
+      same name, or the config of one is wrong.
   """
   path, _, argument = spec.partition(":")
   sweep = getattr(config_lib.load_module(path), "sweep", None)
@@ -85,6 +85,8 @@ def list_runs(
     runs[run.name] = run
 
   config_lib.call(sweep, add, arg=argument, path=path)
+  if not runs:
+    raise UserError(f"config {path}: sweep adds no run; call add in it")
   return list(runs.values())
 
 

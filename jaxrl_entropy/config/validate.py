@@ -7,6 +7,7 @@ import warnings
 
 from ml_collections import ConfigDict
 
+from jaxrl_entropy import run_files
 from jaxrl_entropy.config import defaults, recipes
 from jaxrl_entropy.config.fields import Field, walk
 from jaxrl_entropy.errors import UserError, nearest
@@ -65,12 +66,20 @@ def override(config: ConfigDict, field: str, text: str) -> None:
     with node.unlocked():
       node[name] = _literal(text)
   elif isinstance(node[name], ConfigDict):
-    some = next(_values_of(node[name]), "FIELD")
-    raise UserError(f"config.{field} is a section: set config.{field}.{some}")
+    node[name] = _parse_section(text, node[name], field)
   else:
     old = node[name]
     parse = _parse_open if is_open else _parse
     node[name] = parse(text, old, field)
+
+
+def _parse_section(text: str, old: ConfigDict, field: str) -> ConfigDict:
+  """Returns new arguments, such as {}; sections of known fields stay."""
+  value = _literal(text)
+  if isinstance(value, dict) and not old.is_type_safe:
+    return ConfigDict(value, type_safe=False)
+  some = next(_values_of(old), "FIELD")
+  raise UserError(f"config.{field} is a section: set config.{field}.{some}")
 
 
 def _values_of(section: ConfigDict) -> Iterator[str]:
@@ -233,6 +242,11 @@ def check_together(config: ConfigDict) -> None:
       f"config.reward.overlong_buffer is {buffer} tokens, "
       f"more than rollout.max_response_length, {longest}: every response would "
       "be fined; lower it"
+    )
+  if not config.checkpoint.best_by.startswith(run_files.HELD_OUT):
+    raise UserError(
+      f"config.checkpoint.best_by is {config.checkpoint.best_by!r}: it must be "
+      f"a metric of evaluations, such as {run_files.HELD_OUT_ACCURACY!r}"
     )
   pairs = config.eval.source_temperatures
   if not all(isinstance(p, tuple | list) and len(p) == 2 for p in pairs):

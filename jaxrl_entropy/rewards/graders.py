@@ -26,7 +26,7 @@ class Graders:
     folders: folders that own verifiers may read besides their own.
 
   Raises:
-    UserError: a package is not installed.
+    UserError: a package is not installed, or a folder is not there.
   """
 
   def __init__(
@@ -40,6 +40,7 @@ class Graders:
     self._timeout, self._sandbox, self._judge = timeout, sandbox, judge
     self._packages = imports.of_packages(packages)
     self._folders = tuple(folders)
+    imports.of_folders(self._folders)  # Refuses one that is not there.
     self._local, self._lock = threading.local(), threading.Lock()
     self._workers: list[Worker] = []
     self._judges: dict[str, Judge] = {}

@@ -62,7 +62,7 @@ def build_forward(
 
   Raises:
     UserError: if the model's attention cannot share prompts, and should; or
-      there are router losses, and no experts.
+      there are router losses, and no experts; or its back-end needs a GPU.
   """
   router = not {"router_balance", "router_z"}.isdisjoint(needs)
   if router and not model.num_experts:
@@ -88,6 +88,10 @@ def build_forward(
 def _attention(config: ConfigDict, model: TransformerConfig) -> str:
   """Returns the attention back-end, one with shared prefixes if needed."""
   backend: str = config.model.attention
+  if backend == "cudnn" and sharding.platform() != "gpu":
+    raise UserError(
+      "config.model.attention is 'cudnn', which needs an NVIDIA GPU: use 'auto'"
+    )
   if not config.rollout.share_prompts:
     return backend
   if backend == "splash" or any(model.windows):

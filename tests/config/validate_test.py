@@ -67,6 +67,23 @@ def test_a_word_is_no_number(path, name):
   assert "expected" in refused(path, name, "four")
 
 
+def test_the_arguments_of_another_choice_take_the_place_of_the_file_s(tmp_path):
+  file = tmp_path / "mine.py"
+  file.write_text(
+    "from jaxrl_entropy.config import defaults\n"
+    "def get_config():\n"
+    "  config = defaults.get_config()\n"
+    "  config.task.args.path = 'a.jsonl'\n"
+    "  return config\n"
+  )
+  other = [("task.args", "{}"), ("task.args.difficulty", "2")]
+  assert dict(config_lib.load(str(file), other).task.args) == {"difficulty": 2}
+  whole = [("task.args", "{'difficulty': 3}")]
+  assert dict(config_lib.load(str(file), whole).task.args) == {"difficulty": 3}
+  with pytest.raises(UserError, match=r"set config\.task\.args\.path"):
+    config_lib.load(str(file), [("task.args", "b.jsonl")])
+
+
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_field_is_explained(name):
   doc = FIELDS[name].doc

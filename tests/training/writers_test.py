@@ -90,7 +90,7 @@ config, first = json.loads(config), int(first)
 run = writers.RunInfo("grpo", pathlib.Path(folder), config, first)
 (writer,) = writers.make((name,), run)
 for step in range(first, first + 3):
-  writer.write({"step": step, "time": 1.0, "loss": step / 2})
+  writer.write({"step": step, "time": 1.0, "loss": step / 2, "pass@4": 1.0})
 writer.close()
 """
 
@@ -150,6 +150,35 @@ def test_wandb_continues_one_run_offline(tmp_path):
   ]
   assert [(float(h["step"]), float(h["loss"])) for h in history] == [
     (s, s / 2) for s in (0, 1, 2, 2, 3, 4)
+  ]
+
+
+def test_mlflow_continues_one_run(tmp_path):
+  """Against the library itself, and the database that it fills."""
+  pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
+  (tmp_path / "run").mkdir()
+  address = f"sqlite:///{tmp_path}/mlflow.db"
+  write(
+    *("mlflow", str(tmp_path / "run")),
+    MLFLOW_TRACKING_URI=address,
+    MLFLOW_DISABLE_TELEMETRY="true",
+  )
+  database = sqlite3.connect(tmp_path / "mlflow.db")
+  ((run, name),) = database.execute("select run_uuid, name from runs")
+  assert name == "grpo"
+  assert dict(database.execute("select key, value from params")) == {
+    "name": "grpo",
+    "optimizer.learning_rate": "0.1",
+    "t": "[1, 2]",
+  }
+  rows = database.execute(
+    "select run_uuid, step, key, value from metrics "
+    "order by step, timestamp, key"
+  )
+  assert list(rows) == [
+    (run, s, key, value)
+    for s in (0, 1, 2, 2, 3, 4)
+    for key, value in (("loss", s / 2), ("pass_4", 1.0))
   ]
 
 

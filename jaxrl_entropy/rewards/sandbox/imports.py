@@ -27,7 +27,7 @@ def of_verifier(path: str, folders: Iterable[str] = ()) -> list[Import]:
     folders: further folders to read and to import from.
 
   Raises:
-    SandboxError: there is no such module or folder.
+    UserError: there is no such module or folder.
   """
   top = path.partition(":")[0].partition(".")[0]
   spec = importlib.util.find_spec(top)
@@ -36,7 +36,21 @@ def of_verifier(path: str, folders: Iterable[str] = ()) -> list[Import]:
   installed = list(_installed())
   own = [] if top == _PACKAGE else list(_neighborhood(_places(spec)))
   new = [i for i in own if (i[0], i[0]) not in installed]
-  return [*new, *_listed(folders), *installed]
+  return [*new, *of_folders(folders), *installed]
+
+
+def of_folders(names: Iterable[str]) -> list[Import]:
+  """Returns the imports of all that lies in folders.
+
+  Raises:
+    UserError: one of them is not there.
+  """
+  folders = []
+  for name in names:
+    if not Path(name).is_dir():
+      raise UserError(f"reward.folders has {name!r}, which is no folder")
+    folders.append(str(Path(name).absolute()))
+  return [(folder, folder) for folder in folders]
 
 
 def of_packages(names: Iterable[str]) -> list[Import]:
@@ -77,14 +91,6 @@ def _neighborhood(places: Iterable[Path]) -> Iterator[Import]:
     for entry in sorted(place.parent.iterdir()):
       if entry.name.endswith(suffixes) or (entry / "__init__.py").exists():
         yield str(place.parent), str(entry)
-
-
-def _listed(folders: Iterable[str]) -> Iterator[Import]:
-  for name in folders:
-    folder = Path(name).absolute()
-    if not folder.is_dir():
-      raise SandboxError(f"reward.folders has {name!r}, which is no folder")
-    yield str(folder), str(folder)
 
 
 def _installed() -> Iterator[Import]:

@@ -19,6 +19,7 @@ _WRITERS = {
   "tensorboard": ("tensorboard.TensorBoard", "tensorboardX", "tensorboardX"),
   "wandb": ("wandb.WandB", "wandb", "jaxrl_entropy[wandb]"),
   "trackio": ("trackio.Trackio", "trackio", "jaxrl_entropy[trackio]"),
+  "mlflow": ("mlflow.MLflow", "mlflow", "jaxrl_entropy[mlflow]"),
 }
 
 
