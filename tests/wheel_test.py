@@ -12,6 +12,8 @@ import zipfile
 from packaging.requirements import Requirement
 import pytest
 
+from tests.cli import mistakes
+
 ROOT = Path(__file__).parents[1]
 SOURCES = (
   *("jaxrl_entropy", "configs", "setup.py", "pyproject.toml"),
@@ -93,15 +95,30 @@ def test_the_wheel_has_the_package_and_the_configs_alone(wheel):
 
 
 @pytest.mark.slow
-def test_an_installed_wheel_trains_in_an_empty_folder(installed, tmp_path):
+@pytest.mark.parametrize(
+  ("config", "fields"),
+  [
+    (
+      "configs/quickstart.py:kl_cov",
+      ("steps=1", "sft.steps=2", "eval.problems=8", "probe.states=8"),
+    ),
+    ("mine.py", ("steps=2",)),
+  ],
+)
+def test_an_installed_wheel_trains_without_the_checkout(
+  installed, tmp_path, config, fields
+):
+  """With a config that it brings, and on a model and data of the user's."""
+  mistakes.make_model(tmp_path / "model")
+  for name in ("mine.py", "data.jsonl"):
+    (tmp_path / name).write_text(mistakes.FILES[name])
   code = "import jaxrl_entropy; print(jaxrl_entropy.__path__[0])"
   place = run(installed, tmp_path, "python", "-c", code)
   assert place.startswith(str(installed.parent))
-  short = ("steps=1", "sft.steps=2", "eval.problems=8", "probe.states=8")
   run(
     *(installed, tmp_path, "jaxrl-entropy", "train"),
-    *("--config=configs/quickstart.py:kl_cov", "--workdir=runs/a"),
-    *(f"--config.{field}" for field in short),
+    *(f"--config={config}", "--workdir=runs/a"),
+    *(f"--config.{field}" for field in fields),
   )
   run(installed, tmp_path, "jaxrl-entropy", "analyze", "--workdir=runs/a")
   assert (tmp_path / "runs" / "a" / "report" / "report.html").is_file()
