@@ -224,7 +224,7 @@ METHODS = [
     "'target_entropy'",
   ),
   (_train("advantage.name=grpoo"), "advantage"),
-  (_train("advantage.args.normalise=3"), "normalise"),
+  (_train("advantage.args.scaled=3"), "scaled"),
   (_train("recipe=distillation"), "teacher.weights"),
   (_train("loss.name=rlsd", "teacher.template=Solve"), "{prompt}"),
 ]
