@@ -47,7 +47,9 @@ _FORMS = {"solutions": "solution"}
 _ARTICLES = words("a an the")
 _TIME = re.compile(r"(1?\d|2[0-4]):[0-5]\d", re.ASCII)
 _LIMITS = frozenset(Token("command", name) for name in ("lim", "sum", "int"))
-_RATIO = {Token("mark", ":"): Token("mark", "/")}
+_RATIO = dict.fromkeys(
+  (Token("mark", ":"), Token("prose", "to")), Token("mark", "/")
+)
 
 
 def leaves_equal(gold: Leaf, answer: Leaf, rules: Rules) -> bool:
@@ -105,7 +107,7 @@ def _spelled(tokens: Tokens) -> Tokens:
 
 
 def _number(tokens: Tokens, rules: Rules) -> Literal | None:
-  """Returns a literal; ratios such as `1:2` are one where not strict."""
+  """Returns a literal; where not strict, `1:2` and `1 to 2` are one too."""
   if not rules.strict and not _is_time(tokens):
     tokens = tuple(_RATIO.get(token, token) for token in tokens)
   return literal(tokens)

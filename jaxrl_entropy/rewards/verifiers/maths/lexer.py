@@ -70,8 +70,9 @@ _SAME = {
   "leqslant": "le", "leqq": "le", "geq": "ge", "geqslant": "ge", "geqq": "ge",
   "neq": "ne", "varnothing": "emptyset", "ast": "cdot", "dbinom": "binom",
   "tbinom": "binom", "simeq": "approx", "doteq": "approx", "thickapprox":
-  "approx", "R": "mathbbR", "reals": "mathbbR", "backslash": "setminus",
-  "pound": "pounds", "mathellipsis": "ldots", "dots": "ldots",
+  "approx", "R": "mathbbR", "reals": "mathbbR", "Re": "mathbbR",
+  "backslash": "setminus", "pound": "pounds", "mathellipsis": "ldots",
+  "dots": "ldots",
 }  # fmt: skip
 _MARKS = {
   "lt": "<", "gt": ">", "lbrace": r"\{", "rbrace": r"\}", "lbrack": "[",
@@ -106,6 +107,7 @@ _PATTERN = re.compile(
     |\\(?:begin|end)\s*\{{[A-Za-z]+\}})
   |(?P<command>\\[A-Za-z]+)
   |(?P<row>\\\\(?:\s*\[\s*-?[\d.]+\s*[a-z]+\s*\])?)
+  |(?P<colon>\{{:\}})
   |(?P<mark>\\[{{}}%$]|[-+*/^_=<>()\[\]{{}}|!,;:&'.%])
   |(?P<letters>[A-Za-z]+)
   """,
@@ -175,6 +177,8 @@ def _read(kind: str, value: str, match: re.Match[str]) -> Iterator[Token]:
     yield Token("command", "mathbb" + value.rstrip(" }")[-1])
   elif kind == "kelvin":
     yield Token("prose", kind)  # `12\text{K}` may be twelve thousand
+  elif kind == "colon":
+    yield Token("mark", ":")
   elif kind == "row":
     yield Token("mark", r"\\")
   elif kind == "environment":

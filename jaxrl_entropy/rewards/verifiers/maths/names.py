@@ -79,7 +79,9 @@ def is_constant(node: Node) -> bool:
 
 
 def names_members(tokens: Tokens, point: Node) -> bool:
-  """Returns whether this is the `(x, y)` of a point, in alphabetical order.
+  r"""Returns whether this is the `(x, y)` of a point, in alphabetical order.
+
+  Greek letters stand behind Latin ones, as in `(r, \theta)`.
 
   Args:
     tokens: those in front of `=`, at least one.
@@ -92,9 +94,13 @@ def names_members(tokens: Tokens, point: Node) -> bool:
   names = split(tokens[1:-1], lambda token: token.value == ",")
   return (
     all(map(is_symbol, names))
-    and names == sorted(set(names))
+    and names == sorted(set(names), key=_alphabetical)
     and len(names) == len(point.members)
   )
+
+
+def _alphabetical(name: Tokens) -> tuple[bool, Tokens]:
+  return name[0].kind == "command", name
 
 
 def is_point(node: Node) -> bool:
@@ -113,9 +119,9 @@ def point(node: Node) -> Node:
     member for member in node.members if isinstance(member, Equation)
   ]
   names = [equation.left.tokens for equation in equations]
-  if len(names) < len(node.members) or names != sorted(set(names)):
+  if len(names) < len(node.members) or not all(map(is_symbol, names)):
     return node
-  if not all(map(is_symbol, names)):
+  if names != sorted(set(names), key=_alphabetical):
     return node
   return Group("()", tuple(equation.right for equation in equations))
 

@@ -39,7 +39,7 @@ _NO_SOLUTION_PHRASES = frozenset([
 
 
 def relation(tokens: Tokens, read: Reader) -> Node | None:
-  """Parses `a < x < b`, `x < b` or `x > a` as an interval.
+  """Parses `a < x < b`, `x < b`, `x > a` or `|x| < a` as an interval.
 
   Args:
     tokens: all of the answer, or of a part of it.
@@ -60,11 +60,20 @@ def relation(tokens: Tokens, read: Reader) -> Node | None:
     sides, closed = [MINUS_INFINITY.tokens, *sides], [False, *closed]
   elif len(sides) == 2 and is_symbol(sides[1]):
     sides, closed = [*sides, INFINITY.tokens], [*closed, False]
+  elif len(sides) == 2 and _is_magnitude(sides[0]) and literal(sides[1]):
+    negative = (Token("mark", "-"), *sides[1])
+    sides, closed = [negative, sides[0][1:-1], sides[1]], closed * 2
   if len(sides) != 3 or not is_symbol(sides[1]):
     return None
   kind = "(["[closed[0]] + ")]"[closed[1]]
   interval = group(kind, [sides[0], sides[2]], read)
   return Group(kind, interval.members, name(sides[1]), inequality=True)
+
+
+def _is_magnitude(tokens: Tokens) -> bool:
+  """Whether this is `|x|`."""
+  bars = tokens[:1] == tokens[-1:] == (Token("mark", "|"),)
+  return bars and is_symbol(tokens[1:-1])
 
 
 def exclusion(tokens: Tokens, read: Reader) -> Node | None:

@@ -52,6 +52,7 @@ _MATRICES = frozenset(
 )
 _MODULO = frozenset(["pmod", "mod", "bmod"])
 _MINUS = Token("mark", "-")
+_OF_INTEGERS = (Token("command", "in"), Token("command", "mathbbZ"))
 
 
 def parse(text: str, grouped: bool = True) -> Node:
@@ -134,6 +135,19 @@ def _unbracketed(tokens: Tokens) -> Tokens:
 
 def _has(tokens: Tokens, value: str) -> bool:
   return any(token.value == value for token in tokens)
+
+
+def _parameter(tokens: Tokens, read: Reader) -> Node | None:
+  r"""`2k\pi, k \in \mathbb{Z}` and `2k\pi (k \in \mathbb{Z})` as `2k\pi`."""
+  bracketed = tokens[-1].value == ")"
+  said = tokens[:-1] if bracketed else tokens
+  separator = "(" if bracketed else ","
+  starts = [i for i, token in enumerate(said) if token.value == separator]
+  if not starts or said[-2:] != _OF_INTEGERS:
+    return None
+  formula, symbol = tokens[: starts[-1]], said[starts[-1] + 1 : -2]
+  node = read(formula) if is_symbol(symbol) else None
+  return None if isinstance(node, Group) and node.symbol else node
 
 
 def _list(tokens: Tokens, read: Reader) -> Node | None:
@@ -261,6 +275,7 @@ Rule = Callable[[Tokens, Reader], Node | None]
 # Each rule with the tokens without which it does not apply.
 _RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
   (_congruence, _MODULO),
+  (_parameter, words("mathbbz")),
   (_list, _COMMAS | _WORDS),
   (regions.exclusion, words("ne")),
   (_plus_minus, words("pm")),

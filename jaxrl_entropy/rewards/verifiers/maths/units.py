@@ -5,7 +5,7 @@ from fractions import Fraction
 from itertools import accumulate
 from typing import NamedTuple
 
-from jaxrl_entropy.rewards.verifiers.maths.brackets import nesting
+from jaxrl_entropy.rewards.verifiers.maths.brackets import matching, nesting
 from jaxrl_entropy.rewards.verifiers.maths.lexer import (
   FUNCTIONS,
   Token,
@@ -159,11 +159,20 @@ def split_unit(tokens: Tokens) -> tuple[Tokens, Unit | None]:
       continue
     if tokens[index] == DEGREE_SIGN and _has_function(tokens[:index]):
       break
-    tail = tuple(t for t in tokens[index:] if t.value not in ("{", "}"))
+    tail = _unbraced(tokens[index:])
     unit = _unit(tail) or _counted(tail)
     if unit is not None:
       return tokens[:index], unit
   return tokens, None
+
+
+def _unbraced(tail: Tokens) -> Tokens:
+  r"""Without braces; `\frac{\text{m}}{\text{s}}` as `m / (s)`."""
+  if tail[0] == Token("command", "frac"):
+    above = 2 + matching(tail[1:])
+    slash, *brackets = (Token("mark", mark) for mark in "/()")
+    tail = (*tail[1:above], slash, brackets[0], *tail[above:], brackets[1])
+  return tuple(token for token in tail if token.value not in ("{", "}"))
 
 
 def _has_function(tokens: Tokens) -> bool:
