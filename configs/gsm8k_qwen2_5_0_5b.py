@@ -1,6 +1,6 @@
 r"""GSM8K with Qwen2.5-0.5B-Instruct on one GPU of 24 to 80 GB.
 
-    pip install -e ".[cuda,parquet]"
+    pip install -e ".[cuda,math,parquet,sandbox]"
     jaxrl-entropy train --config=configs/gsm8k_qwen2_5_0_5b.py \
         --workdir=runs/gsm8k/grpo
     jaxrl-entropy train --config=configs/gsm8k_qwen2_5_0_5b.py:kl_cov \

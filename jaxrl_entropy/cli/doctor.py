@@ -15,7 +15,7 @@ _EXAMPLES = """\
 """
 # Purpose of each optional package, and the extra that installs it.
 _PACKAGES = {
-  "math_verify": ("answers in mathematics", "math"),
+  "math_verify": ("judging mathematics", "math"),
   "reasoning_gym": ("the gym task", "gym"),
   "gguf": ("quantized GGUF weights", "gguf"),
   "pyseccomp": ("the sandbox", "sandbox"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import cache
+from importlib.util import find_spec
 
 from jaxrl_entropy import registry
 from jaxrl_entropy.data.task import Problem
@@ -35,6 +36,10 @@ REUSE = {
   SANDBOXED[name]: 200
   for name in ("math", "math_equal", "math_verify", "program")
 }
+# The package that a verifier needs, and the extra that installs it.
+_PACKAGES = dict.fromkeys(
+  ("math", "math_equal", "math_verify"), ("math_verify", "math")
+) | {"gym": ("reasoning_gym", "gym")}
 PROGRAM = "code"  # runs the response itself
 JUDGE = "judge"  # asks a model behind an endpoint
 
@@ -55,6 +60,20 @@ def check_names(verifiers: Iterable[str]) -> None:
         f"there is no verifier {name!r}: {nearest(name, known)} Or give an "
         "import path such as my_lab.rewards:mine"
       )
+
+
+def check_package(verifier: str) -> None:
+  """Checks that the package is installed that a verifier needs.
+
+  Raises:
+    UserError: it is not.
+  """
+  package, extra = _PACKAGES.get(verifier, ("", ""))
+  if package and find_spec(package) is None:
+    raise UserError(
+      f"the verifier {verifier!r} needs {package}: "
+      f"pip install 'jaxrl_entropy[{extra}]'"
+    )
 
 
 def here(name: str) -> Callable[..., float | None] | None:

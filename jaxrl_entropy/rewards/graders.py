@@ -58,8 +58,9 @@ class Graders:
       args: further keyword arguments of the verifier.
 
     Raises:
-      UserError: it does not exist, does not load in the sandbox, this machine
-        has no sandbox for it, or the judge does not answer.
+      UserError: it does not exist, lacks its package, does not load in the
+        sandbox, this machine has no sandbox for it, or the judge does not
+        answer.
     """
     catalog.check_names([verifier])
     key = _key(verifier, args)
@@ -69,6 +70,7 @@ class Graders:
     if verifier == catalog.JUDGE:
       self._judge_of(args).check()
     else:
+      catalog.check_package(verifier)
       level = choose(self._sandbox)
       if ":" in verifier:
         worker = self._new_worker(level, verifier, args)

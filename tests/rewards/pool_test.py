@@ -9,6 +9,7 @@ import pytest
 
 from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.rewards import catalog
 from jaxrl_entropy.rewards.pool import RewardFunction, RewardPool
 from jaxrl_entropy.rewards.sandbox import launch, workers
 
@@ -120,6 +121,15 @@ def test_what_cannot_be_scored_is_known_before_there_are_responses(monkeypatch):
     check(exact, maths)
   with pytest.raises(UserError, match="'bubblewrap' does not work here"):
     check(maths, sandbox="bubblewrap")
+
+
+def test_a_package_that_is_missing_is_known_before_there_are_responses(
+  monkeypatch,
+):
+  monkeypatch.setattr(catalog, "find_spec", lambda package: None)
+  with pytest.raises(UserError, match=r"'math' .* 'jaxrl_entropy\[math\]'"):
+    check(boxed("7")[0])
+  check(item("a", verifier="exact")[0])
 
 
 @needs_sandbox
