@@ -50,6 +50,12 @@ _CLAIMS: dict[str, tuple[str, Row, str]] = {
     ("objective share", "limit"),
     "{ours:.3%}, against a limit of {theirs:.0%}",
   ),
+  "step_compile": (
+    "Do unused methods cost compile time?",
+    ("CPU s to compile", "before the methods"),
+    "an update takes {ours:.1f} s of processor time to compile, {theirs:.1f} s "
+    "before the methods came",
+  ),
   "rewards": (
     "How fast is verification?",
     ("responses/s", "math-verify, unprotected"),

@@ -49,6 +49,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
 SWEEPS = ("entropy_mechanism", "frontier")
 OWN_CONFIGS = ("smollm2", "quickstart")  # studies outside the sweep
+ELSEWHERE = ("methods",)  # studies with a page of their own, in no summary
 _BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.S)
 _VERDICTS = {claims.HELD: "yes", claims.REFUTED: "**no**"}
 # Sections whose table is shown beside their sentence.
@@ -99,6 +100,7 @@ def _study(name: str) -> studies.Study:
 def _names() -> tuple[str, ...]:
   """Returns the committed studies, in the order of the sweep's parts."""
   found = {study.name for study in studies.load_parts(RESULTS)}
+  found -= set(ELSEWHERE)
   known = [name for name in _descriptions() if name in found]
   return (*known, *sorted(found - set(known)))
 
@@ -359,7 +361,8 @@ _KINDS = {
 def write_reports() -> None:
   """Writes the report of every study, with the plots that pages refer to."""
   text = "".join(page.read_text(encoding="utf-8") for page in pages())
-  for name in _names():
+  apart = [name for name in ELSEWHERE if (RESULTS / name).is_dir()]
+  for name in (*_names(), *apart):
     plots = re.findall(rf"results/{name}/report/(plots/\w+\.svg)", text)
     writer.write_report(RESULTS / name, plot_files=plots)
 

@@ -15,7 +15,7 @@ def _is_known(value: Any) -> bool:
 
 
 def within(
-  owner: str, low: float, high: float = math.inf, **values: Any
+  owner: str, low: float, high: float = math.inf, /, **values: Any
 ) -> None:
   """Raises unless each value is a number in [low, high].
 
@@ -34,7 +34,7 @@ def within(
       raise ValueError(f"{owner}: {name} is {value!r}; it must be {allowed}")
 
 
-def above(owner: str, low: float, **values: Any) -> None:
+def above(owner: str, low: float, /, **values: Any) -> None:
   """Raises unless each value is a finite number above `low`.
 
   Args:
@@ -52,7 +52,22 @@ def above(owner: str, low: float, **values: Any) -> None:
       )
 
 
-def ordered(owner: str, **values: Any) -> None:
+def finite(owner: str, /, **values: Any) -> None:
+  """Raises unless each value is a finite number.
+
+  Args:
+    owner: the function whose arguments these are, for the message.
+    **values: arguments by name; arrays pass.
+
+  Raises:
+    ValueError: names the argument and its value.
+  """
+  for name, value in values.items():
+    if _is_known(value) and not (_is_number(value) and math.isfinite(value)):
+      raise ValueError(f"{owner}: {name} is {value!r}; it must be finite")
+
+
+def ordered(owner: str, /, **values: Any) -> None:
   """Raises unless the first of two values is below the second.
 
   Args:
@@ -72,7 +87,7 @@ def ordered(owner: str, **values: Any) -> None:
     )
 
 
-def one_of(owner: str, options: Iterable[Any], **values: Any) -> None:
+def one_of(owner: str, options: Iterable[Any], /, **values: Any) -> None:
   """Raises unless each value is among the options.
 
   Args:

@@ -41,10 +41,14 @@ jaxtyping.Array = jax.Array | np.ndarray
 # batch lacks (`losses.fields.Absent`, whose use has an error of its own).
 CHECKED = {
   "losses": (
-    *("adaptive_clip", "aggregates", "likelihood", "ratio", "selectors"),
-    "surrogate",
+    *("adaptive_clip", "aggregates", "entropy_flow", "likelihood"),
+    *("penalties", "ratio", "response_entropy", "scores", "selectors"),
+    *("surrogate", "weighting"),
   ),
-  "advantages": ("controlled", "implicit_reward", "process", "tokenwise"),
+  "advantages": (
+    *("base", "controlled", "implicit_reward", "outcome", "process"),
+    "tokenwise",
+  ),
   "ops": (
     *("attention.dispatch", "attention.xla"),
     *("covariance", "router", "selection", "softcap"),

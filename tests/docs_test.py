@@ -117,6 +117,54 @@ def _sentences(summary):
   return {name: f["sentence"] for name, f in summary["figures"].items()}
 
 
+GENTLE = ("opefo", "papo", "cw_grpo", "kl_cov")
+HARSH = ("nsr", "w_reinforce", "entrocraft", "entropy_tokens")
+
+
+def method_facts(table):
+  """What the page of objectives says in words of the table of methods."""
+  cells = {row[0]: row[2:6] for row in table.rows}
+  value = {
+    label: [float(cell.split()[0]) for cell in row]
+    for label, row in cells.items()
+  }
+  halves = [
+    max(float(row[i].split()[2]) for row in cells.values() if "±" in row[i])
+    for i in (0, 3)
+  ]
+  more = [label for label, row in cells.items() if "↑" in row[0]]
+  more.sort(key=lambda label: -value[label][0])
+  near = [label for label in cells if label not in (*more, "grpo")]
+
+  def span(labels, column):
+    found = [value[label][column] for label in labels]
+    return f"{min(found):.2f} to {max(found):.2f}"
+
+  base = [f"{x:.2f}" for x in value["grpo"]]
+  assert all(value[label][3] < value["grpo"][3] for label in more)
+  assert not any("↑" in cell for row in cells.values() for cell in row[1:])
+  assert min(value[x][1] for x in GENTLE) > max(value[x][1] for x in HARSH)
+  return [
+    f"Of the {len(cells) - 1} methods beside GRPO, {len(more)} end with more "
+    f"entropy than it, beyond what seeds explain: {', '.join(more)}.",
+    f"They keep {span(more, 0)} of the entropy of the start, GRPO {base[0]}, "
+    f"and the others {span(near, 0)}.",
+    f"at temperature 1 {span(more, 3)}, against GRPO's {base[3]}",
+    f"greedily {span(GENTLE, 1)}, against GRPO's {base[1]} and "
+    f"{span(HARSH, 1)} of {', '.join(HARSH)}",
+    f"the others, {span(near, 3)} at temperature 1",
+    f"± {halves[0]:.3f} in entropy kept and ± {halves[1]:.3f} in accuracy at "
+    "temperature 1",
+  ]
+
+
+def test_what_the_page_says_of_the_methods_is_in_their_table(committed):
+  page = (ROOT / "docs" / "objectives.md").read_text()
+  words = " ".join(re.sub(r"<!--.*?<!-- end -->", "", page, flags=re.S).split())
+  for fact in method_facts(committed._sections("methods")["tradeoff"].table):
+    assert fact in words
+
+
 def test_committed_results_are_small():
   files = (ROOT / "docs" / "results").rglob("*")
   sizes = [f.stat().st_size for f in files if f.is_file() and not _made(f)]

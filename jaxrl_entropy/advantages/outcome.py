@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxrl_entropy import arguments
 from jaxrl_entropy.advantages.base import (
   AdvantageInputs,
   Advantages,
@@ -34,10 +35,10 @@ def grpo(scale: str = "group", eps: float = 1e-6) -> Estimator:
     eps: added to the deviation.
 
   Raises:
-    ValueError: for another `scale`.
+    ValueError: for another `scale`, or an `eps` below 0.
   """
-  if scale not in ("group", "batch", "none"):
-    raise ValueError(f"scale is {scale!r}; use 'group', 'batch' or 'none'")
+  arguments.one_of("grpo", ("group", "batch", "none"), scale=scale)
+  arguments.within("grpo", 0.0, eps=eps)
 
   def estimate(inputs: AdvantageInputs) -> Advantages:
     s, groups = scores(inputs), inputs.groups
@@ -77,9 +78,10 @@ def grpo_passk(scale: bool = True, eps: float = 1e-6) -> Estimator:
     eps: added to the deviation.
 
   Raises:
-    ValueError: on use, if a group has one response (where group ids are traced
-      it is not seen, and that response gets 0).
+    ValueError: for an `eps` below 0; on use, if a group has one response
+      (where group ids are traced it is not seen, and that response gets 0).
   """
+  arguments.within("grpo_passk", 0.0, eps=eps)
 
   def estimate(inputs: AdvantageInputs) -> Advantages:
     s, groups = scores(inputs), inputs.groups
@@ -104,8 +106,7 @@ def rloo(single: str = "reward") -> Estimator:
   Raises:
     ValueError: for another `single`.
   """
-  if single not in ("reward", "zero"):
-    raise ValueError(f"single is {single!r}; use 'reward' or 'zero'")
+  arguments.one_of("rloo", ("reward", "zero"), single=single)
 
   def estimate(inputs: AdvantageInputs) -> Advantages:
     group = group_statistics(scores(inputs), inputs.groups)
@@ -177,11 +178,11 @@ def gdpo(
     eps: added to each deviation.
 
   Raises:
-    ValueError: for another `over`; on use, for a weight of a reward that there
-      is not.
+    ValueError: for another `over`, or an `eps` below 0; on use, for a weight of
+      a reward that there is not.
   """
-  if over not in ("tokens", "responses"):
-    raise ValueError(f"over is {over!r}; use 'tokens' or 'responses'")
+  arguments.one_of("gdpo", ("tokens", "responses"), over=over)
+  arguments.within("gdpo", 0.0, eps=eps)
   weight_of = dict(weights or {})
 
   def normalized(reward: jax.Array, groups: jax.Array) -> jax.Array:

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxrl_entropy import arguments
 from jaxrl_entropy.advantages.base import (
   AdvantageInputs,
   Advantages,
@@ -25,7 +26,11 @@ def prime(process: float = 5.0, outcome: float = 5.0) -> Estimator:
   Args:
     process: weight of the implicit process rewards; 0: not read.
     outcome: weight of the outcome reward, earned at the last valid token.
+
+  Raises:
+    ValueError: for a number outside its range.
   """
+  arguments.finite("prime", process=process, outcome=outcome)
 
   def estimate(inputs: AdvantageInputs) -> Advantages:
     mask, groups = inputs.mask, inputs.groups

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxrl_entropy import arguments
 from jaxrl_entropy.advantages.base import (
   AdvantageInputs,
   Advantages,
@@ -45,8 +46,12 @@ def reinforce_plus_plus(gamma: float = 1.0) -> Estimator:
   The returns are the reward-to-go.
 
   Args:
-    gamma: discount per token.
+    gamma: discount per token, in [0, 1].
+
+  Raises:
+    ValueError: for a number outside its range.
   """
+  arguments.within("reinforce_plus_plus", 0.0, 1.0, gamma=gamma)
 
   def estimate(inputs: AdvantageInputs) -> Advantages:
     returns = reward_to_go(dense_rewards(inputs), inputs.mask, gamma)
@@ -76,9 +81,13 @@ def gae(gamma: float = 1.0, lam: float = 1.0) -> Estimator:
   over the valid tokens. The returns are A + V, before whitening.
 
   Args:
-    gamma: discount per token.
-    lam: decay of later errors of the critic; 1: none.
+    gamma: discount per token, in [0, 1].
+    lam: decay of later errors of the critic, in [0, 1]; 1: none.
+
+  Raises:
+    ValueError: for a number outside its range.
   """
+  arguments.within("gae", 0.0, 1.0, gamma=gamma, lam=lam)
 
   def estimate(inputs: AdvantageInputs) -> Advantages:
     assert inputs.values is not None
@@ -113,8 +122,12 @@ def optimal_token_baseline(
       reaches.
     weighted: multiply w by the squared importance weight of the policy against
       the sampler.
-    eps: added to the denominator.
+    eps: added to the denominator, at least 0.
+
+  Raises:
+    ValueError: for a number outside its range.
   """
+  arguments.within("optimal_token_baseline", 0.0, eps=eps)
 
   def estimate(inputs: AdvantageInputs) -> Advantages:
     mask, groups = inputs.mask, inputs.groups

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxrl_entropy import arguments
 from jaxrl_entropy.losses.base import Aggregate
 from jaxrl_entropy.losses.parts import part
 from jaxrl_entropy.ops import masked
@@ -31,12 +32,17 @@ def _responses(responses: Count | str | None, batch: TokenBatch) -> Array:
   if responses is None:
     return jnp.sum(_lengths(batch) > 0).astype(jnp.float32)
   if isinstance(responses, str):
-    if responses != "all":
-      raise ValueError(
-        f"responses must be a number, None or 'all', not {responses!r}"
-      )
     return jnp.float32(batch.num_responses)
   return jnp.asarray(responses, jnp.float32)
+
+
+def _check(owner: str, **counts: Count | str | None) -> None:
+  """Raises unless each count that is given is above 0, or is `"all"`."""
+  for name, count in counts.items():
+    if isinstance(count, str):
+      arguments.one_of(owner, ("all",), **{name: count})
+    elif count is not None:
+      arguments.above(owner, 0.0, **{name: count})
 
 
 @part("aggregate")
@@ -44,8 +50,12 @@ def token_mean(tokens: Count | None = None) -> Aggregate:
   """Mean over the valid tokens of the mini-batch (DAPO, arXiv 2503.14476).
 
   Args:
-    tokens: number to divide by; None: the valid tokens.
+    tokens: number to divide by, above 0; None: the valid tokens.
+
+  Raises:
+    ValueError: for a number that is not above 0.
   """
+  _check("token_mean", tokens=tokens)
 
   def aggregate(loss: Float[Array, "B T"], batch: TokenBatch) -> Mean:
     count = jnp.sum(batch.mask) if tokens is None else jnp.asarray(tokens)
@@ -69,9 +79,13 @@ def seq_mean_token_sum(responses: Count | str | None = None) -> Aggregate:
   """Mean over responses of the sum over their tokens.
 
   Args:
-    responses: number to divide by; None: responses with a valid token;
-      `"all"`: the capacity `num_responses`, empty ones included.
+    responses: number to divide by, above 0; None: responses with a valid
+      token; `"all"`: the capacity `num_responses`, empty ones included.
+
+  Raises:
+    ValueError: for something else.
   """
+  _check("seq_mean_token_sum", responses=responses)
 
   def aggregate(loss: Float[Array, "B T"], batch: TokenBatch) -> Mean:
     total = masked.masked_sum(loss, batch.mask)
@@ -88,9 +102,13 @@ def seq_mean_token_sum_norm(
 
   Args:
     responses: as in `seq_mean_token_sum`.
-    length: constant to divide by, tokens; None: `max_length`, which does not
-      depend on padding.
+    length: constant to divide by, tokens, above 0; None: `max_length`, which
+      does not depend on padding.
+
+  Raises:
+    ValueError: for something else.
   """
+  _check("seq_mean_token_sum_norm", responses=responses, length=length)
   by_response = seq_mean_token_sum(responses)
 
   def aggregate(loss: Float[Array, "B T"], batch: TokenBatch) -> Mean:
@@ -107,7 +125,11 @@ def seq_mean_token_mean(responses: Count | str | None = None) -> Aggregate:
 
   Args:
     responses: as in `seq_mean_token_sum`.
+
+  Raises:
+    ValueError: as in `seq_mean_token_sum`.
   """
+  _check("seq_mean_token_mean", responses=responses)
 
   def aggregate(loss: Float[Array, "B T"], batch: TokenBatch) -> Mean:
     weight = 1.0 / jnp.maximum(_lengths(batch), 1.0)

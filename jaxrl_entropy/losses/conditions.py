@@ -102,12 +102,13 @@ def drifted_responses(threshold: float, logprob: str = "old") -> Selector:
     logprob: the behavior's log-probs are the "old" or the "sampler" ones.
 
   Raises:
-    ValueError: for another `logprob`.
+    ValueError: for another `logprob`, or a threshold that is not finite.
 
   References:
     DeepSeek-V3.2, arXiv 2512.02556.
   """
   arguments.one_of("drifted_responses", ("old", "sampler"), logprob=logprob)
+  arguments.finite("drifted_responses", threshold=threshold)
 
   def select(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> Selection:
     del loss, key

@@ -95,7 +95,11 @@ def add_entropy(coefficient: Scalar) -> LossTransform:
   Args:
     coefficient: may be traced, as an adaptive one is; below 0 it lowers the
       entropy.
+
+  Raises:
+    ValueError: for a coefficient that is not finite.
   """
+  arguments.finite("add_entropy", coefficient=coefficient)
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     del key
@@ -281,6 +285,7 @@ def add_entropy_anchor(
     SIREN, arXiv 2509.25133.
   """
   arguments.within("add_entropy_anchor", 0.0, coefficient=coefficient)
+  arguments.finite("add_entropy_anchor", anchor=anchor)
   score = nucleus_entropy_score if nucleus else entropy_score
   selector = top_quantile(score, fraction, within="response")
 

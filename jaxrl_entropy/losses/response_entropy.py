@@ -100,9 +100,13 @@ def uncertain_response_weight(rate: Scalar) -> LossTransform:
   Args:
     rate: lambda of the paper, which does not print its value; may be traced.
 
+  Raises:
+    ValueError: for a rate that is not finite.
+
   References:
     AEM, arXiv 2605.00425, for responses of one turn.
   """
+  arguments.finite("uncertain_response_weight", rate=rate)
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     del key

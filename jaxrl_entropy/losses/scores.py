@@ -104,12 +104,13 @@ def entropy_change_score(exact: bool = False) -> Score:
 
 def entropy_score(batch: TokenBatch) -> Float[Array, "B T"]:
   """Returns the full-vocabulary entropy of each token's distribution, nats."""
-  return jax.lax.stop_gradient(batch.entropy)
+  # A batch without the field raises here, not where the score is read.
+  return jax.lax.stop_gradient(jnp.asarray(batch.entropy))
 
 
 def nucleus_entropy_score(batch: TokenBatch) -> Float[Array, "B T"]:
   """Returns the entropy of each token's renormalized nucleus, nats."""
-  return jax.lax.stop_gradient(batch.nucleus_entropy)
+  return jax.lax.stop_gradient(jnp.asarray(batch.nucleus_entropy))
 
 
 def teaching_score(batch: TokenBatch) -> Float[Array, "B T"]:

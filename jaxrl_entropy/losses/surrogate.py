@@ -189,6 +189,8 @@ def geo_mean(
   arguments.within(
     "geo_mean", 0.0, log_ratio_low=log_ratio_low, log_ratio_high=log_ratio_high
   )
+  if limit is not None:
+    arguments.above("geo_mean", 0.0, limit=limit)
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     del key

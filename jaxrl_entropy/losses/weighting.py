@@ -147,9 +147,13 @@ def sign_weight(balance: Scalar) -> LossTransform:
   Args:
     balance: above 0 it favors responses that did well; may be traced.
 
+  Raises:
+    ValueError: for a balance that is not finite.
+
   References:
     The weights of EntroPIC, which its controller `pi_entropy` drives.
   """
+  arguments.finite("sign_weight", balance=balance)
 
   def update(loss: TokenLoss, batch: TokenBatch, key: PRNGKey) -> TokenLoss:
     del key

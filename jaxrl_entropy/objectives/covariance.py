@@ -3,7 +3,19 @@
 from typing import Any
 
 from jaxrl_entropy import arguments, losses
-from jaxrl_entropy.losses import Aggregation, Objective, Scalar
+from jaxrl_entropy.losses import (
+  Aggregation,
+  LossTransform,
+  Objective,
+  Scalar,
+)
+
+
+def _ratio(owner: str, ratio_limit: float | None) -> LossTransform:
+  """Returns the ratio of each token, its limit checked under its own name."""
+  if ratio_limit is not None:
+    arguments.above(owner, 0.0, ratio_limit=ratio_limit)
+  return losses.token_ratio(ratio_limit)
 
 
 def clip_cov(
@@ -35,7 +47,7 @@ def clip_cov(
   """
   band = losses.random_covariance(fraction, cov_low, cov_high, **options)
   return losses.objective(
-    losses.token_ratio(ratio_limit),
+    _ratio("clip_cov", ratio_limit),
     losses.ppo_clip(clip_low, clip_high),
     losses.masked(losses.set_to_zero(), band),
     aggregate=aggregate,
@@ -86,7 +98,7 @@ def clip_random(
   }
   band = losses.random_covariance(fraction, cov_low, cov_high, **options)
   return losses.objective(
-    losses.token_ratio(ratio_limit),
+    _ratio("clip_random", ratio_limit),
     losses.ppo_clip(clip_low, clip_high),
     losses.masked(
       losses.set_to_zero(), losses.random_as_many(band, pools[among])
@@ -120,7 +132,7 @@ def kl_cov(
   """
   top = losses.top_covariance(fraction, **options)
   return losses.objective(
-    losses.token_ratio(ratio_limit),
+    _ratio("kl_cov", ratio_limit),
     losses.policy_gradient(),
     losses.masked(losses.add_kl(coefficient, kind), top),
     aggregate=aggregate,

@@ -1,6 +1,6 @@
 """Objectives that act on the entropy of tokens or responses."""
 
-from jaxrl_entropy import losses
+from jaxrl_entropy import arguments, losses
 from jaxrl_entropy.losses import Aggregation, Objective, Scalar
 
 
@@ -151,9 +151,13 @@ def archer(
     aggregate: how token losses become one number: a name of
       `losses.aggregates`, or a function.
 
+  Raises:
+    ValueError: for a number outside its range.
+
   References:
     arXiv 2507.15778.
   """
+  arguments.within("archer", 0.0, clip=clip, wide_clip=wide_clip)
   high = losses.top_entropy(fraction, within="response")
   return losses.objective(
     losses.ppo_clip(clip, clip),

@@ -85,9 +85,14 @@ def htpo(
     limit: largest ratio that a token of negative advantage is punished by,
       above 1.
 
+  Raises:
+    ValueError: for a number outside its range.
+
   References:
     arXiv 2605.08283, as in the authors' code.
   """
+  shares = {"hard": hard, "least_share": least_share, "most_share": most_share}
+  arguments.within("htpo", 0.0, 1.0, **shares)
   high = losses.top_entropy(fraction, within="response")
   low = losses.complement(high)
   right = losses.correct_responses()

@@ -13,10 +13,11 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 from ml_collections import ConfigDict
 
-from jaxrl_entropy import sharding
+from jaxrl_entropy import config as config_lib, sharding
 from jaxrl_entropy.data import task as task_lib
 from jaxrl_entropy.models import decoding, lora, transformer
 from jaxrl_entropy.models.config import TransformerConfig
+from jaxrl_entropy.models.io import checkpoints
 from jaxrl_entropy.training import (
   algorithm as algorithm_lib,
   build,
@@ -25,6 +26,7 @@ from jaxrl_entropy.training import (
 from jaxrl_entropy.training.layout import Layout, make_layout
 from jaxrl_entropy.training.learner import Learner, learner_settings
 from jaxrl_entropy.training.packed_batch import Rows
+from jaxrl_entropy.training.policy import run_of, teacher_path
 from jaxrl_entropy.training.weights import check_experts, preset_model
 from jaxrl_entropy.types import Params
 
@@ -77,12 +79,21 @@ def train(config: ConfigDict, mesh: Mesh) -> Program:
   """
   model = planned_model(config)
   algorithm = algorithm_lib.resolve(config)
-  forward = build.build_forward(config, model, algorithm.needs)
+  guide, teacher = None, None
+  if "teacher_kl" in algorithm.needs:
+    guide = planned_teacher(config)
+    teacher = abstract_params(config, guide, mesh, adapters=False)
+  forward = build.build_forward(
+    config,
+    model,
+    algorithm.needs,
+    build.build_forward(config, guide) if guide else None,
+  )
   layout = make_layout(config, mesh)
   roles = build.build_roles(config, forward, algorithm.needs)
   learner = Learner(learner_settings(config), algorithm, roles, forward, layout)
   params = abstract_params(config, model, mesh)
-  state = _placed(jax.eval_shape(learner.init, params), mesh)
+  state = _placed(jax.eval_shape(learner.init, params, teacher), mesh)
   rows = _abstract_rows(layout, learner, model, forward.replay)
   resident = {"parameters": state.params, "optimizer moments": state.opt_state}
   return Program(
@@ -143,15 +154,33 @@ def planned_model(config: ConfigDict) -> TransformerConfig:
   return preset_model(config, task.tokenizer)
 
 
+def planned_teacher(config: ConfigDict) -> TransformerConfig:
+  """Returns the decoder of `config.teacher.weights`; reads its config alone.
+
+  Raises:
+    UserError: if there is none.
+  """
+  path = teacher_path(config)
+  if run := run_of(path):
+    model = planned_model(config_lib.of_run(run.folder))
+  else:
+    model = checkpoints.read_config(path)
+  return dataclasses.replace(model, dtype=config.model.compute_dtype)
+
+
 def abstract_params(
-  config: ConfigDict, model: TransformerConfig, mesh: Mesh
+  config: ConfigDict,
+  model: TransformerConfig,
+  mesh: Mesh,
+  adapters: bool = True,
 ) -> Params:
-  """Returns the shapes of the policy's master parameters on `mesh`.
+  """Returns the shapes of a model's master parameters on `mesh`.
 
   Args:
     config: of the run; `model` has the dtype and the rank of adapters.
-    model: the policy.
+    model: the decoder.
     mesh: to lay the parameters out on.
+    adapters: whether with those of the policy, if the config has any.
   """
   settings = config.model
   check_experts(model, mesh)
@@ -160,7 +189,7 @@ def abstract_params(
     key = jax.random.key(0)
     params = transformer.init(model, key)
     params = jax.tree.map(lambda x: x.astype(settings.param_dtype), params)
-    if not settings.lora_rank:
+    if not (adapters and settings.lora_rank):
       return params
     return lora.add(params, settings.lora_rank, settings.lora_targets, key)
 

@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 
 from jaxrl_entropy import distributed
 from jaxrl_entropy.errors import UserError, write_failed
-from jaxrl_entropy.training.state import TrainState
+from jaxrl_entropy.training.state import TEACHER, TrainState
 from jaxrl_entropy.types import Params
 
 Restored = TypeVar("Restored")
@@ -87,16 +87,16 @@ class Checkpoints:
     self._store.save(
       step,
       params=ocp.args.StandardSave(state.params),
-      state=ocp.args.StandardSave(state.replace(params={})),
+      state=ocp.args.StandardSave(_rest(state)),
       host=ocp.args.StandardSave({"position": position, "carried": carried}),
     )
 
   def restore(self, like: TrainState) -> "Found | None":
     """Restores the newest checkpoint that can be read.
 
-    The state has the shapes, types and layout of `like`. A checkpoint that is
-    corrupt or cut short is passed over with a warning, and deleted: its step
-    will be saved again.
+    The state has the shapes, types and layout of `like`, and its teacher. A
+    checkpoint that is corrupt or cut short is passed over with a warning, and
+    deleted: its step will be saved again.
 
     Args:
       like: a state, or shapes with shardings in place of its arrays.
@@ -112,10 +112,13 @@ class Checkpoints:
       items = self._store.load(
         step,
         params=ocp.args.StandardRestore(_abstract(like.params)),
-        state=ocp.args.StandardRestore(_abstract(like.replace(params={}))),
+        state=ocp.args.StandardRestore(_abstract(_rest(like))),
         host=ocp.args.StandardRestore(),
       )
-      state = items["state"].replace(params=items["params"])
+      rest = items["state"]
+      state = rest.replace(
+        params=items["params"], roles=like.roles | rest.roles
+      )
       host = jax.tree.map(np.asarray, items["host"])
       position = json.loads(host["position"].tobytes())
       return Found(step, state, position, host["carried"])
@@ -132,6 +135,12 @@ class Checkpoints:
       UserError: if they could not be written.
     """
     self._store.close()
+
+
+def _rest(state: TrainState) -> TrainState:
+  """Returns what is saved of a state beside the parameters of its policy."""
+  roles = {k: v for k, v in state.roles.items() if k != TEACHER}
+  return state.replace(params={}, roles=roles)
 
 
 class BestPolicies:

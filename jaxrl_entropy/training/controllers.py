@@ -61,7 +61,13 @@ def linear(start: float, end: float, updates: int, delay: int = 0) -> Control:
     end: the coefficient from `delay + updates` on.
     updates: optimizer updates from one to the other.
     delay: optimizer updates before it starts to move.
+
+  Raises:
+    ValueError: for a number outside its range.
   """
+  arguments.finite("linear", start=start, end=end)
+  arguments.above("linear", 0, updates=updates)
+  arguments.within("linear", 0, delay=delay)
   return _schedule(optax.linear_schedule(start, end, updates, delay))
 
 
@@ -72,7 +78,12 @@ def cosine(start: float, end: float, updates: int) -> Control:
     start: the coefficient at the first update.
     end: the coefficient from `updates` on.
     updates: optimizer updates from one to the other.
+
+  Raises:
+    ValueError: for a number outside its range.
   """
+  arguments.finite("cosine", start=start, end=end)
+  arguments.above("cosine", 0, updates=updates)
 
   def schedule(update: Int[Array, ""]) -> Scalar:
     share = jnp.clip(update / updates, 0.0, 1.0)
@@ -88,7 +99,12 @@ def exponential(start: float, decay: float, updates: int) -> Control:
     start: the coefficient at the first update.
     decay: factor by which it has changed after `updates`; above 0.
     updates: optimizer updates; it goes on changing after them.
+
+  Raises:
+    ValueError: for a number outside its range.
   """
+  arguments.finite("exponential", start=start)
+  arguments.above("exponential", 0, decay=decay, updates=updates)
   return _schedule(optax.exponential_decay(start, updates, decay))
 
 
@@ -116,15 +132,14 @@ def target_entropy(
     metric: what is measured.
 
   Raises:
-    ValueError: if `target` or `start` is not above 0.
+    ValueError: for a number outside its range.
   """
-  if target <= 0 or start <= 0:
-    raise ValueError(
-      f"target_entropy needs target and start above 0, not {target}, {start}"
-    )
-
+  owner = "target_entropy"
+  arguments.above(owner, 0, target=target, start=start)
   low = start / 100 if low is None else low
   high = start * 100 if high is None else high
+  arguments.finite(owner, gain=gain)
+  arguments.within(owner, 0, low=low, high=high)
 
   def observe(state: State, entropy: Scalar) -> State:
     factor = jnp.exp(gain * (1.0 - entropy / target))
@@ -152,9 +167,14 @@ def adaptive_entropy(
     high: largest c.
     metric: key of the measured value.
 
+  Raises:
+    ValueError: for a number outside its range.
+
   References:
     arXiv 2505.22312.
   """
+  owner = "adaptive_entropy"
+  arguments.within(owner, 0, target=target, step=step, start=start, high=high)
 
   def observe(state: State, entropy: Scalar) -> State:
     below = entropy < target
@@ -188,7 +208,13 @@ def entropy_trend(
     limit: largest absolute value.
     decay: of the running mean, a rollout.
     metric: what is measured.
+
+  Raises:
+    ValueError: for a number outside its range.
   """
+  arguments.finite("entropy_trend", gain=gain)
+  arguments.within("entropy_trend", 0, limit=limit)
+  arguments.within("entropy_trend", 0, 1, decay=decay)
 
   def observe(state: State, entropy: Scalar) -> State:
     mean = jnp.where(state["mean"] > 0, state["mean"], entropy)
@@ -228,8 +254,9 @@ def step_entropy(
     metric: key of the measured value.
 
   Raises:
-    ValueError: for an empty range, or a step that is not above 0.
+    ValueError: for an empty range, or a number outside its own.
   """
+  arguments.finite("step_entropy", target=target, start=start)
   arguments.above("step_entropy", 0.0, step=step)
   arguments.ordered("step_entropy", low=low, high=high)
 
@@ -260,11 +287,14 @@ def pi_entropy(
     metric: key of the measured value.
 
   Raises:
-    ValueError: if `limit` is not above 0.
+    ValueError: for a number outside its range.
 
   References:
     As a baseline in the public code of arXiv 2604.26326.
   """
+  arguments.finite(
+    "pi_entropy", target=target, proportional=proportional, integral=integral
+  )
   arguments.above("pi_entropy", 0.0, limit=limit)
 
   def observe(state: State, entropy: Scalar) -> State:
@@ -292,7 +322,11 @@ def first_value(metric: str, start: float = -1.0) -> Control:
   Args:
     metric: key of the measured value.
     start: value until something is measured.
+
+  Raises:
+    ValueError: for a number outside its range.
   """
+  arguments.finite("first_value", start=start)
 
   def observe(state: State, measured: Scalar) -> State:
     value = jnp.where(state["known"] > 0, state["value"], measured)
@@ -323,7 +357,13 @@ def adaptive_kl(
     horizon: samples over which beta may change by a fifth.
     samples: responses of one rollout.
     metric: what is measured.
+
+  Raises:
+    ValueError: for a number outside its range.
   """
+  owner = "adaptive_kl"
+  arguments.above(owner, 0, target=target, horizon=horizon, samples=samples)
+  arguments.finite(owner, start=start)
 
   def observe(state: State, divergence: Scalar) -> State:
     error = jnp.clip(divergence / target - 1.0, -0.2, 0.2)

@@ -20,7 +20,7 @@ from jaxrl_entropy.training.lookahead import make_lookahead
 from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.state import TrainState, host_seeds
-from jaxrl_entropy.training.update import TEACHER, make_update
+from jaxrl_entropy.training.update import make_update
 from jaxrl_entropy.types import Metrics, Params
 
 # Inputs of an objective that come with the rollout; the others are computed by
@@ -101,7 +101,6 @@ class Learner:
     roles: Sequence[Role],
     forward: ForwardPass,
     layout: Layout,
-    teacher: Params | None = None,
   ) -> None:
     """Compiles nothing yet.
 
@@ -111,9 +110,7 @@ class Learner:
       roles: models that learn beside the policy.
       forward: the policy's forward pass.
       layout: of the rows.
-      teacher: parameters of a teacher model; None: there is none.
     """
-    self._teacher = teacher
     self._settings, self._algorithm, self._roles = settings, algorithm, roles
     self._forward, self._layout = forward, layout
     optimizer, count = settings.optimizer, settings.num_minibatches
@@ -129,12 +126,14 @@ class Learner:
       self.signals |= SCORED | moments | (algorithm.needs & OPTIONAL)
     self._updates: dict[str, Update] = {}
 
-  def init(self, params: Params) -> TrainState:
+  def init(self, params: Params, teacher: Params | None = None) -> TrainState:
     """Returns a fresh state whose auxiliary models start from `params`.
 
     Args:
       params: the policy's, which the state holds as they are; models that
         start from them get copies.
+      teacher: parameters of a model that the policy is drawn toward; they too
+        become the state's, which is donated to its updates.
     """
     seed, mesh = self._settings.seed, self._layout.mesh
     roles: dict[str, Any] = {
@@ -142,9 +141,7 @@ class Learner:
     }
     if "ref_logp" in self._algorithm.needs:
       roles["reference"] = copied(params)
-    if self._teacher is not None:
-      roles[TEACHER] = self._teacher
-    return state_lib.init_state(
+    state = state_lib.init_state(
       params,
       self._optimizer,
       seed,
@@ -153,6 +150,9 @@ class Learner:
       controller=self._algorithm.controllers.init(),
       lookahead=self._lookahead.init() if self._lookahead else (),
     )
+    if teacher is None:
+      return state
+    return state.replace(roles=state.roles | {state_lib.TEACHER: teacher})
 
   def update(
     self, state: TrainState, kept: Rollout, step: int

@@ -65,7 +65,7 @@ from jaxrl_entropy.training.profile import Profiler
 from jaxrl_entropy.training.rollout import Rollout
 from jaxrl_entropy.training.run_log import METRICS, RunLog
 from jaxrl_entropy.training.scorer import Scorer
-from jaxrl_entropy.training.state import TrainState
+from jaxrl_entropy.training.state import TEACHER, TrainState
 from jaxrl_entropy.training.step_file import StepFile
 from jaxrl_entropy.training.stopwatch import Stopwatch
 from jaxrl_entropy.training.teacher import make_teacher
@@ -100,6 +100,9 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
   mesh, sampler_mesh = build.make_meshes(config)
   policy = build_policy(config, mesh)
   task = build.build_task(config, policy.tokenizer)
+  guide = None
+  if "teacher_kl" in algorithm.needs:
+    guide = load_teacher(config, policy)
   memory.check_training(config.optimizer.name, policy.params)
   sampler = build.build_sampler(
     config, policy.model, sampler_mesh, config.model.routing_replay, tried=True
@@ -118,16 +121,24 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     tied = start.tied_to_steps(config, algorithm.needs)
     distributed.on_writer(lambda: config_lib.save(config, workdir, tied))
     run = _Run(
-      config, workdir, policy, task, algorithm, sampler, pool, check_lease
+      config,
+      workdir,
+      policy,
+      guide,
+      task,
+      algorithm,
+      sampler,
+      pool,
+      check_lease,
     )
-    step, state = run.resume()
+    step, state = run.resume(guide.params if guide else None)
     if step > config.steps:
       distributed.say(f"{workdir}: all {config.steps} steps are done")
       return 0
     distributed.say(start.describe(config, policy, task))
     if step == 0 and sft.wanted(config):
       tuned = sft.fine_tuned_params(config, policy, task, workdir, preemption)
-      state = run.learner.init(tuned)
+      state = run.learner.init(tuned, state.roles.get(TEACHER))
     return run.steps(state, step, preemption)
 
 
@@ -146,6 +157,7 @@ class _Run:
     config: ConfigDict,
     workdir: Path,
     policy: Policy,
+    guide: Policy | None,
     task: Task,
     algorithm: Algorithm,
     sampler: Sampler,
@@ -157,9 +169,6 @@ class _Run:
     self._policy, self._task = policy, task
     self._sampler, self._pool = sampler, pool
     self._eval_sampler = sampler
-    guide = None
-    if "teacher_kl" in algorithm.needs:
-      guide = load_teacher(config, policy)
     layout = make_layout(config, policy.mesh)
     sizes = policy.mesh, layout.slice_rows, layout.row_length
     guiding = None
@@ -216,7 +225,6 @@ class _Run:
       roles,
       forward,
       layout,
-      guide.params if guide else None,
     )
     self._probe = probe_lib.Probe(
       workdir / run_files.PROBE_STATES,
@@ -243,12 +251,13 @@ class _Run:
     """The owner of the groups that no step has used yet."""
     return self._producer or self._collector
 
-  def resume(self) -> tuple[int, TrainState]:
+  def resume(self, teacher: Params | None) -> tuple[int, TrainState]:
     """Returns the next step and its state; both are fresh in a new folder.
 
-    A finished run's step is beyond `config.steps`.
+    A finished run's step is beyond `config.steps`. The teacher's parameters
+    are read again, not from the checkpoint.
     """
-    state = self.learner.init(self._policy.params)
+    state = self.learner.init(self._policy.params, teacher)
     restored = self._checkpoints.restore(state)
     if restored is None:
       return 0, state

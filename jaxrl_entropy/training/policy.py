@@ -151,23 +151,31 @@ def load_teacher(config: ConfigDict, policy: Policy) -> Policy:
   Raises:
     UserError: if there is none, or its vocabulary is another one.
   """
+  path = teacher_path(config)
+  name = f"config.teacher.weights={config.teacher.weights!r}"
+  model, params = _load(name, path, config, policy.tokenizer, policy.mesh)
+  size, needed = model.real_vocab_size, policy.model.real_vocab_size
+  if size != needed:
+    raise UserError(
+      f"{name} has a vocabulary of {size} and the policy one of {needed}: "
+      "choose a teacher with the policy's tokenizer"
+    )
+  return dataclasses.replace(policy, model=model, params=params)
+
+
+def teacher_path(config: ConfigDict) -> Path:
+  """Returns the path of `config.teacher.weights`, fetched if it is not local.
+
+  Raises:
+    UserError: if there are none.
+  """
   weights = config.teacher.weights
   if not weights:
     raise UserError(
       f"loss.name is {config.loss.name!r}, which reads a teacher, and "
       "teacher.weights is empty: give a model as for model.weights"
     )
-  own = config.copy_and_resolve_references()
-  with own.unlocked():
-    own.model.weights = weights
-  model, params = build_model(own, policy.tokenizer, policy.mesh)
-  size, needed = model.real_vocab_size, policy.model.real_vocab_size
-  if size != needed:
-    raise UserError(
-      f"teacher.weights={weights!r} has a vocabulary of {size} and the policy "
-      f"one of {needed}: choose a teacher with the policy's tokenizer"
-    )
-  return dataclasses.replace(policy, model=model, params=params)
+  return weights_path(weights, "config.teacher.weights")
 
 
 def build_tokenizer(config: ConfigDict) -> Tokenizer:
@@ -267,23 +275,30 @@ def build_model(
   Raises:
     UserError: if the parameters do not fit in memory, before they are made.
   """
-  if config.model.weights:
-    from jaxrl_entropy.models.io import checkpoints
-
-    path = weights_path(config.model.weights)
-    if run := run_of(path):
-      model, params = run_model(run, config.model.param_dtype, mesh)
-      model = dataclasses.replace(model, dtype=config.model.compute_dtype)
-      return fitted(model, config, tokenizer), params
-    check_room("weights", config, checkpoints.read_config(path), mesh)
-    model, params = checkpoints.load(path, mesh, config.model.param_dtype)
-    model = dataclasses.replace(model, dtype=config.model.compute_dtype)
-    return fitted(model, config, tokenizer), params
+  if weights := config.model.weights:
+    name, path = f"config.model.weights={weights!r}", weights_path(weights)
+    return _load(name, path, config, tokenizer, mesh)
   model = fitted(preset_model(config, tokenizer), config, tokenizer)
-
-  shardings = check_room("preset", config, model, mesh)
+  name = f"config.model.preset={config.model.preset!r}"
+  shardings = check_room(name, config, model, mesh)
   init = functools.partial(init_params, model, config)
   return model, jax.jit(init, out_shardings=shardings)()
+
+
+def _load(
+  name: str, path: Path, config: ConfigDict, tokenizer: Tokenizer, mesh: Mesh
+) -> tuple[TransformerConfig, Params]:
+  """Returns the decoder at a path and its parameters; `name` is of errors."""
+  from jaxrl_entropy.models.io import checkpoints
+
+  dtype = config.model.param_dtype
+  if run := run_of(path):
+    model, params = run_model(run, dtype, mesh)
+  else:
+    check_room(name, config, checkpoints.read_config(path), mesh)
+    model, params = checkpoints.load(path, mesh, dtype)
+  model = dataclasses.replace(model, dtype=config.model.compute_dtype)
+  return fitted(model, config, tokenizer), params
 
 
 @dataclasses.dataclass(frozen=True)

@@ -283,7 +283,7 @@ def estimate_advantages(
   """
   known: dict[str, Any] = rollout.signals | rollout.outcomes
   known["correct"] = rollout.correct.astype(np.float32)
-  known["progress"] = np.float32(progress)
+  known["progress"] = np.asarray(progress, np.float32)
   optional = {k: known[k] for k in estimator.needs if k in known}
   if kl_coefficient:
     divergence = kl(known["old_logp"], known["ref_logp"], kl_kind)

@@ -17,6 +17,8 @@ from jaxrl_entropy import sharding
 from jaxrl_entropy.models import lora
 from jaxrl_entropy.types import Params
 
+TEACHER = "teacher"
+
 
 class TrainState(struct.PyTreeNode):
   """Everything that decides the numbers of the updates to come.
@@ -27,7 +29,9 @@ class TrainState(struct.PyTreeNode):
     update: optimizer updates tried so far, skipped ones included.
     skipped: updates in a row dropped for a loss or gradient not finite.
     key: root of every random draw; only `use_key` draws from it.
-    roles: parameters (and optimizer states) of the other models by name.
+    roles: parameters (and optimizer states) of the other models by name. Those
+      of `TEACHER`, toward which the policy is drawn, never change: no
+      checkpoint holds them.
     controller: state of the coefficient controllers.
     lookahead: state of the gate of updates that look ahead.
   """

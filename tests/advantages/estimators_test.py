@@ -37,7 +37,7 @@ def inputs(rng, sizes=(3, 4, 2), length=6, **changes):
     "baseline_rewards": rng.normal(size=rows).astype(np.float32),
     "correct": rng.integers(0, 2, rows).astype(np.float32),
     "entropy": np.abs(tokens()),
-    "progress": np.float32(0.5),
+    "progress": np.asarray(0.5, np.float32),
     "components": {
       name: rng.normal(size=rows).astype(np.float32) for name in ("a", "b")
     },

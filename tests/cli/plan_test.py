@@ -11,6 +11,7 @@ from jaxrl_entropy.cli import main
 from jaxrl_entropy.planning import compiling
 from jaxrl_entropy.planning.compiling import Task
 from tests.devices import ROOT
+from tests.models.io.hf_config_test import PUBLISHED
 
 SEVEN = "configs/qwen2_5_7b_kl_cov.py"
 needs_compiler = pytest.mark.skipif(
@@ -58,6 +59,26 @@ def test_adapters_alone_have_moments():
   # every device has all of them.
   adapters = 28 * 8 * (2 * (3584 + 3584) + 2 * (3584 + 512))
   assert roles["optimizer moments"] == pytest.approx(8 * adapters, rel=1e-6)
+
+
+def test_a_teacher_is_counted_by_its_own_size(tmp_path):
+  (tmp_path / "config.json").write_text(
+    (PUBLISHED / "Qwen2.5-32B.json").read_text()
+  )
+  task = Task(
+    "configs/qwen2_5_7b_grpo.py",
+    (
+      ("recipe", "distillation"),
+      ("rollout.group_filter", "mixed"),
+      ("teacher.weights", str(tmp_path)),
+    ),
+    "v5e-16",
+    "train",
+    compiles=False,
+  )
+  roles = compiling.compile_apart(task, 120).roles
+  assert roles["teacher"] == pytest.approx(32763876352 * 4 / 16, rel=2e-3)
+  assert roles["parameters"] == pytest.approx(7615616512 * 4 / 16, rel=2e-3)
 
 
 def test_a_mesh_that_does_not_cover_the_slice_is_refused(capsys):

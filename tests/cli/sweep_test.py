@@ -266,10 +266,11 @@ def test_a_run_that_a_signal_ended_has_the_status_of_a_shell():
 def test_the_sweep_of_methods_has_a_run_for_each():
   path = SWEEPS / "methods.py"
   methods = config_lib.load_module(str(path)).METHODS
-  runs = sweeps_lib.list_runs(f"{path}:short:seed0")
+  runs = sweeps_lib.list_runs(f"{path}:first_seed")
   assert len({run.name for run in runs}) == len(runs) == len(methods)
   configs = [config_lib.load(run.config, run.overrides) for run in runs]
-  assert {config.steps for config in configs} == {24}
+  assert {config.seed for config in configs} == {0}
+  assert len(sweeps_lib.list_runs(str(path))) == 2 * len(methods)
   by_name = {config.name: config for config in configs}
   assert by_name["methods-gxpo"].optimizer.lookahead.steps == 5
   assert by_name["methods-mcpo"].rollout.group_filter == "all"

@@ -1,5 +1,7 @@
 """On-policy distillation: the divergence, its tokens, and that it trains."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,12 +12,18 @@ from jaxrl_entropy import losses, objectives, sharding
 from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import preset
-from jaxrl_entropy.training import packed_batch, state as state_lib
+from jaxrl_entropy.models.io import export
+from jaxrl_entropy.training import loop, packed_batch, state as state_lib
 from jaxrl_entropy.training.forward import Forward
-from jaxrl_entropy.training.policy import build_policy, load_teacher
+from jaxrl_entropy.training.policy import (
+  build_policy,
+  build_tokenizer,
+  load_teacher,
+)
 from jaxrl_entropy.training.update import make_update
 from tests.losses.gradients import KEY, objective, random_batch
-from tests.training.runs import load
+from tests.models.io import hf_config_test
+from tests.training.runs import load, records
 
 MODEL = preset("tiny", vocab_size=32, num_layers=1)
 OTHER = preset("tiny", vocab_size=32, num_layers=2, hidden_size=32)
@@ -99,16 +107,63 @@ def test_a_loss_restricted_to_no_token_is_zero():
   assert restricted(random_batch(), KEY)[0] == 0
 
 
-def test_a_teacher_must_be_given_and_share_the_vocabulary(monkeypatch):
+@pytest.fixture
+def teacher_folder(tmp_path):
+  """A folder of weights for the symbols of the tiny config."""
+  symbols = build_tokenizer(load("grpo")).vocab_size
+  model = dataclasses.replace(OTHER, vocab_size=symbols)
+  params = transformer.init(model, jax.random.key(1))
+  export.save(
+    tmp_path / "teacher", model, jax.tree.map(lambda x: 2 * x, params)
+  )
+  return tmp_path / "teacher"
+
+
+def test_a_run_learns_from_a_teacher_on_disk_that_no_checkpoint_holds(
+  tmp_path, teacher_folder
+):
+  def run(name, steps):
+    config = load(
+      *("distillation", ("sft.steps", "0"), ("steps", str(steps))),
+      *(("teacher.weights", str(teacher_folder)), ("eval.every", "0")),
+      *(("optimizer.learning_rate", "1e-2"), ("probe.every", "0")),
+    )
+    assert loop.train(config, tmp_path / name) == 0
+    return [x.get("kl/teacher") for x in records(tmp_path / name)]
+
+  whole = run("whole", 6)
+  assert np.mean(whole[4:6]) < 0.95 * np.mean(whole[:2])
+  assert whole[6] is None  # The last step makes no updates.
+  run("cut", 3)
+  (saved,) = (tmp_path / "cut" / "checkpoints" / "4").glob("state/_METADATA")
+  assert "opt_state" in saved.read_text()
+  assert "teacher" not in saved.read_text()
+  assert run("cut", 6) == whole
+
+
+def test_a_teacher_must_be_given_and_share_the_vocabulary(teacher_folder):
   config = load("grpo", ("loss.name", "distillation"))
   policy = build_policy(config)
   with pytest.raises(UserError, match=r"teacher\.weights is empty"):
     load_teacher(config, policy)
-  monkeypatch.setattr(
-    "jaxrl_entropy.training.policy.build_model",
-    lambda *args: (MODEL, policy.params),
+  config.teacher.weights = str(teacher_folder)
+  assert load_teacher(config, policy).model.num_layers == OTHER.num_layers
+  other = dataclasses.replace(
+    policy, model=dataclasses.replace(policy.model, tokenizer_size=7)
   )
-  with config.unlocked():
-    config.teacher.weights = "somewhere"
-  with pytest.raises(UserError, match="has a vocabulary of 32 and the policy"):
-    load_teacher(config, policy)
+  with pytest.raises(
+    UserError, match=r"a vocabulary of \d+ and the policy one"
+  ):
+    load_teacher(config, other)
+
+
+def test_a_teacher_that_cannot_fit_is_refused_before_it_is_read(tmp_path):
+  """The folder holds no weights that could be read."""
+  source = hf_config_test.PUBLISHED / "Qwen2.5-32B.json"
+  (tmp_path / "config.json").write_text(source.read_text())
+  config = load("distillation", ("teacher.weights", str(tmp_path)))
+  with pytest.raises(
+    UserError, match=r"teacher\.weights='.*' has 32\.\d+ bill"
+  ):
+    loop.train(config, tmp_path / "run")
+  assert not (tmp_path / "run").exists()
