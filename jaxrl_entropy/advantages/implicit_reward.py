@@ -121,8 +121,9 @@ def pair_accuracy(
 ) -> Float[Array, ""]:
   """How often the better response of a pair has the larger score.
 
-  Pairs within a group, weighted by their difference in accuracy; the mean over
-  groups, a group without a difference counting 0.5.
+  Pairs within a group, weighted by their difference in accuracy; equal scores
+  agree by half. The mean over groups, a group without a difference counting
+  0.5.
 
   Args:
     score: implicit reward of each response, nats times beta.
@@ -134,10 +135,10 @@ def pair_accuracy(
   """
   rows = len(groups)
   gap = accuracy[:, None] - accuracy[None]
-  ahead = score[:, None] > score[None]
+  lead = jnp.sign(score[:, None] - score[None])
   pairs = jnp.triu(groups[:, None] == groups[None], 1)
   weight = masked.guard(jnp.abs(gap), pairs)
-  agreed = masked.guard(weight, ahead == (gap > 0))
+  agreed = masked.guard(weight * (1 + jnp.sign(gap) * lead) / 2, weight > 0)
 
   def per_group(x: jax.Array) -> jax.Array:
     return jax.ops.segment_sum(x.sum(1), groups, rows)

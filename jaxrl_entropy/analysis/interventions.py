@@ -26,7 +26,7 @@ class Intervention:
     residual: mean of R minus the baseline's law at the same entropy, over the
       points within the baseline's range of entropies.
     above_ceiling: final R minus the ceiling b - a of the baseline's law.
-    above_baseline: final R minus the baseline's final R.
+    above_baseline: final R minus the baseline's final R, over all seeds.
     count: number of runs whose seed has a baseline with a law.
   """
 

@@ -57,8 +57,8 @@ def check_names(verifiers: Iterable[str]) -> None:
   for name in verifiers:
     if name not in known and ":" not in name:
       raise UserError(
-        f"there is no verifier {name!r}: {nearest(name, known)} Or give an "
-        "import path such as my_lab.rewards:mine"
+        f"there is no verifier {name!r}, nor is this an import path such as "
+        f"my_lab.rewards:mine; {nearest(name, known)}"
       )
 
 

@@ -94,3 +94,13 @@ def test_pair_accuracy_counts_pairs_of_a_group():
   np.testing.assert_allclose(got, 0.5)
   better = implicit_reward.pair_accuracy(accuracy, accuracy, groups)
   np.testing.assert_allclose(better, 0.75)
+
+
+def test_pairs_of_one_score_agree_by_half_in_any_order():
+  accuracy = jnp.asarray([1.0, 0.0, 0.0])
+  groups = jnp.zeros(3, jnp.int32)
+  for order in ([0, 1, 2], [1, 0, 2], [2, 1, 0]):
+    got = implicit_reward.pair_accuracy(
+      jnp.zeros(3), accuracy[jnp.asarray(order)], groups
+    )
+    np.testing.assert_allclose(got, 0.5)
