@@ -51,7 +51,7 @@ class Pooled:
     unit = np.eye(len(labels))
     others = [label for label in labels if label != baseline]
     # The tests have the degrees of freedom of so many values.
-    found = stats.holm(
+    signs = stats.holm(
       [
         self._combine(
           unit[labels.index(label)] - unit[labels.index(baseline)],
@@ -60,7 +60,7 @@ class Pooled:
         for label in others
       ]
     )
-    return {baseline: 0, **dict(zip(others, found, strict=True))}
+    return {baseline: 0, **dict(zip(others, signs, strict=True))}
 
   def _combine(self, weights: np.ndarray, count: int) -> Estimate:
     if not count:
@@ -76,31 +76,38 @@ class Pooled:
 def pool(
   variants: Mapping[str, Sequence[runs.Run]], measure: Measure
 ) -> Pooled:
-  """Measures the runs of all variants and pools their spread over seeds."""
-  found = [
+  """Measures the runs of all variants and pools their spread over seeds.
+
+  Args:
+    variants: runs of each variant, by its label.
+    measure: a number of a run; runs where it is not finite are left out.
+  """
+  measured = [
     (place, run.seed, value)
     for place, members in enumerate(variants.values())
     for run in members
     if np.isfinite(value := measure(run))
   ]
-  places = np.array([place for place, _, _ in found], int)
-  values = np.array([value for _, _, value in found], float)
-  seeds = sorted({str(seed) for _, seed, _ in found})
+  places = np.array([place for place, _, _ in measured], int)
+  values = np.array([value for _, _, value in measured], float)
+  seeds = sorted({str(seed) for _, seed, _ in measured})
   # A column for each variant, and for each seed less the mean of the seeds.
   of_variant = np.eye(len(variants))[places]
-  of_seed = np.eye(len(seeds))[[seeds.index(str(seed)) for _, seed, _ in found]]
+  of_seed = np.eye(len(seeds))[
+    [seeds.index(str(seed)) for _, seed, _ in measured]
+  ]
   centered = of_seed - 1 / max(len(seeds), 1)
   design = np.hstack([of_variant, centered])
   inverse = np.linalg.pinv(design.T @ design)
-  parts = inverse @ design.T @ values
-  rest = values - design @ parts
-  freedom = len(values) - np.linalg.matrix_rank(design) if found else 0
+  effects = inverse @ design.T @ values
+  rest = values - design @ effects
+  freedom = len(values) - np.linalg.matrix_rank(design) if measured else 0
   spread = np.sqrt((rest**2).sum() / freedom) if freedom else float("nan")
   width = len(variants)
   counts = np.bincount(places, minlength=width).tolist()
   return Pooled(
     dict(zip(variants, counts, strict=True)),
-    parts[:width],
+    effects[:width],
     inverse[:width, :width],
     float(spread),
     int(freedom),

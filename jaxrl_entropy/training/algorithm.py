@@ -76,7 +76,9 @@ def resolve(config: ConfigDict) -> Algorithm:
   stale = (
     rollout.max_staleness or rollout.partial_tokens or rollout.weight_dtype
   )
-  estimator = advantages.resolve(config.advantage.name, config.advantage.args)
+  estimator = advantages.resolve(
+    config.advantage.name, config.advantage.args.to_dict()
+  )
   _check_group_size(config, estimator)
   controllers = controllers_lib.resolve(config.loss.controllers)
   router = config.model.router_balance, config.model.router_z

