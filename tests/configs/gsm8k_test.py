@@ -1,10 +1,12 @@
 """The GSM8K config on a shrunk model with the shape of Qwen2.5's vocabulary."""
 
 import json
+import random
 
 import jax
+import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from configs import gsm8k_qwen2_5_0_5b as config_file
@@ -26,9 +28,14 @@ def folder(tmp_path_factory):
   """A folder of the published form: many ids, few weights."""
   path = tmp_path_factory.mktemp("model")
   words = {"<|endoftext|>": 0, "<|im_start|>": 1, "<|im_end|>": 2}
-  words |= {str(n): 3 + n for n in range(TOKENS - 3)}
+  text = ["\\boxed{", "}", " ", "?", "and", "is"]
+  words |= {word: 3 + n for n, word in enumerate(text)}
+  words |= {str(n): len(words) + n for n in range(TOKENS - len(words))}
   raw = Tokenizer(models.WordLevel(words, unk_token="<|endoftext|>"))
-  raw.pre_tokenizer = pre_tokenizers.Whitespace()
+  raw.pre_tokenizer = pre_tokenizers.Split(
+    Regex(r"\\boxed\{|\w+|."), behavior="isolated"
+  )
+  raw.decoder = decoders.Fuse()
   tokenizer = PreTrainedTokenizerFast(
     tokenizer_object=raw,
     eos_token="<|im_end|>",
@@ -67,37 +74,88 @@ def test_the_estimate_is_that_of_the_model():
   assert f"{393_216 * cache / 1e9:.1f}\n" in text
 
 
-def test_it_trains_on_rows_of_the_published_form(folder, tmp_path):
-  rows = [
-    {
-      "question": f"{n} and {n} ?",
-      "answer": f"<<{n}+{n}={2 * n}>>\n#### {2 * n}",
-    }
-    for n in range(12)
-  ]
-  path = tmp_path / "gsm8k.jsonl"
-  path.write_text("\n".join(map(json.dumps, rows)))
-  config = config_file.get_config("kl_cov")
-  config.steps = 1
+def shrunk(method, folder, path, **rollout):
+  """The config on a model folder and rows of this machine."""
+  config = config_file.get_config(method)
   config.model.weights = str(folder)
   config.task.args.update(path=str(path), test_path=str(path))
   config.prompt.suffix = ""
   config.reward.workers = 1
-  config.rollout.update(
-    prompts_per_step=4,
-    group_size=2,
-    slots=8,
-    kv_tokens=0,
+  config.rollout.update(kv_tokens=0, max_response_length=8, **rollout)
+  return config
+
+
+def write_rows(path, pairs):
+  """Questions about sums in the published form."""
+  rows = [
+    {
+      "question": f"{n} and {m} ?",
+      "answer": f"<<{n}+{m}={n + m}>>\n#### {n + m}",
+    }
+    for n, m in pairs
+  ]
+  path.write_text("\n".join(map(json.dumps, rows)))
+
+
+def metrics(folder):
+  lines = (folder / loop.METRICS).read_text().splitlines()
+  return [json.loads(line) for line in lines]
+
+
+def test_it_trains_on_rows_of_the_published_form(folder, tmp_path):
+  path = tmp_path / "gsm8k.jsonl"
+  write_rows(path, [(n, n) for n in range(12)])
+  config = shrunk(
+    *("kl_cov", folder, path),
+    **{"prompts_per_step": 4, "group_size": 2, "slots": 8},
     max_prompt_length=96,
-    max_response_length=8,
   )
+  config.steps = 1
   config.optimizer.micro_batches = 2
   config.eval.update(every=0, problems=4)
   assert loop.train(config, tmp_path / "run") == 0
-  records = [
-    json.loads(line)
-    for line in (tmp_path / "run" / loop.METRICS).read_text().splitlines()
-  ]
-  assert records[0]["reward/errors"] == 0
+  record, _ = metrics(tmp_path / "run")
+  assert record["reward/errors"] == 0
   # Ids that the tokenizer lacks take no part in the entropy.
-  assert records[0]["entropy/token_mean"] < 11.9296  # ln 151,665
+  assert record["entropy/token_mean"] < 11.9296  # ln 151,665
+
+
+@pytest.mark.slow
+def test_every_method_learns_from_rows_of_the_published_form(folder, tmp_path):
+  pairs = [(n, m) for n in range(8) for m in range(8)]
+  path = tmp_path / "gsm8k.jsonl"
+  write_rows(path, pairs)
+  # Every other trace to imitate is right, and so will be some answers.
+  draw = random.Random(0)
+  traces = [
+    {
+      "prompt": f"{n} and {m} ?",
+      "response": f"{n} and {m} is \\boxed{{{n + m + k}}}",
+    }
+    for n, m in pairs
+    for k in (0, draw.choice((-1, 1, 2)))
+    if n + m + k >= 0
+  ]
+  taught = tmp_path / "traces.jsonl"
+  taught.write_text("\n".join(map(json.dumps, traces)))
+  for method in config_file.METHODS:
+    config = shrunk(
+      *(method, folder, path),
+      **{"prompts_per_step": 16, "group_size": 8, "slots": 64},
+      max_prompt_length=24,
+    )
+    config.task.args.instruction = ""
+    config.sft.task.name = "traces"
+    config.sft.task.args = {"path": str(taught), "test_size": 4}
+    config.sft.update(epochs=40.0, batch_size=32, learning_rate=3e-3)
+    config.sft.folder = str(tmp_path / "sft")
+    config.steps = 20
+    config.loss.args.update(
+      {} if method == "grpo" else {"fraction": 0.02}
+    )
+    config.optimizer.micro_batches = 2
+    config.optimizer.learning_rate = 3e-4
+    config.eval.update(every=0, problems=64, samples=4)
+    assert loop.train(config, tmp_path / method) == 0
+    accuracy = [m["reward/accuracy"] for m in metrics(tmp_path / method)]
+    assert 0.1 < np.mean(accuracy[:3]) < np.mean(accuracy[-3:]) - 0.1
