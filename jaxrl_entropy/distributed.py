@@ -5,6 +5,7 @@ all processes at the same point.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 import functools
 import os
 import pickle
@@ -18,7 +19,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P, Sharding
 import numpy as np
 
-from jaxrl_entropy.errors import PREEMPTED, UserError
+from jaxrl_entropy.errors import PREEMPTED, PreemptedError, UserError
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -273,10 +274,13 @@ def fetch(x: jax.Array) -> np.ndarray:
 class Preemption:
   """A wish to stop: SIGTERM (or SIGINT) to any process, heard by all.
 
-  A context manager; a second signal ends the process at once.
+  A context manager; a second signal ends the process at once. Outside of it no
+  signal is heard.
   """
 
   SIGNALS = (signal.SIGTERM, signal.SIGINT)
+  POLL = 1.0
+  """Seconds between two looks for a signal while `run` waits."""
 
   def __init__(self) -> None:
     self._asked = False
@@ -294,7 +298,36 @@ class Preemption:
 
   def requested(self) -> bool:
     """Whether any process was asked to stop."""
-    return any(all_gather(self._asked))
+    return bool(max_over_processes(self._asked))
+
+  def raise_if_requested(self) -> None:
+    """Ends the work of all processes together if any was asked to stop.
+
+    Raises:
+      PreemptedError: at every process.
+    """
+    if self.requested():
+      raise PreemptedError
+
+  def run(self, work: Callable[..., Answer], *args: Any) -> Answer:
+    """Returns `work(*args)`, or leaves it behind if asked to stop.
+
+    All processes call this together, and return or leave together.
+
+    Args:
+      work: of this process alone, without collectives; a thread does it.
+      *args: what it is called with.
+
+    Raises:
+      PreemptedError: at every process.
+    """
+    thread = ThreadPoolExecutor(1)
+    result = thread.submit(work, *args)
+    thread.shutdown(wait=False)
+    while max_over_processes(not result.done()):
+      self.raise_if_requested()
+      wait([result], timeout=self.POLL)
+    return result.result()
 
   def _hear(self, number: int, frame: FrameType | None) -> None:
     del frame

@@ -27,6 +27,15 @@ class UserError(ValueError):
     self.status = status
 
 
+class PreemptedError(UserError):
+  """A signal asked a command to stop before its work was done."""
+
+  def __init__(self) -> None:
+    super().__init__(
+      "stopped by a signal: run the same command again", status=PREEMPTED
+    )
+
+
 def write_failed(path: Path, reason: str) -> UserError:
   """Returns the error of a run that could not write `path`.
 

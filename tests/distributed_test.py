@@ -1,12 +1,15 @@
+import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 
+import jax
 import pytest
 
 from jaxrl_entropy import distributed
-from jaxrl_entropy.errors import PREEMPTED, UserError
+from jaxrl_entropy.errors import PREEMPTED, PreemptedError, UserError
 from tests import devices
 
 EXPLICIT = {
@@ -138,3 +141,32 @@ def test_a_process_that_has_only_joined_dies_of_a_signal():
     assert any("joined" in line for line in process.stdout)
     process.terminate()
     assert process.wait(timeout=30) == -signal.SIGTERM
+
+
+def stop_twice():
+  """Steps until a signal to one process; and whether a wait ended by one."""
+  mine = jax.process_index() == 1
+  steps = 0
+  with distributed.Preemption() as preemption:
+    try:
+      while True:
+        if mine and steps == 3:
+          os.kill(os.getpid(), signal.SIGTERM)
+        preemption.raise_if_requested()
+        steps += 1
+    except PreemptedError:
+      pass
+  with distributed.Preemption() as preemption:
+    assert preemption.run(sum, [1, 2]) == 3
+    if mine:
+      os.kill(os.getpid(), signal.SIGTERM)
+    before = time.monotonic()
+    with pytest.raises(PreemptedError):
+      preemption.run(time.sleep, 0 if mine else 10)
+    return steps, time.monotonic() - before
+
+
+def test_all_processes_leave_their_work_at_the_same_step():
+  left = devices.run_together(stop_twice, processes=2, devices=1)
+  assert [steps for steps, _ in left] == [3, 3]
+  assert all(waited < 5 for _, waited in left)

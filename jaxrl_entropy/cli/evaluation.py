@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from jaxrl_entropy import distributed
 from jaxrl_entropy.cli.evaluate import METRICS, SAMPLES
 from jaxrl_entropy.data.tasks.listed import fixed
+from jaxrl_entropy.distributed import Preemption
 from jaxrl_entropy.evaluation import Evaluation
 from jaxrl_entropy.rewards import references
 from jaxrl_entropy.text import printable
@@ -51,7 +52,8 @@ def _evaluate(
   task = build.build_task(config, policy.tokenizer)
   for problems in fixed(task, "test"):
     references.report(problems, "test")
-  return evaluate_alone(config, policy, task)
+  with Preemption() as preemption:
+    return evaluate_alone(config, policy, task, preemption)
 
 
 def write(result: Evaluation, output: Path) -> None:

@@ -47,7 +47,7 @@ examples:
 """
 
 # They can be stopped and run again.
-_RESUMABLE = ("train", "sft")
+_RESUMABLE = ("train", "sft", "evaluate")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

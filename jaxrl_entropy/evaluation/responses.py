@@ -141,6 +141,7 @@ def generator(
   max_tokens: int,
   top_p: float = 1.0,
   top_k: int = 0,
+  progress: Callable[[int, int], None] | None = None,
 ) -> Generate:
   """Returns the function that `evaluate` samples with.
 
@@ -151,6 +152,7 @@ def generator(
     max_tokens: of a response.
     top_p: probability mass of the tokens to sample among; 1: all.
     top_k: number of tokens to sample among; 0: all.
+    progress: see `Sampler.generate`.
   """
 
   def generate(
@@ -170,7 +172,7 @@ def generator(
       )
       for prompt in prompts
     ]
-    return sampler.generate(params, requests)
+    return sampler.generate(params, requests, progress)
 
   return generate
 

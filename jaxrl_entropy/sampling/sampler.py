@@ -189,7 +189,9 @@ class Sampler:
         mesh of other devices. The sampler makes its own copy of them and drops
         it at the end.
       requests: the requests.
-      progress: called with the numbers of finished and of all continuations.
+      progress: called before each step of the decoder, at the same one by all
+        processes, with the numbers of this process's finished and of all its
+        continuations; an exception that it raises ends the sampling.
       version: of the parameters, recorded in `Completion.versions`.
 
     Returns:
@@ -200,12 +202,14 @@ class Sampler:
     """
     completions: list[list] = [[None] * request.n for request in requests]
     total, finished = sum(request.n for request in requests), 0
-    for event in self.stream(params, requests, version):
-      if event.completion is not None:
-        completions[event.request][event.sample] = event.completion
-        finished += 1
-        if progress is not None:
-          progress(finished, total)
+    stream = self._begin(params, requests, version)
+    while stream.unfinished:
+      if progress is not None:
+        progress(finished, total)
+      for event in stream.advance():
+        if event.completion is not None:
+          completions[event.request][event.sample] = event.completion
+          finished += 1
     return completions
 
   def stream(
@@ -229,11 +233,17 @@ class Sampler:
     Raises:
       ValueError: if a request can never fit; the message says why.
     """
+    return _events(self._begin(params, requests, version))
+
+  def _begin(
+    self, params: Params, requests: ListLike[Request], version: int
+  ) -> Stream:
+    """Returns a stream that holds the requests."""
     self.check(requests)
     stream = self.open(self.copy_weights(params), version)
     for request in requests:
       stream.add(request)
-    return _events(stream)
+    return stream
 
   def open(self, weights: Params, version: int = 0) -> Stream:
     """Returns a stream without requests, to which they may be added any time.

@@ -12,6 +12,7 @@ from jaxrl_entropy import (
   evaluation,
 )
 from jaxrl_entropy.data.task import Task
+from jaxrl_entropy.distributed import Preemption
 from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.evaluation import Evaluation
 from jaxrl_entropy.rewards.pool import RewardPool
@@ -27,6 +28,7 @@ def evaluate_policy(
   task: Task,
   sampler: Sampler,
   pool: RewardPool,
+  preemption: Preemption,
   final: bool = True,
 ) -> Evaluation:
   """Evaluates on the first problems of the test split, as `config.eval` says.
@@ -39,10 +41,13 @@ def evaluate_policy(
     task: gives the problems.
     sampler: for the policy's model, with room for prompts and responses.
     pool: verifies the responses.
+    preemption: says when to stop, between two steps of the decoder or while
+      responses are verified.
     final: whether to evaluate at the further temperatures of a final policy as
       well.
 
   Raises:
+    PreemptedError: a process was asked to stop; nothing has changed.
     UserError: if their responses cannot be scored here.
   """
   settings = config.eval
@@ -56,13 +61,17 @@ def evaluate_policy(
     settings.max_response_length or config.rollout.max_response_length,
     settings.top_p,
     settings.top_k,
+    lambda *_: preemption.raise_if_requested(),
   )
+
   at = functools.partial(
     evaluation.evaluate,
     distributed.shard_over_hosts(generate),
     policy.tokenizer,
     chosen,
-    distributed.shard_over_hosts(pool.verify),
+    distributed.shard_over_hosts(
+      functools.partial(preemption.run, pool.verify)
+    ),
     samples=settings.samples,
   )
   result = at(
@@ -78,7 +87,7 @@ def evaluate_policy(
 
 
 def evaluate_alone(
-  config: ConfigDict, policy: Policy, task: Task
+  config: ConfigDict, policy: Policy, task: Task, preemption: Preemption
 ) -> Evaluation:
   """Evaluates as `evaluate_policy` does, with a sampler and a pool of its own.
 
@@ -86,13 +95,15 @@ def evaluate_alone(
     config: of the run.
     policy: what is evaluated.
     task: gives the problems.
+    preemption: says when to stop.
 
   Raises:
+    PreemptedError: a process was asked to stop.
     UserError: the responses cannot be scored here.
   """
   sampler = build.build_sampler(config, policy.model, policy.mesh)
   with make_pool(config.reward.to_dict()) as pool:
-    return evaluate_policy(config, policy, task, sampler, pool)
+    return evaluate_policy(config, policy, task, sampler, pool, preemption)
 
 
 def stop_if_nothing_judged(pool: RewardPool) -> None:
@@ -123,4 +134,5 @@ def evaluate(
   config = config_lib.of_run(workdir, overrides)
   policy = load_policy(config, workdir, best)
   task = build.build_task(config, policy.tokenizer)
-  return evaluate_alone(config, policy, task)
+  # It is not entered: signals are the business of the caller.
+  return evaluate_alone(config, policy, task, Preemption())

@@ -18,7 +18,7 @@ from jaxrl_entropy.data.stream import PromptStream
 from jaxrl_entropy.data.task import Task
 from jaxrl_entropy.data.tasks import listed
 from jaxrl_entropy.distributed import Preemption
-from jaxrl_entropy.errors import PREEMPTED
+from jaxrl_entropy.errors import PREEMPTED, PreemptedError
 from jaxrl_entropy.models import lora
 from jaxrl_entropy.rewards import references
 from jaxrl_entropy.rewards.pool import RewardPool
@@ -244,7 +244,7 @@ class _Run:
     )
     self._watch = Stopwatch()
     self._offset = 0
-    self._kept = -1
+    self._saved = 0
 
   @property
   def _source(self) -> Collector | Producer:
@@ -261,11 +261,11 @@ class _Run:
     restored = self._checkpoints.restore(state)
     if restored is None:
       return 0, state
-    step, position = restored.step, restored.host
+    self._saved = step = restored.step
+    position = restored.host
     if step <= self._config.steps and "before_last" in position:
       # The run was done and has more steps now. Its last record was of a step
       # without updates, which is made again; the checkpoint after it stays.
-      self._kept = step
       step, position = step - 1, position["before_last"]
     self._collector.stream.restore(position["stream"])
     self._offset = position["metrics_offset"]
@@ -295,7 +295,12 @@ class _Run:
             self._producer.close()
           before = self._position(log, self._source.snapshot())
         self._profiler.before(step)
-        state, record = self._step(state, step)
+        try:
+          state, record = self._step(state, step, preemption)
+        except PreemptedError:
+          # In its evaluation, before anything has changed.
+          self._save(step, state, log, {})
+          return self._stopped(step)
         self._profiler.after(step)
         self._check_lease()
         log.write(record)
@@ -305,20 +310,28 @@ class _Run:
           last = {"before_last": before} if step == total else {}
           self._save(step + 1, state, log, last)
         if stop and step < total:
-          distributed.say(
-            f"{self._workdir}: stopped after step {step}; run it again"
-          )
-          return PREEMPTED
+          return self._stopped(step + 1)
     distributed.say(
       f"{self._workdir}: done; for a report: jaxrl-entropy analyze --workdir="
       f"{shlex.quote(str(self._workdir))}"
     )
     return 0
 
+  def _stopped(self, step: int) -> int:
+    """Returns the exit status of a run that goes on with `step` later."""
+    distributed.say(
+      f"{self._workdir}: stopped before step {step}; run it again"
+    )
+    return PREEMPTED
+
   def _step(
-    self, state: TrainState, step: int
+    self, state: TrainState, step: int, preemption: Preemption
   ) -> tuple[TrainState, dict[str, Any]]:
-    """Runs one rollout with its updates (none at the last); logs a record."""
+    """Runs one rollout with its updates (none at the last); logs a record.
+
+    Raises:
+      PreemptedError: at every process, during the evaluation.
+    """
     config, last = self._config, step == self._config.steps
     watch = self._watch
     record: dict[str, Any] = {
@@ -329,7 +342,13 @@ class _Run:
     if last or _due(step, config.eval.every):
       policy = dataclasses.replace(self._policy, params=state.params)
       evaluation = evaluate_policy(
-        config, policy, self._task, self._eval_sampler, self._pool, last
+        config,
+        policy,
+        self._task,
+        self._eval_sampler,
+        self._pool,
+        preemption,
+        last,
       )
       record |= {
         f"{run_files.HELD_OUT}{k}": v for k, v in evaluation.table.items()
@@ -439,13 +458,14 @@ class _Run:
     self, records: int, state: TrainState, log: RunLog, more: Mapping[str, Any]
   ) -> None:
     """Saves a checkpoint named by the number of records written before it."""
-    if records == self._kept:
+    if records <= self._saved:
       return
     self._check_lease()
     snapshot = self._source.snapshot()
     position = {**self._position(log, snapshot), **more}
     carried = pending.encode(snapshot.groups)
     self._checkpoints.save(records, state, position, carried)
+    self._saved = records
     self._watch.lap("checkpoint")
 
   def _stop_if_broken(self, state: TrainState, step: int) -> None:

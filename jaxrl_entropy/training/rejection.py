@@ -1,5 +1,6 @@
 """Rejection sampling: right responses of the policy itself become traces."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from ml_collections import ConfigDict
 
 from jaxrl_entropy import distributed, run_files
 from jaxrl_entropy.data.task import Task
+from jaxrl_entropy.distributed import Preemption
 from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.evaluation import Evaluation, evaluate, generator
 from jaxrl_entropy.rewards.settings import make_pool
@@ -15,7 +17,11 @@ from jaxrl_entropy.training.policy import Policy
 
 
 def sampled_traces(
-  config: ConfigDict, policy: Policy, task: Task, folder: Path
+  config: ConfigDict,
+  policy: Policy,
+  task: Task,
+  folder: Path,
+  preemption: Preemption,
 ) -> ConfigDict:
   """Samples responses, and returns a config of SFT on the right ones.
 
@@ -28,14 +34,16 @@ def sampled_traces(
     policy: what is sampled.
     task: gives the problems.
     folder: of the SFT stage, where the responses are kept.
+    preemption: says when to stop.
 
   Raises:
+    PreemptedError: a process was asked to stop; no response is kept.
     UserError: no response is right.
     ValueError: the responses could not be verified here.
   """
   path = folder / run_files.SFT_SAMPLES
   if not path.exists():
-    result = _sample(config, policy, task)
+    result = _sample(config, policy, task, preemption)
     if not any(record["correct"] for record in result.records):
       raise UserError(
         f"sft: none of {len(result.records)} sampled responses is right, so "
@@ -48,7 +56,9 @@ def sampled_traces(
   return config
 
 
-def _sample(config: ConfigDict, policy: Policy, task: Task) -> Evaluation:
+def _sample(
+  config: ConfigDict, policy: Policy, task: Task, preemption: Preemption
+) -> Evaluation:
   rollout = config.rollout
   count = min(config.sft.questions, task.size("train"))
   problems = [task.problem("train", i) for i in range(count)]
@@ -60,6 +70,7 @@ def _sample(config: ConfigDict, policy: Policy, task: Task) -> Evaluation:
     rollout.max_response_length,
     rollout.top_p,
     rollout.top_k,
+    lambda *_: preemption.raise_if_requested(),
   )
   with make_pool(config.reward.to_dict()) as pool:
     pool.check(problems)
@@ -67,7 +78,9 @@ def _sample(config: ConfigDict, policy: Policy, task: Task) -> Evaluation:
       distributed.shard_over_hosts(generate),
       policy.tokenizer,
       problems,
-      distributed.shard_over_hosts(pool.verify),
+      distributed.shard_over_hosts(
+        functools.partial(preemption.run, pool.verify)
+      ),
       samples=config.sft.samples,
       temperature=rollout.temperature,
       greedy=False,

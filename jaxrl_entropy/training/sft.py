@@ -21,7 +21,7 @@ import optax
 from jaxrl_entropy import distributed, losses, run_files, sharding
 from jaxrl_entropy.data.task import Task
 from jaxrl_entropy.distributed import Preemption
-from jaxrl_entropy.errors import PREEMPTED, UserError
+from jaxrl_entropy.errors import PreemptedError, UserError
 from jaxrl_entropy.training import (
   build,
   demonstrations,
@@ -76,7 +76,7 @@ def fine_tune(config: ConfigDict, workdir: str | Path) -> None:
   with jax.set_mesh(policy.mesh), Preemption() as preemption:
     params = fine_tuned_params(config, policy, task, Path(workdir), preemption)
     policy = dataclasses.replace(policy, params=params)
-    accuracy = _accuracy(config, policy, task)
+    accuracy = _accuracy(config, policy, task, preemption)
   if distributed.is_writer():
     print(f"sft: {start_folder(config, Path(workdir))}")
     if accuracy is not None:
@@ -105,7 +105,7 @@ def fine_tuned_params(
     preemption: says when to save and stop.
 
   Raises:
-    SystemExit: with status `PREEMPTED`, once what was done is saved.
+    PreemptedError: a process was asked to stop; what was done is saved.
   """
   folder = start_folder(config, workdir)
   with (
@@ -116,7 +116,7 @@ def fine_tuned_params(
       lambda: (folder / MADE_OF).write_text(_made_of(config))
     )
     if config.sft.samples:
-      config = sampled_traces(config, policy, task, folder)
+      config = sampled_traces(config, policy, task, folder, preemption)
     batches = demonstrations.make(config, policy)
     return _imitate(config, policy, batches, folder, preemption, check_lease)
 
@@ -162,7 +162,7 @@ def _imitate(
           host = {"offset": records.offset()}
           checkpoints.save(done, state, host, np.zeros(1, np.uint8))
         if stop and done < steps:
-          raise SystemExit(PREEMPTED)
+          raise PreemptedError
   return state.params
 
 
@@ -252,11 +252,14 @@ class _Records:
     return self._file.offset() if self._file is not None else 0
 
 
-def _accuracy(config: ConfigDict, policy: Policy, task: Task) -> float | None:
+def _accuracy(
+  config: ConfigDict, policy: Policy, task: Task, preemption: Preemption
+) -> float | None:
   """Returns the accuracy on the task's test problems, if it has any."""
   if not task.size("test"):
     return None
-  return evaluate_alone(config, policy, task).metrics["accuracy"]
+  evaluation = evaluate_alone(config, policy, task, preemption)
+  return evaluation.metrics["accuracy"]
 
 
 def start_folder(config: ConfigDict, workdir: Path) -> Path:

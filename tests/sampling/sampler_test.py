@@ -233,6 +233,22 @@ def test_nothing_is_answered_with_nothing(params, sampler):
   assert sampler.generate(params, []) == []
 
 
+def test_progress_is_told_before_each_step_and_may_end_it(params, sampler):
+  requests, told = make_requests()[:2], []
+  total = sum(request.n for request in requests)
+
+  def stop_at_the_third(*counts):
+    told.append(counts)
+    if len(told) == 3:
+      raise InterruptedError
+
+  with pytest.raises(InterruptedError):
+    sampler.generate(params, requests, stop_at_the_third)
+  assert told[0] == (0, total)
+  assert told == sorted(told)
+  assert told[-1][0] < total
+
+
 def test_stop_ids_end_a_continuation_and_belong_to_it(params, sampler):
   request = Request((1, 2, 3), max_tokens=20, seed=5)
   ((free,),) = sampler.generate(params, [request])

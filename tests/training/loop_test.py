@@ -1,5 +1,7 @@
 """Whole runs: what they write, that they repeat, that they survive a kill."""
 
+import json
+import os
 import resource
 import shutil
 import signal
@@ -14,6 +16,7 @@ from jaxrl_entropy.analysis import samples
 from jaxrl_entropy.cli.main import main
 from jaxrl_entropy.errors import PREEMPTED, WRITE_FAILED, UserError
 from jaxrl_entropy.models.io import checkpoints
+from jaxrl_entropy.sampling.sampler import Sampler
 from jaxrl_entropy.training import loop
 from jaxrl_entropy.training.policy import build_policy, load_policy
 from jaxrl_entropy.training.run_log import METRICS
@@ -190,6 +193,64 @@ def test_killed_runs_end_with_the_numbers_of_an_uninterrupted_one(
     end(process, status)
   end(start(tmp_path))
   assert timeless(tmp_path) == timeless(finished)
+
+
+@pytest.fixture
+def stop_in_pass(monkeypatch):
+  """A function: SIGTERM comes while a pass over the problems is sampled."""
+  generate, passes = Sampler.generate, []
+
+  def counted(sampler, params, requests, progress=None, version=0):
+    passes.append(len(passes))
+    if passes[-1] == stop_at:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return generate(sampler, params, requests, progress, version)
+
+  def stop_in(index):
+    nonlocal stop_at
+    passes.clear()
+    stop_at = index
+    return passes
+
+  stop_at = None
+  monkeypatch.setattr(Sampler, "generate", counted)
+  return stop_in
+
+
+def test_a_signal_ends_an_evaluation_which_is_made_again(
+  finished, tmp_path, stop_in_pass
+):
+  """Each evaluation has a pass that samples and a greedy one.
+
+  Cut are the first, the one of step 2, and, after a start that evaluates steps
+  2 and 4, the last one, before which no checkpoint was due.
+  """
+  for index, step, saved in ((0, 0, set()), (2, 2, {"2"}), (4, 5, {"4", "5"})):
+    passes = stop_in_pass(index)
+    assert loop.train(load("kl_cov"), tmp_path) == PREEMPTED
+    assert len(passes) == index + 1
+    assert len(records(tmp_path)) == step
+    assert {f.name for f in (tmp_path / "checkpoints").iterdir()} == saved
+  stop_in_pass(None)
+  assert loop.train(load("kl_cov"), tmp_path) == 0
+  assert timeless(tmp_path) == timeless(finished)
+
+
+def test_an_evaluation_that_is_stopped_leaves_nothing_behind(
+  finished, tmp_path, stop_in_pass, capsys
+):
+  output = tmp_path / "out"
+  command = ["evaluate", f"--workdir={finished}", f"--output={output}"]
+  stop_in_pass(1)
+  assert main(command) == PREEMPTED
+  assert capsys.readouterr().err.endswith(
+    "error: stopped by a signal: run the same command again\n"
+  )
+  assert not output.exists()
+  stop_in_pass(None)
+  assert main(command) == 0
+  accuracy = json.loads((output / "metrics.json").read_text())["accuracy"]
+  assert accuracy == records(finished)[-1]["eval/held_out/accuracy"]
 
 
 def test_a_second_process_in_a_workdir_is_refused_and_changes_nothing(

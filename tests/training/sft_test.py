@@ -9,7 +9,7 @@ import pytest
 from jaxrl_entropy import run_files
 from jaxrl_entropy.data.tasks.countdown import Countdown
 from jaxrl_entropy.distributed import Preemption
-from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.errors import PreemptedError, UserError
 from jaxrl_entropy.training import build, demonstrations, rejection, sft
 from jaxrl_entropy.training.policy import build_policy
 from tests.training.runs import load
@@ -113,7 +113,7 @@ def test_resuming_changes_nothing(traces, tmp_path, monkeypatch):
   monkeypatch.setattr(
     Preemption, "requested", lambda self: next(requests, False)
   )
-  with pytest.raises(SystemExit):
+  with pytest.raises(PreemptedError):
     run(config, tmp_path / "cut")
   cut = run(config, tmp_path / "cut")
   jax.tree.map(np.testing.assert_array_equal, whole, cut)
@@ -129,7 +129,7 @@ def test_right_samples_of_the_policy_become_traces(tmp_path):
     config.sft.task.args = {"test_size": 1}
   policy = build_policy(config)
   task = build.build_task(config, policy.tokenizer)
-  made = rejection.sampled_traces(config, policy, task, tmp_path)
+  made = rejection.sampled_traces(config, policy, task, tmp_path, Preemption())
   lines = (tmp_path / run_files.SFT_SAMPLES).read_text().splitlines()
   samples = [json.loads(line) for line in lines]
   assert 18 < len(samples) <= 24
@@ -141,9 +141,8 @@ def test_right_samples_of_the_policy_become_traces(tmp_path):
     problem.extra["response"] for problem in batches._stream.take(20)
   } <= right
   # What was sampled is not sampled again.
-  assert rejection.sampled_traces(config, None, None, tmp_path).sft.task == (
-    made.sft.task
-  )
+  again = rejection.sampled_traces(config, None, None, tmp_path, Preemption())
+  assert again.sft.task == made.sft.task
 
 
 def test_epochs_of_demonstrations_without_end_are_refused():
