@@ -1,4 +1,4 @@
-"""The exception for mistakes that a user can mend."""
+"""The exceptions for mistakes that a user can mend, and words for the fix."""
 
 from collections.abc import Iterable
 import difflib
@@ -48,6 +48,11 @@ def write_failed(path: Path, reason: str) -> UserError:
     "mend that, and run the same command again",
     status=WRITE_FAILED,
   )
+
+
+def install_extra(extra: str) -> str:
+  """Returns the command that installs an extra of this package (setup.py)."""
+  return f"pip install 'jaxrl_entropy[{extra}]'"
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

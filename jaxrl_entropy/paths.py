@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from typing import Any
 
-from jaxrl_entropy.errors import UserError
+from jaxrl_entropy.errors import UserError, install_extra
 
 CACHE = Path.home() / ".cache" / "jaxrl_entropy" / "fetched"
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:/")
@@ -96,7 +96,7 @@ def _open(url: str, setting: str) -> tuple[Any, str]:
     store, inside = fsspec.core.url_to_fs(url)
   except (ImportError, ValueError) as error:
     extra = _EXTRAS.get(scheme)
-    remedy = f"pip install 'jaxrl_entropy[{extra}]'" if extra else str(error)
+    remedy = install_extra(extra) if extra else str(error)
     raise UserError(
       f"{setting} is {url!r}, and {scheme}:// cannot be read here: {remedy}"
     ) from error

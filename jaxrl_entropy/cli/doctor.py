@@ -8,6 +8,7 @@ import shutil
 
 from jaxrl_entropy import config as config_lib
 from jaxrl_entropy.cli import flags
+from jaxrl_entropy.errors import install_extra
 from jaxrl_entropy.rewards.sandbox import confine, launch, seccomp
 
 _EXAMPLES = """\
@@ -71,7 +72,7 @@ def _print_machine() -> None:
 def _print_packages() -> None:
   for package, (purpose, extra) in _PACKAGES.items():
     installed = importlib.util.find_spec(package) is not None
-    remedy = "" if installed else f": pip install 'jaxrl_entropy[{extra}]'"
+    remedy = "" if installed else f": {install_extra(extra)}"
     print(f"  {_mark(installed)} {package:<14} {purpose}{remedy}")
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import NoReturn
 
-from jaxrl_entropy.errors import PREEMPTED, UserError
+from jaxrl_entropy.errors import PREEMPTED, UserError, install_extra
 
 # Reported in one line without a traceback.
 _EXPECTED = (UserError, ValueError, OSError, FloatingPointError)
@@ -130,7 +130,7 @@ def _missing_backend(text: str) -> UserError:
   if not asked:
     return UserError(f"JAX finds no device to run on{reason}")
   extra = {"cuda": "cuda", "gpu": "cuda", "tpu": "tpu"}.get(asked)
-  remedy = f"pip install 'jaxrl_entropy[{extra}]', or " if extra else ""
+  remedy = f"{install_extra(extra)}, or " if extra else ""
   return UserError(
     f"JAX_PLATFORMS is {asked!r}, and JAX finds no such device{reason}: "
     f"{remedy}unset JAX_PLATFORMS to use what this machine has"

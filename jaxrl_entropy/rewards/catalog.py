@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from jaxrl_entropy import registry
 from jaxrl_entropy.data.task import Problem
-from jaxrl_entropy.errors import UserError, nearest
+from jaxrl_entropy.errors import UserError, install_extra, nearest
 
 # Exact comparisons that parse nothing: they run in this process.
 INLINE = {
@@ -71,8 +71,7 @@ def check_package(verifier: str) -> None:
   package, extra = _PACKAGES.get(verifier, ("", ""))
   if package and find_spec(package) is None:
     raise UserError(
-      f"the verifier {verifier!r} needs {package}: "
-      f"pip install 'jaxrl_entropy[{extra}]'"
+      f"the verifier {verifier!r} needs {package}: {install_extra(extra)}"
     )
 
 

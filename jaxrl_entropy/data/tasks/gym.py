@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from jaxrl_entropy.data.task import Demonstration, Problem
+from jaxrl_entropy.errors import install_extra
 
 # Data sets whose own reference answers do not score 1, or which have none.
 BROKEN = frozenset(
@@ -90,7 +91,7 @@ def make(name: str, seed: int, settings: dict[str, Any]) -> Any:
     import reasoning_gym
   except ImportError as error:
     raise ValueError(
-      "the gym task needs reasoning-gym: pip install 'jaxrl_entropy[gym]'"
+      f"the gym task needs reasoning-gym: {install_extra('gym')}"
     ) from error
   try:
     return reasoning_gym.create_dataset(name, seed=seed, **settings)

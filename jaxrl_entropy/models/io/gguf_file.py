@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxrl_entropy.errors import install_extra
+
 _MAGIC = b"GGUF"
 _SCALARS = dict(enumerate("BbHhIif?__Qqd"))
 _STRING, _ARRAY = 8, 9
@@ -144,8 +146,7 @@ def _gguf_package() -> Any:
     return importlib.import_module("gguf")
   except ImportError as error:
     raise ImportError(
-      "quantized GGUF weights need the gguf package: "
-      "pip install 'jaxrl_entropy[gguf]'"
+      f"quantized GGUF weights need the gguf package: {install_extra('gguf')}"
     ) from error
 
 

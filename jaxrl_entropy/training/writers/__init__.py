@@ -10,16 +10,20 @@ import importlib
 import importlib.util
 from typing import cast
 
-from jaxrl_entropy.errors import UserError, nearest
+from jaxrl_entropy.errors import UserError, install_extra, nearest
 from jaxrl_entropy.training.writers.base import Record, RunInfo, Writer
 
 # Module of this folder and class, the package that it needs, and what installs
 # that.
 _WRITERS = {
-  "tensorboard": ("tensorboard.TensorBoard", "tensorboardX", "tensorboardX"),
-  "wandb": ("wandb.WandB", "wandb", "jaxrl_entropy[wandb]"),
-  "trackio": ("trackio.Trackio", "trackio", "jaxrl_entropy[trackio]"),
-  "mlflow": ("mlflow.MLflow", "mlflow", "jaxrl_entropy[mlflow]"),
+  "tensorboard": (
+    "tensorboard.TensorBoard",
+    "tensorboardX",
+    "pip install tensorboardX",
+  ),
+  "wandb": ("wandb.WandB", "wandb", install_extra("wandb")),
+  "trackio": ("trackio.Trackio", "trackio", install_extra("trackio")),
+  "mlflow": ("mlflow.MLflow", "mlflow", install_extra("mlflow")),
 }
 
 
@@ -41,7 +45,7 @@ def check(names: Sequence[str]) -> None:
     if importlib.util.find_spec(package) is None:
       raise UserError(
         f"config.log.writers has {name!r}, which needs {package}: "
-        f"pip install '{remedy}', or remove it from the tuple"
+        f"{remedy}, or remove it from the tuple"
       )
 
 
