@@ -1,7 +1,10 @@
 """Groups sampled beside updates: in order, of known age, none lost."""
 
 import contextlib
+import dataclasses
+import threading
 from types import SimpleNamespace
+from unittest import mock
 
 import jax
 import numpy as np
@@ -9,8 +12,11 @@ import pytest
 
 from jaxrl_entropy import config as config_lib
 from jaxrl_entropy.data.stream import PromptStream
+from jaxrl_entropy.models import transformer
 from jaxrl_entropy.rewards.pool import RewardPool
 from jaxrl_entropy.rewards.settings import make_shaping
+from jaxrl_entropy.sampling import tuning
+from jaxrl_entropy.sampling.stream import Stream
 from jaxrl_entropy.training import build, pending
 from jaxrl_entropy.training.backlog import make_quota
 from jaxrl_entropy.training.grader import Grader, make_collection
@@ -19,6 +25,8 @@ from jaxrl_entropy.training.producer import Producer
 from tests.training import tiny_config
 
 PROMPTS, STEPS = 3, 6
+# Tokens between two looks for new weights: responses have up to 10.
+SHORT = dataclasses.replace(tuning.TUNINGS["cpu"], steps=3)
 
 
 class Refusing(RewardPool):
@@ -36,7 +44,8 @@ def run():
   config.rollout.train_groups = 0
   config_lib.finalize(config)
   policy = build_policy(config)
-  sampler = build.build_sampler(config, policy.model, policy.mesh)
+  with mock.patch.dict(tuning.TUNINGS, cpu=SHORT):
+    sampler = build.build_sampler(config, policy.model, policy.mesh)
   task = build.build_task(config, policy.tokenizer)
   problems = PromptStream(task, config.seed).take(PROMPTS * STEPS)
   return config, policy, sampler, task, [problem.id for problem in problems]
@@ -77,6 +86,67 @@ def test_steps_get_the_problems_in_order_and_no_token_is_too_old(run):
   assert found == expected
   assert min(ages) >= 0
   assert 0 < max(ages) <= config.rollout.max_staleness
+
+
+@pytest.fixture
+def published(monkeypatch):
+  """An event that the sampler waits for once the first step has its groups.
+
+  Tokens of later groups are sampled before it and after it.
+  """
+  advance, published = Stream.advance, threading.Event()
+  complete = set()
+
+  def advance_in_turn(stream):
+    if complete.issuperset(range(PROMPTS)):
+      assert published.wait(timeout=60)
+    events = advance(stream)
+    complete.update(e.request for e in events if e.group is not None)
+    return events
+
+  monkeypatch.setattr(Stream, "advance", advance_in_turn)
+  return published
+
+
+def logps(policy, params, rollout):
+  """Log-probs of a rollout's tokens by one forward pass, [N, T]."""
+  texts = [
+    np.concatenate(pair)
+    for pair in zip(rollout.prompts, rollout.responses, strict=True)
+  ]
+  rows = np.zeros((len(texts), max(map(len, texts))), np.int32)
+  for row, text in zip(rows, texts, strict=True):
+    row[: len(text)] = text
+  scores = transformer.logits(params, policy.model, rows)
+  table = np.asarray(jax.nn.log_softmax(scores))
+  logp = np.zeros(rollout.mask.shape, np.float32)
+  for i, response in enumerate(rollout.responses):
+    where = len(rollout.prompts[i]) - 1 + np.arange(len(response))
+    logp[i, : len(response)] = table[i, where, response]
+  return logp
+
+
+def test_a_response_that_crosses_an_update_keeps_what_sampled_each_token(
+  run, published
+):
+  _, policy, *_ = run
+  changed = jax.tree.map(lambda x: x * 1.5, policy.params)
+  with RewardPool() as pool, producing(run, pool) as producer:
+    first = producer.take().rollout
+    producer.publish(changed, 1)
+    published.set()
+    second = producer.take().rollout
+  assert (first.signals["version"][first.mask] == 0).all()
+  version, mask = second.signals["version"], second.mask
+  crossing = 0
+  for row, valid in zip(version, mask, strict=True):
+    assert (np.diff(row[valid]) >= 0).all()
+    crossing += {*row[valid]} == {0, 1}
+  assert crossing > 0
+  for number, params in enumerate((policy.params, changed)):
+    gap = np.abs(second.signals["sampler_logp"] - logps(policy, params, second))
+    np.testing.assert_array_less(gap[mask & (version == number)], 1e-4)
+    assert gap[mask & (version != number)].max() > 1e-2
 
 
 def test_nothing_is_lost_or_used_twice_by_a_run_that_stops(run):
