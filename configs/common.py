@@ -40,7 +40,8 @@ def paper(method: str, **args: float):
   config.rollout.max_response_length = 8192
 
   config.rollout.num_minibatches = 8  # mini-batches of 32 prompts
-  # A row of its own for each response would be half padding.
+  # A row of its own for each response would be half padding. Loss and gradient
+  # are the same, up to rounding; the scripts remove padding too.
   config.rollout.pack = True
 
   # Competitions of few problems 32 times, all others greedily. A source is a

@@ -248,7 +248,11 @@ ROLLOUT: Section = {
     True,
     "Compute old log-probs with the trainer; False: take the sampler's.",
   ),
-  "pack": Field(False, "Put several responses in one row of the update."),
+  "pack": Field(
+    False,
+    "Put several responses in one row of the update; loss and gradient stay "
+    "the same, up to rounding.",
+  ),
   "share_prompts": Field(
     False, "As `pack`, with the prompt of a group stored once per row."
   ),
