@@ -12,7 +12,8 @@ problems with 64 samples each, so that pass@k is known up to k = 64.
     part        runs  minutes  asks
     frontier      25      1.5  pass@1 against pass@64 along training
     controls      20      1.5  as many random tokens in place of Clip-Cov's
-    updates       12        2  one update per rollout, equal tokens
+    updates       24        2  1, 2 and 4 updates per rollout, equal tokens
+    ahead          9        2  rollouts sampled 0, 1 and 2 steps ahead
     longer         9        4  three times the steps
 
 Minutes are of one run on one CPU core, after two for the SFT of each seed. A
@@ -85,17 +86,20 @@ def controls() -> Iterator[Cell]:
 
 
 def updates() -> Iterator[Cell]:
-  """One update per rollout, equal tokens and updates: is it staleness?"""
+  """Fewer updates per rollout, equal tokens and updates: is it staleness?"""
   # With one update per rollout, KL-Cov's penalty is 0.
-  yield from _over_seeds(
-    [
-      _GRPO,
-      *_shares("clip_cov", 0.1),
-      ("grpo", _fresh(1)),
-      ("clip_cov", _fresh(1)),
-    ],
-    count=3,
-  )
+  fresh = [
+    (method, _fresh(count))
+    for count in (1, 2, 4)
+    for method in ("grpo", "clip_cov")
+  ]
+  yield from _over_seeds([_GRPO, *_shares("clip_cov", 0.1), *fresh], count=3)
+
+
+def ahead() -> Iterator[Cell]:
+  """Rollouts sampled ahead of the updates: does overlap cost accuracy?"""
+  ahead = [("grpo", {"rollout.max_staleness": count}) for count in (1, 2)]
+  yield from _over_seeds([_GRPO, *ahead], count=3)
 
 
 def longer() -> Iterator[Cell]:
@@ -121,7 +125,9 @@ def _fresh(updates_per_rollout: int) -> dict[str, Any]:
   }
 
 
-PARTS = {part.__name__: part for part in (frontier, controls, updates, longer)}
+PARTS = {
+  part.__name__: part for part in (frontier, controls, updates, ahead, longer)
+}
 
 
 def sweep(add, part: str = "frontier"):

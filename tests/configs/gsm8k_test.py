@@ -150,9 +150,7 @@ def test_every_method_learns_from_rows_of_the_published_form(folder, tmp_path):
     config.sft.update(epochs=40.0, batch_size=32, learning_rate=3e-3)
     config.sft.folder = str(tmp_path / "sft")
     config.steps = 20
-    config.loss.args.update(
-      {} if method == "grpo" else {"fraction": 0.02}
-    )
+    config.loss.args.update({} if method == "grpo" else {"fraction": 0.02})
     config.optimizer.micro_batches = 2
     config.optimizer.learning_rate = 3e-4
     config.eval.update(every=0, problems=64, samples=4)

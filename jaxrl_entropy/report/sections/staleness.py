@@ -1,4 +1,4 @@
-"""Section: the number of updates made from each rollout."""
+"""Section: updates made from each rollout, or rollouts sampled ahead."""
 
 from collections.abc import Mapping
 
@@ -11,72 +11,90 @@ from jaxrl_entropy.report import plots, style, wording
 from jaxrl_entropy.report.measures import main_measures
 from jaxrl_entropy.report.section import Absent, Members, Row, Section, Table
 
-_TITLE = "How much is staleness? Updates per rollout"
-_FIELD = "rollout.num_minibatches"
+_TITLE = "How much is staleness?"
+# What varies, and the words before and after which its count stands.
+_FIELDS = (
+  ("rollout.num_minibatches", "update", "per rollout"),
+  ("rollout.max_staleness", "step", "ahead"),
+)
 _Arms = Mapping[tuple[str, int], Members]
 
 
 def build(study: studies.Study) -> Section | Absent:
-  """Tabulates results by method and number of updates per rollout."""
-  arms: dict[tuple[str, int], list] = {}
-  for run in study.runs:
-    key = (run.method, int(run.setting(_FIELD, 0)))
-    arms.setdefault(key, []).append(run)
-  if len({updates for _, updates in arms}) < 2:
-    return Absent(_TITLE, "all runs make as many updates per rollout")
+  """Tabulates results by method and what makes tokens stale."""
+  for field, *words in _FIELDS:
+    arms: dict[tuple[str, int], list] = {}
+    for run in study.runs:
+      key = (run.method, int(run.setting(field, 0)))
+      arms.setdefault(key, []).append(run)
+    if len({count for _, count in arms}) > 1:
+      return _section(study, arms, *words)
+  return Absent(
+    _TITLE, "all runs make as many updates per rollout, and sample as far ahead"
+  )
+
+
+def _section(
+  study: studies.Study, arms: _Arms, noun: str, after: str
+) -> Section:
+  title = f"{noun}s {after}"
   measures = {"entropy": dynamics.final_entropy} | main_measures(study.runs)
   rows: list[Row] = [
     (
       method,
-      updates,
+      count,
       len(members),
       *(str(stats.over_seeds(members, end)) for end in measures.values()),
     )
-    for (method, updates), members in sorted(arms.items())
+    for (method, count), members in sorted(arms.items())
   ]
   return Section(
     "staleness",
-    _TITLE,
-    _sentence(arms),
-    _panel(arms),
-    Table(("method", "updates per rollout", "runs", *measures), rows),
+    f"{_TITLE} {title.capitalize()}",
+    _sentence(arms, noun, after),
+    _panel(arms, noun),
+    Table(("method", title, "runs", *measures), rows),
   )
 
 
-def _sentence(arms: _Arms) -> str:
+def _sentence(arms: _Arms, noun: str, after: str) -> str:
   texts = []
   for method in sorted({method for method, _ in arms}):
-    counts = sorted(updates for name, updates in arms if name == method)
+    counts = sorted(count for name, count in arms if name == method)
     if len(counts) > 1:
       few, many = (arms[method, count] for count in (counts[0], counts[-1]))
       ends = [stats.over_seeds(m, dynamics.final_entropy) for m in (few, many)]
       texts.append(
         f"{method} ends at {ends[0].mean:.3f} nats with "
-        f"{wording.plural(counts[0], 'update')} per rollout and at "
+        f"{wording.plural(counts[0], noun)} {after} and at "
         f"{ends[1].mean:.3f} with {counts[-1]}{_apart(many, few)}."
       )
   return " ".join(texts)
 
 
 def _apart(many: Members, few: Members) -> str:
-  """Describes the difference over seeds, if there are several."""
-  difference = interventions.differences(many, few, dynamics.final_entropy)
-  if difference.count < 2:
+  """Describes the differences over seeds, if there are several."""
+  entropy, accuracy = (
+    interventions.differences(many, few, end)
+    for end in (dynamics.final_entropy, dynamics.final_score)
+  )
+  if entropy.count < 2:
     return ""
   return (
-    f": by seed, {difference} apart, where {difference.detectable:.3f} would "
-    f"be found with a probability of {stats.POWER:.0%}"
+    f": by seed, {entropy} apart, where {entropy.detectable:.3f} would be "
+    f"found with a probability of {stats.POWER:.0%}; in accuracy {accuracy}, "
+    f"and {accuracy.detectable:.3f}"
   )
 
 
-def _panel(arms: _Arms) -> dict[str, Figure]:
-  """Draws entropy over the share of training, for each number of updates."""
+def _panel(arms: _Arms, noun: str) -> dict[str, Figure]:
+  """Draws entropy over the share of training, for each count."""
   methods = [method for method, _ in arms]
   method = runs.BASELINE if runs.BASELINE in methods else methods[0]
-  counts = sorted(updates for name, updates in arms if name == method)
+  counts = sorted(count for name, count in arms if name == method)
   lines = [
     plots.Line(
-      wording.plural(count, "update"),
+      wording.plural(count, noun),
       *_entropy(arms[method, count]),
       style.shade(style.ACCENT, index, len(counts)),
     )
