@@ -65,9 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
       status = _run(arguments[0], arguments[1:])
     leave = failures.finish_job
   except KeyboardInterrupt:
-    return 130
+    status = 128 + signal.SIGINT
   except BrokenPipeError:
-    return _leave_pipe()
+    status = _leave_pipe()
   except Exception as error:
     known = None if debug else failures.explain(error)
     if known is not None:
@@ -99,8 +99,10 @@ def _short_warnings(command: str) -> Iterator[None]:
 
 def _leave_pipe() -> int:
   """Returns the status of a program whose reader, such as `head`, has left."""
-  # Without this, Python reports what is still buffered when it exits.
-  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+  # Without this, what is still buffered fails again when Python exits.
+  nowhere = os.open(os.devnull, os.O_WRONLY)
+  for stream in (sys.stdout, sys.stderr):
+    os.dup2(nowhere, stream.fileno())
   return 128 + signal.SIGPIPE
 
 

@@ -92,6 +92,8 @@ def run(argv):
       print("exchanging", flush=True)
     if step == 50 and argv == ["fails"]:
       raise UserError("no such thing", status=3)
+    if step > 50 and argv == ["prints"]:
+      print("progress", flush=True)
 
 command = types.ModuleType("jaxrl_entropy.cli.train")
 command.main = run
@@ -132,6 +134,17 @@ def test_who_loses_a_process_ends_with_a_status_to_restart(lost):
   if job[1 - lost].returncode == PREEMPTED:
     assert "error: a process of this job is gone" in errors.splitlines()[-1]
   job[lost].communicate()
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_process_whose_reader_left_ends_with_the_job(index):
+  flags = [(), ()]
+  flags[index] = ("prints",)
+  job = exchange(*flags)
+  job[index].stdout.close()
+  job[index].stderr.close()
+  assert job[index].wait(timeout=60) == 128 + signal.SIGPIPE
+  assert job[1 - index].wait(timeout=60) in (PREEMPTED, -signal.SIGABRT)
 
 
 def test_a_process_that_fails_by_itself_says_so_and_the_other_can_go_on():
