@@ -149,6 +149,19 @@ def test_no_method_is_a_special_case_of_the_trainer():
       assert not found & names, (file, node.lineno)
 
 
+def test_the_trainer_does_not_speak_of_methods():
+  """Those with a name of their own; others are words of English."""
+  cells = [name for name, _, _ in methods()] + ["Clip-Cov, KL-Cov, GRPO, ReMax"]
+  names = re.findall(
+    r"\b(?:\w*[A-Z]{2}|[A-Z]\w*[A-Z-])[\w-]*", ", ".join(cells)
+  )
+  named = re.compile(rf"\b(?:{'|'.join(names)}|PRIME|GAE)\b")
+  assert {"STEER", "MCPO", "EntroPIC", "KL-Cov", "Mixed-CUTS"} <= {*names}
+  folder = DOCS.parent / "jaxrl_entropy" / "training"
+  for file in folder.rglob("*.py"):
+    assert not named.search(file.read_text()), file
+
+
 @pytest.mark.parametrize("section", ["loss", "advantage"])
 def test_every_config_line_resolves(section):
   heading = {"loss": "Losses", "advantage": "Advantages"}[section]

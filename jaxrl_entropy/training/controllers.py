@@ -118,9 +118,9 @@ def target_entropy(
 ) -> Control:
   """Raises a coefficient while the entropy is below `target`, lowers it above.
 
-  For anything that preserves entropy: KL-Cov's beta or fraction, Clip-Cov's
-  fraction, an entropy bonus. An integral controller of the logarithm:
-  c <- clip(c exp(gain (1 - H / target)), low, high) once a rollout.
+  For anything that preserves entropy: the coefficient of a penalty or a bonus,
+  the share of tokens that a rule holds back. An integral controller of the
+  logarithm: c <- clip(c exp(gain (1 - H / target)), low, high) once a rollout.
 
   Args:
     target: nats per token.
@@ -242,8 +242,8 @@ def step_entropy(
 ) -> Control:
   """Raises a value by `step` below the target entropy, lowers it above.
 
-  The adaptive upper clip of MAI drives `clip_high` of `clip_higher` so, with
-  `clip_low=0.6`: target 0.3, step 0.25, start and low 1.5, high 4.0.
+  For a value that lets the entropy rise as it grows, such as the upper bound of
+  a ratio clip: a constant push toward the target, however far it is.
 
   Args:
     target: nats per token.
@@ -317,7 +317,7 @@ def pi_entropy(
 def first_value(metric: str, start: float = -1.0) -> Control:
   """Holds the first measured value of a metric.
 
-  With the metric `entropy/anchored` it is the anchor of `add_entropy_anchor`.
+  With the metric `entropy/anchored` it is the anchor of an entropy penalty.
 
   Args:
     metric: key of the measured value.

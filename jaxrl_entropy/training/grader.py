@@ -26,7 +26,7 @@ class Collection:
     rounds: of sampling, at most.
     partial_tokens: new tokens of a response per step; 0: no limit.
     response_length: tokens of a response, at most.
-    baseline: whether each prompt gets a greedy response too (ReMax).
+    baseline: whether each prompt gets a greedy response too.
     request: sampling settings of every request.
     prompt_length: tokens of a prompt, at most.
   """

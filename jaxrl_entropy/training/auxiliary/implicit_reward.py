@@ -1,4 +1,4 @@
-"""PRIME's reward model: a decoder whose log-ratios reward every token.
+"""The implicit reward model: a decoder whose log-ratios reward every token.
 
 It starts as the policy's first parameters and learns, from the responses that
 the policy learns from, to tell right from wrong (Cui et al. 2025, arXiv
