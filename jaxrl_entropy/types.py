@@ -79,6 +79,9 @@ class TokenBatch(struct.PyTreeNode):
       experts, see `ops.router`. Carries the gradient.
     router_z: the token's squared log-normalizer of the router. Carries the
       gradient.
+    embedding: mean final hidden state of each response's tokens under the
+      policy that opened this round of updates, N = `num_responses`; that of
+      each token's response is `embedding[response]`. Constant.
     num_responses: static capacity for responses of the mini-batch.
     max_length: static capacity for tokens of one response.
   """
@@ -107,6 +110,7 @@ class TokenBatch(struct.PyTreeNode):
   group_accuracy: Float[Array, "B T"] = struct.field(default=None)
   router_balance: Float[Array, "B T"] = struct.field(default=None)
   router_z: Float[Array, "B T"] = struct.field(default=None)
+  embedding: Float[Array, "N D"] = struct.field(default=None)
   num_responses: int = struct.field(pytree_node=False, default=1)
   max_length: int = struct.field(pytree_node=False, default=1)
 
@@ -116,6 +120,7 @@ def token_batch(
   old_logp: Float[Array, "B T"],
   advantages: Float[Array, "B #T"],
   mask: Bool[Array, "B T"],
+  embedding: Float[Array, "B D"] | None = None,
   **optional: Float[Array, "B #T"],
 ) -> TokenBatch:
   """Returns a batch with one response per row, in row order.
@@ -125,6 +130,7 @@ def token_batch(
     old_logp: log-prob under the policy that opened the round of updates.
     advantages: of each token, or of each response as [B, 1].
     mask: True at response tokens.
+    embedding: of each response.
     **optional: other fields of a `TokenBatch`, by name.
 
   Raises:
@@ -146,6 +152,8 @@ def token_batch(
     return jnp.broadcast_to(x, mask.shape)
 
   index = jnp.indices(mask.shape, dtype=jnp.int32)
+  fields: dict[str, Any] = {"embedding": embedding}
+  fields |= {name: spread(name, x) for name, x in optional.items()}
   return TokenBatch(
     logp=spread("logp", logp),
     old_logp=spread("old_logp", old_logp),
@@ -155,5 +163,5 @@ def token_batch(
     position=index[1],
     num_responses=rows,
     max_length=length,
-    **{name: spread(name, x) for name, x in optional.items()},
+    **fields,
   )

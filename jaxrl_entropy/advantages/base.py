@@ -39,6 +39,8 @@ class AdvantageInputs(struct.PyTreeNode):
     correct: 1 for a response that the verifier accepts, else 0.
     entropy: entropy of each token under that policy, nats.
     progress: share of the run that is done, scalar.
+    embedding: mean final hidden state of each response's tokens under that
+      policy.
     components: the parts of `rewards` by name, one a reward function; NaN where
       a function has nothing to say of the response.
   """
@@ -56,6 +58,7 @@ class AdvantageInputs(struct.PyTreeNode):
   correct: Float[Array, "N"] | None = None
   entropy: Float[Array, "N T"] | None = None
   progress: Float[Array, ""] | None = None
+  embedding: Float[Array, "N D"] | None = None
   components: dict[str, Float[Array, "N"]] = struct.field(default_factory=dict)
 
 

@@ -145,7 +145,8 @@ def _clean(batch: TokenBatch) -> TokenBatch:
   """Float32 throughout, and 0 at masked positions.
 
   It is done once, here, so that no transform has to think of padding: whatever
-  it computes there is finite and gets a gradient of exactly 0.
+  it computes there is finite and gets a gradient of exactly 0. The responses'
+  embeddings have no such positions.
   """
   batch = jax.tree.map(jnp.asarray, mark_absent(batch))
 
@@ -154,7 +155,9 @@ def _clean(batch: TokenBatch) -> TokenBatch:
       return x
     return ops.guard(x.astype(jnp.float32), batch.mask)
 
-  return jax.tree.map(clean, batch)
+  tokens = jax.tree.map(clean, batch.replace(embedding=None))
+  embedding = jax.tree.map(jax.lax.stop_gradient, batch.embedding)
+  return tokens.replace(embedding=embedding)
 
 
 def _blank(batch: TokenBatch) -> TokenLoss:

@@ -34,6 +34,7 @@ PROVIDERS = {
   "correct": "the verifier, whose verdicts a rollout carries",
   "group": "the rollout, which knows each response's prompt",
   "group_accuracy": "the verifier, whose verdicts a rollout carries",
+  "embedding": "the pass that scores a rollout before its first update",
 }
 INTEGERS = {"group"}
 

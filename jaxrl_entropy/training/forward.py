@@ -15,6 +15,7 @@ from jaxrl_entropy.models.router_losses import (
   hidden_and_agreement,
   hidden_and_router_losses,
 )
+from jaxrl_entropy.ops import masked
 from jaxrl_entropy.ops.distillation import Head, head_divergence
 from jaxrl_entropy.ops.logprobs import TokenStats, token_stats
 from jaxrl_entropy.training.packed_batch import Rows
@@ -27,14 +28,18 @@ OPTIONAL = MOMENTS | {"nucleus_entropy", "rank"}
 
 
 @struct.dataclass
-class ReplayStats(TokenStats):
-  """Statistics of tokens whose experts are those of the sampler.
+class ScoringStats(TokenStats):
+  """Statistics that a rollout's scoring computes, and no update.
 
   Attributes:
-    router_agreement: share of them that the token's routers would choose.
+    router_agreement: share of the sampler's experts that the token's routers
+      would choose; None unless asked for.
+    embedding: mean of the final hidden states of each response's tokens; 0 for
+      a response that is in another micro-batch. None unless asked for.
   """
 
   router_agreement: Float[Array, "*B"] | None = None
+  embedding: Float[Array, "N D"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +60,10 @@ class Forward:
     teacher: the forward pass of a teacher model, from which the policy's
       divergence is computed; None: there is none.
     replay: whether the experts that the rows name are taken again.
-    agreement: whether the result is `ReplayStats`, where experts are replayed.
+    agreement: whether `router_agreement` is computed where experts are
+      replayed; the result is then `ScoringStats`.
+    embedded: responses whose `embedding` is computed, in scoring alone; 0: of
+      none.
   """
 
   model: TransformerConfig
@@ -70,6 +78,7 @@ class Forward:
   teacher: "Forward | None" = None
   replay: bool = False
   agreement: bool = False
+  embedded: int = 0
 
   def hidden(self, params: Params, rows: Rows) -> Float[Array, "R L D"]:
     """Returns the hidden states of one micro-batch after the final norm.
@@ -146,9 +155,42 @@ class Forward:
         self.teacher.head,
         self.chunk,
       )
-    kind = ReplayStats if "router_agreement" in extra else TokenStats
+    kind = ScoringStats if self.embedded or self.agreement else TokenStats
     stats = kind(**(vars(stats) | extra))
-    return jax.tree.map(lambda x: jnp.roll(x, 1, axis=-1), stats)
+    stats = jax.tree.map(lambda x: jnp.roll(x, 1, axis=-1), stats)
+    if not self.embedded:
+      return stats
+    return stats.replace(embedding=embedding(hidden, rows, self.embedded))
+
+
+def embedding(
+  hidden: Float[Array, "R L D"], rows: Rows, responses: int
+) -> Float[Array, "N D"]:
+  """Returns the mean hidden state of each response's tokens, float32.
+
+  A product with the responses' masks: each device sums its own tokens, and
+  only [N, D] crosses devices.
+
+  Args:
+    hidden: states of all tokens.
+    rows: the micro-batch, which holds whole responses.
+    responses: N.
+
+  Returns:
+    The means, without gradient; 0 for responses that the rows do not hold.
+  """
+  hidden = masked.guard(jax.lax.stop_gradient(hidden), rows.mask[..., None])
+  owner = jnp.where(rows.mask, rows.response, -1)
+  own = jax.nn.one_hot(owner, responses, dtype=hidden.dtype)
+  total = jnp.einsum(
+    "rln,rld->nd",
+    own,
+    hidden,
+    precision="highest",
+    preferred_element_type=jnp.float32,
+  )
+  count = own.sum((0, 1), jnp.float32)[:, None]
+  return total / jnp.maximum(count, 1.0)
 
 
 # (params, rows of one micro-batch) -> arrays [R, L], named as the fields of a

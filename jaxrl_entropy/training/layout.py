@@ -58,16 +58,21 @@ class Layout:
 
     Args:
       rollout: the responses.
-      names: of the rollout's signals that go along.
+      names: of the rollout's signals that go along; `embedding` is an outcome.
       responses: capacity, static.
     """
     capacity = packed_batch.row_capacity(
       responses, self.micro_batches, self.mesh
     )
     rows = self._fill(rollout, capacity)
+    names = set(names)
     rows = packed_batch.with_signals(
-      rows, {n: rollout.signals[n] for n in names}
+      rows, {n: rollout.signals[n] for n in names - {"embedding"}}
     )
+    if "embedding" in names:
+      embedding = rollout.outcomes["embedding"]
+      missing = responses - len(embedding)
+      rows = rows.replace(embedding=np.pad(embedding, ((0, missing), (0, 0))))
     return packed_batch.put(rows, self.micro_batches, self.mesh)
 
   def score(
@@ -81,18 +86,23 @@ class Layout:
       rollout: at most `capacity` responses.
 
     Returns:
-      Each statistic by name, [responses, tokens] on the host; 0 behind a
-      response.
+      Each statistic by name, [responses, tokens] on the host, 0 behind a
+      response; `embedding` is [responses, D].
     """
     count = len(rollout.responses)
     slices = self.updates * self.micro_batches
     capacity = packed_batch.row_capacity(self.capacity, slices, self.mesh)
     rows = self._fill(rollout, capacity)
     stats = forward(params, packed_batch.put(rows, slices, self.mesh))
+
+    def unpack(name: str, values: jax.Array) -> np.ndarray:
+      host = distributed.fetch(values)
+      if name == "embedding":
+        return host[:count]
+      return packed_batch.gather(host, rows, count, self.response_length)
+
     return {
-      name: packed_batch.gather(
-        distributed.fetch(values), rows, count, self.response_length
-      )
+      name: unpack(name, values)
       for name, values in vars(stats).items()
       if values is not None
     }
@@ -149,12 +159,17 @@ def make_layout(config: ConfigDict, mesh: Mesh) -> Layout:
 def score_of(forward: ForwardPass) -> ForwardPass:
   """Returns a jitted forward pass: rows [M, R, L] to values [M * R, L].
 
-  Rows come out in the order they had on the host.
+  Rows come out in the order they had on the host. The `embedding` of each
+  response, which one micro-batch has and the others have as 0, is [N, D].
   """
 
   @jax.jit
   def score(params: Params, rows: Rows) -> Any:
     stats = forward_slices(forward, params, rows)
-    return jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), stats)
+    embedding = getattr(stats, "embedding", None)
+    stats = jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), stats)
+    if embedding is None:
+      return stats
+    return stats.replace(embedding=embedding.sum(0))
 
   return score

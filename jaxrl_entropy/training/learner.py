@@ -37,6 +37,7 @@ CARRIED = {
   "correct",
   "group",
   "group_accuracy",
+  "embedding",
 }
 
 # Signals of the policy's forward pass that scoring always adds to a rollout.

@@ -207,7 +207,10 @@ class _Run:
     )
     self._scorer = Scorer(
       dataclasses.replace(
-        scored, attention=forward.attention, agreement=scored.replay
+        scored,
+        attention=forward.attention,
+        agreement=scored.replay,
+        embedded=layout.capacity if "embedding" in algorithm.needs else 0,
       ),
       layout,
       roles,

@@ -31,6 +31,8 @@ class Rows(struct.PyTreeNode):
     signals: [M, R, L] arrays by name.
     routes: experts of each token in each layer, as the sampler chose them; -1
       where they are not known. None: they are not replayed.
+    embedding: of each response of the mini-batch, the same for every slice; on
+      the host [N, D]. None: nothing reads it.
   """
 
   tokens: Int[Array, "M R L"]
@@ -41,6 +43,7 @@ class Rows(struct.PyTreeNode):
   index: Int[Array, "M R L"]
   signals: dict[str, Float[Array, "M R L"]] = struct.field(default_factory=dict)
   routes: Int[Array, "M R L layers k"] | None = None
+  embedding: Float[Array, "M N D"] | None = None
 
 
 # (row, offset) of each sequence, in the order of the sequences.
@@ -203,7 +206,8 @@ def row_capacity(sequences: int, micro_batches: int, mesh: Mesh) -> int:
 def put(rows: Rows, micro_batches: int, mesh: Mesh) -> Rows:
   """Moves [rows, L] on the host to [micro_batches, R, L] on the mesh.
 
-  R is spread over `sharding.ROWS`, L over context.
+  R is spread over `sharding.ROWS`, L over context; every device has all of the
+  responses' embeddings.
 
   Args:
     rows: NumPy arrays; their number of rows is one of `row_capacity`.
@@ -217,4 +221,12 @@ def put(rows: Rows, micro_batches: int, mesh: Mesh) -> Rows:
       x.reshape(micro_batches, -1, *x.shape[1:]), where
     )
 
-  return jax.tree.map(place, rows)
+  placed = jax.tree.map(place, rows.replace(embedding=None))
+  if rows.embedding is None:
+    return placed
+  embedding = np.broadcast_to(
+    rows.embedding, (micro_batches, *rows.embedding.shape)
+  )
+  return placed.replace(
+    embedding=distributed.put_global(embedding, sharding.replicated(mesh))
+  )

@@ -40,8 +40,9 @@ class Rollout:
     signals: float32 [N, T] arrays by name: `sampler_logp`, `version` (the step
       of the weights that sampled a token), then `old_logp`, `entropy`,
       `advantages`, `returns` and what else an objective asks for.
-    outcomes: float32 [N] arrays by name that an estimator asks for:
-      `baseline_rewards` of ReMax.
+    outcomes: float32 arrays by name of what is known of a whole response and
+      asked for: `baseline_rewards` [N] of the prompt's greedy response,
+      `embedding` [N, D].
     components: float32 [N] terms of `rewards`, which they add up to, by name:
       `answer` (the verifier's), those of further reward functions, and the
       shaping's `format` and `overlong` where they are on.

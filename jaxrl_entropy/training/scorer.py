@@ -1,6 +1,7 @@
 """Log-probs, entropies and other statistics of a rollout's tokens."""
 
 from collections.abc import Collection, Sequence
+import dataclasses
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class Scorer:
 
     Adds `logp`, `entropy`, `old_logp`, what else the forward pass computes,
     `ref_logp` of the reference, `teacher_logp` and the signals of the auxiliary
-    models.
+    models; the outcome `embedding` where the forward pass computes it.
 
     Args:
       state: the policy, its reference and the auxiliary models.
@@ -58,6 +59,9 @@ class Scorer:
       name: np.concatenate([statistics[name] for statistics in slices])
       for name in slices[0]
     }
+    if "embedding" in signals:
+      outcomes = rollout.outcomes | {"embedding": signals.pop("embedding")}
+      rollout = dataclasses.replace(rollout, outcomes=outcomes)
     signals["old_logp"] = (
       signals["logp"] if self._recompute else rollout.signals["sampler_logp"]
     )

@@ -49,12 +49,18 @@ def objective_batch(rows: Rows, stats: Any, **capacity: int) -> TokenBatch:
   Returns:
     A batch of arrays [R * M, L].
   """
+  embedding: Any = None if rows.embedding is None else rows.embedding[0]
+  rows = rows.replace(embedding=None)
   rows, stats = jax.tree.map(flatten_rows, (rows, stats))
   fields: dict[str, Any] = rows.signals | vars(stats) | capacity
   if "group" in fields:
     fields["group"] = fields["group"].astype(jnp.int32)
   return TokenBatch(
-    mask=rows.mask, response=rows.response, position=rows.index, **fields
+    mask=rows.mask,
+    response=rows.response,
+    position=rows.index,
+    embedding=embedding,
+    **fields,
   )
 
 

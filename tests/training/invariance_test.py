@@ -22,6 +22,7 @@ from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import preset
 from jaxrl_entropy.training import packed_batch
 from jaxrl_entropy.training.forward import Forward
+from jaxrl_entropy.training.layout import score_of
 from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.training.update import loss_and_gradient
 from jaxrl_entropy.types import Mean
@@ -29,6 +30,7 @@ from tests import devices
 
 MODEL = preset("nano", vocab_size=32, num_layers=1)
 FORWARD = Forward(MODEL, temperature=0.8, chunk=32)
+EMBED = score_of(dataclasses.replace(FORWARD, embedded=16))
 RESPONSES, PROMPT, RESPONSE = 16, 3, 8
 LOW, HIGH = 0.02, 2.0
 # How far rounding may move a score: tokens so near to a cut prove nothing.
@@ -75,6 +77,8 @@ LAYOUTS = (
   Layout(4, (1, 2, 2)),
   Layout(2, (2, 2, 2), **PACKED),
 )
+# Those whose embeddings of responses are compared: an axis of each kind.
+EMBEDDED = (REFERENCE, Layout(2, (2, 2, 2), **PACKED))
 SCORE = losses.covariance_score()
 
 
@@ -186,12 +190,18 @@ def placed(mesh: jax.sharding.Mesh) -> Any:
   return jax.device_put(params(), sharding.param_shardings(params(), mesh))
 
 
-def outcome(seed: int, layout: Layout, slots: Sequence[int]) -> Any:
+def laid_out(seed: int, layout: Layout, slots: Sequence[int]) -> Any:
+  """The mesh of a layout, and the rows of a seed on it."""
   count = int(np.prod(layout.mesh))
   mesh = sharding.make_mesh(*layout.mesh, devices=jax.devices()[:count])
-  rows = make_rows(seed, layout, slots)
+  return mesh, packed_batch.put(
+    make_rows(seed, layout, slots), layout.micro, mesh
+  )
+
+
+def outcome(seed: int, layout: Layout, slots: Sequence[int]) -> Any:
+  mesh, rows = laid_out(seed, layout, slots)
   with jax.set_mesh(mesh):
-    rows = packed_batch.put(rows, layout.micro, mesh)
     results = [compute(placed(mesh), rows, x) for x in (1.0, 0.0)]
   return jax.device_get(dict(zip(METHODS, results, strict=True)))
 
@@ -216,9 +226,16 @@ def assert_same(method: str, result: Any, reference: Any) -> None:
   assert gap < 1e-5 * norm
 
 
-def examine(layouts: Sequence[Layout]) -> list[str]:
-  """What is wrong with each layout; "" where nothing is."""
-  return [fault(layout) for layout in layouts]
+def embedding(layout: Layout) -> np.ndarray:
+  order = np.random.default_rng(0).permutation(len(layout.placement))
+  mesh, rows = laid_out(0, layout, order[:RESPONSES].tolist())
+  with jax.set_mesh(mesh):
+    return np.asarray(EMBED(placed(mesh), rows).embedding)
+
+
+def examine(layouts: Sequence[Layout]) -> tuple[list[str], list[np.ndarray]]:
+  """What is wrong with each layout; "" where nothing is. And embeddings."""
+  return [fault(layout) for layout in layouts], list(map(embedding, EMBEDDED))
 
 
 def fault(layout: Layout) -> str:
@@ -239,12 +256,17 @@ def fault(layout: Layout) -> str:
 
 
 @pytest.fixture(scope="module")
-def faults() -> dict[Layout, str]:
-  return dict(
-    zip(LAYOUTS, devices.run(examine, LAYOUTS, timeout=600), strict=True)
-  )
+def examined() -> Any:
+  return devices.run(examine, LAYOUTS, timeout=600)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
-def test_layout_does_not_show(layout, faults):
-  assert not faults[layout], faults[layout]
+def test_layout_does_not_show(layout, examined):
+  fault = examined[0][LAYOUTS.index(layout)]
+  assert not fault, fault
+
+
+def test_layout_does_not_show_in_embeddings(examined):
+  plain, spread = examined[1]
+  assert np.abs(plain).max(1).min() > 0.1
+  np.testing.assert_allclose(spread, plain, atol=1e-5)

@@ -8,9 +8,10 @@ import pytest
 from jaxrl_entropy import objectives, sharding
 from jaxrl_entropy.models import transformer
 from jaxrl_entropy.models.config import preset
+from jaxrl_entropy.ops.logprobs import TokenStats
 from jaxrl_entropy.training.forward import Forward
 from jaxrl_entropy.training.layout import Layout, score_of
-from jaxrl_entropy.training.update import loss_and_gradient
+from jaxrl_entropy.training.update import loss_and_gradient, objective_batch
 from tests.training.rollouts import make_rollout
 
 MODEL = preset("nano", vocab_size=32, num_layers=1)
@@ -104,13 +105,40 @@ def test_packing_does_not_show_in_loss_and_gradient(params, layout):
     np.testing.assert_allclose(a, b, atol=1e-5 * norm)
 
 
+def test_an_embedding_is_the_mean_hidden_state_of_its_responses_tokens(params):
+  score = score_of(dataclasses.replace(FORWARD, embedded=PLAIN.capacity))
+  rollout = two_prompts()
+  embedding = PLAIN.score(score, params, rollout)["embedding"]
+  assert embedding.shape == (4, MODEL.hidden_size)
+  ids = np.concatenate([rollout.prompts[2], rollout.responses[2]])[None]
+  hidden = transformer.hidden_states(
+    params, MODEL, ids, np.arange(ids.size)[None], np.ones_like(ids)
+  )
+  np.testing.assert_allclose(embedding[2], hidden[0, 2:].mean(0), atol=1e-5)
+
+
+def test_a_minibatch_carries_the_embeddings_of_its_responses():
+  rollout = make_rollout()
+  rollout.outcomes["embedding"] = np.arange(12, dtype=np.float32).reshape(4, 3)
+  chosen = rollout.select(np.array([3, 1]))
+  names = ["embedding", "old_logp", "advantages"]
+  rows = PACKED.minibatch(chosen, names, responses=6)
+  nothing = TokenStats(*2 * [jnp.zeros(rows.tokens.shape)])
+  batch = objective_batch(rows, nothing, num_responses=6, max_length=5)
+  assert batch.embedding[:, 0].tolist() == [9, 3, 0, 0, 0, 0]
+  own = np.asarray(batch.embedding)[np.asarray(batch.response[batch.mask]), 0]
+  assert sorted(own) == [3, 9, 9]
+
+
 @pytest.mark.parametrize("layout", [PACKED, SHARED], ids=["packed", "shared"])
 def test_statistics_come_back_to_their_responses(params, layout):
-  score = score_of(FORWARD)
+  score = score_of(dataclasses.replace(FORWARD, embedded=PLAIN.capacity))
   rollout = two_prompts()
   plain = PLAIN.score(score, params, rollout)
   packed = layout.score(score, params, rollout)
-  assert set(plain) == {"logp", "entropy"}
+  embedding = plain.pop("embedding")
+  np.testing.assert_allclose(packed.pop("embedding"), embedding, atol=1e-5)
+  assert set(plain) == set(packed) == {"logp", "entropy"}
   for name, values in plain.items():
     assert values.shape == rollout.mask.shape
     assert (values[rollout.mask] != 0).all()

@@ -495,6 +495,7 @@ def test_facts_of_responses_reach_the_loss(tmp_path):
     first["facts/correct"], first["facts/accuracy"], rtol=0.3
   )
   assert first["facts/old_entropy"] > 0
+  assert 0 < first["facts/embedding"] < 1  # of means of normalized states
 
 
 def test_adapters_learn_and_the_weights_below_stay(tmp_path):

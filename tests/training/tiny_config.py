@@ -38,6 +38,9 @@ def factual():
         "facts/correct": losses.token_metric(batch.correct, batch.mask),
         "facts/accuracy": losses.token_metric(batch.group_accuracy, batch.mask),
         "facts/old_entropy": losses.token_metric(batch.old_entropy, batch.mask),
+        "facts/embedding": losses.token_metric(
+          jnp.square(batch.embedding).mean(1)[batch.response], batch.mask
+        ),
       }
       return loss.replace(metrics=loss.metrics | found)
 
