@@ -54,7 +54,7 @@ CHECKED = {
     *("attention.dispatch", "attention.xla"),
     *("covariance", "router", "selection", "softcap"),
   ),
-  "models": ("experts", "layers", "rope", "router_losses"),
+  "models": ("experts", "layers", "prefix", "rope", "router_losses"),
   "training": ("update",),
 }
 jaxtyping.install_import_hook(

@@ -71,6 +71,13 @@ MODEL: Section = {
   "lora_targets": Field(
     ("q_proj", "k_proj", "v_proj", "o_proj"), "Projections with adapters."
   ),
+  "prefix_length": Field(
+    0,
+    "Vectors of a soft prefix, in front of every prompt and counted in "
+    "rollout.max_prompt_length. With it, it and adapters alone are trained; "
+    "0: none.",
+    low=0,
+  ),
 }
 
 PROMPT: Section = {

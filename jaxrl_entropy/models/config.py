@@ -67,6 +67,8 @@ class TransformerConfig:
     family: Hugging Face's model type in which the weights are exchanged.
     tokenizer_size: ids that the tokenizer has; the embedding's rows from here
       on have probability 0, in the sampler and in training. 0: all rows count.
+    prefix_length: vectors of a soft prefix, whose ids are those from
+      `vocab_size` on (`models.prefix`).
     dtype: of activations and of parameters at use; masters stay as stored.
   """
 
@@ -103,6 +105,7 @@ class TransformerConfig:
   max_length: int = 4096
   family: str = "llama"
   tokenizer_size: int = 0
+  prefix_length: int = 0
   dtype: str = "float32"
 
   def __post_init__(self) -> None:

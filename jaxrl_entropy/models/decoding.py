@@ -92,7 +92,8 @@ def weights(
 def _pad_vocabulary(params: Params, extra: int) -> Params:
   """Appends zeros for `extra` tokens to the embedding and the head."""
   embedding = params["embed"]["embedding"]
-  padded = {"embed": {"embedding": jnp.pad(embedding, ((0, extra), (0, 0)))}}
+  rows = jnp.pad(embedding, ((0, extra), (0, 0)))
+  padded = {"embed": {**params["embed"], "embedding": rows}}
   if "lm_head" in params:
     kernel = params["lm_head"]["kernel"]
     padded["lm_head"] = {"kernel": jnp.pad(kernel, ((0, 0), (0, extra)))}

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
+from jaxrl_entropy.models import prefix
 from jaxrl_entropy.types import Params
 
 TARGETS = (
@@ -76,7 +77,8 @@ def merged(params: Params) -> Params:
 def split(params: Params) -> tuple[Params, Params]:
   """Splits parameters into those that are trained and the frozen rest.
 
-  Only adapters are trained if there are any; otherwise everything is.
+  Only adapters and a soft prefix (`models.prefix`) are trained if there are
+  any; otherwise everything is.
 
   Args:
     params: a model's parameters, or any part of them.
@@ -89,7 +91,7 @@ def join(trained: Params, frozen: Params) -> Params:
   """Joins the two results of `split`.
 
   Args:
-    trained: adapters, or all parameters where there are none.
+    trained: what was added, or all parameters where nothing was.
     frozen: the rest of the same tree; {} where everything is trained.
 
   Returns:
@@ -114,7 +116,8 @@ def _split(node: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         adapters[name] = below
       rest[name] = above
     else:
-      (adapters if name.startswith("lora_") else rest)[name] = child
+      added = name == prefix.NAME or name.startswith("lora_")
+      (adapters if added else rest)[name] = child
   return adapters, rest
 
 

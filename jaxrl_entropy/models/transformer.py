@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from jaxrl_entropy import sharding
-from jaxrl_entropy.models import rope
+from jaxrl_entropy.models import prefix, rope
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.models.layers import (
   Block,
@@ -82,9 +82,9 @@ def embed(
   Args:
     params: as `init` makes them.
     config: the model.
-    tokens: ids below the embedding's rows.
+    tokens: ids of the vocabulary, or of the model's soft prefix.
   """
-  x = params["embed"]["embedding"][tokens].astype(config.dtype)
+  x = prefix.look_up(params["embed"], tokens, config.vocab_size, config.dtype)
   if config.scaled_embedding:
     x = x * jnp.asarray(config.hidden_size**0.5, x.dtype)
   return x
@@ -124,12 +124,14 @@ def copy_head(params: Params) -> Params:
 
   Those of a single device, and those without a head, are returned as they are.
   """
-  if sharding.token_parts() == 1 or "embed" not in params:
+  if sharding.token_parts() == 1:
     return params
   if "lm_head" in params:
     head = params["lm_head"]["kernel"]
-  else:
+  elif "embedding" in params.get("embed", {}):
     head = params["embed"]["embedding"].T
+  else:
+    return params
   return {**params, "lm_head": {"kernel": head_copies(head)}}
 
 

@@ -87,7 +87,7 @@ def make_load(
     packed=rollout.pack or rollout.share_prompts,
     scores=1 + sum(name in _needs(config) for name in _SCORED),
     remat=config.model.remat,
-    adapters=config.model.lora_rank > 0,
+    adapters=bool(config.model.lora_rank or config.model.prefix_length),
     width=_BYTES[config.model.compute_dtype],
     copy_bytes=_BYTES[rollout.weight_dtype or config.model.compute_dtype],
   )

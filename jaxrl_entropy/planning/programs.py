@@ -27,7 +27,11 @@ from jaxrl_entropy.training.layout import Layout, make_layout
 from jaxrl_entropy.training.learner import Learner, learner_settings
 from jaxrl_entropy.training.packed_batch import Rows
 from jaxrl_entropy.training.policy import run_of, teacher_path
-from jaxrl_entropy.training.weights import check_experts, preset_model
+from jaxrl_entropy.training.weights import (
+  add_adapters,
+  check_experts,
+  preset_model,
+)
 from jaxrl_entropy.types import Params
 
 
@@ -189,9 +193,7 @@ def abstract_params(
     key = jax.random.key(0)
     params = transformer.init(model, key)
     params = jax.tree.map(lambda x: x.astype(settings.param_dtype), params)
-    if not (adapters and settings.lora_rank):
-      return params
-    return lora.add(params, settings.lora_rank, settings.lora_targets, key)
+    return add_adapters(params, model, config) if adapters else params
 
   return _placed(jax.eval_shape(init), mesh)
 
@@ -224,10 +226,21 @@ def _abstract_rows(
     routes = jax.ShapeDtypeStruct(
       (*shape, *chosen), decoding.route_dtype(model), sharding=where
     )
+  embedding: Any = None
+  if "embedding" in learner.signals:
+    embedding = jax.ShapeDtypeStruct(
+      (micro, learner.responses, model.hidden_size),
+      jnp.float32,
+      sharding=sharding.replicated(mesh),
+    )
   fields = ("tokens", "positions", "segments", "response", "index")
   return Rows(
     **{name: array(jnp.int32) for name in fields},
     mask=array(jnp.bool_),
-    signals={name: array(jnp.float32) for name in sorted(learner.signals)},
+    signals={
+      name: array(jnp.float32)
+      for name in sorted(learner.signals - {"embedding"})
+    },
     routes=routes,
+    embedding=embedding,
   )

@@ -143,7 +143,7 @@ class Sampler:
     self._limits = Limits(
       max_prompt_length=max_prompt_length,
       max_length=max_length,
-      vocab_size=config.vocab_size,
+      vocab_size=config.vocab_size + config.prefix_length,
       page_size=page_size,
       pages=pages,
       shards=shards,

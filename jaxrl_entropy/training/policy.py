@@ -13,12 +13,14 @@ from jaxrl_entropy import config as config_lib, run_files, sharding
 from jaxrl_entropy.config import get_config
 from jaxrl_entropy.data import task as task_lib, tokenizers
 from jaxrl_entropy.data.chat import PromptFormat
+from jaxrl_entropy.data.prefixed import PrefixedTokenizer
 from jaxrl_entropy.data.tokenizers import Tokenizer
 from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.models import lora
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.training.checkpoint import restore_params
 from jaxrl_entropy.training.weights import (
+  add_adapters,
   check_room,
   fitted,
   init_params,
@@ -62,7 +64,7 @@ def build_policy(config: ConfigDict, mesh: Mesh | None = None) -> Policy:
   mesh = mesh or sharding.make_mesh(**config.mesh)
   tokenizer = build_tokenizer(config)
   model, params = build_model(config, tokenizer, mesh)
-  params = with_adapters(params, config, mesh)
+  params = with_adapters(params, model, config, mesh)
   if tokenizer.vocab_size > model.vocab_size:
     raise UserError(
       f"the tokenizer has {tokenizer.vocab_size} symbols and the model "
@@ -77,6 +79,10 @@ def build_policy(config: ConfigDict, mesh: Mesh | None = None) -> Policy:
       f"model was made for {model.max_length}: lower one of them, or set "
       "model.max_length to go beyond it"
     )
+  if model.prefix_length:
+    first = model.vocab_size
+    prefix = range(first, first + model.prefix_length)
+    tokenizer = PrefixedTokenizer(tokenizer, prefix)
   return Policy(mesh, tokenizer, model, params)
 
 
@@ -167,9 +173,14 @@ def teacher_path(config: ConfigDict) -> Path:
   """Returns the path of `config.teacher.weights`, fetched if it is not local.
 
   Raises:
-    UserError: if there are none.
+    UserError: if there are none, or the policy has a soft prefix.
   """
-  weights = config.teacher.weights
+  weights, length = config.teacher.weights, config.model.prefix_length
+  if length:
+    raise UserError(
+      f"config.model.prefix_length is {length}, and the loss reads a teacher, "
+      "which does not know the prefix: set prefix_length to 0"
+    )
   if not weights:
     raise UserError(
       f"loss.name is {config.loss.name!r}, which reads a teacher, and "
@@ -227,23 +238,25 @@ def prompt_format(config: ConfigDict) -> PromptFormat:
   )
 
 
-def with_adapters(params: Params, config: ConfigDict, mesh: Mesh) -> Params:
-  """Adds the low-rank adapters of `config.model`, if there are any.
+def with_adapters(
+  params: Params, model: TransformerConfig, config: ConfigDict, mesh: Mesh
+) -> Params:
+  """Returns `add_adapters` of the parameters on a mesh.
 
   Args:
     params: of a model without adapters.
+    model: the decoder.
     config: of the run; its seed draws them.
     mesh: devices that hold the parameters.
 
   Raises:
     ValueError: if a target is no projection.
   """
-  rank, targets = config.model.lora_rank, config.model.lora_targets
-  if not rank:
+  if not (config.model.lora_rank or config.model.prefix_length):
     return params
 
   def add(params: Params) -> Params:
-    return lora.add(params, rank, targets, jax.random.key(config.seed))
+    return add_adapters(params, model, config)
 
   shardings = sharding.param_shardings(jax.eval_shape(add, params), mesh)
   return jax.jit(add, out_shardings=shardings)(params)
@@ -337,9 +350,15 @@ def run_model(
     mesh: devices that hold them.
 
   Raises:
-    UserError: if it has no checkpoint.
+    UserError: if it has no checkpoint, or its policy has a soft prefix.
   """
   config = config_lib.of_run(run.folder)
+  if length := config.model.prefix_length:
+    raise UserError(
+      f"{run.folder}: its policy has a soft prefix (config.model.prefix_length "
+      f"is {length}), which no other run can start from: evaluate that run, or "
+      "go on with it under more steps"
+    )
   with config.unlocked():
     config.mesh = ConfigDict(dict(mesh.shape))
     config.model.param_dtype = param_dtype

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from jaxrl_entropy import hub, paths, sharding
 from jaxrl_entropy.data.tokenizers import Tokenizer
 from jaxrl_entropy.errors import UserError
-from jaxrl_entropy.models import transformer
+from jaxrl_entropy.models import lora, prefix, transformer
 from jaxrl_entropy.models.config import TransformerConfig, preset
 from jaxrl_entropy.models.io import gguf_file
 from jaxrl_entropy.training import memory
@@ -47,6 +47,28 @@ def init_params(model: TransformerConfig, config: ConfigDict) -> Params:
   """
   params = transformer.init(model, jax.random.key(config.seed))
   return jax.tree.map(lambda x: x.astype(config.model.param_dtype), params)
+
+
+def add_adapters(
+  params: Params, model: TransformerConfig, config: ConfigDict
+) -> Params:
+  """Returns `params` with the adapters and the soft prefix of `config.model`.
+
+  Args:
+    params: of a model without them.
+    model: the decoder.
+    config: of the run; its seed draws them.
+
+  Raises:
+    ValueError: if a target of the adapters is no projection.
+  """
+  settings, key = config.model, jax.random.key(config.seed)
+  if settings.lora_rank:
+    params = lora.add(params, settings.lora_rank, settings.lora_targets, key)
+  if settings.prefix_length:
+    vocabulary = model.real_vocab_size
+    params = prefix.add(params, settings.prefix_length, vocabulary, key)
+  return params
 
 
 def check_room(
@@ -99,7 +121,7 @@ def check_experts(model: TransformerConfig, mesh: Mesh) -> None:
 def fitted(
   model: TransformerConfig, config: ConfigDict, tokenizer: Tokenizer
 ) -> TransformerConfig:
-  """Returns `model` with its tokenizer's ids and the context of `config`.
+  """Returns `model` with its tokenizer's ids, prefix and context of `config`.
 
   Args:
     model: the decoder as published.
@@ -115,7 +137,11 @@ def fitted(
       length,
       trained,
     )
-  model = dataclasses.replace(model, tokenizer_size=tokenizer.vocab_size)
+  model = dataclasses.replace(
+    model,
+    tokenizer_size=tokenizer.vocab_size,
+    prefix_length=config.model.prefix_length,
+  )
   return model.with_max_length(length)
 
 

@@ -52,12 +52,12 @@ def test_sizes_are_exact_without_a_compiler(capfd, monkeypatch):
 
 
 def test_adapters_alone_have_moments():
-  settings = (("model.lora_rank", "8"),)
+  settings = (("model.lora_rank", "8"), ("model.prefix_length", "16"))
   task = Task(SEVEN, settings, "v5e-16", "train", compiles=False)
   roles = compiling.compile_apart(task, 120).roles
-  # Of rank 8 on queries and outputs (3584, 3584), keys and values (3584, 512);
-  # every device has all of them.
-  adapters = 28 * 8 * (2 * (3584 + 3584) + 2 * (3584 + 512))
+  # Of rank 8 on queries and outputs (3584, 3584), keys and values (3584, 512),
+  # and the prefix; every device has all of them.
+  adapters = 28 * 8 * (2 * (3584 + 3584) + 2 * (3584 + 512)) + 16 * 3584
   assert roles["optimizer moments"] == pytest.approx(8 * adapters, rel=1e-6)
 
 

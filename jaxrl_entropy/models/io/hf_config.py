@@ -145,6 +145,12 @@ def to_hf(config: TransformerConfig) -> dict[str, Any]:
     UnsupportedConfigError: names the fields that the model type of
       `config.family` cannot express.
   """
+  if config.prefix_length:
+    raise UnsupportedConfigError(
+      f"the model has a soft prefix of {config.prefix_length} vectors "
+      "(config.model.prefix_length), which a Hugging Face folder cannot hold: "
+      "evaluate the run itself, or train without one"
+    )
   family, rope = FAMILIES[config.family], config.rope
   optional = {
     "attention_bias": config.output_bias,

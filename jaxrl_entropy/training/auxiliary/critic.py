@@ -1,4 +1,4 @@
-"""GAE's critic: a decoder with a value head, in place of the LM head."""
+"""The critic: a decoder with a value head, in place of the LM head."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 import optax
 
 from jaxrl_entropy import losses
-from jaxrl_entropy.models import lora
+from jaxrl_entropy.models import lora, prefix
 from jaxrl_entropy.training import state as state_lib
 from jaxrl_entropy.training.auxiliary.base import Role, copied
 from jaxrl_entropy.training.forward import Forward
@@ -50,15 +50,16 @@ class ValueForward:
 def start(params: Params) -> Params:
   """Returns the policy's decoder with a head that predicts 0 everywhere.
 
-  Adapters are merged: the critic is trained in full.
+  Adapters are merged, and a soft prefix becomes rows of the embedding: the
+  critic is trained in full.
 
   Args:
     params: the policy's.
   """
   width = params["final_norm"]["scale"].shape[0]
-  decoder = lora.merged({k: v for k, v in params.items() if k != "lm_head"})
+  decoder = {k: v for k, v in params.items() if k != "lm_head"}
   return {
-    "decoder": copied(decoder),
+    "decoder": copied(prefix.folded(lora.merged(decoder))),
     "value_head": {"kernel": jnp.zeros(width, jnp.float32)},
   }
 
