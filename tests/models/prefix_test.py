@@ -80,6 +80,13 @@ def test_the_sampler_reads_it_on_a_padded_vocabulary():
   assert max(behind_prefix) < 33
 
 
+def test_what_is_trained_has_no_head_to_copy():
+  trained = lora.split(made())[0]
+  mesh = jax.sharding.AbstractMesh((2, 1, 1, 1, 1), sharding.AXES)
+  with jax.sharding.use_abstract_mesh(mesh):
+    assert transformer.copy_head(trained) is trained
+
+
 def test_a_hugging_face_folder_cannot_hold_it():
   with pytest.raises(ValueError, match="soft prefix of 3 vectors"):
     hf_config.to_hf(MODEL)
