@@ -8,6 +8,7 @@ from typing import Any
 
 from jaxrl_entropy import config as config_lib
 from jaxrl_entropy.cli import flags
+from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.planning import advice, compiling, report, topology
 from jaxrl_entropy.planning.compiling import Result, Task
 
@@ -63,13 +64,18 @@ def main(argv: Sequence[str]) -> int:
   config = config_lib.load(args.config, overrides)
   slice_ = topology.parse(args.topology)
   # JAX takes a second to load, which --help and mistakes need not wait for.
-  from jaxrl_entropy import sharding
-  from jaxrl_entropy.planning import estimate, programs
+  from jaxrl_entropy.planning import estimate, meshes, programs
 
-  mesh = sharding.axis_sizes(slice_.devices, **config.mesh)
+  mesh, samplers = meshes.plan_meshes(config, slice_)
+  if samplers is not None and not args.estimate:
+    raise UserError(
+      f"config.rollout.devices is {config.rollout.devices}, and no program is "
+      f"compiled for a part of {slice_.name}: add --estimate, which counts "
+      "time and memory of both parts"
+    )
   load = estimate.make_load(config, args.prompt_tokens, args.response_tokens)
   model = programs.planned_model(config)
-  time = estimate.make(config, model, slice_, mesh, load)
+  time = estimate.make(config, model, slice_, mesh, load, samplers=samplers)
   if args.estimate:
     _print(
       args.json, estimate.to_json(time), "\n".join(estimate.to_lines(time))

@@ -1,4 +1,4 @@
-"""The estimated time and cost of a run on a slice, whole and cut in two."""
+"""The estimated time and cost of a run on a slice, whole or split in two."""
 
 from collections.abc import Iterator, Mapping
 import dataclasses
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # It loads JAX.
 # Forward passes of other models over a rollout, by the field they fill.
 _SCORED = ("ref_logp", "teacher_logp")
 _BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
+_EVALUATION = "copy and cache of evaluations"
 _CACHE_SHARE = 0.9  # of the memory beside the weights of a sampler's own half
 
 
@@ -29,6 +30,7 @@ class Estimate:
     load: the step's.
     steps: of the run.
     chips: of the slice.
+    hbm: bytes of memory of a device.
     least: every phase at the peak rates.
     expected: at the shares of the peaks that programs are assumed to reach.
     split: the same shares with half of the slice for sampling and half for
@@ -37,17 +39,40 @@ class Estimate:
     memory: bytes that each device holds at least, by what they are.
     split_memory: in two halves, gradient and moments on one and the sampler's
       on the other.
+    samplers: axes of the mesh that samples, where `rollout.devices` splits the
+      slice; the sampler's share of `memory` is then on its devices, all else on
+      the others. None where one mesh does both.
   """
 
   load: Load
   steps: int
   chips: int
+  hbm: float
   least: Step
   expected: Step
   split: Step | None
   shares: Shares
   memory: Mapping[str, float]
   split_memory: Mapping[str, float]
+  samplers: Mesh | None = None
+
+  @property
+  def form(self) -> str:
+    """Returns "one mesh", which samples and trains, or "two meshes"."""
+    return "one mesh" if self.samplers is None else "two meshes"
+
+  @property
+  def peaks(self) -> dict[str, float]:
+    """Bytes that a device holds at least in each phase, of its own mesh."""
+    held = self.memory
+    state = held["parameters and moments"]
+    sampler = held["sampler copy"] + held["cache"]
+    peaks = {"training": state + held["gradient"]}
+    if self.samplers is None:
+      return peaks | {"sampling beside it": state + sampler}
+    if _EVALUATION in held:
+      peaks["evaluation"] = state + held[_EVALUATION]
+    return peaks | {"sampling": sampler}
 
   def chip_hours(self, step: Step) -> float:
     """Chip-hours of the whole run, without evaluation and waiting.
@@ -106,6 +131,7 @@ def make(
   mesh: Mesh,
   load: Load,
   shares: Shares | None = None,
+  samplers: Mesh | None = None,
 ) -> Estimate:
   """Returns the estimate of a config's steps on a slice.
 
@@ -113,11 +139,16 @@ def make(
     config: of the run.
     model: the policy.
     topology: the slice.
-    mesh: sizes of its axes.
+    mesh: sizes of its axes; of the part that trains, where it is split.
     load: of a step.
     shares: of the peak rates that programs reach; None: the assumed ones.
+    samplers: axes of the part that samples; None: all devices do both.
   """
   shares = shares or Shares()
+  if samplers is not None:
+    return _on_two_meshes(
+      config, model, topology, (mesh, samplers), load, shares
+    )
   rates = roofline.machine(topology, mesh, config.reward.workers)
   least, expected = (
     Step(roofline.phases(model, load, mesh, rates.at(share)))
@@ -125,9 +156,64 @@ def make(
   )
   split, apart = _split(config, model, topology, mesh, load, shares)
   memory = workload.resident(model, load, mesh)
-  chips = topology.chips
   return Estimate(
-    load, config.steps, chips, least, expected, split, shares, memory, apart
+    load,
+    config.steps,
+    topology.chips,
+    topology.generation.hbm,
+    least,
+    expected,
+    split,
+    shares,
+    memory,
+    apart,
+  )
+
+
+def _on_two_meshes(
+  config: ConfigDict,
+  model: "TransformerConfig",
+  topology: Topology,
+  meshes: tuple[Mesh, Mesh],
+  load: Load,
+  shares: Shares,
+) -> Estimate:
+  """Returns the estimate of a run that trains and samples on its own meshes."""
+  trainers, samplers = meshes
+  overlap = config.rollout.max_staleness > 0
+
+  def step(at: Shares) -> Step:
+    training, sampling = (
+      roofline.machine(topology, mesh, config.reward.workers, whole=False).at(
+        at
+      )
+      for mesh in meshes
+    )
+    phases = roofline.phases(model, load, trainers, training)
+    sampled = roofline.phases(model, load, samplers, sampling)
+    phases |= {name: sampled[name] for name in workload.SAMPLING}
+    sent = workload.send(model, load, trainers, samplers)
+    phases["transfer"] = roofline.phase(sent, trainers, training)
+    return Step(phases, overlap)
+
+  state, sampler = (workload.resident(model, load, mesh) for mesh in meshes)
+  memory = state | {name: sampler[name] for name in ("sampler copy", "cache")}
+  if overlap and config.eval.every:
+    # The sampler of the rollouts is in use, so the trainers evaluate.
+    beside = state["sampler copy"] + state["cache"]
+    memory[_EVALUATION] = beside
+  return Estimate(
+    load,
+    config.steps,
+    topology.chips,
+    topology.generation.hbm,
+    step(PEAKS),
+    step(shares),
+    None,
+    shares,
+    memory,
+    {},
+    samplers,
   )
 
 
@@ -198,9 +284,12 @@ def to_json(estimate: Estimate) -> dict[str, Any]:
   return {
     "load": dataclasses.asdict(estimate.load),
     "steps": estimate.steps,
+    "hbm": estimate.hbm,
+    "peaks": estimate.peaks,
     "shares": dataclasses.asdict(estimate.shares),
     "memory": dict(estimate.memory),
     "split_memory": dict(estimate.split_memory),
+    "samplers": estimate.samplers and dict(estimate.samplers),
     "least": described(estimate.least),
     "expected": described(estimate.expected),
     "split": described(estimate.split),
@@ -222,7 +311,7 @@ def to_lines(estimate: Estimate) -> Iterator[str]:
       f"{expected[name].limit}"
     )
   for name, step in (
-    ("one mesh", estimate.expected),
+    (estimate.form, estimate.expected),
     ("two halves", estimate.split),
   ):
     if step is not None:
@@ -232,15 +321,21 @@ def to_lines(estimate: Estimate) -> Iterator[str]:
         f"{estimate.chip_hours(step):.3g} chip-hours for {estimate.steps} steps"
       )
   for form, memory in (
-    ("one mesh", estimate.memory),
+    (estimate.form, estimate.memory),
     ("two halves", estimate.split_memory),
   ):
     sizes = (f"{name} {size / GIB:.2f} GiB" for name, size in memory.items())
     if memory:
       yield f"  {form} hold at least: {', '.join(sizes)}"
+  peaks = (
+    f"{phase} {size / GIB:.2f} GiB{' (too much)' * (size > estimate.hbm)}"
+    for phase, size in estimate.peaks.items()
+  )
+  limit = f"{estimate.hbm / GIB:.2f} GiB on {estimate.form}"
+  yield f"  of {limit}: {', '.join(peaks)}"
   yield (
     f"  expected: {shares.flops:.0%} of the peak FLOP/s, "
     f"{shares.bandwidth:.0%} of the memory's and {shares.links:.0%} of the "
-    "links' rate, assumed; two halves need rollout.max_staleness of 1 or more, "
-    "and each must fit by itself"
+    "links' rate, assumed; sampling and training overlap from "
+    "rollout.max_staleness 1 on, and each mesh must fit by itself"
   )

@@ -79,22 +79,33 @@ VERIFIED_PER_WORKER = 150.0
 CHIPS_PER_HOST = 4
 
 
-def machine(topology: Topology, mesh: Mesh, workers: int) -> Machine:
+def hosts(topology: Topology) -> int:
+  """Returns the number of hosts of a slice."""
+  return max(topology.chips // CHIPS_PER_HOST, 1)
+
+
+def machine(
+  topology: Topology, mesh: Mesh, workers: int, *, whole: bool = True
+) -> Machine:
   """Returns the peak rates of a slice.
 
   Args:
     topology: the slice.
     mesh: sizes of the mesh axes on it.
     workers: processes that verify responses, per host.
+    whole: whether the mesh covers the slice. The devices of a part of it are
+      no torus; each axis is then counted with a single link.
   """
   generation = topology.generation
-  hosts = max(topology.chips // CHIPS_PER_HOST, 1)
   return Machine(
     generation.flops,
     generation.bandwidth,
-    {axis: topology.link_rate(mesh, axis) for axis in mesh},
+    {
+      axis: topology.link_rate(mesh, axis) if whole else generation.link
+      for axis in mesh
+    },
     HOP,
-    verified=hosts * workers * VERIFIED_PER_WORKER,
+    verified=hosts(topology) * workers * VERIFIED_PER_WORKER,
   )
 
 

@@ -275,6 +275,30 @@ def transfer(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
   return Work(memory=own + copy, blocking=sent)
 
 
+def send(
+  model: "TransformerConfig", load: Load, trainers: Mesh, samplers: Mesh
+) -> Work:
+  """Returns the work that brings a sampler its copy from another mesh.
+
+  Each training device gathers the shard of a sampling device, and sends it.
+
+  Args:
+    model: sizes of the policy.
+    load: the bytes of a weight in the sampler's copy count.
+    trainers: size of each axis, by name, of the mesh that sends.
+    samplers: of the mesh that receives; it splits layers over tensor alone.
+  """
+  count = math.prod(trainers.values())
+  split = trainers["fsdp"] * experts(trainers) * trainers["tensor"]
+  copy = resident(model, load, samplers)["sampler copy"]
+  gathered = copy * (1 - samplers["tensor"] / count)
+  sent = copy * max(1.0, math.prod(samplers.values()) / count)
+  return Work(
+    memory=MASTER * sizes(model).total / split + copy,
+    blocking={"fsdp": gathered + sent},
+  )
+
+
 def _ring(mesh: Mesh, axis: str) -> float:
   """Returns the share of an array that a ring over `axis` makes each send."""
   return (mesh[axis] - 1) / mesh[axis]

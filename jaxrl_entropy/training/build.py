@@ -143,13 +143,26 @@ def make_meshes(config: ConfigDict) -> tuple[Mesh, Mesh]:
       sharding.mesh_of_part(samplers, data=-1, tensor=rollout.tensor),
     )
   mesh = sharding.make_mesh(**config.mesh)
-  if rollout.max_staleness and mesh.size > 1:
+  check_turns(rollout, mesh.size)
+  return mesh, mesh
+
+
+def check_turns(rollout: ConfigDict, devices: int) -> None:
+  """Raises if rollouts should be sampled beside updates on the same devices.
+
+  Args:
+    rollout: `config.rollout` of a run that does not split its devices.
+    devices: of the run.
+
+  Raises:
+    UserError: they are several, which would only take turns.
+  """
+  if rollout.max_staleness and devices > 1:
     raise UserError(
       f"config.rollout.max_staleness is {rollout.max_staleness}, and the same "
-      f"{mesh.size} devices would sample and train, which would only take "
+      f"{devices} devices would sample and train, which would only take "
       "turns: set rollout.devices to the number that samples"
     )
-  return mesh, mesh
 
 
 def build_sampler(

@@ -97,6 +97,21 @@ def test_an_estimate_needs_no_compiler_and_is_quick(capfd, monkeypatch):
     assert 0 < short[form]["seconds"] < long[form]["seconds"]
 
 
+def test_two_meshes_are_estimated_and_not_compiled(capfd, monkeypatch):
+  monkeypatch.setattr(compiling, "compile_apart", None)
+  split = ("rollout.devices=8", "mesh.fsdp=2", "rollout.max_staleness=1")
+  flags = [f"--config={SEVEN}", "--topology=v5e-16"]
+  flags += [f"--config.{field}" for field in split]
+  assert main.main(["plan", *flags]) == 2
+  error = capfd.readouterr().err.splitlines()[-1]
+  assert "no program is compiled for a part of v5e-16: add --estimate" in error
+  status, plan = _plan(capfd, *flags, "--estimate")
+  assert status == 0
+  assert plan["samplers"]["data"] == 8
+  # A whole copy and a cache of float32 state: more than a device has.
+  assert plan["peaks"]["evaluation"] > plan["hbm"]
+
+
 def test_a_slow_compilation_is_ended():
   result = compiling.compile_apart(Task(SEVEN, (), "v5e-16", "train"), 0.5)
   assert result.status == "time limit"

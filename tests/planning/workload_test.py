@@ -100,6 +100,18 @@ def test_the_weights_reach_every_part():
   assert work.blocking == {"fsdp": 2 * (960 + 512) / 2 * 3 / 4}
 
 
+def test_a_sampler_of_its_own_is_sent_what_each_trainer_has_gathered():
+  samplers = ALONE | {"data": 2, "tensor": 2}
+  work = workload.send(MODEL, LOAD, MESH, samplers)
+  copy = 2 * (960 + 256 + 256) / 2  # of a sampling device
+  # Of 8 training devices each has an eighth of all, a quarter of a copy; 4
+  # receive one.
+  assert work.blocking == {"fsdp": copy * (1 - 2 / 8) + copy}
+  assert work.memory == 4 * (960 + 512) / 8 + copy
+  many = workload.send(MODEL, LOAD, MESH, ALONE | {"data": 16})
+  assert many.blocking == {"fsdp": 2 * copy * (1 - 1 / 8) + 2 * copy * 2}
+
+
 def test_only_the_chosen_experts_are_computed_and_read():
   experts = dataclasses.replace(
     MODEL, num_experts=4, num_experts_per_tok=1, moe_intermediate_size=16
