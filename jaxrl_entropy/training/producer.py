@@ -265,6 +265,8 @@ class Producer:
     with self._changed:
       self._backlog.verified(entry, rollout)
       self._changed.notify_all()
+    # There is room for others if no step can learn from it.
+    self._inbox.put(lambda: None)
 
   def _make_calls(self, wait: bool) -> None:
     """Makes the calls that have come; waits for one if there is no work."""

@@ -1,8 +1,11 @@
 """Groups sampled beside updates: in order, of known age, none lost."""
 
+from concurrent.futures import ThreadPoolExecutor
 import contextlib
+import copy
 import dataclasses
 import threading
+import time
 from types import SimpleNamespace
 from unittest import mock
 
@@ -13,7 +16,7 @@ import pytest
 from jaxrl_entropy import config as config_lib
 from jaxrl_entropy.data.stream import PromptStream
 from jaxrl_entropy.models import transformer
-from jaxrl_entropy.rewards.pool import RewardPool
+from jaxrl_entropy.rewards.pool import RewardPool, Verdict
 from jaxrl_entropy.rewards.settings import make_shaping
 from jaxrl_entropy.sampling import tuning
 from jaxrl_entropy.sampling.stream import Stream
@@ -32,6 +35,21 @@ SHORT = dataclasses.replace(tuning.TUNINGS["cpu"], steps=3)
 class Refusing(RewardPool):
   def score(self, items):
     raise RuntimeError("no verdict today")
+
+
+class Late(RewardPool):
+  """Says long after the sampler has no work that the first group is useless."""
+
+  def score(self, items):
+    time.sleep(0.3)
+    wrong, right = (
+      Verdict(x, correct=x > 0, components={"answer": x}) for x in (0.0, 1.0)
+    )
+    first = right if self.asked else wrong
+    self.asked = True
+    return [first] + [wrong] * (len(items) - 1)
+
+  asked = False
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +200,25 @@ def test_every_prompt_gets_its_greedy_response_for_a_baseline(run):
   assert baseline.shape == rollout.rewards.shape
   for group in np.unique(rollout.groups):
     assert np.ptp(baseline[rollout.groups == group]) == 0
+
+
+def test_a_late_verdict_that_a_group_is_useless_makes_room_for_another(run):
+  config, *others = run
+  config = copy.deepcopy(config)
+  config.rollout.update(group_filter="mixed", train_groups=1)
+  config.steps = 1
+  with (
+    Late() as pool,
+    producing((config, *others), pool) as producer,
+    ThreadPoolExecutor(1) as waiting,
+  ):
+    taken = waiting.submit(producer.take)
+    try:
+      groups = problems_of(taken.result(timeout=60).rollout)
+    except TimeoutError:
+      producer._fail(AssertionError("the sampler was not woken"))
+      raise
+  assert len(groups) == 2
 
 
 def test_what_ends_the_thread_is_raised_by_the_caller(run):
