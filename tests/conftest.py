@@ -52,9 +52,11 @@ CHECKED = {
   ),
   "ops": (
     *("attention.dispatch", "attention.xla"),
-    *("covariance", "router", "selection", "softcap"),
+    *("covariance", "kl", "masked", "router", "selection", "softcap"),
   ),
-  "models": ("experts", "layers", "prefix", "rope", "router_losses"),
+  "models": (
+    *("experts", "layers", "prefix", "rope", "router_losses", "transformer"),
+  ),
   "training": ("update",),
 }
 jaxtyping.install_import_hook(

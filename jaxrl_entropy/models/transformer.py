@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models import prefix, rope
@@ -255,13 +255,13 @@ def rotations(
 
 def _attend(
   config: TransformerConfig,
-  q: jax.Array,
-  k: jax.Array,
-  v: jax.Array,
-  segments: jax.Array,
-  slides: jax.Array,
+  q: Float[Array, "B T H h"],
+  k: Float[Array, "B T K h"],
+  v: Float[Array, "B T K h"],
+  segments: Int[Array, "B T"],
+  slides: Bool[Array, ""],
   backend: str,
-) -> jax.Array:
+) -> Float[Array, "B T H h"]:
   """Computes a layer's attention; kernels need its window to be static."""
   windows = sorted(set(config.windows))
   choices = [
