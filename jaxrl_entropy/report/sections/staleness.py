@@ -12,7 +12,7 @@ from jaxrl_entropy.report.measures import main_measures
 from jaxrl_entropy.report.section import Absent, Members, Row, Section, Table
 
 _TITLE = "How much is staleness?"
-# What varies, and the words before and after which its count stands.
+# Fields of the config, and the words around their values in a sentence.
 _FIELDS = (
   ("rollout.num_minibatches", "update", "per rollout"),
   ("rollout.max_staleness", "step", "ahead"),
