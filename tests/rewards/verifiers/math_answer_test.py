@@ -13,7 +13,9 @@ from jaxrl_entropy.rewards.verifiers.maths import compare, symbolic
 from jaxrl_entropy.rewards.verifiers.maths.leaves import Rules
 
 FILES = Path(__file__).parents[2] / "fixtures"
-TABLES = FILES / "answers.txt", FILES / "answers_benchmarks.txt"
+TABLES = tuple(
+  FILES / f"answers{name}.txt" for name in ("", "_benchmarks", "_models")
+)
 EQUAL, UNFINISHED, UNEQUAL, MISSED = "=+!~"
 STRICT = Rules(symbolic.is_worked_out, symbolic.is_worked_out_multiple)
 LENIENT = Rules(symbolic.is_equal, symbolic.is_multiple, strict=False)
@@ -46,6 +48,51 @@ def test_the_table_is_large_and_has_all_kinds():
   assert relations.count(UNFINISHED) >= 200
   assert relations.count(UNEQUAL) >= 800
   assert relations.count(MISSED) <= 0.02 * len(relations)
+
+
+KINDS = {
+  "a decimal that goes on": ("\\frac{7}{30}", "0.2333\\ldots", "0.2323\\ldots"),
+  "overlines in Unicode": ("\\frac{1}{3}", "0.3\u0304", "0.4\u0304"),
+  "numbers in words": ("105", "one hundred five", "one hundred six"),
+  "ordinals": ("12", "12^{\\text{th}}", "13^{\\text{th}}"),
+  "a decimal comma": ("2.5", "2{,}5", "2{,}500"),
+  "measures in two units": ("90 min", "1 hour 30 min", "1 hour 50 min"),
+  "times of day": ("3:45 p.m.", "15:45", "3:45 AM"),
+  "dates": ("March 14, 2025", "14 Mar 2025", "March 15, 2025"),
+  "degrees in radians": ("60^\\circ", "\\frac{\\pi}{3}", "\\frac{\\pi}{6}"),
+  "intervals in French": ("[0,1)", "[0,1[", "]0,1]"),
+  "intersections": ("[2,5)\\cup(5,\\infty)", "x\\ge2, x\\ne5", "x>2, x\\ne5"),
+  "magnitudes": ("x<1 \\text{ or } x>3", "|x-2|>1", "|x+2|>1"),
+  "rows in brackets": ("\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}",
+                       "[[1,2],[3,4]]", "[[1,3],[2,4]]"),
+  "columns": ("(1,2)", "\\begin{pmatrix}1\\\\2\\end{pmatrix}", "(2,1)^T"),
+  "unit vectors": ("(3,-4)", "3\\hat{i}-4\\hat{j}", "3\\hat{i}+4\\hat{j}"),
+  "residues": ("x\\equiv3\\pmod7", "x=7k+3", "x=3k+7"),
+  "parameters": ("\\frac{\\pi}{4}+k\\pi", "\\frac{\\pi}{4}+n\\pi",
+                 "\\frac{\\pi}{4}+2n\\pi"),
+  "arguments of functions": ("f(x)=2x+1", "f(t)=2t+1", "f(t)=2t-1"),
+  "sums that are asked for": ("27", "m+n=27", "x+y=27"),
+  "chains of unknowns": ("(1,1)", "x=y=1", "x=y=2"),
+  "clauses": ("f(x)=x", "f(x)=x \\text{ for all real } x",
+              "f(x)=x \\text{ for all but one } x"),
+  "introductions": ("7", "\\text{The minimum is } 7", "\\text{It is not } 7"),
+  "labels": ("C", "\\text{C) 15}", "\\text{D) 15}"),
+  "several choices": ("AC", "A, C", "A, D"),
+  "cases": ("\\begin{cases}1&x>0\\\\0&x\\le0\\end{cases}",
+            "\\begin{cases}1&\\text{if }x>0\\\\0&\\text{if }x\\le0\\end{cases}",
+            "\\begin{cases}1&x\\ge0\\\\0&x<0\\end{cases}"),
+  "polar forms": ("i", "\\operatorname{cis}90^\\circ", "\\operatorname{cis}0"),
+  "currencies": ("\\$7", "USD 7", "EUR 7"),
+  "indices of capitals": ("I_0t", "t I_0", "t I_1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_of_spelling_and_what_is_near_it(kind):
+  gold, right, wrong = KINDS[kind]
+  assert compare.equal(gold, right, LENIENT)
+  assert not compare.equal(gold, wrong, LENIENT)
+  assert not compare.equal(gold, wrong, STRICT)
 
 
 def test_benchmark_answers_are_mostly_recognized():

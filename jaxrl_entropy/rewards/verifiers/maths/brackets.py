@@ -82,6 +82,8 @@ def _is_subscript(tokens: Tokens) -> bool:
     bool(inner)
     and (braced or len(tokens) == 1)
     and all(
-      token.kind in ("number", "symbol", "word", "prose") for token in inner
+      token.kind in ("number", "symbol", "word", "prose")
+      or token.value in ("max", "min")
+      for token in inner
     )
   )

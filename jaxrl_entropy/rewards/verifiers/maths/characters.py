@@ -23,11 +23,15 @@ _COMMANDS = {
   "≥": "ge", "⩾": "ge", "≠": "ne", "∪": "cup", "∩": "cap", "∈": "in",
   "∅": "emptyset", "±": "pm", "∓": "mp", "≈": "approx", "≡": "equiv",
   "∠": "angle", "△": "triangle", "∖": "setminus", "⟨": "langle",
-  "⟩": "rangle", "→": "to", "£": "pounds",
+  "⟩": "rangle", "→": "to", "£": "pounds", "∘": "circ", "∨": "lor",
+  "∧": "land", "⌊": "lfloor", "⌋": "rfloor", "⌈": "lceil", "⌉": "rceil",
+  "⋯": "ldots", "∑": "sum", "∏": "prod", "∫": "int",
 }  # fmt: skip
 _OTHERS = {
   "−": "-", "–": "-", "‐": "-", "‑": "-", "÷": "/", "⁄": "/", "∕": "/",
-  "∗": "*", "′": "'", "¢": r"\text{ cents}", "€": r"\euro ",
+  "∗": "*", "′": "'", "’": "'", "“": '"', "”": '"', "∣": "|", "∶": ":",
+  "、": ",", "。": ".", "∆": r"\Delta ", "‒": "-",
+  "¢": r"\text{ cents}", "€": r"\euro ",
   "₹": r"\rupee ", "¥": r"\yen ",
   "√": r"\sqrt ", "∛": r"\sqrt[3] ", "º": r"^\circ ", "°": r"^\circ ",
   "˚": r"^\circ ", "℃": r"^\circ\text{C}", "℉": r"^\circ\text{F}",
@@ -46,6 +50,8 @@ _TABLE = (
   | _INVISIBLE
 )
 _ROOT = re.compile(r"√\s*(\d+(?:\.\d+)?)", re.ASCII)
+_OVERLINED = re.compile("((?:[0-9][\u0304\u0305])+)")
+_DOTTED = re.compile("([0-9])\u0307")
 _SCRIPTS = {"<super>": "^", "<sub>": "_"}
 
 
@@ -59,6 +65,8 @@ def to_latex(text: str) -> str:
   if text.isascii():
     return text
   text = _ROOT.sub(r"\\sqrt{\1}", text)
+  text = _OVERLINED.sub(lambda run: rf"\overline{{{run[0][::2]}}}", text)
+  text = _DOTTED.sub(r"\\dot{\1}", text)
   return "".join(
     _written(form, "".join(run)) for form, run in groupby(text, _form)
   )

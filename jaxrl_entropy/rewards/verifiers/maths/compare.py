@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 from jaxrl_entropy.rewards.verifiers.maths import names, notation
+from jaxrl_entropy.rewards.verifiers.maths.congruences import as_class
 from jaxrl_entropy.rewards.verifiers.maths.leaves import (
   Rules,
   Sides,
@@ -11,7 +12,6 @@ from jaxrl_entropy.rewards.verifiers.maths.leaves import (
 )
 from jaxrl_entropy.rewards.verifiers.maths.lexer import UnreadableError
 from jaxrl_entropy.rewards.verifiers.maths.nodes import (
-  EMPTY,
   Approximation,
   Chain,
   Equation,
@@ -20,7 +20,8 @@ from jaxrl_entropy.rewards.verifiers.maths.nodes import (
   Node,
 )
 from jaxrl_entropy.rewards.verifiers.maths.numbers import Literal, literal
-from jaxrl_entropy.rewards.verifiers.maths.regions import says_no_solution
+from jaxrl_entropy.rewards.verifiers.maths.parameters import aligned
+from jaxrl_entropy.rewards.verifiers.maths.regions import both_empty
 from jaxrl_entropy.rewards.verifiers.maths.tree import parse
 from jaxrl_entropy.rewards.verifiers.maths.units import split_unit
 
@@ -39,8 +40,8 @@ def equal(gold: str, answer: str, rules: Rules) -> bool:
   if gold.strip() == answer.strip():
     return True
   try:
-    if not rules.strict and (choice := notation.labeled(answer)):
-      answer = choice.label if notation.is_label(gold) else choice.answer
+    if not rules.strict:
+      gold, answer = notation.unlabeled(gold, answer)
     wanted, actual = parse(gold), parse(answer)
     if _is_list(wanted) != _is_list(actual):
       # `101,110` is a list where the other side is one.
@@ -66,6 +67,8 @@ def _ungrouped(text: str, node: Node) -> Node:
 def _nodes(gold: Node, answer: Node, rules: Rules) -> bool:
   if isinstance(gold, Equation) and isinstance(answer, Equation):
     return _equations(gold, answer, rules)
+  if not rules.strict:
+    gold, answer = _of_sum(gold), _of_sum(answer)
   gold, answer = _value(gold), _value(answer)
   if isinstance(answer, Approximation) or isinstance(gold, Approximation):
     return _approximations(gold, answer, rules)
@@ -73,8 +76,11 @@ def _nodes(gold: Node, answer: Node, rules: Rules) -> bool:
     return _nodes(gold.sides[-1], answer, rules)
   if isinstance(answer, Chain):
     return _chain(gold, answer, rules)
-  if EMPTY in (gold, answer) and any(map(says_no_solution, (gold, answer))):
+  if both_empty(gold, answer):
     return True
+  if not rules.strict:
+    gold, answer = _vectors(gold, answer)
+    gold, answer = as_class(gold, answer), as_class(answer, gold)
   if names.is_point(gold) != names.is_point(answer):
     gold, answer = names.point(gold), names.point(answer)
   if isinstance(gold, Group) and isinstance(answer, Group):
@@ -87,10 +93,23 @@ def _nodes(gold: Node, answer: Node, rules: Rules) -> bool:
 def _equations(gold: Equation, answer: Equation, rules: Rules) -> bool:
   if names.is_constant(gold.left):
     return _nodes(gold.right, answer, rules)
-  alike = leaves_equal(gold.left, answer.left, rules) and _nodes(
+  answer = names.with_argument_of(gold, answer)
+  if names.is_name(gold.left.tokens) and isinstance(gold.right, Leaf):
+    answer = _with_parameter_of(gold.right, answer)
+  same = names.same_name(gold.left, answer.left)
+  alike = (same or leaves_equal(gold.left, answer.left, rules)) and _nodes(
     gold.right, answer.right, rules
   )
   return alike or _scaled(gold, answer, rules)
+
+
+def _with_parameter_of(gold: Leaf, answer: Equation) -> Equation:
+  """`n = 2^k` for `n = 2^m` where the reference has k."""
+  if not isinstance(answer.right, Leaf):
+    return answer
+  function = answer.left.tokens[-1].value == ")"
+  renamed = aligned(gold.tokens, answer.right.tokens, True, function)
+  return Equation(answer.left, Leaf(renamed))
 
 
 def _value(node: Node) -> Node:
@@ -108,6 +127,15 @@ def _value(node: Node) -> Node:
   if names.is_constant(node.left):
     return Chain((node.left, right))
   return node
+
+
+def _of_sum(node: Node) -> Node:
+  """Returns the right side of `m + n = 27`."""
+  if not isinstance(node, Equation) or not names.is_sum(node.left.tokens):
+    return node
+  value = node.right
+  is_value = isinstance(value, Chain) or names.is_constant(value)
+  return value if is_value else node
 
 
 def _chain(gold: Node, answer: Chain, rules: Rules) -> bool:
@@ -153,11 +181,26 @@ def _rounds(value: Literal, rounded: Literal) -> bool:
   return -last / 2 <= rest < last and value.value * rounded.value >= 0
 
 
+def _vectors(gold: Node, answer: Node) -> tuple[Node, Node]:
+  """Returns a column as the tuple that the other answer is."""
+  pair = gold, answer
+  if not all(isinstance(node, Group) for node in pair):
+    return pair
+  if not any(names.is_point(node) for node in pair):
+    return pair
+  return _tuple(gold), _tuple(answer)
+
+
+def _tuple(node: Node) -> Node:
+  is_column = isinstance(node, Group) and node.kind.endswith("x1")
+  return Group("()", node.members) if is_column else node
+
+
 def _sole_members(gold: Node, answer: Node) -> tuple[Node, Node]:
   r"""Returns `7` for `\{7\}` where the other answer is no set."""
-  if isinstance(_value(gold), Leaf):
+  if not _is_list(gold):
     answer = _sole_member(answer)
-  if isinstance(_value(answer), Leaf):
+  if not _is_list(answer):
     gold = _sole_member(gold)
   return gold, answer
 
@@ -165,10 +208,22 @@ def _sole_members(gold: Node, answer: Node) -> tuple[Node, Node]:
 def _sole_member(node: Node) -> Node:
   """Returns the member of a set of one expression."""
   value = _value(node)
-  if not isinstance(value, Group) or value.kind != "set":
+  if not isinstance(value, Group) or value.kind not in ("set", "list"):
     return node
-  is_sole = len(value.members) == 1 and isinstance(value.members[0], Leaf)
-  return value.members[0] if is_sole else node
+  if value.kind == "list":
+    return _repeated(value) or node
+  if len(value.members) != 1:
+    return node
+  member = value.members[0]
+  return member if isinstance(member, Leaf) or names.is_point(member) else node
+
+
+def _repeated(listed: Group) -> Node | None:
+  r"""Returns `\frac{1}{2}` for `\frac{1}{2} \text{ or } 0.5`."""
+  values = [_literal(member) for member in listed.members]
+  spelled = len(set(listed.members)) == len(values)
+  same = all(v and values[0] and v.value == values[0].value for v in values)
+  return listed.members[0] if spelled and same else None
 
 
 def _scaled(gold: Equation, answer: Equation, rules: Rules) -> bool:
@@ -190,7 +245,7 @@ def _sides(equation: Equation) -> Sides | None:
 def _groups(gold: Group, answer: Group, rules: Rules) -> bool:
   if gold.symbol and answer.symbol and gold.symbol != answer.symbol:
     return False
-  if names.may_be_point(gold) and answer.inequality:
+  if rules.strict and names.may_be_point(gold) and answer.inequality:
     return False
   if "set" in (gold.kind, answer.kind) and not (gold.ordered or answer.ordered):
     return _sets(gold, answer, rules)

@@ -37,8 +37,10 @@ _CLOSING = words("rfloor rceil degree")
 _MARKS = frozenset("+-*/^_(){}[]!|")
 # Before a parenthesis these are functions, of which nothing is known.
 _UNKNOWN_FUNCTIONS = words("f g F G")
+_INDEX = Token("mark", "_")
 # The parser takes these for the constants e and i, whose symbols are small.
 _RENAMED = {"E": "Q_{1001}", "I": "Q_{1002}"}
+_INDEXED = {"E": r"\Xi", "I": r"\Upsilon"}  # with an index of their own
 
 
 def to_latex(tokens: Tokens, unevaluated: bool = False) -> str | None:
@@ -74,7 +76,12 @@ def to_latex(tokens: Tokens, unevaluated: bool = False) -> str | None:
         return None
       if token.value in ("(", "frac") or token.kind == "number":
         texts.append(r"\cdot")
-    texts.append(_written(token))
+    written = _written(token)
+    if tokens[index + 1 : index + 2] == (_INDEX,):
+      written = _INDEXED.get(token.value, written)
+    # `RC` is one name: all of it stands below in `t/RC`.
+    grouped = token.kind == "word" and first.value == "/"
+    texts.append(f"({written})" if grouped else written)
   return " ".join(texts)
 
 
@@ -105,11 +112,15 @@ def _grouped_exponents(tokens: Tokens) -> Tokens:
 
 
 def _with_binomials(tokens: Tokens) -> Tokens:
-  r"""`\binom{10}{3}` for `C_{10}^{3}`, `C_{10}^3` and `C(10, 3)`."""
+  r"""`\binom{10}{3}` for `C_{10}^{3}`, `C_{10}^3` and `C(10, 3)`.
+
+  The `A_5^3` of permutations is six times that of `C_5^3`.
+  """
   values = [token.value for token in tokens]
-  if "C" not in values:
+  index = next((i for i, value in enumerate(values) if value in "CA"), -1)
+  if index < 0:
     return tokens
-  index = values.index("C")
+  ordered = values[index] == "A"
   rest = [v for v in values[index + 1 : index + 9] if v not in ("{", "}")]
   if rest[:1] == ["_"] and rest[2:3] == ["^"] and len(rest) > 3:
     n, k = rest[1], rest[3]
@@ -118,7 +129,10 @@ def _with_binomials(tokens: Tokens) -> Tokens:
     n, k, length = rest[1], rest[3], 6
   else:
     return tokens
-  binomial = [Token("command", "binom")]
+  if ordered and not (n.isdigit() and k.isdigit()):
+    return tokens
+  orders = (Token("number", k), Token("mark", "!")) if ordered else ()
+  binomial = [*orders, Token("command", "binom")]
   for value in (n, k):
     kind = "number" if value.isdigit() else "symbol"
     binomial += [OPENING, Token(kind, value), CLOSING]

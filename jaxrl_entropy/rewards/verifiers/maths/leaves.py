@@ -1,6 +1,6 @@
 """Compares two expressions or texts: numbers, units, algebra, spelling."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 import re
 from typing import NamedTuple
@@ -13,7 +13,12 @@ from jaxrl_entropy.rewards.verifiers.maths.numbers import (
   literal,
   written,
 )
-from jaxrl_entropy.rewards.verifiers.maths.units import DEGREE, split_unit
+from jaxrl_entropy.rewards.verifiers.maths.parameters import aligned
+from jaxrl_entropy.rewards.verifiers.maths.units import (
+  DEGREE,
+  RADIAN,
+  split_unit,
+)
 
 Symbolic = Callable[[Tokens, Tokens], bool]
 """Equality of two expressions, (reference, answer), that are no literals."""
@@ -45,10 +50,13 @@ class Rules(NamedTuple):
 _PLAIN_WORDS = words("yes no true false none even odd")  # no names, in any case
 _FORMS = {"solutions": "solution"}
 _ARTICLES = words("a an the")
+_FILLERS = words("all the of integer integers number numbers is are")
 _TIME = re.compile(r"(1?\d|2[0-4]):[0-5]\d", re.ASCII)
+_PI = Token("command", "pi")
 _LIMITS = frozenset(Token("command", name) for name in ("lim", "sum", "int"))
 _RATIO = dict.fromkeys(
-  (Token("mark", ":"), Token("prose", "to")), Token("mark", "/")
+  (Token("mark", ":"), Token("prose", "to"), Token("word", "to")),
+  Token("mark", "/"),
 )
 
 
@@ -64,6 +72,10 @@ def leaves_equal(gold: Leaf, answer: Leaf, rules: Rules) -> bool:
     return True
   gold_value, gold_unit = split_unit(gold.tokens)
   answer_value, answer_unit = split_unit(answer.tokens)
+  if gold_unit == DEGREE and answer_unit == RADIAN and _PI in answer_value:
+    answer, answer_unit = Leaf(answer_value), None
+  if answer_unit == DEGREE and gold_unit == RADIAN and _PI in gold_value:
+    gold, gold_unit = Leaf(gold_value), None
   scale = Fraction(1)
   if gold_unit and answer_unit:
     if gold_unit.powers != answer_unit.powers:
@@ -74,6 +86,9 @@ def leaves_equal(gold: Leaf, answer: Leaf, rules: Rules) -> bool:
     return wanted.value == scale * actual.value and _is_answer(
       wanted, actual, answer_value, rules
     )
+  if not rules.strict:
+    gold_value, answer_value = _divided(gold_value), _divided(answer_value)
+    answer_value = aligned(gold_value, answer_value)
   if len(gold_value) == 1 or len(answer_value) == 1:
     gold_value, answer_value = _letters(gold_value, answer_value)
   if (wanted and rules.strict) or has_text(gold_value, answer_value):
@@ -84,7 +99,9 @@ def leaves_equal(gold: Leaf, answer: Leaf, rules: Rules) -> bool:
     answer_value = written(actual.value)
   if wanted:
     gold_value = written(wanted.value)
-  if (gold_unit == DEGREE) != (answer_unit == DEGREE) and not wanted:
+  if (gold_unit == DEGREE) != (answer_unit == DEGREE) and (
+    not wanted or _PI in answer_value
+  ):
     # A formula may as well be in radians.
     return not rules.strict and rules.symbolic(gold.tokens, answer.tokens)
   return _spelled_alike(gold_value, answer_value) or (
@@ -108,9 +125,14 @@ def _spelled(tokens: Tokens) -> Tokens:
 
 def _number(tokens: Tokens, rules: Rules) -> Literal | None:
   """Returns a literal; where not strict, `1:2` and `1 to 2` are one too."""
-  if not rules.strict and not _is_time(tokens):
-    tokens = tuple(_RATIO.get(token, token) for token in tokens)
-  return literal(tokens)
+  return literal(tokens if rules.strict else _divided(tokens))
+
+
+def _divided(tokens: Tokens) -> Tokens:
+  """`1 / 2` for the ratio `1:2`, which is no time of day."""
+  if _is_time(tokens) or sum(token in _RATIO for token in tokens) != 1:
+    return tokens
+  return tuple(_RATIO.get(token, token) for token in tokens)
 
 
 def _is_time(tokens: Tokens) -> bool:
@@ -159,7 +181,9 @@ def _spelled_alike(gold: Tokens, answer: Tokens) -> bool:
 
 def _unbraced(tokens: Tokens) -> Tokens:
   """`101_2` for `101_{2}`; `ellipse` for `an ellipse`."""
-  if len(tokens) > 1 and tokens[0].is_word and tokens[0].value in _ARTICLES:
+  if len(tokens) > 1 and (
+    tokens[0].is_word and tokens[0].value.lower() in _ARTICLES
+  ):
     tokens = tokens[1:]
   braced = {
     index
@@ -168,7 +192,16 @@ def _unbraced(tokens: Tokens) -> Tokens:
     and (tokens[index + 1].value, tokens[index + 3].value) == ("{", "}")
   }
   dropped = braced | {index + 2 for index in braced}
-  return tuple(t for i, t in enumerate(tokens) if i - 1 not in dropped)
+  return _telling(t for i, t in enumerate(tokens) if i - 1 not in dropped)
+
+
+def _telling(tokens: Iterable[Token]) -> Tokens:
+  """`odd n` for `all odd integers n`."""
+  every = tuple(tokens)
+  told = tuple(
+    t for t in every if not (t.is_word and t.value.lower() in _FILLERS)
+  )
+  return told if any(token.is_word for token in told) else every
 
 
 def _same(gold: Token, answer: Token) -> bool:

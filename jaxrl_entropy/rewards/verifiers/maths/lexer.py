@@ -4,7 +4,7 @@ Notation that is not listed here makes an answer unreadable. An unreadable
 answer is wrong unless it is the reference's own text.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import re
 from typing import NamedTuple
 
@@ -61,10 +61,12 @@ _DROPPED = words(
   "bf it rm sf tt cal bfseries normalfont tiny scriptsize small normalsize "
   "large Large LARGE huge Huge thinspace medspace enspace"
 )
+UNIT_VECTORS = ("vector-i", "vector-j", "vector-k")
 _PLAIN_COMMANDS = (FUNCTIONS - {"sec"}) | words(
   "sqrt pi gcd lcm infty infinity"
 )  # that may lack their backslash
-_SAME = {
+_FOREIGN = {"tg": "tan", "ctg": "cot", "arctg": "arctan", "cosec": "csc"}
+_SAME = _FOREIGN | {
   "infinity": "infty", "lg": "log",
   "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "leq": "le",
   "leqslant": "le", "leqq": "le", "geq": "ge", "geqslant": "ge", "geqq": "ge",
@@ -72,7 +74,7 @@ _SAME = {
   "tbinom": "binom", "simeq": "approx", "doteq": "approx", "thickapprox":
   "approx", "R": "mathbbR", "reals": "mathbbR", "Re": "mathbbR",
   "backslash": "setminus", "pound": "pounds", "mathellipsis": "ldots",
-  "dots": "ldots",
+  "dots": "ldots", "bigcup": "cup", "bigcap": "cap",
 }  # fmt: skip
 _MARKS = {
   "lt": "<", "gt": ">", "lbrace": r"\{", "rbrace": r"\}", "lbrack": "[",
@@ -85,6 +87,9 @@ _CONNECTIVES = {"lor": "or", "vee": "or", "land": "and", "wedge": "and"}
 
 _GAP = r"\\[,;:!>\ ]|~|\ "
 _DOT = r"\\dot\s*(?:\{\d\}|\d)"
+_ORDINAL = r"(?:st|nd|rd|th)(?![A-Za-z])"
+# Digits that begin again before the dots: `0.1666...`, `0.4545\ldots`.
+_CYCLE = r"(?:(?P<digit>\d)(?P=digit){2,}|(?P<cycle>\d{2,16}?)(?P=cycle)+)"
 _PATTERN = re.compile(
   rf"""
   (?P<kelvin>(?:\s|~|\\[,;:\ ])+\\(?:text|mathrm)\s*\{{\s*K\s*\}}
@@ -94,31 +99,40 @@ _PATTERN = re.compile(
   |(?P<text>\\(?:text(?:bf|it|rm|normal|tt|sf|sc|up)?|mathrm|mbox|hbox
     |operatorname)\*?\s*\{{(?P<content>(?:[^{{}}]|\{{[^{{}}]*\}})*)\}})
   |(?P<roman>\{{\s*\\(?:rm|sf|bf|tt)\s+(?P<upright>(?:[A-Za-z~\s]|\\[,\ ])+)\}})
+  |(?P<vector>(?:\\(?:mathbf|boldsymbol|bm|hat|vec|widehat)\s*\{{\s*){{1,2}}
+    \\?(?P<axis>[ijk])(?:math)?\s*\}}{{1,2}})
+  |(?P<bold>\\(?:mathbf|boldsymbol|bm|mathit)\s*\{{\s*(?P<letter>[A-Za-z])\s*\}})
   |(?P<field>\\(?:mathbb|Bbb|mathds)\s*(?:\{{\s*[A-Z]\s*\}}|[A-Z]))
   |(?P<repeating>\d*\.\d*(?:\\(?:overline|bar)\s*(?:\{{\d+\}}|\d)
     |{_DOT}(?:\d*{_DOT})?|(?<=\d)\(\d+\)|(?<=\d\.)\(\d+\)))
+  |(?P<continued>\d{{0,16}}\.\d{{0,16}}?{_CYCLE}\s*(?:\\[lc]?dots(?![A-Za-z])|\.\.\.))
+  |(?P<ordinal>\d+(?:\s*\^?\s*(?:{_ORDINAL}|\{{\s*(?:{_ORDINAL}|\\(?:text|mathrm|rm)
+    \s*\{{?\s*{_ORDINAL}\s*\}}?)\s*\}}|\\(?:text|mathrm)\s*\{{\s*{_ORDINAL}\s*\}})))
   |(?P<grouped>[1-9]\d{{0,2}}
-    (?:(?:,(?:\\!)?|\{{(?:,|{_GAP})\}}|{_GAP})\d{{3}}(?!\d))+
+    (?:(?:(?:\\!)?,(?:\\!\s*)?|\{{(?:,|{_GAP})\}}|{_GAP})\d{{3}}(?!\d))+
     (?!\s*/)(?:\.\d+)?)
-  |(?P<scientific>\d+\.\d+[eE][-+]?\d+|\d+[eE]\d+|\d+e-0\d
+  |(?P<scientific>\d+(?:\.\d+)?\s*\\(?:text|mathrm)\{{[eE]-?\}}\s*[-+]?\d+|\d+\.\d+[eE][-+]?\d+|\d+[eE]\d+|\d+e-0\d
     |\d+e\+(?:1[6-9]|[2-9]\d|\d{{3}}))
+  |(?P<comma>\d+\{{,\}}\d+)
   |(?P<number>\d+(?:\.\d+)?|\.\d+)
   |(?P<environment>\\begin\s*\{{array\}}\s*(?:\{{[^{{}}]*\}})?
     |\\(?:begin|end)\s*\{{[A-Za-z]+\}})
   |(?P<command>\\[A-Za-z]+)
   |(?P<row>\\\\(?:\s*\[\s*-?[\d.]+\s*[a-z]+\s*\])?)
   |(?P<colon>\{{:\}})
+  |(?P<power>\*\*)
   |(?P<mark>\\[{{}}%$]|[-+*/^_=<>()\[\]{{}}|!,;:&'.%])
   |(?P<letters>[A-Za-z]+)
   """,
   re.VERBOSE | re.ASCII,
 )
+_EXPONENT = re.compile(r"\s*(?:\\[a-z]+\{[eE](-?)\}|[eE])\s*\+?")
 _COMMA = re.compile(r"(?<=\d),")
 _NESTING = {"(": 1, "[": 1, r"\{": 1, ")": -1, "]": -1, r"\}": -1}
 
 # Runs of two letters that are not a product of two symbols.
 LETTER_PAIRS = words("cm mm km kg mg ft yd lb oz hr mi ml")  # may be products
-_SHORT_WORDS = LETTER_PAIRS | words("or no in")
+_SHORT_WORDS = LETTER_PAIRS | words("or no in is of to")
 
 
 def tokens(text: str, grouped: bool = True) -> list[Token]:
@@ -146,6 +160,8 @@ def _scan(
     if match is None:
       raise UnreadableError(f"cannot read {text[position : position + 20]!r}")
     kind, value, position = str(match.lastgroup), match.group(), match.end()
+    if kind == "letters" and value in _FOREIGN and letters == "prose":
+      kind, value = "command", "\\" + value
     if kind == "letters" and value not in _PLAIN_COMMANDS:
       kind = letters
     if kind == "grouped" and (depth or not grouped) and _COMMA.search(value):
@@ -162,25 +178,25 @@ def _read(kind: str, value: str, match: re.Match[str]) -> Iterator[Token]:
     yield from _scan(match["content"], letters="prose")
   elif kind == "roman":
     yield from _scan(match["upright"], letters="prose")
-  elif kind == "grouped":
-    yield Token("number", re.sub(r"[^\d.]", "", value))
+  elif kind in _NUMBERS:
+    yield Token("number", _NUMBERS[kind](value))
   elif kind == "scientific":
-    scale, power = re.split("[eE][+]?", value)
-    yield from _scan(rf"{scale}\times 10^{{{power}}}")
-  elif kind == "repeating":
-    yield Token("number", _overlined(value))
+    scale, minus, power = _EXPONENT.split(value)
+    yield from _scan(rf"{scale}\times 10^{{{minus or ''}{power}}}")
   elif kind == "command":
     yield from _read_command(value[1:])
   elif kind == "letters":
     yield from _read_letters(value)
+  elif kind == "vector":
+    yield Token("symbol", "vector-" + match["axis"])
+  elif kind == "bold":
+    yield Token("symbol", match["letter"])
   elif kind == "field":
     yield Token("command", "mathbb" + value.rstrip(" }")[-1])
   elif kind == "kelvin":
     yield Token("prose", kind)  # `12\text{K}` may be twelve thousand
-  elif kind == "colon":
-    yield Token("mark", ":")
-  elif kind == "row":
-    yield Token("mark", r"\\")
+  elif kind in _SIGNS:
+    yield Token("mark", _SIGNS[kind])
   elif kind == "environment":
     yield Token(kind, re.sub(r"\s", "", value.partition("}")[0]) + "}")
   elif kind != "space":
@@ -191,6 +207,22 @@ def _overlined(value: str) -> str:
   r"""Returns a repeating decimal as `0.1\overline{6}`."""
   start, cycle = re.split(r"(?=\\|\()", value, maxsplit=1)
   return rf"{start}\overline{{{re.sub(r'[^0-9]', '', cycle)}}}"
+
+
+def _continued(value: str) -> str:
+  r"""Returns `0.1666...` as `0.1\overline{6}`."""
+  digits = re.split(r"\s|\\|\.\.\.", value, maxsplit=1)[0]
+  return re.sub(r"(\d+?)\1+$", r"\\overline{\1}", digits)
+
+
+_NUMBERS: dict[str, Callable[[str], str]] = {
+  "grouped": lambda value: re.sub(r"[^\d.]", "", value),
+  "ordinal": lambda value: re.split(r"\D", value, maxsplit=1)[0],
+  "comma": lambda value: value.replace("{,}", "."),
+  "continued": _continued,
+  "repeating": _overlined,
+}
+_SIGNS = {"colon": ":", "row": r"\\", "power": "^"}
 
 
 def _read_command(name: str) -> Iterator[Token]:

@@ -16,6 +16,7 @@ from jaxrl_entropy.rewards.verifiers.maths.nodes import (
 _DENIALS = words("not no never false wrong incorrect minus negative half twice")
 _MARKED = words("angle Delta bar overline vec hat triangle")
 _VARIABLES = words("x y z a b c")  # before a bracket, factors
+_COORDINATES = words("x y z")
 _INVERSE = words("^ { - 1 }")
 _ARGUMENTS = words(", | cap cup")
 _CONSTANTS = words("pi frac sqrt cdot times div")
@@ -87,9 +88,11 @@ def names_members(tokens: Tokens, point: Node) -> bool:
     tokens: those in front of `=`, at least one.
     point: what stands behind it.
   """
-  if not isinstance(point, Group) or point.kind != "()":
+  if not isinstance(point, Group) or not is_enclosed(tokens, "("):
     return False
-  if tokens[0].value != "(" or tokens[-1].value != ")":
+  if point.kind == "set":
+    return all(names_members(tokens, member) for member in point.members)
+  if point.kind != "()":
     return False
   names = split(tokens[1:-1], lambda token: token.value == ",")
   return (
@@ -113,6 +116,8 @@ def point(node: Node) -> Node:
 
   The names must stand in alphabetical order, as all expect them in a tuple.
   """
+  if isinstance(node, Leaf):
+    return _labeled_point(node)
   if not isinstance(node, Group) or node.kind not in ("list", "set"):
     return node
   equations = [
@@ -124,6 +129,58 @@ def point(node: Node) -> Node:
   if names != sorted(set(names), key=_alphabetical):
     return node
   return Group("()", tuple(equation.right for equation in equations))
+
+
+def is_sum(tokens: Tokens) -> bool:
+  """Returns whether this is `m + n`, of which the value is asked.
+
+  Sums of x, y or z stand in equations of lines and planes.
+  """
+  symbols = {token.value for token in tokens if token.kind == "symbol"}
+  return (
+    len(symbols) > 1
+    and symbols.isdisjoint(_COORDINATES)
+    and all(t.kind in ("symbol", "number") or t.value == "+" for t in tokens)
+    and any(token.value == "+" for token in tokens)
+  )
+
+
+def same_name(gold: Leaf, answer: Leaf) -> bool:
+  """Returns whether one is `y` and the other `y(x)` or `y_1`.
+
+  Args:
+    gold: the left side of the reference.
+    answer: the left side of the answer.
+  """
+  short, long = sorted((gold.tokens, answer.tokens), key=len)
+  if not is_symbol(short) or short != long[: len(short)]:
+    return False
+  return _is_function(long) or (len(short) == 1 and is_symbol(long))
+
+
+def with_argument_of(gold: Equation, answer: Equation) -> Equation:
+  """Returns `f(x) = 2x` for `f(t) = 2t` where the reference has f(x)."""
+  wanted, actual = gold.left.tokens, answer.left.tokens
+  if not (_is_function(wanted) and _is_function(actual)):
+    return answer
+  if len(wanted) != 4 or len(actual) != 4 or wanted[0] != actual[0]:
+    return answer
+  old, new = actual[2], wanted[2]
+  if not isinstance(answer.right, Leaf) or new in answer.right.tokens:
+    return answer
+  if not (is_symbol((old,)) and is_symbol((new,))):
+    return answer
+  renamed = (new if t == old else t for t in answer.right.tokens)
+  return Equation(gold.left, Leaf(tuple(renamed)))
+
+
+def _labeled_point(node: Leaf) -> Node:
+  """`(1, 2)` for `P(1, 2)`."""
+  name, point = node.tokens[:1], node.tokens[1:]
+  if not name[0].value.isupper() or not is_enclosed(point, "("):
+    return node
+  members = split(point[1:-1], lambda token: token.value == ",")
+  return Group("()", tuple(map(Leaf, members)))
 
 
 def may_be_point(group: Group) -> bool:

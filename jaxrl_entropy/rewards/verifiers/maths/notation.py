@@ -3,27 +3,38 @@
 import re
 from typing import NamedTuple
 
-_BOLD = re.compile(r"\*\*(.+)\*\*", re.DOTALL)
+_BOLD = re.compile(r"(?<![\w)}\]])\*\*(?=\S)([^*]+)(?<=\S)\*\*(?![\w({\\])")
+_QUOTED = re.compile(r"([`\"'])([^`\"']+)\1")
 _INTRODUCTION = re.compile(
   r"\s*(?:\\text(?:bf|it|rm)?\s*\{)?\s*(?:(?:the|my|our|so|thus|hence|final)\s+)*"
   r"(?:answer|ans|result|solution)\}?\s*(?:is\b|:|=)+\s*:?[\s~]*(\})?",
   re.IGNORECASE,
 )
-
-
+_UPRIGHT = r"\\(?:text(?:bf|rm)?|mathrm|mathbf|bf|rm)\s*\{?"
 _LABELLED = re.compile(
-  r"\s*\\(?:text(?:bf|rm)?|mathrm|mathbf)\s*\{\s*\(([A-H])\)[\s~:\\]*\}(.*\S.*)",
+  rf"\s*(?:{_UPRIGHT})?\s*(?:\(([A-J])\)|([A-J])(?:[).:]|\}}\s*:))"
+  r"(?:[\s~:}]|\\[ ,;])*(?<![.\w])(?![=+*/^_<>!,]|\\(?:cdot|times|c[au]p))"
+  r"(\S.*)",
   re.DOTALL,
 )
-_LABEL = re.compile(r"\W*(?:text(?:bf|rm)?|mathrm)?\W*[A-H]\W*")
-_HALF_DAY = re.compile(r"(?<![A-Za-z])([ap])\.?\s?m(?:\.|(?![A-Za-z]))", re.I)
+_AROUND = r"[\s\\$*(){}.:]*"
+_LABEL = re.compile(
+  rf"{_AROUND}(?:(?:text|math)(?:bf|rm)?)?{_AROUND}([A-J]){_AROUND}"
+)
+_BETWEEN = re.compile(r"\\(?:text|math)(?:bf|rm)?|and|[\s,;(){}$&.\\]")
+_TIME = re.compile(
+  r"(?<![\d.:])(1[0-2]|0?[1-9])(?:(?::|\{:\})([0-5]\d))?((?:\s|~|\\[ ,;])*"
+  r"(\\(?:text|mathrm)\s*\{)?[\s~]*)([ap])(\.?)\s?m\6"
+  r"(?![A-Za-z])(?(4)\s*\})",
+  re.IGNORECASE,
+)
 
 
 class Choice(NamedTuple):
   r"""A labeled choice: `\textbf{(C) } 12`.
 
   Attributes:
-    label: the letter, "A" to "H".
+    label: the letter, "A" to "J".
     answer: the text behind it.
   """
 
@@ -32,9 +43,45 @@ class Choice(NamedTuple):
 
 
 def labeled(text: str) -> Choice | None:
-  """Returns the label and the answer of a choice; None for other answers."""
+  r"""Returns the label and the answer of a choice; None for other answers.
+
+  As `\textbf{(C) } 12`, `\text{C) 12}`, `(C) 12` and `C. 12`.
+  """
   match = _LABELLED.fullmatch(text)
-  return Choice(*match.groups()) if match else None
+  if match is None or is_label(text):
+    return None
+  answer = match[3]
+  if answer.count("}") > answer.count("{"):
+    answer = answer.rstrip().removesuffix("}")
+  return Choice(match[1] or match[2], answer)
+
+
+def unlabeled(gold: str, answer: str) -> tuple[str, str]:
+  """Returns the labels of both, or else what stands behind them.
+
+  Args:
+    gold: the reference, with a label or not.
+    answer: the answer, with a label or not.
+  """
+  if "," in gold + answer and (chosen := _choices(gold)):
+    return chosen, _choices(answer) or answer
+  if (letter := _LABEL.fullmatch(gold)) and (other := _LABEL.fullmatch(answer)):
+    return letter[1], other[1]
+  wanted, actual = labeled(gold), labeled(answer)
+  if wanted and actual and wanted.label != actual.label:
+    return wanted.label, actual.label
+  if wanted:
+    gold = wanted.label if is_label(answer) else wanted.answer
+  if actual:
+    answer = actual.label if is_label(gold) else actual.answer
+  return gold, answer
+
+
+def _choices(text: str) -> str:
+  """Returns several letters in order: `A, C` as `AC`; nothing for others."""
+  letters = _BETWEEN.sub("", text)
+  several = len(letters) > 1 and set(letters) <= set("ABCDEFGHIJ")
+  return "".join(sorted(letters)) if several else ""
 
 
 def is_label(text: str) -> bool:
@@ -43,15 +90,23 @@ def is_label(text: str) -> bool:
 
 
 def bare(text: str) -> str:
-  """Returns an answer without `**` around it or `Answer:` in front of it."""
-  text = text.strip()
-  if ":" in text:
-    text = _HALF_DAY.sub(lambda match: match[1].lower() + "m", text)
-  if text.startswith("**") and (match := _BOLD.fullmatch(text)):
-    text = match[1]
+  """Returns an answer without Markdown or `Answer:`; times in 24 hours."""
+  text = _TIME.sub(_in_24_hours, text.strip())
+  text = _BOLD.sub(r"\1", text)
+  if match := _QUOTED.fullmatch(text):
+    text = match[2]
   match = _INTRODUCTION.match(text)
   if match is None:
     return text
   rest = text[match.end() :]
   opened = match[0].count("{") > match[0].count("}")
   return rest.replace("}", "", 1) if opened else rest
+
+
+def _in_24_hours(match: re.Match[str]) -> str:
+  r"""`15:45` for `3:45 \text{ p.m.}`; `7am` may be a product."""
+  hour, minute, gap, _, half, dot = match.groups()
+  if not (minute or gap or dot):
+    return match[0]
+  afternoon = 12 * (half.lower() == "p")
+  return f"{int(hour) % 12 + afternoon}:{minute or '00'}"

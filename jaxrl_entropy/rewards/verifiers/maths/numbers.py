@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from jaxrl_entropy.rewards.verifiers.maths.brackets import CLOSING, OPENING
 from jaxrl_entropy.rewards.verifiers.maths.lexer import Token, Tokens
+from jaxrl_entropy.rewards.verifiers.maths.number_words import number_in_words
 
 MAX_EXPONENT = 1000
 
@@ -21,14 +22,6 @@ MULTIPLIERS = {
   "million": Fraction(10**6), "billion": Fraction(10**9),
   "trillion": Fraction(10**12),
 }  # fmt: skip
-NUMBER_WORDS = {
-  "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5",
-  "six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10",
-  "eleven": "11", "twelve": "12", "thirteen": "13", "fourteen": "14",
-  "fifteen": "15", "sixteen": "16", "seventeen": "17", "eighteen": "18",
-  "nineteen": "19", "twenty": "20",
-}  # fmt: skip
-
 _N = r"(\d+(?:\.\d+)?|\.\d+)"
 _NUMBER = re.compile(_N)
 _QUOTIENT = re.compile(rf"{_N} / {_N}")
@@ -73,8 +66,7 @@ def literal(tokens: Tokens) -> Literal | None:
     factor, number = -factor, number[2:]
     match = _BRACKETED.fullmatch(number)
     number = match[1] if match else number
-  number = NUMBER_WORDS.get(number.lower(), number)
-  for read in (_plain, _quotient, _mixed, _scientific, _repeating):
+  for read in (_plain, _words, _quotient, _mixed, _scientific, _repeating):
     parsed = read(number)
     if parsed is not None:
       return Literal(factor * parsed.value, parsed.quotient, text)
@@ -108,6 +100,11 @@ def _slash(match: re.Match[str]) -> str:
 
 def _plain(text: str) -> Literal | None:
   return Literal(Fraction(text)) if _NUMBER.fullmatch(text) else None
+
+
+def _words(text: str) -> Literal | None:
+  value = number_in_words(text)
+  return None if value is None else Literal(value)
 
 
 def _quotient(text: str) -> Literal | None:

@@ -2,13 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 
-from jaxrl_entropy.rewards.verifiers.maths.brackets import is_symbol, split
+from jaxrl_entropy.rewards.verifiers.maths import pieces
+from jaxrl_entropy.rewards.verifiers.maths.brackets import (
+  is_enclosed,
+  is_symbol,
+  split,
+)
 from jaxrl_entropy.rewards.verifiers.maths.lexer import (
   Token,
   Tokens,
   UnreadableError,
+  words,
 )
 from jaxrl_entropy.rewards.verifiers.maths.nodes import (
   EMPTY,
@@ -22,8 +29,14 @@ from jaxrl_entropy.rewards.verifiers.maths.nodes import (
   Reader,
   group,
 )
-from jaxrl_entropy.rewards.verifiers.maths.numbers import literal
+from jaxrl_entropy.rewards.verifiers.maths.numbers import (
+  Literal,
+  literal,
+  written,
+)
 
+_BAR, _PLUS = Token("mark", "|"), Token("mark", "+")
+_ZERO = Literal(Fraction(0))
 _SETMINUS = Token("command", "setminus")
 _RELATIONS = {"<": (1, False), "le": (1, True), ">": (-1, False),
               "ge": (-1, True)}  # fmt: skip
@@ -33,9 +46,14 @@ _REAL_PHRASES = frozenset([
   "any real number", "every real number", "all numbers",
 ])  # fmt: skip
 _EMPTY_PHRASES = frozenset(["empty set", "null set"])
-_NO_SOLUTION_PHRASES = frozenset([
-  "no solution", "no solutions", "no real solution", "no real solutions",
-])  # fmt: skip
+_NOTHING = words(
+  "no none there are is exist exists such real integer positive of for"
+)
+_KINDS = words("real integer integers positive")
+_SOUGHT = words(
+  "solution solutions value values root roots number numbers integers pair "
+  "pairs x n"
+)
 
 
 def relation(tokens: Tokens, read: Reader) -> Node | None:
@@ -60,9 +78,12 @@ def relation(tokens: Tokens, read: Reader) -> Node | None:
     sides, closed = [MINUS_INFINITY.tokens, *sides], [False, *closed]
   elif len(sides) == 2 and is_symbol(sides[1]):
     sides, closed = [*sides, INFINITY.tokens], [*closed, False]
-  elif len(sides) == 2 and _is_magnitude(sides[0]) and literal(sides[1]):
-    negative = (Token("mark", "-"), *sides[1])
-    sides, closed = [negative, sides[0][1:-1], sides[1]], closed * 2
+  elif len(sides) == 2 and sides[0][:1] == sides[0][-1:] == (_BAR,):
+    return _near(sides[0][1:-1], literal(sides[1]), closed[0])
+  elif len(sides) == 2 and sides[1][:1] == sides[1][-1:] == (_BAR,):
+    near = _near(sides[1][1:-1], literal(sides[0]), not closed[0])
+    far = near and pieces.difference(REALS, near)
+    return far and replace(far, symbol=near.symbol, inequality=True)
   if len(sides) != 3 or not is_symbol(sides[1]):
     return None
   kind = "(["[closed[0]] + ")]"[closed[1]]
@@ -70,10 +91,24 @@ def relation(tokens: Tokens, read: Reader) -> Node | None:
   return Group(kind, interval.members, name(sides[1]), inequality=True)
 
 
-def _is_magnitude(tokens: Tokens) -> bool:
-  """Whether this is `|x|`."""
-  bars = tokens[:1] == tokens[-1:] == (Token("mark", "|"),)
-  return bars and is_symbol(tokens[1:-1])
+def _near(shifted: Tokens, size: Literal | None, closed: bool) -> Group | None:
+  """Returns the interval of `|x - 2| < 3`, where the shift may be missing.
+
+  Args:
+    shifted: what stands between the bars.
+    size: of half the interval.
+    closed: whether its ends belong to it.
+  """
+  start = next(
+    (i for i, token in enumerate(shifted) if token.value in ("+", "-")), None
+  )
+  unknown, shift = shifted[:start], shifted[start:] if start else ()
+  center = literal(shift[shift[:1] == (_PLUS,) :]) if shift else _ZERO
+  if not (size and center and unknown and is_symbol(unknown)):
+    return None
+  bounds = (-center.value - size.value, -center.value + size.value)
+  members = tuple(Leaf(written(bound)) for bound in bounds)
+  return Group("[]" if closed else "()", members, name(unknown), True)
 
 
 def exclusion(tokens: Tokens, read: Reader) -> Node | None:
@@ -106,6 +141,10 @@ def difference(tokens: Tokens, read: Reader) -> Node | None:
   sides = split(tokens, lambda t: t.value in ("setminus", "-", "except"))
   if len(sides) != 2 or not all(sides):
     return None
+  if _SETMINUS in tokens:
+    known = pieces.difference(*map(read, sides))
+    if known:
+      return known
   if reals(sides[0], read) is None and (
     _SETMINUS not in tokens or read(sides[0]) != REALS
   ):
@@ -147,6 +186,10 @@ def membership(tokens: Tokens, read: Reader) -> Node | None:
     group; None for any other notation.
   """
   sides = split(tokens, lambda t: t == Token("command", "in"))
+  if len(sides) == 2 and is_enclosed(sides[0], "("):
+    node = read(sides[1])
+    is_set = isinstance(node, Group) and node.kind == "set"
+    return Equation(Leaf(sides[0]), node) if is_set else None
   if len(sides) != 2 or not is_symbol(sides[0]):
     return None
   node = read(sides[1])
@@ -205,7 +248,30 @@ def empty(tokens: Tokens, read: Reader) -> Node | None:
 
 def says_no_solution(node: Node) -> bool:
   """Returns whether a text says that there is no solution."""
-  return isinstance(node, Leaf) and phrase(node.tokens) in _NO_SOLUTION_PHRASES
+  if not isinstance(node, Leaf):
+    return False
+  named = len(node.tokens) > 1 and is_symbol(node.tokens[-1:])
+  said = phrase(node.tokens[:-1] if named else node.tokens).split()
+  if said == ["none"]:
+    return True
+  known = _NOTHING.union(_SOUGHT).issuperset(said)
+  return known and "no" in said and not _SOUGHT.isdisjoint(said)
+
+
+def both_empty(gold: Node, answer: Node) -> bool:
+  """Returns whether there is nothing that either answer allows.
+
+  `no real solutions` is the empty set, and not `no solutions`.
+
+  Args:
+    gold: the reference.
+    answer: the answer.
+  """
+  said = [n for n in (gold, answer) if says_no_solution(n)]
+  kinds = [_KINDS.intersection(phrase(node.tokens).split()) for node in said]
+  return len(said) + (gold == EMPTY) + (answer == EMPTY) == 2 and (
+    len(said) < 2 or kinds[0] == kinds[1]
+  )
 
 
 def phrase(tokens: Tokens) -> str:

@@ -4,7 +4,7 @@ r"""Rewrites tokens so that each notation is left with one form.
 token, `(25)_8` becomes `25_{8}`, `\log_e` becomes `\ln`.
 """
 
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 
 from jaxrl_entropy.rewards.verifiers.maths.brackets import (
   CLOSING,
@@ -22,6 +22,7 @@ MAX_NESTING = 50
 DEGREE = Token("command", "degree")
 
 _SUBSCRIPT = Token("mark", "_")
+_INTERVALS = frozenset("()[]")
 _INFIXES = {
   "over": Token("command", "frac"),
   "choose": Token("command", "binom"),
@@ -55,6 +56,11 @@ def rewrite(tokens: Tokens) -> Tokens:
     tokens = tuple(_with_arguments(list(tokens)))
   if not values.isdisjoint(_INFIXES):
     tokens = _without_infixes(tokens)
+  if "equiv" in values and values.isdisjoint(("pmod", "mod", "bmod")):
+    equals = Token("mark", "=")
+    tokens = tuple(equals if t.value == "equiv" else t for t in tokens)
+  if "cis" in values:
+    tokens = _without_cis(tokens)
   if "_" in values or "base" in values:
     tokens = _without_natural_logarithm(_with_bare_base(tokens))
   return tokens
@@ -161,6 +167,53 @@ def _bounds(token: Token) -> bool:
   return token.value in ("=", ",", "<", ">", "&", r"\\")
 
 
+def _without_cis(tokens: Tokens) -> Tokens:
+  r"""`e^{i(\theta)}` for `\operatorname{cis} \theta` and `cis(\theta)`."""
+  index = next((i for i, t in enumerate(tokens) if t.value == "cis"), -1)
+  if index < 0 or index + 1 == len(tokens):
+    return tokens
+  angle = tokens[index + 1 :]
+  enclosed = angle[0].value in ("(", "{")
+  length = 1 + (matching(angle) if enclosed else _term(angle))
+  power = [Token("symbol", "e"), Token("mark", "^"), OPENING]
+  power += [Token("symbol", "i"), Token("mark", "("), *angle[:length]]
+  power += [Token("mark", ")"), CLOSING]
+  return (*tokens[:index], *power, *_without_cis(angle[length:]))
+
+
+def _term(tokens: Tokens) -> int:
+  """Returns the index of the last token before a comma or a sum's sign."""
+  depth = 0
+  for index, token in enumerate(tokens):
+    depth += nesting(token)
+    if depth < 0 or (depth == 0 and token.value in ("+", "-", ",", "=")):
+      return index - 1
+  return len(tokens) - 1
+
+
+def rewrite_intervals(tokens: Tokens) -> Tokens:
+  """Returns `(a, b]` for the interval `]a, b]`, `[a, b)` for `[a, b[`.
+
+  Args:
+    tokens: all of a whole answer.
+  """
+  out: list[Token] = []
+  depth = 0
+  for token, following in zip_longest(tokens, tokens[1:]):
+    if token.value == "]" and depth == 0:
+      token = Token("mark", "(")
+    elif token.value == "[" and depth == 1 and _follows_set(following):
+      token = Token("mark", ")")
+    if token.value in _INTERVALS:
+      depth += nesting(token)
+    out.append(token)
+  return tuple(out)
+
+
+def _follows_set(token: Token | None) -> bool:
+  return token is None or token.value in ("cup", ",", "or", "and")
+
+
 def _with_bare_base(tokens: Tokens) -> Tokens:
   r"""`(25)_8`, `25_{(8)}`, `25_{\text{eight}}`, `25 (base 8)` as `25_{8}`."""
   end = matching(tokens) if tokens[0].value == "(" else 0
@@ -176,6 +229,8 @@ def _with_bare_base(tokens: Tokens) -> Tokens:
   if number.kind != "number" or len(digits) != 1:
     return tokens
   value = _BASES.get(digits[0].value, digits[0].value)
+  if value == "10":
+    return (number,)
   return (number, mark, OPENING, Token("number", value), CLOSING)
 
 

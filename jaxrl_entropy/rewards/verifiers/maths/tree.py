@@ -9,20 +9,27 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from jaxrl_entropy.rewards.verifiers.maths import lexer, regions
+from jaxrl_entropy.rewards.verifiers.maths import (
+  lexer,
+  matrices,
+  names,
+  pieces,
+  regions,
+)
 from jaxrl_entropy.rewards.verifiers.maths.brackets import (
   is_enclosed,
   is_symbol,
   matching,
-  nesting,
   split,
 )
 from jaxrl_entropy.rewards.verifiers.maths.lexer import (
+  UNIT_VECTORS,
   Token,
   Tokens,
   UnreadableError,
   words,
 )
+from jaxrl_entropy.rewards.verifiers.maths.measures import added
 from jaxrl_entropy.rewards.verifiers.maths.nodes import (
   REALS,
   Approximation,
@@ -35,9 +42,14 @@ from jaxrl_entropy.rewards.verifiers.maths.nodes import (
   group,
 )
 from jaxrl_entropy.rewards.verifiers.maths.notation import bare
-from jaxrl_entropy.rewards.verifiers.maths.numbers import literal, written
-from jaxrl_entropy.rewards.verifiers.maths.rewrite import rewrite
+from jaxrl_entropy.rewards.verifiers.maths.numbers import literal
+from jaxrl_entropy.rewards.verifiers.maths.phrases import rewrite_phrases
+from jaxrl_entropy.rewards.verifiers.maths.rewrite import (
+  rewrite,
+  rewrite_intervals,
+)
 from jaxrl_entropy.rewards.verifiers.maths.units import split_unit
+from jaxrl_entropy.rewards.verifiers.maths.vectors import components
 
 MAX_DEPTH = 20
 
@@ -47,12 +59,17 @@ _WORDS = frozenset(["or", "and"])
 _OR = frozenset(["or"])
 _NEGATIVE = frozenset(["minus", "negative"])
 _INTRODUCTIONS = frozenset(["option", "choice", "either", "both"])
-_MATRICES = frozenset(
-  ["matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array"]
+_CALLED = words(
+  "the point points vector interval set equation line function value values "
+  "number numbers curve vertex polynomial matrix"
 )
 _MODULO = frozenset(["pmod", "mod", "bmod"])
-_MINUS = Token("mark", "-")
-_OF_INTEGERS = (Token("command", "in"), Token("command", "mathbbZ"))
+_MINUS, _STOP = Token("mark", "-"), Token("mark", ".")
+_EQUALS = Token("mark", "=")
+_MEMBERSHIPS = [
+  (Token("command", "in"), Token("command", field))
+  for field in ("mathbbZ", "mathbbR", "mathbbC")
+] + [(Token("command", "in"), Token("symbol", field)) for field in "ZR"]
 
 
 def parse(text: str, grouped: bool = True) -> Node:
@@ -66,6 +83,7 @@ def parse(text: str, grouped: bool = True) -> Node:
     UnreadableError: it is not in the notation that is understood.
   """
   tokens = rewrite(tuple(lexer.tokens(bare(text), grouped)))
+  tokens = added(rewrite_phrases(rewrite_intervals(tokens)))
   if tokens and tokens[0].value == "=":
     tokens = tokens[1:]
   if tokens and tokens[-1].value in _STOPS:
@@ -118,7 +136,11 @@ def _congruence(tokens: Tokens, read: Reader) -> Node | None:
   ):
     return None
   name = regions.name(unknown) if congruent else ""
-  return Group("mod", (read(residue), read(modulus[0])), name)
+  size, rest = read(modulus[0]), read(residue)
+  if isinstance(rest, Group) and rest.kind == "list":
+    classes = (Group("mod", (member, size), name) for member in rest.members)
+    return Group("list", tuple(classes))
+  return Group("mod", (rest, size), name)
 
 
 def _unbracketed(tokens: Tokens) -> Tokens:
@@ -143,7 +165,7 @@ def _parameter(tokens: Tokens, read: Reader) -> Node | None:
   said = tokens[:-1] if bracketed else tokens
   separator = "(" if bracketed else ","
   starts = [i for i, token in enumerate(said) if token.value == separator]
-  if not starts or said[-2:] != _OF_INTEGERS:
+  if not starts or said[-2:] not in _MEMBERSHIPS:
     return None
   formula, symbol = tokens[: starts[-1]], said[starts[-1] + 1 : -2]
   node = read(formula) if is_symbol(symbol) else None
@@ -163,8 +185,20 @@ def _list(tokens: Tokens, read: Reader) -> Node | None:
     narrower = [p for p in listed.members if not _is_reals(p)]
     if len(narrower) == 1:
       return narrower[0]
+    if common := _common(tokens, narrower):
+      return common
   alternatives = split(tokens, lambda t: _is_word(t, _OR))
   return regions.either(listed) if len(alternatives) == len(members) else listed
+
+
+def _common(tokens: Tokens, ranges: list[Node]) -> Node | None:
+  r"""Returns `x \ge 2, x \ne 5` as what satisfies both."""
+  inequalities = [p for p in ranges if isinstance(p, Group) and p.inequality]
+  if len(inequalities) < max(2, len(ranges)):
+    return None
+  if any(_is_word(token, _OR) for token in tokens):
+    return None
+  return pieces.intersection(inequalities)
 
 
 def _is_reals(node: Node) -> bool:
@@ -190,9 +224,12 @@ def _equation(tokens: Tokens, read: Reader) -> Node | None:
   left, *others = split(tokens, lambda t: t.value == "=")
   if not others or not left or not all(others):
     return None
+  unknowns = (left, *others[:-1])
+  if len(others) > 1 and all(map(is_symbol, unknowns)):
+    return group("list", [(*u, _EQUALS, *others[-1]) for u in unknowns], read)
   if len(others) == 1:
     return Equation(Leaf(left), read(others[0]))
-  if is_symbol(left):
+  if is_symbol(left) or names.is_sum(left):
     return Equation(Leaf(left), Chain(tuple(map(read, others))))
   return Chain(tuple(map(read, (left, *others))))
 
@@ -214,6 +251,8 @@ def _bracketed(tokens: Tokens, read: Reader) -> Node | None:
   members = split(inner, lambda t: t.value in _COMMAS)
   if first == r"\{":
     return _builder(inner, read) or group("set", members if inner else [], read)
+  if first + last == "[]" and (matrix := matrices.rows(members, read)):
+    return matrix
   if len(members) > 1:
     return group(first + last, members, read)
   is_matrix = inner and inner[0].kind == "environment"
@@ -232,52 +271,14 @@ def _builder(tokens: Tokens, read: Reader) -> Node | None:
   return node if node.symbol == regions.name(unknown) else None
 
 
-def _matrix(tokens: Tokens, read: Reader) -> Node | None:
-  """A matrix, or a number times a matrix."""
-  start = next(
-    (i for i, t in enumerate(tokens) if t.kind == "environment"), len(tokens)
-  )
-  factor, matrix = tokens[:start], tokens[start:]
-  name = matrix[0].value.removeprefix(r"\begin{")[:-1] if matrix else ""
-  if name not in _MATRICES or matching(matrix) != len(matrix) - 1:
-    return None
-  if sum(map(nesting, factor)) or _has(factor, "det"):
-    return None
-  rows = [
-    split(row, lambda t: t.value == "&")
-    for row in split(matrix[1:-1], lambda t: t.value == r"\\")
-    if row
-  ]
-  if len({len(row) for row in rows}) != 1:
-    raise UnreadableError("a matrix with rows of different lengths")
-  cells = [_scaled(factor, cell) for row in rows for cell in row]
-  return group(f"{len(rows)}x{len(rows[0])}", cells, read)
-
-
-def _scaled(factor: Tokens, cell: Tokens) -> Tokens:
-  """A cell of a matrix times the factor in front of the matrix."""
-  if not factor or not cell:
-    return cell
-  if factor[-1].value in ("cdot", "times"):
-    factor = factor[:-1]
-  if factor == (_MINUS,):
-    factor = (_MINUS, Token("number", "1"))
-  scale, value = literal(factor), literal(cell)
-  if scale and value:
-    return written(scale.value * value.value)
-  if value and value.value in (0, 1):
-    return factor if value.value else cell
-  opening, closing = Token("mark", "("), Token("mark", ")")
-  return (opening, *factor, closing, opening, *cell, closing)
-
-
 Rule = Callable[[Tokens, Reader], Node | None]
 # Each rule with the tokens without which it does not apply.
 _RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
   (_congruence, _MODULO),
-  (_parameter, words("mathbbz")),
-  (_list, _COMMAS | _WORDS),
+  (_parameter, words("in")),
   (regions.exclusion, words("ne")),
+  (_list, _COMMAS | _WORDS),
+  (components, frozenset(UNIT_VECTORS)),
   (_plus_minus, words("pm")),
   (regions.relation, words("< > le ge")),
   (regions.membership, words("in")),
@@ -285,8 +286,10 @@ _RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
   (_approximation, words("approx")),
   (regions.union, words("cup")),
   (regions.difference, words("setminus except mathbbr")),
+  (matrices.transposed, words("^")),
   (_bracketed, words(r"( [ \{")),
-  (_matrix, frozenset(rf"\begin{{{name}}}".lower() for name in _MATRICES)),
+  (matrices.cases, words(r"\begin{cases}")),
+  (matrices.matrix, matrices.BEGINNINGS),
   (regions.reals, words("mathbbr real reals number numbers values")),
   (regions.empty, words("emptyset empty null")),
 )
@@ -300,13 +303,25 @@ def _bare(tokens: Tokens) -> Tokens:
       or (len(tokens) > 1 and _is_word(tokens[0], _INTRODUCTIONS))
     ):
       tokens = tokens[1:]
+    elif said := _called(tokens):
+      tokens = tokens[said:]
     elif is_enclosed(tokens, "{"):
       tokens = tokens[1:-1]
+      tokens = tokens[:-1] if tokens[-1:] == (_STOP,) else tokens
     elif len(tokens) > 1 and _is_word(tokens[0], _NEGATIVE):
       return (_MINUS, *tokens[1:])
     else:
       return tokens
   raise UnreadableError("nested too deeply")
+
+
+def _called(tokens: Tokens) -> int:
+  r"""Returns the number of words in front of `\text{the point } (4, 2)`."""
+  said = 0
+  while said < len(tokens) and _is_word(tokens[said], _CALLED):
+    said += 1
+  ends = said == len(tokens) or tokens[said].is_word or tokens[said] == _EQUALS
+  return 0 if ends else said
 
 
 def _is_word(token: Token, known: frozenset[str]) -> bool:

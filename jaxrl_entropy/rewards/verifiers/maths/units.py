@@ -12,10 +12,8 @@ from jaxrl_entropy.rewards.verifiers.maths.lexer import (
   Tokens,
   words,
 )
-from jaxrl_entropy.rewards.verifiers.maths.numbers import (
-  MULTIPLIERS,
-  NUMBER_WORDS,
-)
+from jaxrl_entropy.rewards.verifiers.maths.number_words import SMALL
+from jaxrl_entropy.rewards.verifiers.maths.numbers import MULTIPLIERS
 from jaxrl_entropy.rewards.verifiers.maths.rewrite import DEGREE as DEGREE_SIGN
 
 MAX_UNIT = 16  # tokens
@@ -44,10 +42,12 @@ second sec s = 1 second | minute min = 60 second
 hour hr h = 3600 second | day = 86400 second | week = 604800 second
 year yr = 1 year | month = 1/12 year
 litre liter l L = 1/1000 metre:3
-dollar = 1 dollar | cent = 1/100 dollar | penny pennies = 1/100 dollar
-pounds-sterling = 1 pound-sterling | euro = 1 euro | rupee = 1 rupee
-yen = 1 yen
-degree = 1 degree | radian rad = 1 radian | unit = 1 unit
+dollar USD = 1 dollar | cent = 1/100 dollar | penny pennies = 1/100 dollar
+pounds-sterling GBP = 1 pound-sterling | pence = 1/100 pound-sterling
+euro EUR = 1 euro | rupee INR Rs = 1 rupee | yen JPY = 1 yen
+yuan CNY RMB = 1 yuan | decibel dB = 1 decibel | hectare = 10000 metre:2
+byte = 1 byte | KB = 1000 byte | MB = 1000000 byte | GB = 1000000000 byte
+degree deg = 1 degree | radian rad = 1 radian | unit = 1 unit
 celsius degree-C = 1 celsius | fahrenheit degree-F = 1 fahrenheit
 kelvin = 1 kelvin | mole mol = 1 mole | ampere amp A = 1 ampere
 newton N = 1000 gram metre second:-2 | dyne = 1/100 gram metre second:-2
@@ -108,11 +108,13 @@ _CURRENCIES = {
   Token("command", "euro"): "euro", Token("command", "rupee"): "rupee",
   Token("command", "yen"): "yen",
 }  # fmt: skip
+_CODES = words("USD GBP EUR INR Rs JPY CNY RMB")
+_US_DOLLAR = (Token("word", "US"), Token("mark", r"\$"))
 _MICRO = Token("command", "mu")
 _SIGNS = words("Omega AA")  # commands that stand for a unit
 
-_PER = Token("prose", "per")
-DEGREE = _UNITS["degree"]
+DEGREE, RADIAN = _UNITS["degree"], _UNITS["radian"]
+_RAISED = {"squared": 2, "cubed": 3}
 
 # Nouns that may be counted in the singular too.
 _NOUNS = words(
@@ -122,7 +124,7 @@ _NOUNS = words(
   "radii coin marble card ball book car game mile-per-hour"
 )
 # Words that change a number, so that no noun phrase may contain them.
-_CHANGING = (
+CHANGING = (
   words(
     "or and not no less fewer least most than about approximately nearly "
     "almost roughly over under between plus minus half halves third thirds "
@@ -134,7 +136,7 @@ _CHANGING = (
     "radians degrees"
   )
   | MULTIPLIERS.keys()
-  | NUMBER_WORDS.keys()
+  | SMALL.keys()
 )
 _BEHIND = words(
   "old tall long wide high deep away left total apart ago later each remaining "
@@ -148,10 +150,11 @@ def split_unit(tokens: Tokens) -> tuple[Tokens, Unit | None]:
   A degree sign that belongs to the argument of a function is no unit.
   """
   sign = tokens[:1] if tokens[0].value == "-" else ()
-  currency = _CURRENCIES.get(tokens[len(sign)]) if len(tokens) > 1 else None
-  if currency and len(tokens) > len(sign) + 1:
-    rest = (*sign, *tokens[len(sign) + 1 :])
-    price = rest.index(_PER) if _PER in rest else len(rest)
+  currency, amount = _currency(tokens[len(sign) :])
+  if currency and amount:
+    rest = (*sign, *amount)
+    per = (i for i, token in enumerate(rest) if token.value == "per")
+    price = next(per, len(rest))
     unit = _unit((Token("prose", currency), *rest[price:]))
     return rest[:price], unit or _UNITS[currency]
   for index in range(max(1, len(tokens) - MAX_UNIT), len(tokens)):
@@ -164,6 +167,16 @@ def split_unit(tokens: Tokens) -> tuple[Tokens, Unit | None]:
     if unit is not None:
       return tokens[:index], unit
   return tokens, None
+
+
+def _currency(tokens: Tokens) -> tuple[str, Tokens]:
+  r"""Returns the currency in front of an amount, as in `\$7`, and the rest."""
+  if tokens[:2] == _US_DOLLAR:
+    return "dollar", tokens[2:]
+  if tokens and tokens[0].is_word and tokens[0].value in _CODES:
+    dotted = tokens[1:2] == (Token("mark", "."),)
+    return tokens[0].value, tokens[1 + dotted :]
+  return _CURRENCIES.get(tokens[0], "") if tokens else "", tokens[1:]
 
 
 def _unbraced(tail: Tokens) -> Tokens:
@@ -251,6 +264,8 @@ def _name(tail: Tokens, index: int) -> tuple[str | None, int]:
 
 def _power(tail: Tokens, index: int) -> tuple[int | None, int]:
   """Returns the power at an index, 1 without one, and the index behind it."""
+  if index < len(tail) and tail[index].value in _RAISED:
+    return _RAISED[tail[index].value], index + 1
   if index == len(tail) or tail[index].value != "^":
     return 1, index
   negative = tail[index + 1 : index + 2] == (Token("mark", "-"),)
@@ -288,7 +303,7 @@ def _counted(tail: Tokens) -> Unit | None:
     said = [*said[2:-1], said[-1].removesuffix("s") + "s"]
   if said[-2:] == ["ordered", "pairs"]:
     return Unit(frozenset({("pair", 1)}))
-  if not _CHANGING.isdisjoint(said) or len(said) > 4 or len(said[-1]) < 3:
+  if not CHANGING.isdisjoint(said) or len(said) > 4 or len(said[-1]) < 3:
     return None
   return _known(said[-1], inverse=False)
 
@@ -303,5 +318,5 @@ def is_noun(word: str) -> bool:
     and word.islower()
     and word.endswith("s")
     and not word.endswith(("ss", "us", "is"))
-    and word not in _CHANGING
+    and word not in CHANGING
   )

@@ -1,0 +1,138 @@
+r"""Intersections and differences of sets of real numbers with known bounds.
+
+`x \ge 2, x \ne 5` and `[2, \infty) \setminus \{5\}` are the union of `[2, 5)`
+and `(5, \infty)`.
+"""
+
+from dataclasses import replace
+from fractions import Fraction
+from itertools import chain
+from typing import NamedTuple
+
+from jaxrl_entropy.rewards.verifiers.maths.nodes import (
+  EMPTY,
+  INFINITY,
+  MINUS_INFINITY,
+  Group,
+  Leaf,
+  Node,
+)
+from jaxrl_entropy.rewards.verifiers.maths.numbers import literal, written
+
+Bound = tuple[Fraction | float, int]
+"""A number, and the side of it: -1 just below, 0 at it, 1 just above it."""
+
+
+class Piece(NamedTuple):
+  """An interval that is not empty.
+
+  Attributes:
+    low: the bound below which nothing belongs to it.
+    high: the bound above which nothing belongs to it.
+  """
+
+  low: Bound
+  high: Bound
+
+
+def pieces(node: Node) -> list[Piece] | None:
+  """Returns the intervals of a set; None where a bound is no literal number.
+
+  Args:
+    node: an interval, a union of intervals, or a set of points.
+  """
+  if not isinstance(node, Group):
+    return None
+  if node.kind in ("set", "union"):
+    listed = [
+      _point(m) if node.kind == "set" else pieces(m) for m in node.members
+    ]
+    known = [several for several in listed if several is not None]
+    united = list(chain.from_iterable(known))
+    return united if len(known) == len(listed) else None
+  if node.kind not in ("()", "[)", "(]", "[]") or len(node.members) != 2:
+    return None
+  low, high = map(_size, node.members)
+  if low is None or high is None:
+    return None
+  above, below = int(node.kind[0] == "("), -int(node.kind[1] == ")")
+  piece = Piece((low, above), (high, below))
+  return [piece] if piece.low <= piece.high else None
+
+
+def _point(node: Node) -> list[Piece] | None:
+  size = _size(node)
+  return None if size is None else [Piece((size, 0), (size, 0))]
+
+
+def _size(node: Node) -> Fraction | float | None:
+  if node in (INFINITY, MINUS_INFINITY):
+    return float("inf" if node == INFINITY else "-inf")
+  value = literal(node.tokens) if isinstance(node, Leaf) else None
+  return value.value if value else None
+
+
+def intersection(nodes: list[Group]) -> Group | None:
+  """Returns what belongs to all of the sets; None where a bound is unknown.
+
+  Args:
+    nodes: two at least; the result has the first one's unknown.
+  """
+  whole = pieces(nodes[0])
+  for node in nodes[1:]:
+    others = pieces(node)
+    if whole is None or others is None:
+      return None
+    overlaps = (
+      Piece(max(a.low, b.low), min(a.high, b.high))
+      for a in whole
+      for b in others
+    )
+    whole = [piece for piece in overlaps if piece.low <= piece.high]
+  united = _united(whole or [])
+  return replace(united, symbol=nodes[0].symbol, inequality=True)
+
+
+def difference(whole: Node, removed: Node) -> Group | None:
+  """Returns a set without another; None where a bound is unknown.
+
+  Args:
+    whole: an interval or a union.
+    removed: what is taken out.
+  """
+  left, holes = pieces(whole), pieces(removed)
+  if left is None or holes is None:
+    return None
+  for hole in holes:
+    below = (hole.low[0], hole.low[1] - 1)
+    above = (hole.high[0], hole.high[1] + 1)
+    left = [
+      piece
+      for old in left
+      for piece in (
+        Piece(old.low, min(old.high, below)),
+        Piece(max(old.low, above), old.high),
+      )
+      if piece.low <= piece.high
+    ]
+  return _united(left)
+
+
+def _united(intervals: list[Piece]) -> Group:
+  groups = [_group(piece) for piece in sorted(intervals)]
+  if len(groups) == 1:
+    return groups[0]
+  return Group("union", tuple(groups)) if groups else EMPTY
+
+
+def _group(piece: Piece) -> Group:
+  (low, above), (high, below) = piece
+  if low == high:
+    return Group("set", (_leaf(low),))
+  return Group("(["[not above] + ")]"[not below], (_leaf(low), _leaf(high)))
+
+
+def _leaf(size: Fraction | float) -> Leaf:
+  if isinstance(size, float):
+    return INFINITY if size > 0 else MINUS_INFINITY
+  return Leaf(written(size))
