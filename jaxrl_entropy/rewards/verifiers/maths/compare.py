@@ -192,8 +192,9 @@ def _vectors(gold: Node, answer: Node) -> tuple[Node, Node]:
 
 
 def _tuple(node: Node) -> Node:
-  is_column = isinstance(node, Group) and node.kind.endswith("x1")
-  return Group("()", node.members) if is_column else node
+  if not isinstance(node, Group) or not node.kind.endswith("x1"):
+    return node
+  return Group("()", node.members)
 
 
 def _sole_members(gold: Node, answer: Node) -> tuple[Node, Node]:

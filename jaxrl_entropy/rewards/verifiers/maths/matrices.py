@@ -30,7 +30,18 @@ _IF = _COMMAS | words("if for when .")
 
 
 def matrix(tokens: Tokens, read: Reader) -> Node | None:
-  """A matrix, or a number times a matrix."""
+  """Parses a matrix, or a number times a matrix.
+
+  Args:
+    tokens: all of the answer, or of a part of it.
+    read: parses the cells.
+
+  Returns:
+    The matrix; None for any other notation.
+
+  Raises:
+    UnreadableError: its rows have different lengths.
+  """
   start = next(
     (i for i, t in enumerate(tokens) if t.kind == "environment"), len(tokens)
   )
@@ -69,7 +80,15 @@ def _scaled(factor: Tokens, cell: Tokens) -> Tokens:
 
 
 def rows(members: list[Tokens], read: Reader) -> Node | None:
-  """Returns `[[1, 2], [3, 4]]` as a matrix; None for other brackets."""
+  """Returns `[[1, 2], [3, 4]]` as a matrix.
+
+  Args:
+    members: what stands between the outer brackets.
+    read: parses the cells.
+
+  Returns:
+    The matrix; None where the members are no rows of one length.
+  """
   if not all(is_enclosed(member, "[") for member in members):
     return None
   table = [
@@ -104,7 +123,15 @@ def transposed(tokens: Tokens, read: Reader) -> Node | None:
 
 
 def cases(tokens: Tokens, read: Reader) -> Node | None:
-  r"""`\begin{cases} 1 & x > 0 \\ 0 & x \le 0 \end{cases}` as pairs."""
+  r"""`\begin{cases} 1 & x > 0 \\ 0 & x \le 0 \end{cases}` as pairs.
+
+  Args:
+    tokens: all of the answer, or of a part of it.
+    read: parses the values and the conditions.
+
+  Returns:
+    A list of values with their conditions; None for any other notation.
+  """
   if tokens[0].value != r"\begin{cases}" or matching(tokens) != len(tokens) - 1:
     return None
   rows = [

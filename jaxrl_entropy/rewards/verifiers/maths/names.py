@@ -159,7 +159,12 @@ def same_name(gold: Leaf, answer: Leaf) -> bool:
 
 
 def with_argument_of(gold: Equation, answer: Equation) -> Equation:
-  """Returns `f(x) = 2x` for `f(t) = 2t` where the reference has f(x)."""
+  """Returns `f(x) = 2x` for `f(t) = 2t` where the reference has f(x).
+
+  Args:
+    gold: the reference.
+    answer: any equation; returned as it is unless it defines that function.
+  """
   wanted, actual = gold.left.tokens, answer.left.tokens
   if not (_is_function(wanted) and _is_function(actual)):
     return answer

@@ -5,7 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
-from jaxrl_entropy.rewards.verifiers.maths import pieces
+from jaxrl_entropy.rewards.verifiers.maths import spans
 from jaxrl_entropy.rewards.verifiers.maths.brackets import (
   is_enclosed,
   is_symbol,
@@ -82,8 +82,10 @@ def relation(tokens: Tokens, read: Reader) -> Node | None:
     return _near(sides[0][1:-1], literal(sides[1]), closed[0])
   elif len(sides) == 2 and sides[1][:1] == sides[1][-1:] == (_BAR,):
     near = _near(sides[1][1:-1], literal(sides[0]), not closed[0])
-    far = near and pieces.difference(REALS, near)
-    return far and replace(far, symbol=near.symbol, inequality=True)
+    far = spans.difference(REALS, near) if near else None
+    if near is None or far is None:
+      return None
+    return replace(far, symbol=near.symbol, inequality=True)
   if len(sides) != 3 or not is_symbol(sides[1]):
     return None
   kind = "(["[closed[0]] + ")]"[closed[1]]
@@ -142,7 +144,7 @@ def difference(tokens: Tokens, read: Reader) -> Node | None:
   if len(sides) != 2 or not all(sides):
     return None
   if _SETMINUS in tokens:
-    known = pieces.difference(*map(read, sides))
+    known = spans.difference(*map(read, sides))
     if known:
       return known
   if reals(sides[0], read) is None and (
@@ -268,7 +270,11 @@ def both_empty(gold: Node, answer: Node) -> bool:
     answer: the answer.
   """
   said = [n for n in (gold, answer) if says_no_solution(n)]
-  kinds = [_KINDS.intersection(phrase(node.tokens).split()) for node in said]
+  kinds = [
+    _KINDS.intersection(phrase(node.tokens).split())
+    for node in said
+    if isinstance(node, Leaf)
+  ]
   return len(said) + (gold == EMPTY) + (answer == EMPTY) == 2 and (
     len(said) < 2 or kinds[0] == kinds[1]
   )

@@ -13,8 +13,8 @@ from jaxrl_entropy.rewards.verifiers.maths import (
   lexer,
   matrices,
   names,
-  pieces,
   regions,
+  spans,
 )
 from jaxrl_entropy.rewards.verifiers.maths.brackets import (
   is_enclosed,
@@ -198,7 +198,7 @@ def _common(tokens: Tokens, ranges: list[Node]) -> Node | None:
     return None
   if any(_is_word(token, _OR) for token in tokens):
     return None
-  return pieces.intersection(inequalities)
+  return spans.intersection(inequalities)
 
 
 def _is_reals(node: Node) -> bool:

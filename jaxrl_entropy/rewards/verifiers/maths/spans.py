@@ -23,7 +23,7 @@ Bound = tuple[Fraction | float, int]
 """A number, and the side of it: -1 just below, 0 at it, 1 just above it."""
 
 
-class Piece(NamedTuple):
+class Span(NamedTuple):
   """An interval that is not empty.
 
   Attributes:
@@ -35,7 +35,7 @@ class Piece(NamedTuple):
   high: Bound
 
 
-def pieces(node: Node) -> list[Piece] | None:
+def spans(node: Node) -> list[Span] | None:
   """Returns the intervals of a set; None where a bound is no literal number.
 
   Args:
@@ -45,7 +45,7 @@ def pieces(node: Node) -> list[Piece] | None:
     return None
   if node.kind in ("set", "union"):
     listed = [
-      _point(m) if node.kind == "set" else pieces(m) for m in node.members
+      _point(m) if node.kind == "set" else spans(m) for m in node.members
     ]
     known = [several for several in listed if several is not None]
     united = list(chain.from_iterable(known))
@@ -56,13 +56,13 @@ def pieces(node: Node) -> list[Piece] | None:
   if low is None or high is None:
     return None
   above, below = int(node.kind[0] == "("), -int(node.kind[1] == ")")
-  piece = Piece((low, above), (high, below))
-  return [piece] if piece.low <= piece.high else None
+  span = Span((low, above), (high, below))
+  return [span] if span.low <= span.high else None
 
 
-def _point(node: Node) -> list[Piece] | None:
+def _point(node: Node) -> list[Span] | None:
   size = _size(node)
-  return None if size is None else [Piece((size, 0), (size, 0))]
+  return None if size is None else [Span((size, 0), (size, 0))]
 
 
 def _size(node: Node) -> Fraction | float | None:
@@ -78,17 +78,17 @@ def intersection(nodes: list[Group]) -> Group | None:
   Args:
     nodes: two at least; the result has the first one's unknown.
   """
-  whole = pieces(nodes[0])
+  whole = spans(nodes[0])
   for node in nodes[1:]:
-    others = pieces(node)
+    others = spans(node)
     if whole is None or others is None:
       return None
     overlaps = (
-      Piece(max(a.low, b.low), min(a.high, b.high))
+      Span(max(a.low, b.low), min(a.high, b.high))
       for a in whole
       for b in others
     )
-    whole = [piece for piece in overlaps if piece.low <= piece.high]
+    whole = [span for span in overlaps if span.low <= span.high]
   united = _united(whole or [])
   return replace(united, symbol=nodes[0].symbol, inequality=True)
 
@@ -100,33 +100,33 @@ def difference(whole: Node, removed: Node) -> Group | None:
     whole: an interval or a union.
     removed: what is taken out.
   """
-  left, holes = pieces(whole), pieces(removed)
+  left, holes = spans(whole), spans(removed)
   if left is None or holes is None:
     return None
   for hole in holes:
     below = (hole.low[0], hole.low[1] - 1)
     above = (hole.high[0], hole.high[1] + 1)
     left = [
-      piece
+      span
       for old in left
-      for piece in (
-        Piece(old.low, min(old.high, below)),
-        Piece(max(old.low, above), old.high),
+      for span in (
+        Span(old.low, min(old.high, below)),
+        Span(max(old.low, above), old.high),
       )
-      if piece.low <= piece.high
+      if span.low <= span.high
     ]
   return _united(left)
 
 
-def _united(intervals: list[Piece]) -> Group:
-  groups = [_group(piece) for piece in sorted(intervals)]
+def _united(intervals: list[Span]) -> Group:
+  groups = [_group(span) for span in sorted(intervals)]
   if len(groups) == 1:
     return groups[0]
   return Group("union", tuple(groups)) if groups else EMPTY
 
 
-def _group(piece: Piece) -> Group:
-  (low, above), (high, below) = piece
+def _group(span: Span) -> Group:
+  (low, above), (high, below) = span
   if low == high:
     return Group("set", (_leaf(low),))
   return Group("(["[not above] + ")]"[not below], (_leaf(low), _leaf(high)))
