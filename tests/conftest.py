@@ -52,7 +52,7 @@ CHECKED = {
   ),
   "ops": (
     *("attention.dispatch", "attention.xla"),
-    *("covariance", "kl", "masked", "router", "selection", "softcap"),
+    *("covariance", "router", "selection", "softcap"),
   ),
   "models": (
     *("experts", "layers", "prefix", "rope", "router_losses", "transformer"),

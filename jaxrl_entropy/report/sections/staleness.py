@@ -82,8 +82,8 @@ def _apart(many: Members, few: Members) -> str:
     return ""
   return (
     f": by seed, {entropy} apart, where {entropy.detectable:.3f} would be "
-    f"found with a probability of {stats.POWER:.0%}; in accuracy {accuracy}, "
-    f"and {accuracy.detectable:.3f}"
+    f"found with a probability of {stats.POWER:.0%}; in accuracy {accuracy} "
+    f"apart, where {accuracy.detectable:.3f} would be"
   )
 
 
