@@ -2,7 +2,7 @@ r"""Published evaluation sets, asked as papers ask them.
 
     jaxrl-entropy evaluate --config=configs/evaluation.py:aime24 \
         --config.task.args.test_path=aime24.jsonl \
-        --config.model.preset=qwen2.5-7b --config.model.weights=FOLDER \
+        --config.model.weights=FOLDER \
         --output=runs/aime24
 
 The argument is one of SETS, and after a colon one of PROTOCOLS

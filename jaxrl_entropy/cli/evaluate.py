@@ -13,7 +13,7 @@ _EXAMPLES = """\
       --output=runs/mine_aime24
   jaxrl-entropy evaluate --config=configs/evaluation.py:aime24:qwen3 \\
       --config.task.args.test_path=aime24.jsonl \\
-      --config.model.preset=qwen2.5-7b --config.model.weights=FOLDER \\
+      --config.model.weights=FOLDER \\
       --output=runs/aime24
 
 The task and eval sections of the config choose the problems and the sampling.

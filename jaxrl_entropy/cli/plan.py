@@ -75,11 +75,11 @@ def main(argv: Sequence[str]) -> int:
     )
   load = estimate.make_load(config, args.prompt_tokens, args.response_tokens)
   model = programs.planned_model(config)
+  planned = programs.planned_name(config)
   time = estimate.make(config, model, slice_, mesh, load, samplers=samplers)
   if args.estimate:
-    _print(
-      args.json, estimate.to_json(time), "\n".join(estimate.to_lines(time))
-    )
+    lines = "\n".join(estimate.to_lines(time))
+    _print(args.json, planned, estimate.to_json(time), lines)
     return 0
 
   compiles = compiling.has_compiler()
@@ -101,9 +101,14 @@ def main(argv: Sequence[str]) -> int:
   if plan.verdict == report.TOO_BIG:
     settings = advice.advise(plan, config, compile_one)
     plan = dataclasses.replace(plan, advice=settings)
-  _print(args.json, report.to_json(plan), report.to_text(plan))
+  _print(args.json, planned, report.to_json(plan), report.to_text(plan))
   return plan.status
 
 
-def _print(as_json: bool, data: dict[str, Any], text: str) -> None:
-  print(json.dumps(data, indent=2) if as_json else text)
+def _print(
+  as_json: bool, planned: str, data: dict[str, Any], text: str
+) -> None:
+  if as_json:
+    print(json.dumps({"model": planned} | data, indent=2))
+  else:
+    print(f"model: {planned}\n{text}")

@@ -326,7 +326,7 @@ def to_lines(estimate: Estimate) -> Iterator[str]:
   ):
     sizes = (f"{name} {size / GIB:.2f} GiB" for name, size in memory.items())
     if memory:
-      yield f"  {form} hold at least: {', '.join(sizes)}"
+      yield f"  at least on {form}: {', '.join(sizes)}"
   peaks = (
     f"{phase} {size / GIB:.2f} GiB{' (too much)' * (size > estimate.hbm)}"
     for phase, size in estimate.peaks.items()

@@ -6,6 +6,7 @@ config; only the arrays are missing.
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -151,7 +152,12 @@ def _of_sampler(name: str, config: ConfigDict, mesh: Mesh) -> tuple[Any, Any]:
 
 
 def planned_model(config: ConfigDict) -> TransformerConfig:
-  """Returns the decoder that `config` names; reads neither weights nor data."""
+  """Returns the decoder that `config` names; reads neither weights nor data.
+
+  Weights that are not on this machine are planned as `model.preset`.
+  """
+  if _is_local(config.model.weights):
+    return _model_at(Path(config.model.weights), config)
   if config.model.tokenizer != "symbols":
     return preset_model(config, None)
   task = task_lib.resolve(config.task.name, config.task.args)
@@ -164,7 +170,26 @@ def planned_teacher(config: ConfigDict) -> TransformerConfig:
   Raises:
     UserError: if there is none.
   """
-  path = teacher_path(config)
+  return _model_at(teacher_path(config), config)
+
+
+def planned_name(config: ConfigDict) -> str:
+  """Returns what `planned_model` has read, and why where it is the preset."""
+  weights, preset = config.model.weights, config.model.preset
+  if not weights or _is_local(weights):
+    return weights or preset
+  return (
+    f"{preset}, the model.preset: {weights} is not on this machine; if they "
+    "differ, set model.preset, or model.weights to a folder with the config.json"
+  )
+
+
+def _is_local(weights: str) -> bool:
+  return bool(weights) and Path(weights).exists()
+
+
+def _model_at(path: Path, config: ConfigDict) -> TransformerConfig:
+  """Returns the decoder of a run, folder or file, computing as `config` does."""
   if run := run_of(path):
     model = planned_model(config_lib.of_run(run.folder))
   else:

@@ -51,6 +51,25 @@ def test_sizes_are_exact_without_a_compiler(capfd, monkeypatch):
   assert 6 < per_token / 7.1e9 < 16
 
 
+def test_the_model_of_a_folder_is_planned(capfd, tmp_path):
+  keys = dict(vocab_size=64, hidden_size=16, intermediate_size=32)
+  keys |= dict(num_hidden_layers=1, num_attention_heads=2)
+  published = json.loads((PUBLISHED / "Qwen2.5-7B.json").read_text())
+  small = published | keys | dict(num_key_value_heads=1)
+  (tmp_path / "config.json").write_text(json.dumps(small))
+  flags = (f"--config={SEVEN}", "--topology=v5e-16", "--estimate")
+  weights = f"--config.model.weights={tmp_path}"
+  status, plan = _plan(capfd, *flags, weights)
+  assert (status, plan["model"]) == (0, str(tmp_path))
+  assert plan["memory"]["parameters and moments"] < 2**20
+
+
+def test_the_preset_stands_for_weights_that_are_not_here(capfd):
+  flags = (f"--config={SEVEN}", "--topology=v5e-16", "--estimate")
+  _, plan = _plan(capfd, *flags, "--config.model.weights=lab/other")
+  assert plan["model"].startswith("qwen2.5-7b, the model.preset: lab/other is")
+
+
 def test_adapters_alone_have_moments():
   settings = (("model.lora_rank", "8"), ("model.prefix_length", "16"))
   task = Task(SEVEN, settings, "v5e-16", "train", compiles=False)
