@@ -24,8 +24,12 @@ class PrefixedTokenizer:
     return self._tokenizer.encode(text)
 
   def decode(self, ids: Sequence[int]) -> str:
-    """Returns the text of the ids that have one."""
-    return self._tokenizer.decode([i for i in ids if i not in self._prefix])
+    """Returns the text of a response."""
+    return self._tokenizer.decode(self._without_prefix(ids))
+
+  def spell(self, ids: Sequence[int]) -> str:
+    """Returns the text of all ids that have one."""
+    return self._tokenizer.spell(self._without_prefix(ids))
 
   def render(self, prompt: str, system: str | None = None) -> list[int]:
     """Returns the ids of the prefix and of a prompt.
@@ -35,3 +39,6 @@ class PrefixedTokenizer:
       system: the problem's own system message; None or "" if it has none.
     """
     return [*self._prefix, *self._tokenizer.render(prompt, system)]
+
+  def _without_prefix(self, ids: Sequence[int]) -> list[int]:
+    return [i for i in ids if i not in self._prefix]

@@ -39,6 +39,9 @@ class Tokenizer(Protocol):
   def decode(self, ids: Sequence[int]) -> str:
     """The text of a response; the token that ended it is left out."""
 
+  def spell(self, ids: Sequence[int]) -> str:
+    """The text of all ids, with the tokens that begin or end a turn."""
+
   def render(self, prompt: str, system: str | None = None) -> list[int]:
     """Ids of a prompt up to where the response begins.
 
@@ -83,6 +86,9 @@ class SymbolTokenizer:
     ids = list(ids)
     if ids and ids[-1] == self.eos_id:
       ids.pop()
+    return self.spell(ids)
+
+  def spell(self, ids: Sequence[int]) -> str:
     # A model's vocabulary may be padded past the symbols.
     known = len(self._symbols)
     return " ".join(self._symbols[i] if i < known else "<unk>" for i in ids)
@@ -141,9 +147,11 @@ class TextTokenizer:
 
   def decode(self, ids: Sequence[int]) -> str:
     # Tags such as <think> may be special tokens; rewards read them.
-    kept = [token for token in ids if token not in self._control]
+    return self.spell([i for i in ids if i not in self._control])
+
+  def spell(self, ids: Sequence[int]) -> str:
     return self._tokenizer.decode(
-      kept, skip_special_tokens=False, spaces_between_special_tokens=False
+      list(ids), skip_special_tokens=False, spaces_between_special_tokens=False
     )
 
   def render(self, prompt: str, system: str | None = None) -> list[int]:

@@ -48,7 +48,7 @@ def describe(
       {
         "step": step,
         "problem": rollout.problems[row].id,
-        "prompt": tokenizer.decode(rollout.prompts[row].tolist()),
+        "prompt": tokenizer.spell(rollout.prompts[row].tolist()),
         "tokens": _texts(rollout.responses[row].tolist(), tokenizer),
         "reward": float(rollout.rewards[row]),
         "correct": bool(rollout.correct[row]),

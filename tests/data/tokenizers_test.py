@@ -254,6 +254,13 @@ def test_tags_that_are_special_tokens_stay_in_responses(folder):
   assert text.replace(" ", "") == "<answer>hi"
 
 
+def test_a_prompt_is_spelled_with_the_ends_of_its_turns(folder):
+  tokenizer = load_tokenizer(folder)
+  ids = [1, 4, tokenizer.eos_id, 3]
+  assert "<eos>" in tokenizer.spell(ids)
+  assert "<eos>" not in tokenizer.decode(ids)
+
+
 def test_the_form_of_prompts_can_be_set(tagged):
   def render(**settings):
     form = PromptFormat(**settings)
