@@ -52,7 +52,6 @@ def get_config(method: str = "grpo"):
   config.task.args.update(
     path=DATA + "train-*.parquet",
     test_path=DATA + "test-*.parquet",
-    format="gsm8k",
   )
   config.rollout.prompts_per_step = 64
   config.rollout.group_size = 8

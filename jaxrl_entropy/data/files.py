@@ -152,7 +152,9 @@ def checked(problems: Table, max_bad: float, where: str) -> Table:
     shown = "\n".join(summary.reasons)
     message = f"{summary.bad} of {summary.rows} rows are not problems:\n{shown}"
     if summary.bad > max_bad * summary.rows:
-      raise ValueError(f"{message}\nMend them, or raise max_bad.")
+      raise ValueError(
+        f"{message}\nMend them, choose another format, or raise max_bad."
+      )
     warnings.warn(message, stacklevel=3)
   if summary.skipped:
     warnings.warn(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import math
+from textwrap import shorten
 from typing import Any
 
 from jaxrl_entropy.data import cases
@@ -118,7 +119,10 @@ def field_of(row: Row, names: tuple[str, ...]) -> Any:
 def _required(row: Row, names: tuple[str, ...]) -> Any:
   value = field_of(row, names)
   if value is None:
-    raise RowError(f"it has none of the fields {', '.join(names)}")
+    fields = shorten(", ".join(row), 100, placeholder=" ...")
+    raise RowError(
+      f"it has none of the fields {', '.join(names)}; its fields are {fields}"
+    )
   return value
 
 

@@ -36,6 +36,7 @@ def test_inspect_counts_and_shows(tmp_path, capsys):
   shown = capsys.readouterr().out
   assert "6 rows, of which 1 repeat another and 1 are not problems" in shown
   assert f"{path}:4: it has none of the fields answer" in shown
+  assert "; its fields are problem\n" in shown
   assert "4 problems, 4 questions" in shown
   assert "source: a 3, s\ufffd[31m 1" in shown
   assert "1 references that no answer can match" in shown
