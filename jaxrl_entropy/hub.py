@@ -85,7 +85,9 @@ def push(folder: Path, name: str) -> str:
       repo_id=name, folder_path=str(folder), revision=revision
     )
   except Exception as error:
-    raise UserError(_reason(f"--push {name}", name, error)) from error
+    raise UserError(
+      _reason(f"--to=hub --target={name}", name, error)
+    ) from error
   return str(done.commit_url)
 
 

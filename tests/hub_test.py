@@ -6,9 +6,11 @@ from pathlib import Path
 import subprocess
 import sys
 
+import huggingface_hub
 import pytest
 
 from jaxrl_entropy import hub
+from jaxrl_entropy.errors import UserError
 from tests.hub_server import COMMIT, Hub, serve
 
 FIXTURES = Path(__file__).parent / "fixtures" / "models"
@@ -153,3 +155,12 @@ def test_a_folder_is_pushed(served, tmp_path):
   said, errors = run(code, address, tmp_path / "home", HF_TOKEN="hf_x")
   assert "lab/mine" in said, errors
   assert server.repos["models/lab/mine"]["config.json"] == b'{"a": 1}'
+
+
+def test_a_refused_push_names_its_flags(monkeypatch, tmp_path):
+  def unreachable(*_, **__):
+    raise ConnectionError("no network")
+
+  monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", unreachable)
+  with pytest.raises(UserError, match=r"^--to=hub --target=lab/mine: "):
+    hub.push(tmp_path, "lab/mine")
