@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import jax
@@ -273,7 +273,8 @@ def start_folder(config: ConfigDict, workdir: Path) -> Path:
     workdir: folder of the run.
   """
   digest = hashlib.sha256(_made_of(config).encode()).hexdigest()[:8]
-  name = f"{config.model.preset}-{digest}"
+  model = PurePath(config.model.weights).name or config.model.preset
+  name = f"{model}-{digest}"
   return (workdir / config.sft.folder / name).resolve()
 
 

@@ -23,6 +23,11 @@ def test_the_sft_folder_does_not_depend_on_the_optimizer(tmp_path):
   assert len(folders) == 1
 
 
+def test_the_sft_folder_is_named_after_the_model(tmp_path):
+  config = load("grpo", ("model.weights", "lab/mine"))
+  assert sft.start_folder(config, tmp_path).name.startswith("mine-")
+
+
 @pytest.fixture
 def traces(tmp_path):
   """Right answers to 128 countdown questions, and one that is too long."""
