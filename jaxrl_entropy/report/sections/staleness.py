@@ -67,15 +67,15 @@ def _sentence(arms: _Arms, noun: str, after: str) -> str:
       texts.append(
         f"{method} ends at {ends[0].mean:.3f} nats with "
         f"{wording.plural(counts[0], noun)} {after} and at "
-        f"{ends[1].mean:.3f} with {counts[-1]}{_apart(many, few)}."
+        f"{ends[1].mean:.3f} with {counts[-1]}{_apart(few, many)}."
       )
   return " ".join(texts)
 
 
-def _apart(many: Members, few: Members) -> str:
+def _apart(few: Members, many: Members) -> str:
   """Describes the differences over seeds, if there are several."""
   entropy, accuracy = (
-    interventions.differences(many, few, end)
+    interventions.differences(few, many, end)
     for end in (dynamics.final_entropy, dynamics.final_score)
   )
   if entropy.count < 2:
