@@ -98,6 +98,9 @@ def _by_problem(
   samples = list(sampled.values())
   counts = [(len(rows), sum(r["correct"] for r in rows)) for rows in samples]
   values = {"accuracy": [right / total for total, right in counts]}
+  if any(r["reward"] != r["correct"] for r in records):
+    # Graded: what is almost right tells policies apart that are never right.
+    values["reward"] = [_mean(r["reward"] for r in rows) for rows in samples]
   fewest = min(total for total, _ in counts)
   for k in _powers_of_two(fewest):
     values[f"pass@{k}"] = [pass_at_k(n, c, k) for n, c in counts]

@@ -180,7 +180,8 @@ def planned_name(config: ConfigDict) -> str:
     return weights or preset
   return (
     f"{preset}, the model.preset: {weights} is not on this machine; if they "
-    "differ, set model.preset, or model.weights to a folder with the config.json"
+    "differ, set model.preset, or model.weights to a folder with its "
+    "config.json"
   )
 
 
@@ -189,7 +190,7 @@ def _is_local(weights: str) -> bool:
 
 
 def _model_at(path: Path, config: ConfigDict) -> TransformerConfig:
-  """Returns the decoder of a run, folder or file, computing as `config` does."""
+  """Returns the decoder of a run, folder or file, in the config's dtypes."""
   if run := run_of(path):
     model = planned_model(config_lib.of_run(run.folder))
   else:

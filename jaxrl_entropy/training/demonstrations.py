@@ -57,6 +57,7 @@ class Fresh:
   Attributes:
     steps: mini-batches of the whole stage.
     left_out: always 0, as longer demonstrations are an error.
+    about: what is imitated, in words.
   """
 
   left_out = 0
@@ -64,6 +65,7 @@ class Fresh:
   def __init__(self, config: ConfigDict, policy: Policy, task: Task) -> None:
     self._config, self._policy, self._task = config, policy, task
     self.steps: int = config.sft.steps
+    self.about = "new demonstrations at each step"
 
   def train(self, step: int) -> Rows:
     """Returns the mini-batch of a step: a function of seed and step alone.
@@ -105,6 +107,7 @@ class Imitated:
   Attributes:
     steps: mini-batches of the whole stage.
     left_out: traces so far that did not fit.
+    about: what is imitated, in words.
   """
 
   def __init__(self, config: ConfigDict, policy: Policy, task: Traces) -> None:
@@ -114,6 +117,9 @@ class Imitated:
       raise UserError("sft: there are no traces to train on")
     passes = math.ceil(config.sft.epochs * size / config.sft.batch_size)
     self.steps: int = config.sft.steps or passes
+    self.about = (
+      f"{size} traces, with {task.size('test')} held out for the loss"
+    )
     self.left_out = 0
     self._stream = PromptStream(task, config.seed)
 

@@ -37,26 +37,37 @@ def test_a_majority_votes(answers, right, chance):
   assert majority(answers, right) == pytest.approx(chance)
 
 
+def record(response, right):
+  return {
+    "id": "a",
+    "source": "s",
+    "difficulty": None,
+    "greedy": False,
+    "temperature": 1.0,
+    "response": response,
+    "correct": right,
+    "reward": float(right),
+    "finish": "stop",
+    "length": 1,
+    "error": None,
+  }
+
+
 def test_majority_is_reported_where_answers_are_boxed():
   rows = [
-    {
-      "id": "a",
-      "source": "s",
-      "difficulty": None,
-      "greedy": False,
-      "temperature": 1.0,
-      "response": response,
-      "correct": right,
-      "finish": "stop",
-      "length": 1,
-      "error": None,
-    }
-    for response, right in (
-      ("\\boxed{ 1/ 2}", True), ("\\boxed{3}", False), ("\\boxed{0.5}", True)
-    )
-  ]  # fmt: skip
+    record("\\boxed{ 1/ 2}", True),
+    record("\\boxed{3}", False),
+    record("\\boxed{0.5}", True),
+  ]
   assert summarize(rows)[0]["maj@3"] == 1.0
   plain = [row | {"response": "right"} for row in rows]
   assert "maj@3" not in summarize(plain)[0]
   # The standard error of one problem is not known.
   assert summarize(rows)[1] == {}
+
+
+def test_a_graded_reward_is_reported_beside_the_accuracy():
+  rows = [record("a", False), record("b", True)]
+  assert "reward" not in summarize(rows)[0]
+  almost = rows[0] | {"reward": 0.5}
+  assert summarize([almost, rows[1]])[0]["reward"] == 0.75

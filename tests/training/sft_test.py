@@ -88,6 +88,7 @@ def test_a_batch_is_packed_and_scores_responses_alone(traces):
   again = jax.device_get(batches.train(0))
   assert (rows.tokens == again.tokens).all()
   assert rows.tokens.shape == (1, 8, 32)
+  assert "held out for the loss" in batches.about
   # Several sequences share a row, so that some rows are empty.
   used = (rows.segments > 0).any(-1)[0]
   assert used.sum() < 8
