@@ -1,10 +1,8 @@
 """The GSM8K config on a shrunk model with the shape of Qwen2.5's vocabulary."""
 
 import json
-import random
 
 import jax
-import numpy as np
 import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -118,42 +116,3 @@ def test_it_trains_on_rows_of_the_published_form(folder, tmp_path):
   assert record["reward/errors"] == 0
   # Ids that the tokenizer lacks take no part in the entropy.
   assert record["entropy/token_mean"] < 11.9296  # ln 151,665
-
-
-@pytest.mark.slow
-def test_every_method_learns_from_rows_of_the_published_form(folder, tmp_path):
-  pairs = [(n, m) for n in range(8) for m in range(8)]
-  path = tmp_path / "gsm8k.jsonl"
-  write_rows(path, pairs)
-  # Every other trace to imitate is right, and so will be some answers.
-  draw = random.Random(0)
-  traces = [
-    {
-      "prompt": f"{n} and {m} ?",
-      "response": f"{n} and {m} is \\boxed{{{n + m + k}}}",
-    }
-    for n, m in pairs
-    for k in (0, draw.choice((-1, 1, 2)))
-    if n + m + k >= 0
-  ]
-  taught = tmp_path / "traces.jsonl"
-  taught.write_text("\n".join(map(json.dumps, traces)))
-  for method in config_file.METHODS:
-    config = shrunk(
-      *(method, folder, path),
-      **{"prompts_per_step": 16, "group_size": 8, "slots": 64},
-      max_prompt_length=24,
-    )
-    config.task.args.instruction = ""
-    config.sft.task.name = "traces"
-    config.sft.task.args = {"path": str(taught), "test_size": 4}
-    config.sft.update(epochs=40.0, batch_size=32, learning_rate=3e-3)
-    config.sft.folder = str(tmp_path / "sft")
-    config.steps = 20
-    config.loss.args.update({} if method == "grpo" else {"fraction": 0.02})
-    config.optimizer.micro_batches = 2
-    config.optimizer.learning_rate = 3e-4
-    config.eval.update(every=0, problems=64, samples=4)
-    assert loop.train(config, tmp_path / method) == 0
-    accuracy = [m["reward/accuracy"] for m in metrics(tmp_path / method)]
-    assert 0.1 < np.mean(accuracy[:3]) < np.mean(accuracy[-3:]) - 0.1
