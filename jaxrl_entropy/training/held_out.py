@@ -63,7 +63,6 @@ def evaluate_policy(
     settings.top_k,
     lambda *_: preemption.raise_if_requested(),
   )
-
   at = functools.partial(
     evaluation.evaluate,
     distributed.shard_over_hosts(generate),

@@ -147,9 +147,9 @@ def _imitate(
     restored = checkpoints.restore(state)
     done, state = (restored.step, restored.state) if restored else (0, state)
     offset = restored.host.get("offset", 0) if restored else 0
-    if done < steps and distributed.is_writer():
+    if done < steps:
       size = config.sft.batch_size
-      print(f"sft: {batches.about}; {steps} steps of {size}", flush=True)
+      distributed.say(f"sft: {batches.about}; {steps} steps of {size}")
     with _Records(folder, steps, done, offset) as records:
       for step in range(done, steps):
         state, metrics = update(state, batches.train(step))

@@ -4,7 +4,7 @@ import json
 
 import jax
 import pytest
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from configs import gsm8k_qwen2_5_0_5b as config_file
@@ -26,14 +26,9 @@ def folder(tmp_path_factory):
   """A folder of the published form: many ids, few weights."""
   path = tmp_path_factory.mktemp("model")
   words = {"<|endoftext|>": 0, "<|im_start|>": 1, "<|im_end|>": 2}
-  text = ["\\boxed{", "}", " ", "?", "and", "is"]
-  words |= {word: 3 + n for n, word in enumerate(text)}
-  words |= {str(n): len(words) + n for n in range(TOKENS - len(words))}
+  words |= {str(n): 3 + n for n in range(TOKENS - 3)}
   raw = Tokenizer(models.WordLevel(words, unk_token="<|endoftext|>"))
-  raw.pre_tokenizer = pre_tokenizers.Split(
-    Regex(r"\\boxed\{|\w+|."), behavior="isolated"
-  )
-  raw.decoder = decoders.Fuse()
+  raw.pre_tokenizer = pre_tokenizers.Whitespace()
   tokenizer = PreTrainedTokenizerFast(
     tokenizer_object=raw,
     eos_token="<|im_end|>",
@@ -72,47 +67,37 @@ def test_the_estimate_is_that_of_the_model():
   assert f"{393_216 * cache / 1e9:.1f}\n" in text
 
 
-def shrunk(method, folder, path, **rollout):
-  """The config on a model folder and rows of this machine."""
-  config = config_file.get_config(method)
+def test_it_trains_on_rows_of_the_published_form(folder, tmp_path):
+  rows = [
+    {
+      "question": f"{n} and {n} ?",
+      "answer": f"<<{n}+{n}={2 * n}>>\n#### {2 * n}",
+    }
+    for n in range(12)
+  ]
+  path = tmp_path / "gsm8k.jsonl"
+  path.write_text("\n".join(map(json.dumps, rows)))
+  config = config_file.get_config("kl_cov")
+  config.steps = 1
   config.model.weights = str(folder)
   config.task.args.update(path=str(path), test_path=str(path))
   config.prompt.suffix = ""
   config.reward.workers = 1
-  config.rollout.update(kv_tokens=0, max_response_length=8, **rollout)
-  return config
-
-
-def write_rows(path, pairs):
-  """Questions about sums in the published form."""
-  rows = [
-    {
-      "question": f"{n} and {m} ?",
-      "answer": f"<<{n}+{m}={n + m}>>\n#### {n + m}",
-    }
-    for n, m in pairs
-  ]
-  path.write_text("\n".join(map(json.dumps, rows)))
-
-
-def metrics(folder):
-  lines = (folder / loop.METRICS).read_text().splitlines()
-  return [json.loads(line) for line in lines]
-
-
-def test_it_trains_on_rows_of_the_published_form(folder, tmp_path):
-  path = tmp_path / "gsm8k.jsonl"
-  write_rows(path, [(n, n) for n in range(12)])
-  config = shrunk(
-    *("kl_cov", folder, path),
-    **{"prompts_per_step": 4, "group_size": 2, "slots": 8},
+  config.rollout.update(
+    prompts_per_step=4,
+    group_size=2,
+    slots=8,
+    kv_tokens=0,
     max_prompt_length=96,
+    max_response_length=8,
   )
-  config.steps = 1
   config.optimizer.micro_batches = 2
   config.eval.update(every=0, problems=4)
   assert loop.train(config, tmp_path / "run") == 0
-  record, _ = metrics(tmp_path / "run")
-  assert record["reward/errors"] == 0
+  records = [
+    json.loads(line)
+    for line in (tmp_path / "run" / loop.METRICS).read_text().splitlines()
+  ]
+  assert records[0]["reward/errors"] == 0
   # Ids that the tokenizer lacks take no part in the entropy.
-  assert record["entropy/token_mean"] < 11.9296  # ln 151,665
+  assert records[0]["entropy/token_mean"] < 11.9296  # ln 151,665
