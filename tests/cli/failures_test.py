@@ -132,7 +132,8 @@ def test_who_loses_a_process_ends_with_a_status_to_restart(lost):
   assert job[1 - lost].returncode in ends, errors
   assert "Traceback" not in errors
   if job[1 - lost].returncode == PREEMPTED:
-    assert "error: a process of this job is gone" in errors.splitlines()[-1]
+    # JAX's own log of the loss may come after.
+    assert "error: a process of this job is gone" in errors
   job[lost].communicate()
 
 
