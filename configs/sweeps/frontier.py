@@ -86,14 +86,16 @@ def controls() -> Iterator[Cell]:
 
 
 def updates() -> Iterator[Cell]:
-  """Fewer updates per rollout, equal tokens and updates: is it staleness?"""
+  """Updates per rollout, at equal tokens and updates: is it staleness?"""
   # With one update per rollout, KL-Cov's penalty is 0.
-  fresh = [
-    (method, _fresh(count))
-    for count in (1, 2, 4)
-    for method in ("grpo", "clip_cov")
+  others = [
+    (method, _with_updates(count))
+    for count in (1, 2, 4, 16)
+    for method in ("grpo", "clip_cov", "kl_cov")
+    if (method, count) != ("kl_cov", 1)
   ]
-  yield from _over_seeds([_GRPO, *_shares("clip_cov", 0.1), *fresh], count=3)
+  eight = [_GRPO, *_shares("clip_cov", 0.1), *_shares("kl_cov", 0.1)]
+  yield from _over_seeds([*eight, *others], count=3)
 
 
 def ahead() -> Iterator[Cell]:
@@ -111,17 +113,23 @@ def longer() -> Iterator[Cell]:
   )
 
 
-def _fresh(updates_per_rollout: int) -> dict[str, Any]:
-  """Divides the rollouts of the config, and not its mini-batches."""
+def _with_updates(count: int) -> dict[str, Any]:
+  """Changes the size of the rollouts of the config, not of its mini-batches."""
   config = get_config()
   rollout = config.rollout
-  parts = rollout.num_minibatches // updates_per_rollout
+
+  def resized(size: int) -> int:
+    return size * count // rollout.num_minibatches
+
+  def repeated(steps: int) -> int:
+    return steps * rollout.num_minibatches // count
+
   return {
-    "steps": config.steps * parts,
-    "eval.every": config.eval.every * parts,
-    "rollout.prompts_per_step": rollout.prompts_per_step // parts,
-    "rollout.train_groups": rollout.train_groups // parts,
-    "rollout.num_minibatches": updates_per_rollout,
+    "steps": repeated(config.steps),
+    "eval.every": repeated(config.eval.every),
+    "rollout.prompts_per_step": resized(rollout.prompts_per_step),
+    "rollout.train_groups": resized(rollout.train_groups),
+    "rollout.num_minibatches": count,
   }
 
 
