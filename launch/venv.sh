@@ -16,6 +16,15 @@ find_python() {
   return 1
 }
 
+# uv takes a fifth of pip's time, and pip knows of mirrors that pip.conf names.
+install_into_venv() {
+  local pip=(.venv/bin/python -m pip install --quiet
+    --disable-pip-version-check)
+  { "${pip[@]}" uv &&
+    .venv/bin/uv pip install --quiet --python .venv/bin/python "$@"; } ||
+    "${pip[@]}" "$@"
+}
+
 # ensure_venv EXTRAS: .venv with this project installed, and the named extras.
 # It installs again only when setup.py has changed.
 ensure_venv() {
@@ -28,8 +37,7 @@ ensure_venv() {
   fi
   if [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
     echo "installing jaxrl_entropy[$1] into .venv"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-      --editable ".[$1]"
+    install_into_venv --editable ".[$1]"
     echo "$want" >"$stamp"
   fi
 }
