@@ -85,7 +85,7 @@ def test_committed_summaries_are_those_of_the_committed_metrics(committed):
     ("headline", "splits", "difficulty"),
     ("headline", "tail", "tail"),
     ("headline", "methods", "length"),
-    ("headline", "results", "passes"),
+    ("headline", "passes", "curve"),
     ("headline", "intervention", "residuals"),
     ("algorithms", "law", "all"),
     ("sizes", "sizes", "curves"),

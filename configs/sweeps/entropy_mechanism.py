@@ -29,7 +29,10 @@ too, for comparison: a copy of such a run's folder is not run again.
 from collections.abc import Iterator
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from configs import quickstart
+from jaxrl_entropy.config import defaults
 from jaxrl_entropy.errors import UserError, nearest
 
 Cell = tuple[str, dict[str, Any]]
@@ -39,7 +42,13 @@ METHODS = tuple(quickstart.METHODS)
 SEEDS = range(3)
 SIZES = ("pico", "nano", "tiny", "mini")
 
-get_config = quickstart.get_config
+
+def get_config(method: str = "grpo") -> ConfigDict:
+  """Returns the quick start, evaluated often and with few samples."""
+  config = quickstart.get_config(method)
+  config.eval = defaults.get_config().eval
+  config.eval.every = 4
+  return config
 
 
 def headline() -> Iterator[Cell]:

@@ -6,14 +6,9 @@ from matplotlib.figure import Figure
 import numpy as np
 
 from jaxrl_entropy.analysis import dynamics, stats, studies
-from jaxrl_entropy.report import panels, plots, style, wording
-from jaxrl_entropy.report.measures import (
-  curve_of_passes,
-  curve_of_temperatures,
-  final_measures,
-  largest_pass,
-)
-from jaxrl_entropy.report.section import Members, Row, Section, Table
+from jaxrl_entropy.report import panels, plots, wording
+from jaxrl_entropy.report.measures import curve_of_temperatures, final_measures
+from jaxrl_entropy.report.section import Row, Section, Table
 
 _TIE = 5e-4
 """Means that differ by less look the same with three decimals."""
@@ -35,7 +30,7 @@ def build(study: studies.Study) -> Section:
     "results",
     "Results at the end",
     _sentence(study),
-    _passes_panel(study) | _temperatures_panel(study),
+    _temperatures_panel(study),
     Table(("variant", "runs", *measures), rows),
   )
 
@@ -60,38 +55,6 @@ def _sentence(study: studies.Study) -> str:
     else "one run does not establish an order"
   )
   return f"{text}; {doubt}."
-
-
-def _passes_panel(study: studies.Study) -> dict[str, Figure]:
-  """Draws pass@k against k, before training and after, if any k is above 1."""
-  if not all(largest_pass(members) for members in study.variants.values()):
-    return {}
-  colors = panels.palette(study)
-  lines = {
-    label: _passes(label, members, colors[label])
-    for label, members in study.variants.items()
-  }
-  start = _passes("before RL", study.runs, style.MUTED, last=False)
-  beside = [start, *lines.values()]
-  return {
-    f"passes{suffix}": plots.lines(
-      "pass@k: one of k samples is correct",
-      [start, *(lines[label] for label in labels)],
-      x_label="k",
-      logarithmic=True,
-      beside=beside,
-    )
-    for suffix, labels in panels.groups(study, lines).items()
-  }
-
-
-def _passes(
-  label: str, members: Members, color: str, last: bool = True
-) -> plots.Line:
-  """Returns the mean over seeds of pass@k, of the last policy or the first."""
-  curves = [curve_of_passes(run, last) for run in members]
-  passes = np.mean([list(curve.values()) for curve in curves], axis=0)
-  return plots.Line(label, np.array(list(curves[0])), passes, color)
 
 
 def _temperatures_panel(study: studies.Study) -> dict[str, Figure]:

@@ -37,9 +37,7 @@ def test_one_run_establishes_no_order(tmp_path):
   assert sentence.endswith("one run does not establish an order.")
 
 
-def test_coverage_is_drawn_before_and_after_and_accuracy_by_temperature(
-  tmp_path,
-):
+def test_accuracy_is_drawn_by_temperature(tmp_path):
   for seed in range(2):
     run = synthetic.write_run(tmp_path / str(seed), seed=seed)
     records = synthetic.read(run)
@@ -48,10 +46,7 @@ def test_coverage_is_drawn_before_and_after_and_accuracy_by_temperature(
       records[-1][key] = accuracy + seed / 10
     synthetic.rewrite(run, records)
   section = final_results.build(studies.load(tmp_path))
-  assert list(section.panels) == ["passes", "temperatures"]
+  assert list(section.panels) == ["temperatures"]
   (curve,) = section.panels["temperatures"].axes[0].lines
   assert list(curve.get_xdata()) == [0, 0.3, 1, 1.3]
   assert curve.get_ydata()[[1, 3]] == pytest.approx([0.75, 0.25])
-  before, after = section.panels["passes"].axes[0].lines
-  assert list(before.get_xdata()) == list(after.get_xdata()) == [1, 4]
-  assert (before.get_ydata() < after.get_ydata()).all()
