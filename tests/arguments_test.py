@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrl_entropy import advantages, arguments, losses, objectives
-from jaxrl_entropy.training import controllers
+from jaxrl_entropy.training import controls
 
 
 def _makes(value):
@@ -46,7 +46,7 @@ FACTORIES = {
     "losses": PARTS,
     "objectives": objectives.OBJECTIVES,
     "advantages": advantages.ESTIMATORS,
-    "controllers": controllers.CONTROLS,
+    "controllers": controls.CONTROLS,
   }.items()
   for name, make in known.items()
 }

@@ -12,7 +12,7 @@ import pytest
 from jaxrl_entropy import advantages, objectives
 from jaxrl_entropy.config import defaults, recipes
 from jaxrl_entropy.rewards import settings
-from jaxrl_entropy.training import algorithm, controllers, filters
+from jaxrl_entropy.training import algorithm, controls, filters
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
@@ -68,7 +68,7 @@ def test_a_transform_takes_ten_lines():
   [
     ("Advantages", advantages.ESTIMATORS),
     ("What is learned from", filters.FILTERS),
-    ("Coefficients that change", controllers.CONTROLS),
+    ("Coefficients that change", controls.CONTROLS),
   ],
 )
 def test_every_name_is_in_its_table(heading, known):
