@@ -14,4 +14,6 @@ extras="test"
 case " $* " in *" --parity "*) extras="test,parity" ;; esac
 ensure_venv "$extras"
 # Two processes: most tests are of one thread, and memory is not endless.
-exec .venv/bin/python -m pytest --numprocesses=2 --dist=loadfile "$@"
+# Files go to them in the order that tests/conftest.py gives.
+exec .venv/bin/python -m pytest --numprocesses=2 --dist=loadfile \
+  --no-loadscope-reorder "$@"

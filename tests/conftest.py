@@ -1,5 +1,6 @@
 """Strict JAX, a compilation cache, and the flags for long tests."""
 
+import gc
 import os
 from pathlib import Path
 import signal
@@ -82,9 +83,23 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
   config.pluginmanager.register(Tally())
+  # Tracing makes objects by the million, and next to none of them are cycles.
+  gc.set_threshold(100_000, 50, 100)
+
+
+# These take minutes and start first, so that two workers end together.
+_LONG = (
+  *("training/loop", "sampling/sampler", "golden/golden", "cli/plan"),
+  *("rewards/sandbox/hostile", "rewards/verifiers/code", "models/decoding"),
+)
+_FIRST = {
+  str(Path(__file__).parent / f"{name}_test.py"): index
+  for index, name in enumerate(_LONG)
+}
 
 
 def pytest_collection_modifyitems(config, items):
+  items.sort(key=lambda item: _FIRST.get(str(item.path), len(_FIRST)))
   for name in _OPTIONAL:
     if config.getoption(f"--{name}"):
       continue

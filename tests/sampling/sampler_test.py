@@ -435,16 +435,13 @@ def _sample_experts(**sizes):
 
 
 def _sample_experts_on_eight():
-  return [
-    *_sample_experts(data=2, tensor=2, expert=2),
-    *_sample_experts(fsdp=2, expert=4),
-  ]
+  return _sample_experts(fsdp=2, tensor=2, expert=2)
 
 
 def test_split_experts_give_the_same_tokens():
   whole = _sample_experts(data=-1)
   split = devices.run(_sample_experts_on_eight)
-  for expected, group in zip(whole * 2, split, strict=True):
+  for expected, group in zip(whole, split, strict=True):
     for a, b in zip(expected, group, strict=True):
       assert a.tokens.tolist() == b.tokens.tolist()
       np.testing.assert_allclose(a.logp, b.logp, atol=1e-5)
