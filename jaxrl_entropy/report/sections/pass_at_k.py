@@ -26,12 +26,14 @@ def build(study: studies.Study) -> Section | Absent:
   """Compares pass@k of the final policies with that of the start."""
   if not all(largest_pass(members) for members in study.variants.values()):
     return Absent(_TITLE, no_metric("eval/held_out/pass@{k}"))
-  start = _passes(study.runs, last=False)
+  # The runs of a seed start from the same policy.
+  starts = list({run.seed: run for run in study.runs}.values())
+  start = _passes(starts, last=False)
   ends = {
     label: _at(start, _passes(members, last=True))
     for label, members in study.variants.items()
   }
-  rows: list[Row] = [(_START, len(study.runs), *map(str, start.values()))]
+  rows: list[Row] = [(_START, len(starts), *map(str, start.values()))]
   rows += [
     (label, len(study.variants[label]), *map(str, passes.values()))
     for label, passes in ends.items()
@@ -79,8 +81,7 @@ def _sentence(start: Passes, ends: dict[str, Passes]) -> str:
   return (
     f"{text} {wording.listing(traded)} gained with one sample and lost with "
     f"{many}: answers that the policy often gave became likelier, and problems "
-    "that it solved now and then were given up. What entropy is kept shows "
-    "in the second number."
+    "that it solved now and then were given up."
   )
 
 

@@ -41,7 +41,7 @@ def test_means_over_seeds_are_drawn_beside_the_start(study):
   assert list(grpo.get_ydata()) == pytest.approx([0.55, 0.6, 0.7])
   assert list(kl_cov.get_ydata()) == pytest.approx([0.4, 0.7, 0.95])
   assert [row[:2] for row in section.table.rows] == [
-    ("before RL", 3),
+    ("before RL", 2),
     ("GRPO", 2),
     ("KL-Cov", 1),
   ]
