@@ -11,8 +11,9 @@ its own. Everything else is the real loop: threads, weights that go from mesh to
 mesh, admission, verification, importance weights.
 
 *Equal lengths*: an update takes as long as a rollout, so that overlap may halve
-a step. *Heavy tail*: one response in sixteen is eight times as long as most;
-with `partial_tokens` it does not hold its step.
+a step; in one process, and in a job of two with four devices each, of which one
+trains and the other samples. *Heavy tail*: one response in sixteen is eight
+times as long as most; with `partial_tokens` it does not hold its step.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,8 +21,10 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import multiprocessing
 import os
 from pathlib import Path
+import socket
 import tempfile
 import time
 import types
@@ -35,6 +38,9 @@ from benchmarks.common import Result
 DEVICES = 8
 PROMPTS, SAMPLES = 4, 4
 DECODE_STEPS = 4
+
+Run = Callable[..., list[dict[str, float]]]
+"""From a load and settings of the rollout to records of the run's steps."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,19 +151,66 @@ def run(load: Load, **rollout: Any) -> list[dict[str, float]]:
 
   In the first half programs are compiled, and the long responses begin.
   """
-  from jaxrl_entropy import run_files
+  with tempfile.TemporaryDirectory() as folder:
+    _train(load, folder, rollout)
+    return _records(load, folder)
+
+
+def run_together(load: Load, **rollout: Any) -> list[dict[str, float]]:
+  """As `run`, by a job of two processes that have half of the devices each."""
+  with socket.socket() as probe:
+    probe.bind(("localhost", 0))
+    port = probe.getsockname()[1]
+  spawn = multiprocessing.get_context("spawn")
+  with tempfile.TemporaryDirectory() as folder:
+    job = []
+    for index in range(2):
+      variables = {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": str(DEVICES // 2),
+        "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
+        "JAX_NUM_PROCESSES": "2",
+        "JAX_PROCESS_ID": str(index),
+      }
+      # A child reads them before it imports anything.
+      with mock.patch.dict(os.environ, variables):
+        child = spawn.Process(target=_member, args=(load, folder, rollout))
+        child.start()
+        job.append(child)
+    for child in job:
+      child.join()
+      if child.exitcode:
+        raise RuntimeError(f"a process of the job ended with {child.exitcode}")
+    return _records(load, folder)
+
+
+def _member(load: Load, folder: str, rollout: dict[str, Any]) -> None:
+  from jaxrl_entropy import distributed
+  from jaxrl_entropy.cli import failures
+
+  distributed.start()
+  _train(load, folder, rollout)
+  failures.finish_job(0)
+
+
+def _train(load: Load, folder: str, rollout: dict[str, Any]) -> None:
   from jaxrl_entropy.training import loop
 
-  with tempfile.TemporaryDirectory() as folder, slowed(load):
+  with slowed(load):
     loop.train(get_config(load, **rollout), folder)
-    lines = (Path(folder) / run_files.METRICS).read_text().splitlines()
+
+
+def _records(load: Load, folder: str) -> list[dict[str, float]]:
+  from jaxrl_entropy import run_files
+
+  lines = (Path(folder) / run_files.METRICS).read_text().splitlines()
   records = [json.loads(line) for line in lines]
   for record, following in itertools.pairwise(records):
     record["seconds"] = following["time"] - record["time"]
   return records[load.steps // 2 : -1]
 
 
-def equal_lengths(load: Load) -> list[Result]:
+def equal_lengths(load: Load, run: Run, case: str) -> list[Result]:
   """Compares the seconds of a step."""
   runs = {"ours": run(load, max_staleness=1), "in turn": run(load)}
   seconds = {
@@ -168,7 +221,7 @@ def equal_lengths(load: Load) -> list[Result]:
     "ours": [record["throughput/wait_s"] for record in runs["ours"]],
     "in turn": [record["throughput/sample_s"] for record in runs["in turn"]],
   }
-  case, options = "4 + 4 devices, equal lengths", {"higher_is_better": False}
+  options = {"higher_is_better": False}
   return [
     *common.compare(case, "s/step", seconds, "ours", **options),
     *common.compare(case, "s for a rollout", waits, "ours", **options),
@@ -189,14 +242,23 @@ def heavy_tail(load: Load) -> list[Result]:
   return common.compare(case, "useful tok/s", measured, "ours")
 
 
+def _eight(number: int) -> int:
+  del number
+  return 8
+
+
 def main() -> None:
   os.environ["JAX_PLATFORMS"] = "cpu"
   os.environ["JAX_NUM_CPU_DEVICES"] = str(DEVICES)
   args = common.arguments(__doc__)
   steps = 6 if args.quick else 12
-  even = Load(8, lambda _: 8, decode=0.25, update=2.0, steps=steps)
+  even = Load(8, _eight, decode=0.25, update=2.0, steps=steps)
   tailed = Load(64, lambda n: 64 if n == 0 else 4 + n % 8, 0.06, 0.3, 2 * steps)
-  results = equal_lengths(even) + heavy_tail(tailed)
+  results = [
+    *equal_lengths(even, run, "4 + 4 devices, equal lengths"),
+    *equal_lengths(even, run_together, "4 + 4 devices of two processes"),
+    *heavy_tail(tailed),
+  ]
   common.report("overlap", results, args.json)
 
 
