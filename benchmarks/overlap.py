@@ -19,6 +19,7 @@ times as long as most; with `partial_tokens` it does not hold its step.
 from collections.abc import Callable, Iterator
 import contextlib
 import dataclasses
+import gzip
 import itertools
 import json
 import multiprocessing
@@ -152,7 +153,7 @@ def run(load: Load, **rollout: Any) -> list[dict[str, float]]:
   In the first half programs are compiled, and the long responses begin.
   """
   with tempfile.TemporaryDirectory() as folder:
-    _train(load, folder, rollout)
+    _train(load, folder, get_config(load, **rollout))
     return _records(load, folder)
 
 
@@ -189,15 +190,15 @@ def _member(load: Load, folder: str, rollout: dict[str, Any]) -> None:
   from jaxrl_entropy.cli import failures
 
   distributed.start()
-  _train(load, folder, rollout)
+  _train(load, folder, get_config(load, **rollout))
   failures.finish_job(0)
 
 
-def _train(load: Load, folder: str, rollout: dict[str, Any]) -> None:
+def _train(load: Load, folder: str, config: Any) -> None:
   from jaxrl_entropy.training import loop
 
   with slowed(load):
-    loop.train(get_config(load, **rollout), folder)
+    loop.train(config, folder)
 
 
 def _records(load: Load, folder: str) -> list[dict[str, float]]:
@@ -225,6 +226,44 @@ def equal_lengths(load: Load, run: Run, case: str) -> list[Result]:
   return [
     *common.compare(case, "s/step", seconds, "ours", **options),
     *common.compare(case, "s for a rollout", waits, "ours", **options),
+  ]
+
+
+def traced(load: Load) -> list[Result]:
+  """Reads from the profiler's trace of two steps what runs beside updates."""
+  config = get_config(load, max_staleness=1)
+  config.log.profile_steps = (load.steps // 2, load.steps // 2 + 1)
+  with tempfile.TemporaryDirectory() as folder:
+    _train(load, folder, config)
+    (file,) = Path(folder).glob("profile/**/*.trace.json.gz")
+    events = json.loads(gzip.decompress(file.read_bytes()))["traceEvents"]
+  sampling, updating = (
+    _spans(events, name) for name in ("slow_advance", "slow_update")
+  )
+  beside = sum(
+    max(0.0, min(end, last) - max(start, first))
+    for start, end in sampling
+    for first, last in updating
+  )
+  share = beside / sum(end - start for start, end in updating)
+  return [
+    Result(
+      "4 + 4 devices, trace of two steps",
+      "share of updates with sampling beside them",
+      share,
+      "all",
+      1.0,
+      share,
+    )
+  ]
+
+
+def _spans(events: list[dict], name: str) -> list[tuple[float, float]]:
+  """Returns start and end of the calls of a function in a trace, in us."""
+  return [
+    (event["ts"], event["ts"] + event["dur"])
+    for event in events
+    if event.get("ph") == "X" and event["name"].endswith(f" {name}")
   ]
 
 
@@ -257,6 +296,7 @@ def main() -> None:
   results = [
     *equal_lengths(even, run, "4 + 4 devices, equal lengths"),
     *equal_lengths(even, run_together, "4 + 4 devices of two processes"),
+    *traced(even),
     *heavy_tail(tailed),
   ]
   common.report("overlap", results, args.json)

@@ -1,6 +1,6 @@
 """Makes the task, forward pass, sampler and requests of a config."""
 
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Collection, Container, Sequence, Set
 import dataclasses
 from typing import Any
 
@@ -16,10 +16,11 @@ from jaxrl_entropy.errors import UserError
 from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.sampling.request import Request, Uniform
 from jaxrl_entropy.sampling.sampler import Sampler
-from jaxrl_entropy.training import kernels
+from jaxrl_entropy.training import kernels, token_probe
 from jaxrl_entropy.training.auxiliary import critic, implicit_reward
 from jaxrl_entropy.training.auxiliary.base import Role
 from jaxrl_entropy.training.forward import MOMENTS, Forward
+from jaxrl_entropy.training.layout import Layout
 from jaxrl_entropy.training.policy import Policy, sampled_length
 
 # The models that learn beside the policy, by the field that asks for them.
@@ -82,6 +83,44 @@ def build_forward(
     rank="rank" in needs,
     router=router,
     replay=config.model.routing_replay,
+  )
+
+
+def build_passes(
+  config: ConfigDict,
+  policy: Policy,
+  guide: Policy | None,
+  needs: Set[str],
+  layout: Layout,
+) -> tuple[Forward, Forward]:
+  """Returns the forward passes of updates and of scoring.
+
+  Their kernels are those that a trial on the run's own shapes chose.
+
+  Args:
+    config: the whole configuration.
+    policy: the decoder and its mesh.
+    guide: the teacher of distillation; None without one.
+    needs: fields of a TokenBatch that the objective reads.
+    layout: rows of the batches.
+  """
+  sizes = policy.mesh, layout.slice_rows, layout.row_length
+  guiding = None
+  if guide is not None:
+    guiding = dataclasses.replace(
+      kernels.tried_forward(build_forward(config, guide.model), *sizes),
+      replay=False,
+    )
+  training = kernels.tried_forward(
+    build_forward(config, policy.model, needs, guiding), *sizes
+  )
+  compared = token_probe.NEEDS if config.probe.token_fraction else set()
+  scoring = build_forward(config, policy.model, needs | compared)
+  return training, dataclasses.replace(
+    scoring,
+    attention=training.attention,
+    agreement=scoring.replay,
+    embedded=layout.capacity if "embedding" in needs else 0,
   )
 
 

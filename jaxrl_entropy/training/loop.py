@@ -28,7 +28,6 @@ from jaxrl_entropy.training import (
   algorithm as algorithm_lib,
   build,
   filters,
-  kernels,
   memory,
   pending,
   probe as probe_lib,
@@ -170,16 +169,8 @@ class _Run:
     self._sampler, self._pool = sampler, pool
     self._eval_sampler = sampler
     layout = make_layout(config, policy.mesh)
-    sizes = policy.mesh, layout.slice_rows, layout.row_length
-    guiding = None
-    if guide is not None:
-      guiding = dataclasses.replace(
-        kernels.tried_forward(build.build_forward(config, guide.model), *sizes),
-        replay=False,
-      )
-    forward = kernels.tried_forward(
-      build.build_forward(config, policy.model, algorithm.needs, guiding),
-      *sizes,
+    forward, scoring = build.build_passes(
+      config, policy, guide, algorithm.needs, layout
     )
     roles = build.build_roles(config, forward, algorithm.needs)
     self._algorithm = algorithm
@@ -201,17 +192,8 @@ class _Run:
     teacher = None
     if "teacher_logp" in algorithm.needs:
       teacher = make_teacher(config, policy.tokenizer, layout)
-    compared = token_probe.NEEDS if config.probe.token_fraction else set()
-    scored = build.build_forward(
-      config, policy.model, algorithm.needs | compared
-    )
     self._scorer = Scorer(
-      dataclasses.replace(
-        scored,
-        attention=forward.attention,
-        agreement=scored.replay,
-        embedded=layout.capacity if "embedding" in algorithm.needs else 0,
-      ),
+      scoring,
       layout,
       roles,
       algorithm.needs,
