@@ -7,7 +7,7 @@ docs/metrics.md says what each metric means.
 # Files and folders of a run.
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
-COMPACT_METRICS = "metrics.json"  # one list per metric: a committed copy
+COMPACT_METRICS = "metrics.json"  # by metric, not by step: a committed copy
 SAMPLES = "samples.jsonl"
 ALARMS = "alarms.jsonl"
 CHECKPOINTS = "checkpoints"

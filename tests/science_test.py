@@ -34,7 +34,10 @@ def column(method, seed, key, study="headline"):
   """(steps, values) at which a metric was measured."""
   (folder,) = (RESULTS / study).glob(f"{METHODS[method]},seed={seed}*")
   columns = json.loads((folder / "metrics.json").read_text())
-  pairs = zip(columns["step"], columns[key], strict=True)
+  steps, values = columns["step"], columns[key]
+  if isinstance(values, dict):
+    values = [values.get(str(index)) for index in range(len(steps))]
+  pairs = zip(steps, values, strict=True)
   return np.array([pair for pair in pairs if pair[1] is not None]).T
 
 

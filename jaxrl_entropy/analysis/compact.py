@@ -3,8 +3,8 @@
     python -m jaxrl_entropy.analysis.compact runs/study docs/results/study
 
 A copy holds the metrics that the analysis reads, to four significant digits, as
-one list per metric. A report of the copy shows the same figures as one of the
-original.
+one list per metric, or as values by the index of their record where most records
+have none. A report of the copy shows the same figures as one of the original.
 """
 
 import argparse
@@ -64,15 +64,20 @@ def compact(
 
 
 def _columns(run: runs.Run) -> str:
-  """Returns a JSON object with one metric per line, one value per step."""
+  """Returns a JSON object with one metric per line."""
   keys = sorted(
     key for key in run.metrics if _TEMPERATURE.sub("/", key).startswith(_KEPT)
   )
   lines = []
   for key in keys:
-    values = [_rounded(record.get(key)) for record in run.records]
-    lines.append(f'"{key}":{json.dumps(values, separators=(",", ":"))}')
+    column = _column([_rounded(record.get(key)) for record in run.records])
+    lines.append(f'"{key}":{json.dumps(column, separators=(",", ":"))}')
   return "{\n" + ",\n".join(lines) + "\n}"
+
+
+def _column(values: list[Any]) -> list[Any] | dict[int, Any]:
+  known = {index: v for index, v in enumerate(values) if v is not None}
+  return known if len(known) < len(values) / 2 else values
 
 
 def _rounded(value: Any) -> Any:

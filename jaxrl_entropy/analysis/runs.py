@@ -346,10 +346,19 @@ def _read_compact(
   path: pathlib.Path,
 ) -> tuple[list[Mapping[str, Any]], tuple[str, ...]]:
   """Reads the records of a file that `compact` wrote."""
-  columns = _read_object(path)
-  if not columns or not all(isinstance(c, list) for c in columns.values()):
+  columns = _read_object(path) or {}
+  steps = columns.get(run_files.STEP)
+  if not isinstance(steps, list) or not all(
+    isinstance(column, list | dict) for column in columns.values()
+  ):
     return [], (f"{path.name} is not a JSON object of lists",)
-  rows = zip(*columns.values(), strict=False)
+  dense = [
+    [column.get(str(index)) for index in range(len(steps))]
+    if isinstance(column, dict)
+    else column
+    for column in columns.values()
+  ]
+  rows = zip(*dense, strict=False)
   return [dict(zip(columns, row, strict=True)) for row in rows], ()
 
 
