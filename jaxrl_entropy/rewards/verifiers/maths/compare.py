@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from jaxrl_entropy.rewards.verifiers.maths import names, notation
+from jaxrl_entropy.rewards.verifiers.maths import names, notation, spans
 from jaxrl_entropy.rewards.verifiers.maths.congruences import as_class
 from jaxrl_entropy.rewards.verifiers.maths.leaves import (
   Rules,
@@ -182,19 +182,22 @@ def _rounds(value: Literal, rounded: Literal) -> bool:
 
 
 def _vectors(gold: Node, answer: Node) -> tuple[Node, Node]:
-  """Returns a column as the tuple that the other answer is."""
+  """Returns a column or row as the tuple that the other answer is."""
   pair = gold, answer
   if not all(isinstance(node, Group) for node in pair):
     return pair
-  if not any(names.is_point(node) for node in pair):
+  if not any(isinstance(n, Group) and n.kind in ("()", "[]") for n in pair):
     return pair
   return _tuple(gold), _tuple(answer)
 
 
 def _tuple(node: Node) -> Node:
-  if not isinstance(node, Group) or not node.kind.endswith("x1"):
+  """`(1, 2, 3)` for a column, a row and `[1, 2, 3]`, which is no interval."""
+  if not isinstance(node, Group):
     return node
-  return Group("()", node.members)
+  row = node.kind == "[]" and len(node.members) > 2
+  matrix = node.kind.startswith("1x") or node.kind.endswith("x1")
+  return Group("()", node.members) if row or matrix else node
 
 
 def _sole_members(gold: Node, answer: Node) -> tuple[Node, Node]:
@@ -248,6 +251,10 @@ def _groups(gold: Group, answer: Group, rules: Rules) -> bool:
     return False
   if rules.strict and names.may_be_point(gold) and answer.inequality:
     return False
+  if not rules.strict and "union" in (gold.kind, answer.kind):
+    wanted, actual = spans.united(gold), spans.united(answer)
+    if wanted and actual:
+      return wanted == actual
   if "set" in (gold.kind, answer.kind) and not (gold.ordered or answer.ordered):
     return _sets(gold, answer, rules)
   if len(gold.members) != len(answer.members):

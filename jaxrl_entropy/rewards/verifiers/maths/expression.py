@@ -74,7 +74,7 @@ def to_latex(tokens: Tokens, unevaluated: bool = False) -> str | None:
     if _ends(first) and second.value != "_" and index not in applied:
       if _is_ambiguous(second, first, token):
         return None
-      if token.value in ("(", "frac") or token.kind == "number":
+      if token.value in ("(", "frac", "binom") or token.kind == "number":
         texts.append(r"\cdot")
     written = _written(token)
     if tokens[index + 1 : index + 2] == (_INDEX,):

@@ -17,6 +17,7 @@ from jaxrl_entropy.rewards.verifiers.maths.parameters import aligned
 from jaxrl_entropy.rewards.verifiers.maths.units import (
   DEGREE,
   RADIAN,
+  Unit,
   split_unit,
 )
 
@@ -72,6 +73,10 @@ def leaves_equal(gold: Leaf, answer: Leaf, rules: Rules) -> bool:
     return True
   gold_value, gold_unit = split_unit(gold.tokens)
   answer_value, answer_unit = split_unit(answer.tokens)
+  if not rules.strict and gold_unit and not answer_unit:
+    answer_value, answer_unit = _measure(answer_value, gold_unit)
+  if not rules.strict and answer_unit and not gold_unit:
+    gold_value, gold_unit = _measure(gold_value, answer_unit)
   if gold_unit == DEGREE and answer_unit == RADIAN and _PI in answer_value:
     answer, answer_unit = Leaf(answer_value), None
   if answer_unit == DEGREE and gold_unit == RADIAN and _PI in gold_value:
@@ -108,6 +113,14 @@ def leaves_equal(gold: Leaf, answer: Leaf, rules: Rules) -> bool:
     not rules.restates(answer_value)
     and rules.symbolic(gold_value, answer_value)
   )
+
+
+def _measure(tokens: Tokens, unit: Unit) -> tuple[Tokens, Unit | None]:
+  """Splits `5 L`, elsewhere a product, where the other answer is a volume."""
+  named = (Token("word", t.value) if t.kind == "symbol" else t for t in tokens)
+  value, own = split_unit(tuple(named))
+  same = own and own.powers == unit.powers and literal(value)
+  return (value, own) if same else (tokens, None)
 
 
 def _letters(gold: Tokens, answer: Tokens) -> tuple[Tokens, Tokens]:

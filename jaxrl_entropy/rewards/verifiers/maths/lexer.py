@@ -132,7 +132,8 @@ _NESTING = {"(": 1, "[": 1, r"\{": 1, ")": -1, "]": -1, r"\}": -1}
 
 # Runs of two letters that are not a product of two symbols.
 LETTER_PAIRS = words("cm mm km kg mg ft yd lb oz hr mi ml")  # may be products
-_SHORT_WORDS = LETTER_PAIRS | words("or no in is of to")
+_SHORT_WORDS = LETTER_PAIRS | words("or no in is of to Rs")
+_SENTENCE = re.compile(r"(?=.*[a-z]{3} |.* [a-z]{3})(?:(?:[A-Za-z]{2,}|a|A)[ ,.]*)+")
 
 
 def tokens(text: str, grouped: bool = True) -> list[Token]:
@@ -147,7 +148,8 @@ def tokens(text: str, grouped: bool = True) -> list[Token]:
   """
   if len(text) > MAX_LENGTH:
     raise UnreadableError("too long")
-  return list(_scan(to_latex(text), grouped=grouped))
+  letters = "word" if _SENTENCE.fullmatch(text) else "letters"
+  return list(_scan(to_latex(text), letters, grouped))
 
 
 def _scan(

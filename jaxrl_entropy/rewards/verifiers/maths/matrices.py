@@ -13,6 +13,7 @@ from jaxrl_entropy.rewards.verifiers.maths.lexer import (
   words,
 )
 from jaxrl_entropy.rewards.verifiers.maths.nodes import (
+  Equation,
   Group,
   Node,
   Reader,
@@ -24,8 +25,14 @@ NAMES = frozenset(
   ["matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array"]
 )
 BEGINNINGS = frozenset(rf"\begin{{{name}}}".lower() for name in NAMES)
-_MINUS = Token("mark", "-")
+SYSTEMS = words(
+  r"\begin{cases} \begin{aligned} \begin{align} \begin{gathered} "
+  r"\begin{split} \begin{array}"
+)
+_MINUS, _EQUALS = Token("mark", "-"), Token("mark", "=")
+_AMPERSAND = Token("mark", "&")
 _COMMAS = frozenset([",", ";"])
+_STOPS = frozenset([",", ";", "."])
 _IF = _COMMAS | words("if for when .")
 
 
@@ -120,6 +127,41 @@ def transposed(tokens: Tokens, read: Reader) -> Node | None:
   ):
     return None
   return Group(f"{len(row.members)}x1", row.members)
+
+
+def system(tokens: Tokens, read: Reader) -> Node | None:
+  r"""Parses `\begin{cases} x = 2 \\ y = 3 \end{cases}` as a list of equations.
+
+  Args:
+    tokens: all of the answer, or of a part of it.
+    read: parses the rows, in which `&` may stand at a relation.
+
+  Returns:
+    The list; None where a row is no equation.
+  """
+  if tokens[0].value not in SYSTEMS or matching(tokens) != len(tokens) - 1:
+    return None
+  rows = [
+    row[:-1] if row[-1].value in _STOPS else row
+    for row in split(_unaligned(tokens[1:-1]), lambda t: t.value == r"\\")
+    if row
+  ]
+  if any(_AMPERSAND in row or _EQUALS not in row for row in rows):
+    return None
+  listed = group("list", rows, read)
+  equations = all(isinstance(row, Equation) for row in listed.members)
+  return listed if equations else None
+
+
+def _unaligned(tokens: Tokens) -> Tokens:
+  """`x = 2` for `x &= 2` and `x = & 2`."""
+  return tuple(
+    token
+    for before, token, behind in zip(
+      (None, *tokens), tokens, (*tokens[1:], None), strict=False
+    )
+    if token != _AMPERSAND or _EQUALS not in (before, behind)
+  )
 
 
 def cases(tokens: Tokens, read: Reader) -> Node | None:

@@ -24,7 +24,8 @@ def added(tokens: Tokens) -> Tokens:
       measures.append([])
     if not measures:
       return tokens
-    measures[-1].append(token)
+    unit = token.kind == "symbol"  # `3 h 15 min` is no product
+    measures[-1].append(Token("word", token.value) if unit else token)
   if len(measures) < 2 or any(len(measure) < 2 for measure in measures):
     return tokens
   total = Fraction(0)

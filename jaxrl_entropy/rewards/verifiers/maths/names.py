@@ -19,6 +19,7 @@ _VARIABLES = words("x y z a b c")  # before a bracket, factors
 _COORDINATES = words("x y z")
 _INVERSE = words("^ { - 1 }")
 _ARGUMENTS = words(", | cap cup")
+_INDEX = Token("mark", "_")
 _CONSTANTS = words("pi frac sqrt cdot times div")
 
 
@@ -63,11 +64,11 @@ def _is_argument(token: Token) -> bool:
 
 
 def _is_distance(tokens: Tokens) -> bool:
-  """Whether this is `|AB|`."""
+  """Whether this is `|AB|`, or `|A|` for the size of a set."""
   return (
     len(tokens) == 3
     and tokens[0].value == tokens[2].value == "|"
-    and tokens[1].is_word
+    and (tokens[1].is_word or tokens[1].value.isupper())
   )
 
 
@@ -210,6 +211,8 @@ def names_by_place(gold: Group, answer: Group) -> bool:
     answer: the answer.
   """
   names = [list(map(_unknown, group.members)) for group in (gold, answer)]
+  if _counted(names[1]):
+    return False  # `x_1 = 2, x_2 = 3` for `2, 3` in any order
   several = any(len(set(unknowns) - {None}) > 1 for unknowns in names)
   return several and any(None in unknowns for unknowns in names)
 
@@ -219,3 +222,11 @@ def _unknown(node: Node) -> Tokens | str | None:
   if isinstance(node, Equation):
     return node.left.tokens
   return (node.symbol or None) if isinstance(node, Group) else None
+
+
+def _counted(unknowns: list[Tokens | str | None]) -> bool:
+  """Whether these are `x_1` and `x_2`, several values of one unknown."""
+  return all(
+    isinstance(u, tuple) and u[1:2] == (_INDEX,) and u[0] == unknowns[0][0]
+    for u in unknowns
+  )

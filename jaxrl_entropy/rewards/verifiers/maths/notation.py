@@ -28,6 +28,16 @@ _TIME = re.compile(
   r"(?![A-Za-z])(?(4)\s*\})",
   re.IGNORECASE,
 )
+_HOUR = re.compile(
+  r"(?:\\text\{)?\s*(?:(?:12\s*)?(noon|midnight)|0(\d:[0-5]\d))\s*\}?",
+  re.IGNORECASE,
+)
+_NAMED_HOURS = {"noon": "12:00", "midnight": "0:00"}
+_CHOSEN = re.compile(
+  r"(?<![\w)}])(?:\{\s*\})?\s*[_^]\s*(?:\{(\w+)\}|(\w))\s*"
+  r"(?:\\(?:mathrm|text)\s*\{)?([CP])\}?\s*_\s*(?:\{(\w+)\}|(\w))",
+  re.ASCII,
+)
 
 
 class Choice(NamedTuple):
@@ -92,6 +102,9 @@ def is_label(text: str) -> bool:
 def bare(text: str) -> str:
   """Returns an answer without Markdown or `Answer:`; times in 24 hours."""
   text = _TIME.sub(_in_24_hours, text.strip())
+  if hour := _HOUR.fullmatch(text):
+    text = hour[2] or _NAMED_HOURS[hour[1].lower()]
+  text = _CHOSEN.sub(_chosen, text)
   text = _BOLD.sub(r"\1", text)
   if match := _QUOTED.fullmatch(text):
     text = match[2]
@@ -101,6 +114,13 @@ def bare(text: str) -> str:
   rest = text[match.end() :]
   opened = match[0].count("{") > match[0].count("}")
   return rest.replace("}", "", 1) if opened else rest
+
+
+def _chosen(match: re.Match[str]) -> str:
+  r"""`\binom{7}{3}` for `{}_7C_3`, `3! \cdot \binom{7}{3}` for `{}_7P_3`."""
+  n, k = match[1] or match[2], match[4] or match[5]
+  orders = rf"{k}! \cdot " if match[3] == "P" else ""
+  return rf"{orders}\binom{{{n}}}{{{k}}}"
 
 
 def _in_24_hours(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Numbers in words: `twenty-seven`, `one hundred five`, `two thirds`."""
+"""Numbers in words: `twenty-seven`, `one hundred and five`, `two thirds`."""
 
 from fractions import Fraction
 
@@ -29,13 +29,22 @@ def number_in_words(text: str) -> Fraction | None:
     text: words with spaces between them; hyphens may be words of their own.
   """
   said = [word for word in text.lower().split() if word != "-"]
-  if len(said) > 1 and (below := _PARTS.get(_singular(said[-1]))):
-    above = _integer(said[:-1])
-    return None if above is None else Fraction(above, below)
   if len(said) == 1 and said[0] in _NTH:
     return Fraction(_NTH[said[0]])
+  if said[-1:] and _singular(said[-1]) in _PARTS:
+    start = len(said) - said[::-1].index("and") if "and" in said else 0
+    whole = _integer(said[: start - 1]) if start else 0
+    part = _part(said[start:])
+    return None if whole is None or part is None else whole + part
   whole = _integer(said)
   return None if whole is None else Fraction(whole)
+
+
+def _part(said: list[str]) -> Fraction | None:
+  """Returns a fraction: `three quarters`, `a half`."""
+  *above, below = said
+  number = 1 if above in (["a"], ["an"]) else _integer(above)
+  return None if number is None else Fraction(number, _PARTS[_singular(below)])
 
 
 def _singular(word: str) -> str:
@@ -56,6 +65,8 @@ def _integer(said: list[str]) -> int | None:
       group, last = 100 * group, 100
     elif word in _LARGE and group:
       total, group, last = total + group * _LARGE[word], 0, 100
+    elif word == "and" and last == 100:
+      continue  # `one hundred and five`
     else:
       return None
   return total + group

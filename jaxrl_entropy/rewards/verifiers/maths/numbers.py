@@ -61,7 +61,9 @@ class Literal(NamedTuple):
 def literal(tokens: Tokens) -> Literal | None:
   """Returns the number that these tokens write out; None where they do not."""
   text = _FRACTION.sub(_slash, " ".join(token.value for token in tokens))
-  factor, number = _multiplier(text)
+  factor, number = Fraction(1), text
+  if number_in_words(text) is None:
+    factor, number = _multiplier(text)
   if number.startswith("- "):
     factor, number = -factor, number[2:]
     match = _BRACKETED.fullmatch(number)

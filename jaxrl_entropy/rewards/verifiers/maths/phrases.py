@@ -3,8 +3,10 @@ r"""Rewrites what words say around a value: `there are 12`, `for all x`.
 Only what changes no value: `there are no 12` and `12 \text{ or so}` stay.
 """
 
-from jaxrl_entropy.rewards.verifiers.maths.brackets import nesting
+from jaxrl_entropy.rewards.verifiers.maths.brackets import is_symbol, nesting
 from jaxrl_entropy.rewards.verifiers.maths.lexer import Token, Tokens, words
+from jaxrl_entropy.rewards.verifiers.maths.number_words import number_in_words
+from jaxrl_entropy.rewards.verifiers.maths.numbers import written
 from jaxrl_entropy.rewards.verifiers.maths.units import CHANGING
 
 _IS = words("is are equals has have was")
@@ -13,6 +15,9 @@ _ABOUT = words("approx approximately about roughly around")
 _KINDS = words("integer integers constant constants arbitrary real")
 _SOME, _FROM = words("some integer integers"), words("ge > 0 1")
 _RELATIONS = words("< > le ge in")
+_BOUNDS = words("< > le ge ne")
+_EVERY = words("the set of all any every real reals number numbers value values")
+_SUCH = words("such that with where satisfying for which")
 _SETS = words("mathbbR mathbbZ mathbbN mathbbQ mathbbC")
 _ENDINGS = """
 in simplest form|in simplified form|in lowest terms|in reduced form|
@@ -26,6 +31,14 @@ _SYNONYMS = {
   "infinitely many": "infinitely-many", "infinite solutions":
   "infinitely-many", "there are infinitely many solutions": "infinitely-many",
 }  # fmt: skip
+_FIELDS = {
+  f"{name} numbers": (Token("command", f"mathbb{letter}"),)
+  for name, letter in (("natural", "N"), ("rational", "Q"), ("complex", "C"))
+} | {"integers": (Token("command", "mathbbZ"),)}
+_PRAISE = words(
+  "the a only smallest largest least greatest minimum maximum final correct "
+  "required possible positive answer solution value number integer one"
+)
 _VERDICTS = words("yes no true false")
 _EQUALS, _COMMA = Token("mark", "="), Token("mark", ",")
 _MONTHS = """
@@ -43,32 +56,57 @@ def rewrite_phrases(tokens: Tokens) -> Tokens:
   said = " ".join(token.value.lower() for token in tokens if token.is_word)
   if not said:
     return _without_note(_without_clause(tokens))
-  if said in _SYNONYMS and all(token.is_word for token in tokens):
-    return (Token("prose", _SYNONYMS[said]),)
+  if all(token.is_word or token.value == "-" for token in tokens):
+    if said in _SYNONYMS:
+      return (Token("prose", _SYNONYMS[said]),)
+    if field := _FIELDS.get(said.removeprefix("the set of ").removeprefix("all ")):
+      return field
+    number = number_in_words(said)
+    if number is not None and tokens[0].is_word and "and" in said.split():
+      return written(number)
   if tokens[0].value.lower() in _VERDICTS and tokens[1:2] == (_COMMA,):
-    return tokens[:1] if all(t.is_word for t in tokens[2:]) else tokens
+    rest = (t for t in tokens[2:] if t.value != ".")
+    return tokens[:1] if all(t.is_word for t in rest) else tokens
   if len(tokens) > 1 and tokens[0].value.lower() in _ABOUT:
     dotted = tokens[1].value == "."
     return (Token("command", "approx"), *tokens[1 + dotted :])
   if date := _date(tokens):
     return date
+  tokens = _as_condition(tokens)
   return _without_note(_without_clause(_without_ending(_as_equation(tokens))))
+
+
+def _as_condition(tokens: Tokens) -> Tokens:
+  r"""`x > 2` for `\text{all real numbers } x \text{ such that } x > 2`."""
+  start = 0
+  while start < len(tokens) and _is_any(tokens[start], _EVERY):
+    start += 1
+  if not start:
+    return tokens
+  end = start + is_symbol(tokens[start : start + 1])
+  while end < len(tokens) and (
+    _is_any(tokens[end], _SUCH) or tokens[end].value in (",", ":", "|")
+  ):
+    end += 1
+  rest = tokens[end:] if end > start + 1 else tokens[start:]
+  related = is_symbol(rest[:1]) and rest[1:2] and rest[1].value in _BOUNDS
+  return rest if related else tokens
+
+
+def _is_any(token: Token, known: frozenset[str]) -> bool:
+  return token.is_word and token.value.lower() in known
 
 
 def _as_equation(tokens: Tokens) -> Tokens:
   r"""`\text{least} = 7` for `\text{least is } 7` and `\text{least: } 7`."""
   for index, token in enumerate(tokens[:-1]):
-    if index and (_is(token) or (token.value == ":" and _is_title(tokens[0]))):
+    if index and (_is_any(token, _IS) or (token.value == ":" and _is_title(tokens[0]))):
       rest = tokens[index + 1 :]
       value = not all(t.is_word for t in rest)
       return (*tokens[:index], _EQUALS, *rest) if value else tokens
     if not token.is_word and token.kind != "symbol":
       return tokens
   return tokens
-
-
-def _is(token: Token) -> bool:
-  return token.is_word and token.value.lower() in _IS
 
 
 def _is_title(token: Token) -> bool:
@@ -78,6 +116,9 @@ def _is_title(token: Token) -> bool:
 
 def _without_ending(tokens: Tokens) -> Tokens:
   said = [token.value.lower() if token.is_word else "" for token in tokens]
+  last = next((i for i, word in enumerate(said) if word == "is"), 0)
+  if last and _PRAISE.issuperset(said[last + 1 :]) and last + 1 < len(said):
+    return tokens[:last]  # `7 is the smallest`
   for ending in _SAID_LAST:
     length = len(ending)
     if said[-length:] == ending and length < len(tokens):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from jaxrl_entropy.rewards.verifiers.maths import spans
 from jaxrl_entropy.rewards.verifiers.maths.brackets import (
@@ -35,7 +35,9 @@ from jaxrl_entropy.rewards.verifiers.maths.numbers import (
   written,
 )
 
-_BAR, _PLUS = Token("mark", "|"), Token("mark", "+")
+_INTERVALS = frozenset(["()", "[)", "(]", "[]", "union"])
+_BAR, _PLUS, _MINUS = (Token("mark", mark) for mark in "|+-")
+_BRACKETS = (Token("mark", "("), Token("mark", ")"))
 _ZERO = Literal(Fraction(0))
 _SETMINUS = Token("command", "setminus")
 _RELATIONS = {"<": (1, False), "le": (1, True), ">": (-1, False),
@@ -45,6 +47,21 @@ _REAL_PHRASES = frozenset([
   "set of all real numbers", "set of real numbers", "real numbers",
   "any real number", "every real number", "all numbers",
 ])  # fmt: skip
+_SIGNED = frozenset(["numbers", "reals", "real numbers", "real values"])
+_NULL = Leaf((Token("number", "0"),))
+_HALVES = {
+  "positive": Group("()", (_NULL, INFINITY)),
+  "nonnegative": Group("[)", (_NULL, INFINITY)),
+  "negative": Group("()", (MINUS_INFINITY, _NULL)),
+  "nonpositive": Group("(]", (MINUS_INFINITY, _NULL)),
+  "nonzero": Group("union", (
+    Group("()", (MINUS_INFINITY, _NULL)), Group("()", (_NULL, INFINITY)))),
+}  # fmt: skip
+_SCRIPTS = {
+  "^ +": "positive", "_ > 0": "positive", "_ ge 0": "nonnegative",
+  "^ -": "negative", "_ < 0": "negative", "_ le 0": "nonpositive",
+  "_ ne 0": "nonzero",
+}  # fmt: skip
 _EMPTY_PHRASES = frozenset(["empty set", "null set"])
 _NOTHING = words(
   "no none there are is exist exists such real integer positive of for"
@@ -79,13 +96,10 @@ def relation(tokens: Tokens, read: Reader) -> Node | None:
   elif len(sides) == 2 and is_symbol(sides[1]):
     sides, closed = [*sides, INFINITY.tokens], [*closed, False]
   elif len(sides) == 2 and sides[0][:1] == sides[0][-1:] == (_BAR,):
-    return _near(sides[0][1:-1], literal(sides[1]), closed[0])
+    return _near(sides[0][1:-1], sides[1], closed[0])
   elif len(sides) == 2 and sides[1][:1] == sides[1][-1:] == (_BAR,):
-    near = _near(sides[1][1:-1], literal(sides[0]), not closed[0])
-    far = spans.difference(REALS, near) if near else None
-    if near is None or far is None:
-      return None
-    return replace(far, symbol=near.symbol, inequality=True)
+    near = _near(sides[1][1:-1], sides[0], not closed[0])
+    return near and _beyond(near)
   if len(sides) != 3 or not is_symbol(sides[1]):
     return None
   kind = "(["[closed[0]] + ")]"[closed[1]]
@@ -93,7 +107,7 @@ def relation(tokens: Tokens, read: Reader) -> Node | None:
   return Group(kind, interval.members, name(sides[1]), inequality=True)
 
 
-def _near(shifted: Tokens, size: Literal | None, closed: bool) -> Group | None:
+def _near(shifted: Tokens, size: Tokens, closed: bool) -> Group | None:
   """Returns the interval of `|x - 2| < 3`, where the shift may be missing.
 
   Args:
@@ -106,11 +120,26 @@ def _near(shifted: Tokens, size: Literal | None, closed: bool) -> Group | None:
   )
   unknown, shift = shifted[:start], shifted[start:] if start else ()
   center = literal(shift[shift[:1] == (_PLUS,) :]) if shift else _ZERO
+  radius = literal(size)
   if not (size and center and unknown and is_symbol(unknown)):
     return None
-  bounds = (-center.value - size.value, -center.value + size.value)
-  members = tuple(Leaf(written(bound)) for bound in bounds)
+  if radius:
+    bounds = (-center.value - radius.value, -center.value + radius.value)
+    members = tuple(Leaf(written(bound)) for bound in bounds)
+  elif shift or size[0].value in ("+", "-"):
+    return None
+  else:
+    members = (Leaf((_MINUS, *_BRACKETS[:1], *size, *_BRACKETS[1:])), Leaf(size))
   return Group("[]" if closed else "()", members, name(unknown), True)
+
+
+def _beyond(near: Group) -> Group:
+  """Returns all numbers but those of an interval."""
+  low, high = near.members
+  outer = near.kind == "()"
+  below = Group("(]" if outer else "()", (MINUS_INFINITY, low))
+  above = Group("[)" if outer else "()", (high, INFINITY))
+  return Group("union", (below, above), near.symbol, inequality=True)
 
 
 def exclusion(tokens: Tokens, read: Reader) -> Node | None:
@@ -140,7 +169,10 @@ def difference(tokens: Tokens, read: Reader) -> Node | None:
   Returns:
     Their union; None for any other notation.
   """
-  sides = split(tokens, lambda t: t.value in ("setminus", "-", "except"))
+  values = {token.value.lower() for token in tokens}
+  signs = (s for s in ("except", "excluding", "setminus") if s in values)
+  sign = next(signs, "-")
+  sides = split(tokens, lambda t: t.value.lower() == sign)
   if len(sides) != 2 or not all(sides):
     return None
   if _SETMINUS in tokens:
@@ -155,11 +187,12 @@ def difference(tokens: Tokens, read: Reader) -> Node | None:
 
 
 def _without_points(points: Node) -> Group | None:
-  """Returns the real numbers but for some points."""
+  """Returns the real numbers but for some points, `x = 2` or `2`."""
   if isinstance(points, Group) and points.kind in ("set", "list"):
-    ordered = _sorted(points.members)
+    listed = list(points.members)
   else:
-    ordered = [points] if isinstance(points, Leaf) else []
+    listed = [points]
+  ordered = _sorted([p.right if isinstance(p, Equation) else p for p in listed])
   if not ordered:
     return None
   bounds = [MINUS_INFINITY, *ordered, INFINITY]
@@ -172,7 +205,8 @@ def _sorted(points: Sequence[Node]) -> list[Node]:
   values = [literal(p.tokens) if isinstance(p, Leaf) else None for p in points]
   known = [v.value for v in values if v]
   if len(known) < len(points):
-    return list(points) if len(points) == 1 else []
+    single = len(points) == 1 and isinstance(points[0], Leaf)
+    return list(points) if single else []
   return [points[i] for i in sorted(range(len(points)), key=known.__getitem__)]
 
 
@@ -210,8 +244,14 @@ def union(tokens: Tokens, read: Reader) -> Node | None:
   Returns:
     The union; None for any other notation.
   """
-  sets = split(tokens, lambda t: t == Token("command", "cup"))
-  return group("union", sets, read) if len(sets) > 1 else None
+  parts = split(tokens, lambda t: t == Token("command", "cup"))
+  if len(parts) < 2:
+    return None
+  sets = [read(part) for part in parts]
+  listed = [s.members for s in sets if isinstance(s, Group) and s.kind == "set"]
+  if len(listed) == len(sets):
+    return Group("set", tuple(chain.from_iterable(listed)))
+  return Group("union", tuple(sets))
 
 
 def reals(tokens: Tokens, read: Reader) -> Node | None:
@@ -224,13 +264,18 @@ def reals(tokens: Tokens, read: Reader) -> Node | None:
   Returns:
     All real numbers; None for any other notation.
   """
-  if tokens == (Token("command", "mathbbR"),):
-    return REALS
+  if tokens[0] == Token("command", "mathbbR"):
+    script = " ".join(t.value for t in tokens[1:] if t.value not in ("{", "}"))
+    return _HALVES.get(_SCRIPTS.get(script, "")) if script else REALS
   if len(tokens) > 1 and is_symbol(tokens[-1:]):
     tokens = tokens[:-1]
     if tokens[-1].value in ("of", "for"):
       tokens = tokens[:-1]
-  return REALS if phrase(tokens) in _REAL_PHRASES else None
+  said = phrase(tokens)
+  sign, _, numbers = said.removeprefix("all ").partition(" ")
+  if sign in _HALVES and numbers in _SIGNED:
+    return _HALVES[sign]
+  return REALS if said in _REAL_PHRASES else None
 
 
 def empty(tokens: Tokens, read: Reader) -> Node | None:
@@ -282,28 +327,40 @@ def both_empty(gold: Node, answer: Node) -> bool:
 
 def phrase(tokens: Tokens) -> str:
   """Returns words in lower case without an article; else nothing."""
-  if not tokens or not all(token.is_word for token in tokens):
-    return ""
   said = [token.value.lower() for token in tokens]
-  return " ".join(said[said[0] in ("a", "an", "the") :])
+  if not tokens or not all(t.is_word or t.value == "-" for t in tokens):
+    return ""
+  said = said[said[0] in ("a", "an", "the") :]
+  return " ".join(said).replace("non - ", "non")
 
 
 def either(listed: Group) -> Group:
-  """Returns `x < 1 or x > 5` as a union.
+  r"""Returns `x < 1 or x > 5`, `x < 1 or x = 5` as a union.
+
+  Args:
+    listed: the alternatives, which are returned as they are where none of them
+      is an interval of an unknown.
 
   Raises:
     UnreadableError: the alternatives are of different kinds.
   """
-  intervals = [
-    p for p in listed.members if isinstance(p, Group) and p.inequality
-  ]
-  if not intervals:
+  parts = [_alternative(member) for member in listed.members]
+  if not any(part and part.kind in _INTERVALS for part in parts):
     return listed
-  symbols = {interval.symbol for interval in intervals}
-  if len(intervals) < len(listed.members) or len(symbols) > 1:
+  symbols = {part.symbol for part in parts if part}
+  if None in parts or len(symbols) > 1:
     raise UnreadableError("alternatives of different kinds")
-  members = tuple(replace(interval, inequality=False) for interval in intervals)
-  return Group("union", members, symbols.pop(), inequality=True)
+  members = (replace(p, symbol="", inequality=False) for p in parts if p)
+  return Group("union", tuple(members), symbols.pop(), inequality=True)
+
+
+def _alternative(node: Node) -> Group | None:
+  """Returns an interval of an unknown; `x = 5` as the set of 5."""
+  if isinstance(node, Group) and node.symbol and node.kind != "mod":
+    return node
+  if isinstance(node, Equation) and is_symbol(node.left.tokens):
+    return Group("set", (node.right,), name(node.left.tokens))
+  return None
 
 
 def name(symbol: Tokens) -> str:

@@ -21,7 +21,7 @@ from jaxrl_entropy.rewards.verifiers.maths.lexer import (
 MAX_NESTING = 50
 DEGREE = Token("command", "degree")
 
-_SUBSCRIPT = Token("mark", "_")
+_SUBSCRIPT, _IN = Token("mark", "_"), Token("prose", "in")
 _INTERVALS = frozenset("()[]")
 _INFIXES = {
   "over": Token("command", "frac"),
@@ -220,6 +220,7 @@ def _with_bare_base(tokens: Tokens) -> Tokens:
   subscripted = end > 1 and tokens[end + 1 : end + 2] == (_SUBSCRIPT,)
   if subscripted and tokens[1].kind == "number":
     tokens = (*tokens[1:end], *tokens[end + 1 :])
+  tokens = (*tokens[:1], *tokens[1 + (tokens[1:2] == (_IN,)) :])
   if len(tokens) > 2 and "base" in (tokens[1].value, tokens[2].value):
     tokens = (tokens[0], _SUBSCRIPT, *tokens[1:])
   if len(tokens) < 3 or tokens[1].value != "_":

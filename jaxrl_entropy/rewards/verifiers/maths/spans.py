@@ -118,6 +118,32 @@ def difference(whole: Node, removed: Node) -> Group | None:
   return _united(left)
 
 
+def united(node: Node) -> list[Span] | None:
+  """Returns the intervals of a set in order, none of which touch.
+
+  Args:
+    node: as for `spans`.
+
+  Returns:
+    None where a bound is no literal number.
+  """
+  known = spans(node)
+  if known is None:
+    return None
+  out: list[Span] = []
+  for span in sorted(known):
+    if out and _touch(out[-1].high, span.low):
+      last = out.pop()
+      span = Span(last.low, max(last.high, span.high))
+    out.append(span)
+  return out
+
+
+def _touch(high: Bound, low: Bound) -> bool:
+  """Whether no number lies between two bounds."""
+  return (low[0], low[1] - 1) <= high
+
+
 def _united(intervals: list[Span]) -> Group:
   groups = [_group(span) for span in sorted(intervals)]
   if len(groups) == 1:

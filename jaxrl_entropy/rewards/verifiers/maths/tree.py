@@ -58,7 +58,7 @@ _COMMAS = frozenset([",", ";"])
 _WORDS = frozenset(["or", "and"])
 _OR = frozenset(["or"])
 _NEGATIVE = frozenset(["minus", "negative"])
-_INTRODUCTIONS = frozenset(["option", "choice", "either", "both"])
+_INTRODUCTIONS = words("option choice either both only exactly just")
 _CALLED = words(
   "the point points vector interval set equation line function value values "
   "number numbers curve vertex polynomial matrix"
@@ -178,6 +178,8 @@ def _list(tokens: Tokens, read: Reader) -> Node | None:
   members = [member for member in members if member]
   if len(members) < 2:
     return None
+  if cases := _points(tokens, read):
+    return cases
   listed = group("list", members, read)
   unknowns = {p.symbol for p in listed.members if isinstance(p, Group)}
   if len(unknowns) == 1 and "" not in unknowns:
@@ -189,6 +191,15 @@ def _list(tokens: Tokens, read: Reader) -> Node | None:
       return common
   alternatives = split(tokens, lambda t: _is_word(t, _OR))
   return regions.either(listed) if len(alternatives) == len(members) else listed
+
+
+def _points(tokens: Tokens, read: Reader) -> Node | None:
+  """Parses `x = 0, y = 1 or x = 1, y = 0` as a list of points."""
+  parts = split(tokens, lambda t: t.value == ";" or _is_word(t, _OR))
+  if len(parts) < 2 or not all(_EQUALS in part for part in parts):
+    return None
+  points = tuple(names.point(read(part)) for part in parts)
+  return Group("list", points) if all(map(names.is_point, points)) else None
 
 
 def _common(tokens: Tokens, ranges: list[Node]) -> Node | None:
@@ -276,6 +287,7 @@ Rule = Callable[[Tokens, Reader], Node | None]
 _RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
   (_congruence, _MODULO),
   (_parameter, words("in")),
+  (regions.difference, words("except excluding")),
   (regions.exclusion, words("ne")),
   (_list, _COMMAS | _WORDS),
   (components, frozenset(UNIT_VECTORS)),
@@ -285,9 +297,10 @@ _RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
   (_equation, words("=")),
   (_approximation, words("approx")),
   (regions.union, words("cup")),
-  (regions.difference, words("setminus except mathbbr")),
+  (regions.difference, words("setminus mathbbr")),
   (matrices.transposed, words("^")),
   (_bracketed, words(r"( [ \{")),
+  (matrices.system, matrices.SYSTEMS),
   (matrices.cases, words(r"\begin{cases}")),
   (matrices.matrix, matrices.BEGINNINGS),
   (regions.reals, words("mathbbr real reals number numbers values")),
@@ -308,6 +321,8 @@ def _bare(tokens: Tokens) -> Tokens:
     elif is_enclosed(tokens, "{"):
       tokens = tokens[1:-1]
       tokens = tokens[:-1] if tokens[-1:] == (_STOP,) else tokens
+    elif tokens and tokens[0].value == r"\{" and matching(tokens) < 0:
+      tokens = tokens[1:]  # that of a system, which nothing closes
     elif len(tokens) > 1 and _is_word(tokens[0], _NEGATIVE):
       return (_MINUS, *tokens[1:])
     else:
