@@ -21,7 +21,7 @@ from jaxrl_entropy.rewards.verifiers.maths.nodes import (
 )
 from jaxrl_entropy.rewards.verifiers.maths.numbers import Literal, literal
 from jaxrl_entropy.rewards.verifiers.maths.parameters import aligned
-from jaxrl_entropy.rewards.verifiers.maths.regions import both_empty
+from jaxrl_entropy.rewards.verifiers.maths.regions import both_empty, phrase
 from jaxrl_entropy.rewards.verifiers.maths.tree import parse
 from jaxrl_entropy.rewards.verifiers.maths.units import split_unit
 
@@ -96,7 +96,9 @@ def _equations(gold: Equation, answer: Equation, rules: Rules) -> bool:
   answer = names.with_argument_of(gold, answer)
   if names.is_name(gold.left.tokens) and isinstance(gold.right, Leaf):
     answer = _with_parameter_of(gold.right, answer)
-  same = names.same_name(gold.left, answer.left)
+  same = names.same_name(gold.left, answer.left) or (
+    not rules.strict and names.is_graph(gold.left, answer.left)
+  )
   alike = (same or leaves_equal(gold.left, answer.left, rules)) and _nodes(
     gold.right, answer.right, rules
   )
@@ -122,6 +124,8 @@ def _value(node: Node) -> Node:
   left, right = node.left.tokens, node.right
   if names.is_name(left) or names.names_members(left, right):
     return right
+  if names.is_labelled(node):
+    return right
   if isinstance(right, Leaf) and names.is_name(right.tokens):
     return node.left if literal(left) else node
   if names.is_constant(node.left):
@@ -130,8 +134,8 @@ def _value(node: Node) -> Node:
 
 
 def _of_sum(node: Node) -> Node:
-  """Returns the right side of `m + n = 27`."""
-  if not isinstance(node, Equation) or not names.is_sum(node.left.tokens):
+  """Returns the right side of `m + n = 27`, `a : b = 2 : 3`, `\\det A = 7`."""
+  if not isinstance(node, Equation) or not names.is_asked(node.left.tokens):
     return node
   value = node.right
   is_value = isinstance(value, Chain) or names.is_constant(value)
@@ -264,7 +268,7 @@ def _groups(gold: Group, answer: Group, rules: Rules) -> bool:
   by_place = names.names_by_place(gold, answer)
   if gold.ordered or answer.ordered or by_place:
     return gold.kind == answer.kind and all(
-      _nodes(g, a, rules)
+      _nodes(g, a, rules) or (gold.kind == "case" and _says_otherwise(a))
       for g, a in zip(gold.members, answer.members, strict=True)
     )
   if "union" in (gold.kind, answer.kind) and gold.kind != answer.kind:
@@ -276,6 +280,10 @@ def _groups(gold: Group, answer: Group, rules: Rules) -> bool:
       return False
     left.remove(match)
   return True
+
+
+def _says_otherwise(node: Node) -> bool:
+  return isinstance(node, Leaf) and phrase(node.tokens) == "otherwise"
 
 
 def _sets(gold: Group, answer: Group, rules: Rules) -> bool:

@@ -38,6 +38,8 @@ _MARKS = frozenset("+-*/^_(){}[]!|")
 # Before a parenthesis these are functions, of which nothing is known.
 _UNKNOWN_FUNCTIONS = words("f g F G")
 _INDEX = Token("mark", "_")
+_OPENED, _CLOSED = Token("mark", "("), Token("mark", ")")
+_TIMES = words("cdot times *")
 # The parser takes these for the constants e and i, whose symbols are small.
 _RENAMED = {"E": "Q_{1001}", "I": "Q_{1002}"}
 _INDEXED = {"E": r"\Xi", "I": r"\Upsilon"}  # with an index of their own
@@ -53,7 +55,7 @@ def to_latex(tokens: Tokens, unevaluated: bool = False) -> str | None:
   """
   if len(tokens) > MAX_TOKENS:
     return None
-  tokens = _grouped_exponents(_bracketed(tokens))
+  tokens = _grouped_exponents(_bracketed(_with_arguments(tokens)))
   if unevaluated:
     tokens = _with_binomials(tokens)
   texts: list[str] = []
@@ -83,6 +85,22 @@ def to_latex(tokens: Tokens, unevaluated: bool = False) -> str | None:
     grouped = token.kind == "word" and first.value == "/"
     texts.append(f"({written})" if grouped else written)
   return " ".join(texts)
+
+
+def _with_arguments(tokens: Tokens) -> Tokens:
+  r"""Parentheses around the argument in `\sin x \cdot y`, which a dot ends."""
+  out = list(tokens)
+  for index in range(len(tokens) - 1, -1, -1):
+    if tokens[index].value not in FUNCTIONS:
+      continue
+    start = end = index + 1
+    while end < len(tokens) and tokens[end].kind == "symbol" or (
+      end < len(tokens) and tokens[end].value in _NAMES
+    ):
+      end += 1
+    if end > start and end < len(tokens) and tokens[end].value in _TIMES:
+      out[start:end] = [_OPENED, *tokens[start:end], _CLOSED]
+  return tuple(out)
 
 
 def _bracketed(tokens: Tokens) -> Tokens:

@@ -55,10 +55,8 @@ _FILLERS = words("all the of integer integers number numbers is are")
 _TIME = re.compile(r"(1?\d|2[0-4]):[0-5]\d", re.ASCII)
 _PI = Token("command", "pi")
 _LIMITS = frozenset(Token("command", name) for name in ("lim", "sum", "int"))
-_RATIO = dict.fromkeys(
-  (Token("mark", ":"), Token("prose", "to"), Token("word", "to")),
-  Token("mark", "/"),
-)
+_SLASH = Token("mark", "/")
+_RATIO = (Token("mark", ":"), Token("prose", "to"), Token("word", "to"))
 
 
 def leaves_equal(gold: Leaf, answer: Leaf, rules: Rules) -> bool:
@@ -86,13 +84,14 @@ def leaves_equal(gold: Leaf, answer: Leaf, rules: Rules) -> bool:
     if gold_unit.powers != answer_unit.powers:
       return False
     scale = answer_unit.factor / gold_unit.factor
-  wanted, actual = _number(gold_value, rules), _number(answer_value, rules)
+  if not rules.strict and not (_is_time(gold_value) and _is_time(answer_value)):
+    gold_value, answer_value = _divided(gold_value), _divided(answer_value)
+  wanted, actual = literal(gold_value), literal(answer_value)
   if wanted and actual:
     return wanted.value == scale * actual.value and _is_answer(
       wanted, actual, answer_value, rules
     )
   if not rules.strict:
-    gold_value, answer_value = _divided(gold_value), _divided(answer_value)
     answer_value = aligned(gold_value, answer_value)
   if len(gold_value) == 1 or len(answer_value) == 1:
     gold_value, answer_value = _letters(gold_value, answer_value)
@@ -136,16 +135,14 @@ def _spelled(tokens: Tokens) -> Tokens:
   return tuple(Token("symbol", letter) for letter in tokens[0].value)
 
 
-def _number(tokens: Tokens, rules: Rules) -> Literal | None:
-  """Returns a literal; where not strict, `1:2` and `1 to 2` are one too."""
-  return literal(tokens if rules.strict else _divided(tokens))
-
-
 def _divided(tokens: Tokens) -> Tokens:
-  """`1 / 2` for the ratio `1:2`, which is no time of day."""
-  if _is_time(tokens) or sum(token in _RATIO for token in tokens) != 1:
+  """`1 / 2` for the ratio `1:2`, `1 to 2` or `1 out of 2`."""
+  values = [token.value for token in tokens]
+  if values[1:3] == ["out", "of"]:
+    return (tokens[0], _SLASH, *tokens[3:])
+  if sum(token in _RATIO for token in tokens) != 1:
     return tokens
-  return tuple(_RATIO.get(token, token) for token in tokens)
+  return tuple(_SLASH if token in _RATIO else token for token in tokens)
 
 
 def _is_time(tokens: Tokens) -> bool:

@@ -19,7 +19,9 @@ _VARIABLES = words("x y z a b c")  # before a bracket, factors
 _COORDINATES = words("x y z")
 _INVERSE = words("^ { - 1 }")
 _ARGUMENTS = words(", | cap cup")
-_INDEX = Token("mark", "_")
+_HEADS = words("sin cos tan cot sec csc det deg gcd lcm mathbbE mathbbP")
+_SIGNS = words("( ) [ ] , angle |")
+_INDEX, _POWER = Token("mark", "_"), Token("mark", "^")
 _CONSTANTS = words("pi frac sqrt cdot times div")
 
 
@@ -40,6 +42,39 @@ def is_name(tokens: Tokens) -> bool:
   ):
     return all(token.value.lower() not in _DENIALS for token in tokens)
   return is_symbol(tokens) or _is_function(tokens) or _is_distance(tokens)
+
+
+def is_unknown(tokens: Tokens) -> bool:
+  """Returns whether this is `x` or `f(x)`, which an inequality may bound."""
+  return is_symbol(tokens) or (bool(tokens) and _is_function(tokens))
+
+
+def _is_quantity(tokens: Tokens) -> bool:
+  r"""Whether this is `a : b`, `\frac{a}{b}`, `\sin\theta` or `\det A`."""
+  parts = split(tokens, lambda token: token.value in (":", "/"))
+  if len(parts) > 1:
+    return all(part and is_name(part) for part in parts)
+  head, *rest = (t for t in tokens if t.value not in ("{", "}"))
+  named = all(map(_is_part, rest)) and bool(rest)
+  quotient = head.value == "frac" and len(rest) == 2
+  return named and (head.value in _HEADS or quotient)
+
+
+def _is_part(token: Token) -> bool:
+  """Whether this may stand in what is asked of angles, sets and matrices."""
+  if token.value in _COORDINATES:
+    return False
+  named = token.kind in ("symbol", "word") or is_symbol((token,))
+  return named or token.value in _SIGNS
+
+
+def is_labelled(equation: Equation) -> bool:
+  r"""Returns whether this is `A^{-1} = M`, which says what a matrix is."""
+  left, right = equation.left.tokens, equation.right
+  power = left[0].value.isupper() and left[1:2] == (_POWER,)
+  single = len(left) == 3 or is_enclosed(left[2:], "{")
+  labelled = left[0].kind == "environment" or (power and single)
+  return labelled and isinstance(right, Group) and right.kind[0].isdigit()
 
 
 def _is_function(tokens: Tokens) -> bool:
@@ -143,6 +178,20 @@ def is_sum(tokens: Tokens) -> bool:
     and symbols.isdisjoint(_COORDINATES)
     and all(t.kind in ("symbol", "number") or t.value == "+" for t in tokens)
     and any(token.value == "+" for token in tokens)
+  )
+
+
+def is_asked(tokens: Tokens) -> bool:
+  """Returns whether this is no unknown, but a value may be asked of it."""
+  return is_sum(tokens) or _is_quantity(tokens)
+
+
+def is_graph(gold: Leaf, answer: Leaf) -> bool:
+  """Returns whether one is `y` and the other `f(x)`."""
+  short, long = sorted((gold.tokens, answer.tokens), key=len)
+  variable = (Token("symbol", "x"),)
+  return short == (Token("symbol", "y"),) and (
+    _is_function(long) and long[-2:-1] == variable
   )
 
 

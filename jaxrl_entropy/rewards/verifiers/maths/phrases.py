@@ -16,6 +16,14 @@ _KINDS = words("integer integers constant constants arbitrary real")
 _SOME, _FROM = words("some integer integers"), words("ge > 0 1")
 _RELATIONS = words("< > le ge in")
 _BOUNDS = words("< > le ge ne")
+_SO = words("therefore thus hence so finally")
+_SIGNS = {
+  "greater than or equal to": Token("command", "ge"),
+  "less than or equal to": Token("command", "le"),
+  "greater than": Token("mark", ">"), "less than": Token("mark", "<"),
+  "at least": Token("command", "ge"), "at most": Token("command", "le"),
+  "not equal to": Token("command", "ne"),
+}  # fmt: skip
 _EVERY = words("the set of all any every real reals number numbers value values")
 _SUCH = words("such that with where satisfying for which")
 _SETS = words("mathbbR mathbbZ mathbbN mathbbQ mathbbC")
@@ -23,6 +31,7 @@ _ENDINGS = """
 in simplest form|in simplified form|in lowest terms|in reduced form|
 in interval notation|in total|respectively|only
 """
+_BECAUSE = words("since because")
 _SAID_LAST = [ending.split() for ending in _ENDINGS.split("|")]
 _SYNONYMS = {
   "does not exist": "DNE", "limit does not exist": "DNE",
@@ -72,8 +81,24 @@ def rewrite_phrases(tokens: Tokens) -> Tokens:
     return (Token("command", "approx"), *tokens[1 + dotted :])
   if date := _date(tokens):
     return date
-  tokens = _as_condition(tokens)
+  while len(tokens) > 1 and _is_any(tokens[0], _SO):
+    tokens = tokens[1 + (tokens[1] == _COMMA) :]
+  tokens = _as_condition(_with_signs(tokens))
   return _without_note(_without_clause(_without_ending(_as_equation(tokens))))
+
+
+def _with_signs(tokens: Tokens) -> Tokens:
+  r"""`x \ge 2` for `x \text{ is at least } 2`, where something precedes it."""
+  for index, token in enumerate(tokens):
+    if not (token.is_word or is_symbol((token,))):
+      return tokens
+    said = [t.value.lower() for t in tokens[index : index + 5]]
+    for phrase, sign in _SIGNS.items():
+      length = len(phrase.split())
+      if index and said[:length] == phrase.split():
+        before = tokens[: index - _is_any(tokens[index - 1], _IS)]
+        return (*before, sign, *tokens[index + length :])
+  return tokens
 
 
 def _as_condition(tokens: Tokens) -> Tokens:
@@ -89,6 +114,8 @@ def _as_condition(tokens: Tokens) -> Tokens:
   ):
     end += 1
   rest = tokens[end:] if end > start + 1 else tokens[start:]
+  if rest and rest[0].value in _BOUNDS:
+    rest = (Token("symbol", "x"), *rest)
   related = is_symbol(rest[:1]) and rest[1:2] and rest[1].value in _BOUNDS
   return rest if related else tokens
 
@@ -139,6 +166,8 @@ def _without_clause(tokens: Tokens) -> Tokens:
     if depth or not index or not _begins_clause(clause):
       continue
     value = _without_comma(tokens[:index])
+    if _is_any(token, _BECAUSE):
+      return value
     some = any(t.value.lower() in _SOME for t in clause)
     vague = all(_is_vague(t) or (some and t.value in _FROM) for t in clause[1:])
     if vague and _may_drop_clause(value):
@@ -160,7 +189,10 @@ def _begins_clause(tokens: Tokens) -> bool:
   if not tokens[0].is_word or len(tokens) < 2:
     return False
   first, second = tokens[0].value.lower(), tokens[1].value.lower()
-  return first == "where" or (first == "for" and second in _QUANTIFIERS)
+  if first == "where" or first in _BECAUSE:
+    return True
+  member = len(tokens) > 2 and tokens[2].value == "in"
+  return first in ("for", "with") and (second in _QUANTIFIERS or member)
 
 
 def _is_parameter(tokens: Tokens) -> bool:

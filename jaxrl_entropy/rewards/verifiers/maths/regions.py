@@ -5,7 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import chain, pairwise
 
-from jaxrl_entropy.rewards.verifiers.maths import spans
+from jaxrl_entropy.rewards.verifiers.maths import names, spans
 from jaxrl_entropy.rewards.verifiers.maths.brackets import (
   is_enclosed,
   is_symbol,
@@ -91,16 +91,16 @@ def relation(tokens: Tokens, read: Reader) -> Node | None:
   closed = [_RELATIONS[mark][1] for mark in marks]
   if directions == {-1}:
     sides, closed = sides[::-1], closed[::-1]
-  if len(sides) == 2 and is_symbol(sides[0]):
+  if len(sides) == 2 and names.is_unknown(sides[0]):
     sides, closed = [MINUS_INFINITY.tokens, *sides], [False, *closed]
-  elif len(sides) == 2 and is_symbol(sides[1]):
+  elif len(sides) == 2 and names.is_unknown(sides[1]):
     sides, closed = [*sides, INFINITY.tokens], [*closed, False]
   elif len(sides) == 2 and sides[0][:1] == sides[0][-1:] == (_BAR,):
     return _near(sides[0][1:-1], sides[1], closed[0])
   elif len(sides) == 2 and sides[1][:1] == sides[1][-1:] == (_BAR,):
     near = _near(sides[1][1:-1], sides[0], not closed[0])
     return near and _beyond(near)
-  if len(sides) != 3 or not is_symbol(sides[1]):
+  if len(sides) != 3 or not names.is_unknown(sides[1]):
     return None
   kind = "(["[closed[0]] + ")]"[closed[1]]
   interval = group(kind, [sides[0], sides[2]], read)
@@ -347,7 +347,9 @@ def either(listed: Group) -> Group:
   parts = [_alternative(member) for member in listed.members]
   if not any(part and part.kind in _INTERVALS for part in parts):
     return listed
-  symbols = {part.symbol for part in parts if part}
+  symbols = {part.symbol for part in parts if part} - {""}
+  if not symbols:
+    return listed
   if None in parts or len(symbols) > 1:
     raise UnreadableError("alternatives of different kinds")
   members = (replace(p, symbol="", inequality=False) for p in parts if p)
@@ -356,8 +358,8 @@ def either(listed: Group) -> Group:
 
 def _alternative(node: Node) -> Group | None:
   """Returns an interval of an unknown; `x = 5` as the set of 5."""
-  if isinstance(node, Group) and node.symbol and node.kind != "mod":
-    return node
+  if isinstance(node, Group) and (node.symbol or node.kind in _INTERVALS):
+    return node if node.kind != "mod" else None
   if isinstance(node, Equation) and is_symbol(node.left.tokens):
     return Group("set", (node.right,), name(node.left.tokens))
   return None

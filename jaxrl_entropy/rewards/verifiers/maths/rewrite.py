@@ -50,7 +50,7 @@ def rewrite(tokens: Tokens) -> Tokens:
     sum(token.value in _INFIXES for token in tokens) > MAX_NESTING
   ):
     raise UnreadableError("nested too deeply")
-  if "circ" in values or "degree" in values:
+  if not values.isdisjoint(("circ", "degree", "o")):
     tokens = _with_degrees(tokens)
   if not values.isdisjoint(_ARGUMENTS):
     tokens = tuple(_with_arguments(list(tokens)))
@@ -72,12 +72,12 @@ def _with_degrees(tokens: Tokens) -> Tokens:
   index = 0
   while index < len(tokens):
     values = [token.value for token in tokens[index : index + 4]]
-    if values[0] == "^" and values[1:2] in (["circ"], ["degree"]):
+    if values[0] == "^" and values[1:2] in (["circ"], ["degree"], ["o"]):
       length = 2
     elif (
       values[:2] == ["^", "{"]
       and values[3:] == ["}"]
-      and (values[2] in ("circ", "degree"))
+      and values[2] in ("circ", "degree", "o")
     ):
       length = 4
     else:
