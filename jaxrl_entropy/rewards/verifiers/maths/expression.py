@@ -61,6 +61,12 @@ def to_latex(tokens: Tokens, unevaluated: bool = False) -> str | None:
   texts: list[str] = []
   before = [Token("mark", "("), Token("mark", "("), *tokens]
   applied = _applied(tokens)
+  powers = {
+    _behind_scripts(tokens, index)
+    for index, token in enumerate(tokens)
+    if token.value == "^" and tokens[index + 1 : index + 2]
+    and tokens[index + 1].kind != "number"
+  }
   for index, token in enumerate(tokens):
     second, first = before[index], before[index + 1]
     if not _is_plain(token, tokens, unevaluated):
@@ -74,7 +80,7 @@ def to_latex(tokens: Tokens, unevaluated: bool = False) -> str | None:
     if token.value == "(" and first.value in _UNKNOWN_FUNCTIONS:
       return None
     if _ends(first) and second.value != "_" and index not in applied:
-      if _is_ambiguous(second, first, token):
+      if index not in powers and _is_ambiguous(second, first, token):
         return None
       if token.value in ("(", "frac", "binom") or token.kind == "number":
         texts.append(r"\cdot")
@@ -93,14 +99,29 @@ def _with_arguments(tokens: Tokens) -> Tokens:
   for index in range(len(tokens) - 1, -1, -1):
     if tokens[index].value not in FUNCTIONS:
       continue
-    start = end = index + 1
-    while end < len(tokens) and tokens[end].kind == "symbol" or (
-      end < len(tokens) and tokens[end].value in _NAMES
+    start = end = _behind_scripts(tokens, index + 1)
+    while end < len(tokens) and (
+      tokens[end].kind == "symbol" or tokens[end].value in _NAMES
     ):
       end += 1
-    if end > start and end < len(tokens) and tokens[end].value in _TIMES:
+    if end > start and _begins_factor(tokens[end:]):
       out[start:end] = [_OPENED, *tokens[start:end], _CLOSED]
   return tuple(out)
+
+
+def _behind_scripts(tokens: Tokens, end: int) -> int:
+  """Returns the index behind the exponent or index that begins at one."""
+  while end + 1 < len(tokens) and tokens[end].value in ("_", "^"):
+    end += 1 + max(1, 1 + matching(tokens[end + 1 :]))
+  return end
+
+
+def _begins_factor(tokens: Tokens) -> bool:
+  r"""Whether `\cdot` or `(1 - \cos x)` follows, which ends an argument."""
+  if not tokens or tokens[0].value in _TIMES:
+    return bool(tokens)
+  length = matching(tokens) if tokens[0].value == "(" else 0
+  return any(token.value in FUNCTIONS for token in tokens[:length])
 
 
 def _bracketed(tokens: Tokens) -> Tokens:
@@ -171,13 +192,7 @@ def _applied(tokens: Tokens) -> set[int]:
   """Where the arguments begin of functions and sums with scripts and `d/dx`."""
   starts = set()
   for index, token in enumerate(tokens):
-    end = index + 1
-    while (
-      token.value in _HEADS
-      and end + 1 < len(tokens)
-      and (tokens[end].value in ("_", "^"))
-    ):
-      end += 1 + max(1, 1 + matching(tokens[end + 1 :]))
+    end = _behind_scripts(tokens, index + 1) if token.value in _HEADS else 0
     if end > index + 1:
       starts.add(end)
     if [t.value for t in tokens[index : index + 6]] == _DERIVATIVE:

@@ -94,7 +94,7 @@ _PATTERN = re.compile(
   rf"""
   (?P<kelvin>(?:\s|~|\\[,;:\ ])+\\(?:text|mathrm)\s*\{{\s*K\s*\}}
     |\\(?:text|mathrm)\s*\{{(?:\s|~|\\[,;\ ])+K\s*\}})
-  |(?P<space>\s+|\\[,;:!>\ ()\[\]]|~|\$|\\hspace\*?\{{[^{{}}]*\}}
+  |(?P<space>\s+|\\(?:left|right)\s*\.|\\[,;:!>\ ()\[\]]|~|\$|\\hspace\*?\{{[^{{}}]*\}}
     |\\(?:text)?color\s*(?:\[[^\]]*\])?\s*\{{[^{{}}]*\}})
   |(?P<text>\\(?:text(?:bf|it|rm|normal|tt|sf|sc|up)?|mathrm|mbox|hbox
     |operatorname)\*?\s*\{{(?P<content>(?:[^{{}}]|\{{[^{{}}]*\}})*)\}})
@@ -132,7 +132,7 @@ _NESTING = {"(": 1, "[": 1, r"\{": 1, ")": -1, "]": -1, r"\}": -1}
 
 # Runs of two letters that are not a product of two symbols.
 LETTER_PAIRS = words("cm mm km kg mg ft yd lb oz hr mi ml")  # may be products
-_SHORT_WORDS = LETTER_PAIRS | words("or no in is of to Rs")
+_SHORT_WORDS = LETTER_PAIRS | words("or no No in is of to Rs")
 _SENTENCE = re.compile(r"(?=.*[a-z]{3} |.* [a-z]{3})(?:(?:[A-Za-z]{2,}|a|A)[ ,.]*)+")
 
 

@@ -22,7 +22,7 @@ _ARGUMENTS = words(", | cap cup")
 _HEADS = words("sin cos tan cot sec csc det deg gcd lcm mathbbE mathbbP")
 _SIGNS = words("( ) [ ] , angle |")
 _INDEX, _POWER = Token("mark", "_"), Token("mark", "^")
-_CONSTANTS = words("pi frac sqrt cdot times div")
+_CONSTANTS = words("pi frac sqrt cdot times div ldots cdots")
 
 
 def is_name(tokens: Tokens) -> bool:

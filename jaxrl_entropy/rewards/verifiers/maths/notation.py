@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-_BOLD = re.compile(r"(?<![\w)}\]])\*\*(?=\S)([^*]+)(?<=\S)\*\*(?![\w({\\])")
+_BOLD = re.compile(r"(?<![\w)}\]])(\*{2,3})(?=\S)([^*]+)(?<=\S)\1(?![\w({\\])")
 _QUOTED = re.compile(r"([`\"'])([^`\"']+)\1")
 _INTRODUCTION = re.compile(
   r"\s*(?:\\text(?:bf|it|rm)?\s*\{)?\s*(?:(?:the|my|our|so|thus|hence|final)\s+)*"
@@ -105,7 +105,7 @@ def bare(text: str) -> str:
   if hour := _HOUR.fullmatch(text):
     text = hour[2] or _NAMED_HOURS[hour[1].lower()]
   text = _CHOSEN.sub(_chosen, text)
-  text = _BOLD.sub(r"\1", text)
+  text = _BOLD.sub(r"\2", text)
   if match := _QUOTED.fullmatch(text):
     text = match[2]
   match = _INTRODUCTION.match(text)

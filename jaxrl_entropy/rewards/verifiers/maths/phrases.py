@@ -43,7 +43,11 @@ _SYNONYMS = {
 _FIELDS = {
   f"{name} numbers": (Token("command", f"mathbb{letter}"),)
   for name, letter in (("natural", "N"), ("rational", "Q"), ("complex", "C"))
-} | {"integers": (Token("command", "mathbbZ"),)}
+} | {
+  "integers": (Token("command", "mathbbZ"),),
+  "the origin": tuple(Token("mark" if t in "(,)" else "number", t)
+                      for t in "(0,0)"),
+}  # fmt: skip
 _PRAISE = words(
   "the a only smallest largest least greatest minimum maximum final correct "
   "required possible positive answer solution value number integer one"
@@ -74,8 +78,9 @@ def rewrite_phrases(tokens: Tokens) -> Tokens:
     if number is not None and tokens[0].is_word and "and" in said.split():
       return written(number)
   if tokens[0].value.lower() in _VERDICTS and tokens[1:2] == (_COMMA,):
+    reason = _is_any(tokens[2], _BECAUSE) if tokens[2:] else False
     rest = (t for t in tokens[2:] if t.value != ".")
-    return tokens[:1] if all(t.is_word for t in rest) else tokens
+    return tokens[:1] if reason or all(t.is_word for t in rest) else tokens
   if len(tokens) > 1 and tokens[0].value.lower() in _ABOUT:
     dotted = tokens[1].value == "."
     return (Token("command", "approx"), *tokens[1 + dotted :])

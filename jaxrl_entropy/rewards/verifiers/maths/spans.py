@@ -7,6 +7,7 @@ and `(5, \infty)`.
 from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
+from math import ceil, floor
 from typing import NamedTuple
 
 from jaxrl_entropy.rewards.verifiers.maths.nodes import (
@@ -19,6 +20,7 @@ from jaxrl_entropy.rewards.verifiers.maths.nodes import (
 )
 from jaxrl_entropy.rewards.verifiers.maths.numbers import literal, written
 
+MAX_INTEGERS = 100
 Bound = tuple[Fraction | float, int]
 """A number, and the side of it: -1 just below, 0 at it, 1 just above it."""
 
@@ -91,6 +93,24 @@ def intersection(nodes: list[Group]) -> Group | None:
     whole = [span for span in overlaps if span.low <= span.high]
   united = _united(whole or [])
   return replace(united, symbol=nodes[0].symbol, inequality=True)
+
+
+def integers(node: Node) -> Group | None:
+  """Returns the set of the integers in an interval; None for many of them."""
+  known = spans(node)
+  if not known or not all(
+    isinstance(bound[0], Fraction) for span in known for bound in span
+  ):
+    return None
+  whole: list[int] = []
+  for (low, above), (high, below) in known:
+    start, end = ceil(low), floor(high)
+    start += above > 0 and start == low
+    end -= below < 0 and end == high
+    if end - start > MAX_INTEGERS:
+      return None
+    whole.extend(range(start, end + 1))
+  return Group("set", tuple(_leaf(Fraction(n)) for n in whole))
 
 
 def difference(whole: Node, removed: Node) -> Group | None:

@@ -164,8 +164,13 @@ def is_multiple(gold: Sides, answer: Sides) -> bool:
   symbols = wanted.free_symbols
   if not symbols or symbols != actual.free_symbols:
     return False
-  ratio = sympy.cancel(wanted.doit() / actual.doit())
+  ratio = sympy.cancel(_numerator(wanted) / _numerator(actual))
   return bool(ratio.is_number and ratio.is_finite and not ratio.is_zero)
+
+
+def _numerator(difference: sympy.Expr) -> sympy.Expr:
+  """Returns `xy - 6` for `y - 6/x`, which is 0 at the same points."""
+  return sympy.numer(sympy.together(difference.doit()))
 
 
 def _difference(sides: Sides) -> sympy.Expr | None:

@@ -63,6 +63,7 @@ _CALLED = words(
   "the point points vector interval set equation line function value values "
   "number numbers curve vertex polynomial matrix"
 )
+_INTEGERS = Leaf((Token("command", "mathbbZ"),))
 _MODULO = frozenset(["pmod", "mod", "bmod"])
 _MINUS, _STOP = Token("mark", "-"), Token("mark", ".")
 _EQUALS = Token("mark", "=")
@@ -187,10 +188,25 @@ def _list(tokens: Tokens, read: Reader) -> Node | None:
     narrower = [p for p in listed.members if not _is_reals(p)]
     if len(narrower) == 1:
       return narrower[0]
+    if whole := _integers(narrower):
+      return whole
     if common := _common(tokens, narrower):
       return common
+  if _is_defined(listed):
+    return listed.members[0]
   alternatives = split(tokens, lambda t: _is_word(t, _OR))
   return regions.either(listed) if len(alternatives) == len(members) else listed
+
+
+def _is_defined(listed: Group) -> bool:
+  r"""Whether this is a formula with where it is defined: `1/x, x \ne 0`."""
+  formula, *domain = listed.members
+  formula = formula.right if isinstance(formula, Equation) else formula
+  return isinstance(formula, Leaf) and all(
+    isinstance(p, Group) and p.kind == "union" and p.inequality
+    and any(token.value == p.symbol for token in formula.tokens)
+    for p in domain
+  )
 
 
 def _points(tokens: Tokens, read: Reader) -> Node | None:
@@ -210,6 +226,17 @@ def _common(tokens: Tokens, ranges: list[Node]) -> Node | None:
   if any(_is_word(token, _OR) for token in tokens):
     return None
   return spans.intersection(inequalities)
+
+
+def _integers(nodes: list[Node]) -> Group | None:
+  r"""Returns the set of `3 \le n \le 5, n \in \mathbb{Z}`."""
+  if len(nodes) != 2:
+    return None
+  bounds, member = nodes
+  if not (isinstance(bounds, Group) and isinstance(member, Equation)):
+    return None
+  same = regions.name(member.left.tokens) == bounds.symbol
+  return spans.integers(bounds) if same and member.right == _INTEGERS else None
 
 
 def _is_reals(node: Node) -> bool:
@@ -243,6 +270,18 @@ def _equation(tokens: Tokens, read: Reader) -> Node | None:
   if is_symbol(left) or names.is_sum(left):
     return Equation(Leaf(left), Chain(tuple(map(read, others))))
   return Chain(tuple(map(read, (left, *others))))
+
+
+def _mapping(tokens: Tokens, read: Reader) -> Node | None:
+  r"""`f \colon x \mapsto 2x` as `f(x) = 2x`, `x \mapsto 2x` as `2x`."""
+  left, *others = split(tokens, lambda t: t.value == "mapsto")
+  named, *argument = split(left, lambda t: t.value == ":")
+  variable = argument[0] if argument else named
+  if len(others) != 1 or not (is_symbol(named) and is_symbol(variable)):
+    return None
+  value = read(others[0])
+  function = (*named, Token("mark", "("), *variable, Token("mark", ")"))
+  return Equation(Leaf(function), value) if argument else value
 
 
 def _approximation(tokens: Tokens, read: Reader) -> Node | None:
@@ -295,6 +334,7 @@ _RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
   (regions.relation, words("< > le ge")),
   (regions.membership, words("in")),
   (_equation, words("=")),
+  (_mapping, words("mapsto")),
   (_approximation, words("approx")),
   (regions.union, words("cup")),
   (regions.difference, words("setminus mathbbr")),

@@ -253,6 +253,8 @@ def _name(tail: Tokens, index: int) -> tuple[str | None, int]:
       return f"degree-{scale}", index + 2
     return "degree", index + 1
   following = tail[index + 1].value if len(tail) > index + 1 else ""
+  if token.value.lower() in ("degree", "degrees") and following[1:]:
+    return f"degree-{following[0].upper()}", index + 2  # Celsius, Fahrenheit
   if token.value in _PREFIXES and following in _SIGNS:
     return token.value + following, index + 2
   if token == _MICRO and len(tail) > index + 1:
