@@ -25,7 +25,6 @@ from jaxrl_entropy.rewards.verifiers.maths.regions import both_empty, phrase
 from jaxrl_entropy.rewards.verifiers.maths.tree import parse
 from jaxrl_entropy.rewards.verifiers.maths.units import split_unit
 
-
 _DOTS = frozenset(["ldots", "cdots"])
 
 
@@ -137,7 +136,7 @@ def _value(node: Node) -> Node:
 
 
 def _of_sum(node: Node) -> Node:
-  """Returns the right side of `m + n = 27`, `a : b = 2 : 3`, `\\det A = 7`."""
+  r"""Returns the right side of `m + n = 27`, `a : b = 2 : 3`, `\det A = 7`."""
   if not isinstance(node, Equation) or not names.is_asked(node.left.tokens):
     return node
   value = node.right
@@ -148,8 +147,12 @@ def _of_sum(node: Node) -> Node:
 def _chain(gold: Node, answer: Chain, rules: Rules) -> bool:
   """Whether all sides of `a = b = c` are the reference, and no two alike."""
   if not rules.strict:  # `1 + 2 + ... + 9 = 45`
-    told = (s for s in answer.sides if not isinstance(s, Leaf) or (
-      _DOTS.isdisjoint(t.value for t in s.tokens)))
+    told = (
+      s
+      for s in answer.sides
+      if not isinstance(s, Leaf)
+      or (_DOTS.isdisjoint(t.value for t in s.tokens))
+    )
     answer = Chain(tuple(told))
   sides = [side.tokens for side in answer.sides if isinstance(side, Leaf)]
   if len(sides) < len(answer.sides) or len(set(sides)) < len(sides):

@@ -64,7 +64,8 @@ def to_latex(tokens: Tokens, unevaluated: bool = False) -> str | None:
   powers = {
     _behind_scripts(tokens, index)
     for index, token in enumerate(tokens)
-    if token.value == "^" and tokens[index + 1 : index + 2]
+    if token.value == "^"
+    and tokens[index + 1 : index + 2]
     and tokens[index + 1].kind != "number"
   }
   for index, token in enumerate(tokens):

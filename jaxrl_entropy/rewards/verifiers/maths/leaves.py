@@ -84,7 +84,7 @@ def leaves_equal(gold: Leaf, answer: Leaf, rules: Rules) -> bool:
     if gold_unit.powers != answer_unit.powers:
       return False
     scale = answer_unit.factor / gold_unit.factor
-  if not rules.strict and not (_is_time(gold_value) and _is_time(answer_value)):
+  if not (rules.strict or _is_time(gold_value)):
     gold_value, answer_value = _divided(gold_value), _divided(answer_value)
   wanted, actual = literal(gold_value), literal(answer_value)
   if wanted and actual:
@@ -95,7 +95,7 @@ def leaves_equal(gold: Leaf, answer: Leaf, rules: Rules) -> bool:
     answer_value = aligned(gold_value, answer_value)
   if len(gold_value) == 1 or len(answer_value) == 1:
     gold_value, answer_value = _letters(gold_value, answer_value)
-  if (wanted and rules.strict) or has_text(gold_value, answer_value):
+  if wanted and rules.strict:
     return False
   if scale != 1:
     answer_value = _times(scale, answer_value)
@@ -103,6 +103,8 @@ def leaves_equal(gold: Leaf, answer: Leaf, rules: Rules) -> bool:
     answer_value = written(actual.value)
   if wanted:
     gold_value = written(wanted.value)
+  if has_text(gold_value, answer_value):
+    return False
   if (gold_unit == DEGREE) != (answer_unit == DEGREE) and (
     not wanted or _PI in answer_value
   ):

@@ -6,6 +6,7 @@ answer is wrong unless it is the reference's own text.
 
 from collections.abc import Callable, Iterator
 import re
+from string import ascii_letters
 from typing import NamedTuple
 
 from jaxrl_entropy.rewards.verifiers.maths.characters import to_latex
@@ -94,7 +95,8 @@ _PATTERN = re.compile(
   rf"""
   (?P<kelvin>(?:\s|~|\\[,;:\ ])+\\(?:text|mathrm)\s*\{{\s*K\s*\}}
     |\\(?:text|mathrm)\s*\{{(?:\s|~|\\[,;\ ])+K\s*\}})
-  |(?P<space>\s+|\\(?:left|right)\s*\.|\\[,;:!>\ ()\[\]]|~|\$|\\hspace\*?\{{[^{{}}]*\}}
+  |(?P<space>\s+|\\(?:left|right)\s*\.|\\[,;:!>\ ()\[\]]|~|\$
+    |\\hspace\*?\{{[^{{}}]*\}}
     |\\(?:text)?color\s*(?:\[[^\]]*\])?\s*\{{[^{{}}]*\}})
   |(?P<text>\\(?:text(?:bf|it|rm|normal|tt|sf|sc|up)?|mathrm|mbox|hbox
     |operatorname)\*?\s*\{{(?P<content>(?:[^{{}}]|\{{[^{{}}]*\}})*)\}})
@@ -108,7 +110,7 @@ _PATTERN = re.compile(
   |(?P<continued>\d{{0,16}}\.\d{{0,16}}?{_CYCLE}\s*(?:\\[lc]?dots(?![A-Za-z])|\.\.\.))
   |(?P<ordinal>\d+(?:\s*\^?\s*(?:{_ORDINAL}|\{{\s*(?:{_ORDINAL}|\\(?:text|mathrm|rm)
     \s*\{{?\s*{_ORDINAL}\s*\}}?)\s*\}}|\\(?:text|mathrm)\s*\{{\s*{_ORDINAL}\s*\}})))
-  |(?P<grouped>[1-9]\d{{0,2}}
+  |(?P<grouped>(?<![_^])[1-9]\d{{0,2}}
     (?:(?:(?:\\!)?,(?:\\!\s*)?|\{{(?:,|{_GAP})\}}|{_GAP})\d{{3}}(?!\d))+
     (?!\s*/)(?:\.\d+)?)
   |(?P<scientific>\d+(?:\.\d+)?\s*\\(?:text|mathrm)\{{[eE]-?\}}\s*[-+]?\d+|\d+\.\d+[eE][-+]?\d+|\d+[eE]\d+|\d+e-0\d
@@ -133,7 +135,7 @@ _NESTING = {"(": 1, "[": 1, r"\{": 1, ")": -1, "]": -1, r"\}": -1}
 # Runs of two letters that are not a product of two symbols.
 LETTER_PAIRS = words("cm mm km kg mg ft yd lb oz hr mi ml")  # may be products
 _SHORT_WORDS = LETTER_PAIRS | words("or no No in is of to Rs")
-_SENTENCE = re.compile(r"(?=.*[a-z]{3} |.* [a-z]{3})(?:(?:[A-Za-z]{2,}|a|A)[ ,.]*)+")
+_SENTENCE = frozenset(f"{ascii_letters} ,.")
 
 
 def tokens(text: str, grouped: bool = True) -> list[Token]:
@@ -148,8 +150,19 @@ def tokens(text: str, grouped: bool = True) -> list[Token]:
   """
   if len(text) > MAX_LENGTH:
     raise UnreadableError("too long")
-  letters = "word" if _SENTENCE.fullmatch(text) else "letters"
+  letters = "word" if _is_sentence(text) else "letters"
   return list(_scan(to_latex(text), letters, grouped))
+
+
+def _is_sentence(text: str) -> bool:
+  """Whether this is text such as `cannot be found`, and no product `be`."""
+  said = set(re.findall(r"[A-Za-z]+", text))
+  return (
+    _SENTENCE.issuperset(text)
+    and len(said) > 1
+    and any(len(word) > 2 for word in said - {"and"})
+    and all(len(word) > 1 or word in "aA" for word in said)
+  )
 
 
 def _scan(

@@ -24,8 +24,9 @@ def added(tokens: Tokens) -> Tokens:
       measures.append([])
     if not measures:
       return tokens
-    unit = token.kind == "symbol"  # `3 h 15 min` is no product
-    measures[-1].append(Token("word", token.value) if unit else token)
+    if token.kind == "symbol":  # `3 h 15 min` is no product
+      token = Token("word", token.value)
+    measures[-1].append(token)
   if len(measures) < 2 or any(len(measure) < 2 for measure in measures):
     return tokens
   total = Fraction(0)

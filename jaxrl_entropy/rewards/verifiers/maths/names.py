@@ -51,7 +51,7 @@ def is_unknown(tokens: Tokens) -> bool:
 
 def _is_quantity(tokens: Tokens) -> bool:
   r"""Whether this is `a : b`, `\frac{a}{b}`, `\sin\theta` or `\det A`."""
-  parts = split(tokens, lambda token: token.value in (":", "/"))
+  parts = split(tokens, lambda token: token.value == ":")
   if len(parts) > 1:
     return all(part and is_name(part) for part in parts)
   head, *rest = (t for t in tokens if t.value not in ("{", "}"))
@@ -275,7 +275,7 @@ def _unknown(node: Node) -> Tokens | str | None:
 
 def _counted(unknowns: list[Tokens | str | None]) -> bool:
   """Whether these are `x_1` and `x_2`, several values of one unknown."""
-  return all(
-    isinstance(u, tuple) and u[1:2] == (_INDEX,) and u[0] == unknowns[0][0]
-    for u in unknowns
-  )
+  names = [
+    u[0] for u in unknowns if isinstance(u, tuple) and u[1:2] == (_INDEX,)
+  ]
+  return len(names) == len(unknowns) and len(set(names)) < 2

@@ -24,7 +24,9 @@ _SIGNS = {
   "at least": Token("command", "ge"), "at most": Token("command", "le"),
   "not equal to": Token("command", "ne"),
 }  # fmt: skip
-_EVERY = words("the set of all any every real reals number numbers value values")
+_EVERY = words(
+  "the set of all any every real reals number numbers value values"
+)
 _SUCH = words("such that with where satisfying for which")
 _SETS = words("mathbbR mathbbZ mathbbN mathbbQ mathbbC")
 _ENDINGS = """
@@ -72,7 +74,9 @@ def rewrite_phrases(tokens: Tokens) -> Tokens:
   if all(token.is_word or token.value == "-" for token in tokens):
     if said in _SYNONYMS:
       return (Token("prose", _SYNONYMS[said]),)
-    if field := _FIELDS.get(said.removeprefix("the set of ").removeprefix("all ")):
+    if field := _FIELDS.get(
+      said.removeprefix("the set of ").removeprefix("all ")
+    ):
       return field
     number = number_in_words(said)
     if number is not None and tokens[0].is_word and "and" in said.split():
@@ -132,7 +136,9 @@ def _is_any(token: Token, known: frozenset[str]) -> bool:
 def _as_equation(tokens: Tokens) -> Tokens:
   r"""`\text{least} = 7` for `\text{least is } 7` and `\text{least: } 7`."""
   for index, token in enumerate(tokens[:-1]):
-    if index and (_is_any(token, _IS) or (token.value == ":" and _is_title(tokens[0]))):
+    if index and (
+      _is_any(token, _IS) or (token.value == ":" and _is_title(tokens[0]))
+    ):
       rest = tokens[index + 1 :]
       value = not all(t.is_word for t in rest)
       return (*tokens[:index], _EQUALS, *rest) if value else tokens

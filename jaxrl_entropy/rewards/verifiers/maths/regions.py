@@ -129,7 +129,10 @@ def _near(shifted: Tokens, size: Tokens, closed: bool) -> Group | None:
   elif shift or size[0].value in ("+", "-"):
     return None
   else:
-    members = (Leaf((_MINUS, *_BRACKETS[:1], *size, *_BRACKETS[1:])), Leaf(size))
+    members = (
+      Leaf((_MINUS, *_BRACKETS[:1], *size, *_BRACKETS[1:])),
+      Leaf(size),
+    )
   return Group("[]" if closed else "()", members, name(unknown), True)
 
 

@@ -203,7 +203,9 @@ def _is_defined(listed: Group) -> bool:
   formula, *domain = listed.members
   formula = formula.right if isinstance(formula, Equation) else formula
   return isinstance(formula, Leaf) and all(
-    isinstance(p, Group) and p.kind == "union" and p.inequality
+    isinstance(p, Group)
+    and p.kind == "union"
+    and p.inequality
     and any(token.value == p.symbol for token in formula.tokens)
     for p in domain
   )
