@@ -4,7 +4,7 @@
 
 Pairs of a reference and an answer in the styles of published benchmarks
 (answers_benchmarks.txt in tests/fixtures), as models write them
-(answers_models.txt), and the larger table answers.txt.
+(answers_models.txt, answers_styles.txt), and the larger table answers.txt.
 Right answers are either worked out, or equal but left to work out.
 """
 
@@ -15,7 +15,8 @@ from jaxrl_entropy.data.task import Problem
 from jaxrl_entropy.rewards.pool import RewardPool
 
 FILES = Path(__file__).parents[1] / "tests" / "fixtures"
-TABLES = ("answers_benchmarks.txt", "answers_models.txt", "answers.txt")
+TABLES = ("answers_benchmarks.txt", "answers_models.txt",
+          "answers_styles.txt", "answers.txt")  # fmt: skip
 KINDS = {"=": "worked out", "+": "left to work out", "~": "spelled oddly",
          "!": "wrong"}  # fmt: skip
 VERIFIERS = ("math", "math_equal", "math_verify")

@@ -14,7 +14,8 @@ from jaxrl_entropy.rewards.verifiers.maths.leaves import Rules
 
 FILES = Path(__file__).parents[2] / "fixtures"
 TABLES = tuple(
-  FILES / f"answers{name}.txt" for name in ("", "_benchmarks", "_models")
+  FILES / f"answers{name}.txt"
+  for name in ("", "_benchmarks", "_models", "_styles")
 )
 LINES = 100  # of the tables, in a test
 EQUAL, UNFINISHED, UNEQUAL, MISSED = "=+!~"

@@ -81,6 +81,7 @@ def _nodes(gold: Node, answer: Node, rules: Rules) -> bool:
   if both_empty(gold, answer):
     return True
   if not rules.strict:
+    gold, answer = _listed(gold, answer), _listed(answer, gold)
     gold, answer = _vectors(gold, answer)
     gold, answer = as_class(gold, answer), as_class(answer, gold)
   if names.is_point(gold) != names.is_point(answer):
@@ -193,6 +194,15 @@ def _rounds(value: Literal, rounded: Literal) -> bool:
   last = Fraction(1, 10 ** len(digits))
   rest = abs(value.value) - abs(rounded.value)
   return -last / 2 <= rest < last and value.value * rounded.value >= 0
+
+
+def _listed(node: Node, other: Node) -> Node:
+  """Returns `[1, 2, 3]` as a list where the other answer is one."""
+  if not (isinstance(node, Group) and isinstance(other, Group)):
+    return node
+  listed = other.kind in ("list", "set") and node.kind == "[]"
+  several = listed and len(node.members) > 2
+  return Group("list", node.members) if several else node
 
 
 def _vectors(gold: Node, answer: Node) -> tuple[Node, Node]:

@@ -138,10 +138,12 @@ def _spelled(tokens: Tokens) -> Tokens:
 
 
 def _divided(tokens: Tokens) -> Tokens:
-  """`1 / 2` for the ratio `1:2`, `1 to 2` or `1 out of 2`."""
+  """`1 / 2` for the ratio `1:2`, `1 to 2`, `1 in 2` or `1 out of 2`."""
   values = [token.value for token in tokens]
   if values[1:3] == ["out", "of"]:
     return (tokens[0], _SLASH, *tokens[3:])
+  if len(tokens) == 3 and values[1] == "in":
+    return (tokens[0], _SLASH, tokens[2])
   if sum(token in _RATIO for token in tokens) != 1:
     return tokens
   return tuple(_SLASH if token in _RATIO else token for token in tokens)

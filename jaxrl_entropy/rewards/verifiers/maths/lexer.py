@@ -81,7 +81,7 @@ _MARKS = {
   "lt": "<", "gt": ">", "lbrace": r"\{", "rbrace": r"\}", "lbrack": "[",
   "rbrack": "]", "lvert": "|", "rvert": "|", "vert": "|", "mid": "|",
   "colon": ":", "langle": "(", "rangle": ")", "div": "/", "lparen": "(",
-  "rparen": ")", "cr": r"\\",
+  "rparen": ")", "cr": r"\\", "lVert": "|", "rVert": "|", "Vert": "|",
 }  # fmt: skip
 
 _CONNECTIVES = {"lor": "or", "vee": "or", "land": "and", "wedge": "and"}
@@ -123,6 +123,7 @@ _PATTERN = re.compile(
   |(?P<row>\\\\(?:\s*\[\s*-?[\d.]+\s*[a-z]+\s*\])?)
   |(?P<colon>\{{:\}})
   |(?P<power>\*\*)
+  |(?P<norm>\\\|)
   |(?P<mark>\\[{{}}%$]|[-+*/^_=<>()\[\]{{}}|!,;:&'.%])
   |(?P<letters>[A-Za-z]+)
   """,
@@ -134,7 +135,7 @@ _NESTING = {"(": 1, "[": 1, r"\{": 1, ")": -1, "]": -1, r"\}": -1}
 
 # Runs of two letters that are not a product of two symbols.
 LETTER_PAIRS = words("cm mm km kg mg ft yd lb oz hr mi ml")  # may be products
-_SHORT_WORDS = LETTER_PAIRS | words("or no No in is of to Rs")
+_SHORT_WORDS = LETTER_PAIRS | words("or no No in is of to Rs sq")
 _SENTENCE = frozenset(f"{ascii_letters} ,.")
 
 
@@ -237,7 +238,7 @@ _NUMBERS: dict[str, Callable[[str], str]] = {
   "continued": _continued,
   "repeating": _overlined,
 }
-_SIGNS = {"colon": ":", "row": r"\\", "power": "^"}
+_SIGNS = {"norm": "|", "colon": ":", "row": r"\\", "power": "^"}
 
 
 def _read_command(name: str) -> Iterator[Token]:

@@ -17,8 +17,9 @@ _DENIALS = words("not no never false wrong incorrect minus negative half twice")
 _MARKED = words("angle Delta bar overline vec hat triangle")
 _VARIABLES = words("x y z a b c")  # before a bracket, factors
 _COORDINATES = words("x y z")
+_DERIVATIVE = ["frac", "{", "d", "}", "{", "d", "}"]
 _INVERSE = words("^ { - 1 }")
-_ARGUMENTS = words(", | cap cup")
+_ARGUMENTS = words(", | cap cup < > le ge =")
 _HEADS = words("sin cos tan cot sec csc det deg gcd lcm mathbbE mathbbP")
 _SIGNS = words("( ) [ ] , angle |")
 _INDEX, _POWER = Token("mark", "_"), Token("mark", "^")
@@ -37,6 +38,9 @@ def is_name(tokens: Tokens) -> bool:
     tokens = tokens[:-1]
   if not tokens:
     return False
+  told = [t.value for t in tokens if t.kind != "symbol" or t.value == "d"]
+  if told in (_DERIVATIVE, ["max"], ["min"]):
+    return len(tokens) in (1, len(_DERIVATIVE) + 2)
   if all(token.is_word for token in tokens[:-1]) and (
     tokens[-1].is_word or (len(tokens) > 1 and is_symbol(tokens[-1:]))
   ):
@@ -100,11 +104,12 @@ def _is_argument(token: Token) -> bool:
 
 def _is_distance(tokens: Tokens) -> bool:
   """Whether this is `|AB|`, or `|A|` for the size of a set."""
-  return (
-    len(tokens) == 3
-    and tokens[0].value == tokens[2].value == "|"
-    and (tokens[1].is_word or tokens[1].value.isupper())
-  )
+  if len(tokens) < 3 or not tokens[0].value == tokens[-1].value == "|":
+    return False
+  inner = tokens[1:-1]
+  if inner[0].value in _MARKED:
+    return is_name(inner)
+  return len(inner) == 1 and (inner[0].is_word or inner[0].value.isupper())
 
 
 def is_constant(node: Node) -> bool:
@@ -130,7 +135,7 @@ def names_members(tokens: Tokens, point: Node) -> bool:
     return all(names_members(tokens, member) for member in point.members)
   if point.kind != "()":
     return False
-  names = split(tokens[1:-1], lambda token: token.value == ",")
+  names = split(tokens[1:-1], lambda token: token.value in (",", ";"))
   return (
     all(map(is_symbol, names))
     and names == sorted(set(names), key=_alphabetical)

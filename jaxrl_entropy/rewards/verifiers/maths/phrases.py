@@ -6,7 +6,7 @@ Only what changes no value: `there are no 12` and `12 \text{ or so}` stay.
 from jaxrl_entropy.rewards.verifiers.maths.brackets import is_symbol, nesting
 from jaxrl_entropy.rewards.verifiers.maths.lexer import Token, Tokens, words
 from jaxrl_entropy.rewards.verifiers.maths.number_words import number_in_words
-from jaxrl_entropy.rewards.verifiers.maths.numbers import written
+from jaxrl_entropy.rewards.verifiers.maths.numbers import literal, written
 from jaxrl_entropy.rewards.verifiers.maths.units import CHANGING
 
 _IS = words("is are equals has have was")
@@ -140,6 +140,8 @@ def _as_equation(tokens: Tokens) -> Tokens:
       _is_any(token, _IS) or (token.value == ":" and _is_title(tokens[0]))
     ):
       rest = tokens[index + 1 :]
+      if _EQUALS in rest and all(t.is_word for t in tokens[:index]):
+        return rest
       value = not all(t.is_word for t in rest)
       return (*tokens[:index], _EQUALS, *rest) if value else tokens
     if not token.is_word and token.kind != "symbol":
@@ -234,6 +236,9 @@ def _without_note(tokens: Tokens) -> Tokens:
     return tokens
   if note[0].value == "or":
     return (*before, *note)
+  value, said = literal(before), literal(note)
+  if value and said and note[0].is_word and value.value == said.value:
+    return before  # `5 (five)`
   if note[0].value.lower() in _ABOUT:
     return (*before, Token("command", "approx"), *note[1:])
   ends = before[-1].kind == "number" or before[-1].value in (")", "]", "}")

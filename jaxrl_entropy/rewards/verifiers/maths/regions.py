@@ -351,12 +351,13 @@ def either(listed: Group) -> Group:
   if not any(part and part.kind in _INTERVALS for part in parts):
     return listed
   symbols = {part.symbol for part in parts if part} - {""}
-  if not symbols:
-    return listed
+  if not symbols and all(part and part.kind == "()" for part in parts):
+    return listed  # these may be points
   if None in parts or len(symbols) > 1:
     raise UnreadableError("alternatives of different kinds")
   members = (replace(p, symbol="", inequality=False) for p in parts if p)
-  return Group("union", tuple(members), symbols.pop(), inequality=True)
+  symbol = symbols.pop() if symbols else ""
+  return Group("union", tuple(members), symbol, inequality=bool(symbol))
 
 
 def _alternative(node: Node) -> Group | None:

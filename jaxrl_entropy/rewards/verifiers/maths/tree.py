@@ -57,6 +57,8 @@ _STOPS = frozenset([".", ",", ";"])
 _COMMAS = frozenset([",", ";"])
 _WORDS = frozenset(["or", "and"])
 _OR = frozenset(["or"])
+_INDICES = frozenset("nkm")  # of a sequence
+_LEADS = words("= therefore Rightarrow implies Longrightarrow")
 _NEGATIVE = frozenset(["minus", "negative"])
 _INTRODUCTIONS = words("option choice either both only exactly just")
 _CALLED = words(
@@ -85,7 +87,7 @@ def parse(text: str, grouped: bool = True) -> Node:
   """
   tokens = rewrite(tuple(lexer.tokens(bare(text), grouped)))
   tokens = added(rewrite_phrases(rewrite_intervals(tokens)))
-  if tokens and tokens[0].value == "=":
+  if tokens and tokens[0].value in _LEADS:
     tokens = tokens[1:]
   if tokens and tokens[-1].value in _STOPS:
     tokens = tokens[:-1]
@@ -204,7 +206,7 @@ def _is_defined(listed: Group) -> bool:
   formula = formula.right if isinstance(formula, Equation) else formula
   return isinstance(formula, Leaf) and all(
     isinstance(p, Group)
-    and p.kind == "union"
+    and (p.kind == "union" or p.symbol in _INDICES)
     and p.inequality
     and any(token.value == p.symbol for token in formula.tokens)
     for p in domain
@@ -274,6 +276,10 @@ def _equation(tokens: Tokens, read: Reader) -> Node | None:
   return Chain(tuple(map(read, (left, *others))))
 
 
+def _uses(node: Node, symbol: Token) -> bool:
+  return isinstance(node, Leaf) and symbol in node.tokens
+
+
 def _mapping(tokens: Tokens, read: Reader) -> Node | None:
   r"""`f \colon x \mapsto 2x` as `f(x) = 2x`, `x \mapsto 2x` as `2x`."""
   left, *others = split(tokens, lambda t: t.value == "mapsto")
@@ -283,7 +289,9 @@ def _mapping(tokens: Tokens, read: Reader) -> Node | None:
     return None
   value = read(others[0])
   function = (*named, Token("mark", "("), *variable, Token("mark", ")"))
-  return Equation(Leaf(function), value) if argument else value
+  if argument:
+    return Equation(Leaf(function), value)
+  return value if _uses(value, variable[0]) else None
 
 
 def _approximation(tokens: Tokens, read: Reader) -> Node | None:

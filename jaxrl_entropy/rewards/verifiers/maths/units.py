@@ -110,6 +110,7 @@ _CURRENCIES = {
 }  # fmt: skip
 _CODES = words("USD GBP EUR INR Rs JPY CNY RMB")
 _US_DOLLAR = (Token("word", "US"), Token("mark", r"\$"))
+_POWER = Token("mark", "^")
 _MICRO = Token("command", "mu")
 _SIGNS = words("Omega AA")  # commands that stand for a unit
 
@@ -185,7 +186,13 @@ def _unbraced(tail: Tokens) -> Tokens:
     above = 2 + matching(tail[1:])
     slash, *brackets = (Token("mark", mark) for mark in "/()")
     tail = (*tail[1:above], slash, brackets[0], *tail[above:], brackets[1])
-  return tuple(token for token in tail if token.value not in ("{", "}"))
+  tail = tuple(token for token in tail if token.value not in ("{", "}"))
+  behind = (*tail[1:], None)
+  return tuple(
+    token
+    for token, following in zip(tail, behind, strict=True)
+    if not (token.value == "." and following == _POWER)
+  )
 
 
 def _has_function(tokens: Tokens) -> bool:
