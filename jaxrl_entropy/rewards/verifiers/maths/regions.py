@@ -351,7 +351,8 @@ def either(listed: Group) -> Group:
   if not any(part and part.kind in _INTERVALS for part in parts):
     return listed
   symbols = {part.symbol for part in parts if part} - {""}
-  if not symbols and all(part and part.kind == "()" for part in parts):
+  closed = None not in parts and any(p.kind != "()" for p in parts if p)
+  if not (symbols or closed):
     return listed  # these may be points
   if None in parts or len(symbols) > 1:
     raise UnreadableError("alternatives of different kinds")
