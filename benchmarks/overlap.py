@@ -11,9 +11,9 @@ its own. Everything else is the real loop: threads, weights that go from mesh to
 mesh, admission, verification, importance weights.
 
 *Equal lengths*: an update takes as long as a rollout, so that overlap may halve
-a step; in one process, and in a job of two with four devices each, of which one
-trains and the other samples. *Heavy tail*: one response in sixteen is eight
-times as long as most; with `partial_tokens` it does not hold its step.
+a step; in one process, and in a job of two, each with a device that trains and
+one that samples. *Heavy tail*: one response in sixteen is eight times as long
+as most; with `partial_tokens` it does not hold its step.
 """
 
 from collections.abc import Callable, Iterator
@@ -87,8 +87,7 @@ def get_config(load: Load, **rollout: Any) -> Any:
     max_response_length=load.longest,
     num_minibatches=1,
     group_filter="all",
-    devices=DEVICES // 2,
-    **rollout,
+    **({"devices": DEVICES // 2} | rollout),
   )
   return config
 
@@ -158,7 +157,10 @@ def run(load: Load, **rollout: Any) -> list[dict[str, float]]:
 
 
 def run_together(load: Load, **rollout: Any) -> list[dict[str, float]]:
-  """As `run`, by a job of two processes that have half of the devices each."""
+  """As `run`, by a job of two processes that each train and sample on one.
+
+  Emulated devices of a process run their programs one after the other.
+  """
   with socket.socket() as probe:
     probe.bind(("localhost", 0))
     port = probe.getsockname()[1]
@@ -168,14 +170,16 @@ def run_together(load: Load, **rollout: Any) -> list[dict[str, float]]:
     for index in range(2):
       variables = {
         "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": str(DEVICES // 2),
+        "JAX_NUM_CPU_DEVICES": "2",
         "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
         "JAX_NUM_PROCESSES": "2",
         "JAX_PROCESS_ID": str(index),
       }
       # A child reads them before it imports anything.
       with mock.patch.dict(os.environ, variables):
-        child = spawn.Process(target=_member, args=(load, folder, rollout))
+        child = spawn.Process(
+          target=_member, args=(load, folder, rollout | {"devices": 2})
+        )
         child.start()
         job.append(child)
     for child in job:
@@ -186,6 +190,7 @@ def run_together(load: Load, **rollout: Any) -> list[dict[str, float]]:
 
 
 def _member(load: Load, folder: str, rollout: dict[str, Any]) -> None:
+  """Trains as one process of the job."""
   from jaxrl_entropy import distributed
   from jaxrl_entropy.cli import failures
 
@@ -295,7 +300,7 @@ def main() -> None:
   tailed = Load(64, lambda n: 64 if n == 0 else 4 + n % 8, 0.06, 0.3, 2 * steps)
   results = [
     *equal_lengths(even, run, "4 + 4 devices, equal lengths"),
-    *equal_lengths(even, run_together, "4 + 4 devices of two processes"),
+    *equal_lengths(even, run_together, "2 + 2 devices of two processes"),
     *traced(even),
     *heavy_tail(tailed),
   ]

@@ -29,8 +29,6 @@ PROCESSES = "JAX_NUM_PROCESSES"
 PROCESS = "JAX_PROCESS_ID"
 TPU_POD = "JAXRL_TPU_POD"
 
-CPU_THREADS = "PJRT_NPROC"
-
 HEARTBEAT_TIMEOUT = 30
 """Seconds without a sign of life of a process after which JAX ends the others.
 
@@ -58,7 +56,6 @@ def start() -> None:
   """
   settings = _settings(os.environ)
   if settings is not None:
-    os.environ.setdefault(CPU_THREADS, str(_threads_for_collectives()))
     before = signal.getsignal(signal.SIGTERM)
     try:
       jax.distributed.initialize(
@@ -73,19 +70,6 @@ def start() -> None:
     # JAX now takes note of a SIGTERM and goes on. Until training listens for
     # it there is nothing to save, and it should end the process.
     signal.signal(signal.SIGTERM, before)
-
-
-def _threads_for_collectives() -> int:
-  """Returns how many threads the programs of a job's process need on CPUs.
-
-  There, a collective blocks a thread until the other processes have come to
-  it. With a thread per core, two processes would wait for each other for ever
-  as soon as all threads of one were in programs of the trainer, and all of the
-  other in programs of the sampler. Each device may be in a program of both, in
-  several collectives of each.
-  """
-  devices = max(1, jax.config.jax_num_cpu_devices)
-  return (os.cpu_count() or 1) + 4 * devices
 
 
 def _settings(environment: Mapping[str, str]) -> dict | None:

@@ -3,8 +3,9 @@
     python -m jaxrl_entropy.analysis.compact runs/study docs/results/study
 
 A copy holds the metrics that the analysis reads, to four significant digits, as
-one list per metric, or as values by the index of their record where most records
-have none. A report of the copy shows the same figures as one of the original.
+one list per metric, or as values by the index of their record where most
+records have none. A report of the copy shows the same figures as one of the
+original.
 """
 
 import argparse

@@ -4,6 +4,7 @@ from collections.abc import Collection, Container, Sequence, Set
 import dataclasses
 from typing import Any
 
+from jax import Device
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -177,6 +178,8 @@ def make_meshes(config: ConfigDict) -> tuple[Mesh, Mesh]:
   rollout = config.rollout
   if rollout.devices:
     trainers, samplers = sharding.split_devices(rollout.devices)
+    if rollout.max_staleness:
+      check_programs_overlap(trainers, samplers)
     return (
       sharding.mesh_of_part(trainers, **config.mesh),
       sharding.mesh_of_part(samplers, data=-1, tensor=rollout.tensor),
@@ -184,6 +187,41 @@ def make_meshes(config: ConfigDict) -> tuple[Mesh, Mesh]:
   mesh = sharding.make_mesh(**config.mesh)
   check_turns(rollout, mesh.size)
   return mesh, mesh
+
+
+def check_programs_overlap(
+  trainers: Sequence[Device], samplers: Sequence[Device]
+) -> None:
+  """Raises where programs of trainer and sampler cannot run side by side.
+
+  XLA runs programs that span several CPU devices of a process one after the
+  other. If two processes of a job begin with different ones, each waits in a
+  collective for the other, for ever. Accelerators have no such order.
+
+  Args:
+    trainers: devices that train.
+    samplers: devices that sample.
+
+  Raises:
+    UserError: a process of a job has several CPU devices for each.
+  """
+  both = [*trainers, *samplers]
+  processes = {device.process_index for device in both}
+  if len(processes) == 1 or both[0].platform != "cpu":
+    return
+  for process in processes:
+    train, sample = (
+      sum(device.process_index == process for device in part)
+      for part in (trainers, samplers)
+    )
+    if min(train, sample) > 1:
+      raise UserError(
+        f"process {process} has {train} CPU devices that train and {sample} "
+        "that sample, and XLA runs the programs of several CPU devices one at "
+        "a time: processes that begin with different ones would wait for each "
+        "other for ever; set JAX_NUM_CPU_DEVICES=2 and rollout.devices to the "
+        "number of processes, or rollout.max_staleness to 0"
+      )
 
 
 def check_turns(rollout: ConfigDict, devices: int) -> None:

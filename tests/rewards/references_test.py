@@ -29,7 +29,7 @@ def test_answers_are_gradable(reference):
     (WORKING, "no mathematical notation"),
     ('["204"]', "no mathematical notation"),
     ('{"inputs": [], "outputs": []}', "no mathematical notation"),
-    ("We prove the claim by induction on the number of vertices", "8 words"),
+    ("We prove the claim by induction on the number of vertices", "11 words"),
     ("x" * 3000, "too long"),
   ],
 )

@@ -1,4 +1,5 @@
 import json
+import types
 
 import jax
 import pytest
@@ -115,3 +116,18 @@ def test_router_losses_and_replay_are_part_of_an_update(tmp_path):
   extra = 0.1 * added["router/balance"] + 0.01 * added["router/z"]
   assert added["loss"] - plain["loss"] == pytest.approx(extra, rel=1e-2)
   assert added["grad_norm"] != plain["grad_norm"]
+
+
+def cpu(process):
+  return types.SimpleNamespace(process_index=process, platform="cpu")
+
+
+def test_processes_whose_programs_could_wait_for_each_other_are_refused():
+  two = [cpu(0), cpu(0), cpu(1), cpu(1)]
+  with pytest.raises(UserError, match="process 0 has 2 CPU devices that train"):
+    build.check_programs_overlap(two, two)
+  one = [cpu(0), cpu(1)]
+  build.check_programs_overlap(two, one)
+  build.check_programs_overlap(one, two)
+  build.check_programs_overlap([cpu(0)] * 4, [cpu(0)] * 4)
+  build.check_programs_overlap([cpu(0)] * 4, [cpu(1)] * 4)
