@@ -30,14 +30,24 @@ TEXT = " ".join(re.sub(r"<[^>]*>", "", GENERATED.sub("", PAGE)).split())
 NUMBER = re.compile(r"-?\d*\.\d+%?|\d+%|\d+,\d{3}")
 
 
+@functools.cache
+def read(folder):
+  """The metrics of a run, a value for each record."""
+  metrics = json.loads((folder / "metrics.json").read_text())
+  count = len(metrics["step"])
+  return {
+    key: [values.get(str(index)) for index in range(count)]
+    if isinstance(values, dict)
+    else values
+    for key, values in metrics.items()
+  }
+
+
 def column(method, seed, key, study="headline"):
   """(steps, values) at which a metric was measured."""
   (folder,) = (RESULTS / study).glob(f"{METHODS[method]},seed={seed}*")
-  columns = json.loads((folder / "metrics.json").read_text())
-  steps, values = columns["step"], columns[key]
-  if isinstance(values, dict):
-    values = [values.get(str(index)) for index in range(len(steps))]
-  pairs = zip(steps, values, strict=True)
+  metrics = read(folder)
+  pairs = zip(metrics["step"], metrics[key], strict=True)
   return np.array([pair for pair in pairs if pair[1] is not None]).T
 
 
@@ -305,10 +315,8 @@ ARMS = {
 RANDOM = "clip_cov,loss.name=clip_random,loss.args.among="
 
 
-@functools.cache
 def columns(study, arm, seed):
-  folder = RESULTS / study / f"{arm},seed={seed}"
-  return json.loads((folder / "metrics.json").read_text())
+  return read(RESULTS / study / f"{arm},seed={seed}")
 
 
 def measured(arm, seed, key, study="frontier"):
@@ -322,10 +330,10 @@ def at_evaluations(arm, seed, key):
   """A metric at every evaluation; entropy is a mean over the steps nearby."""
   if key != ENTROPY:
     return measured(arm, seed, key)
-  read = columns("frontier", arm, seed)
-  steps = np.array(read["step"])
-  done = steps[[x is not None for x in read[PASS_1]]]
-  entropy = np.array(read[ENTROPY])
+  metrics = columns("frontier", arm, seed)
+  steps = np.array(metrics["step"])
+  done = steps[[x is not None for x in metrics[PASS_1]]]
+  entropy = np.array(metrics[ENTROPY])
   return np.array([entropy[abs(steps - step) <= 2].mean() for step in done])
 
 
@@ -461,11 +469,11 @@ FACTS: list[Fact] = [
   ("misses it by {:.3f}. From half", lambda: np.median(early(0.36)[1])),
   ("the two: {:.3f} against", lambda: np.median(early(0.5)[1])),
   ("against {:.3f}. Nor", lambda: np.median(early(0.5)[0])),
-  ("with the best in {} of 13 settings", lambda: close("exponential")),
+  ("with the best in {} of 14 settings", lambda: close("exponential")),
   ("logistic curve are in {} each", lambda: close("logistic")),
   ("logistic curve are in {} each", lambda: close("power")),
   (
-    "comes first in {} of 13",
+    "comes first in {} of 14",
     lambda: sum(
       forms.best_predictor(r).form.name == "exponential" for r in rivals()
     ),
