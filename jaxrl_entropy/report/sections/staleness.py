@@ -52,7 +52,7 @@ def _section(
     "staleness",
     f"{_TITLE} {title.capitalize()}",
     _sentence(arms, noun, after),
-    _panel(arms, noun),
+    _over_training(arms, noun) | _at_the_end(arms, title),
     Table(("method", title, "runs", *measures), rows),
   )
 
@@ -87,8 +87,32 @@ def _apart(few: Members, many: Members) -> str:
   )
 
 
-def _panel(arms: _Arms, noun: str) -> dict[str, Figure]:
-  """Draws entropy over the share of training, for each count."""
+def _at_the_end(arms: _Arms, title: str) -> dict[str, Figure]:
+  """Draws the final entropy of each method against the count."""
+  methods = sorted({method for method, _ in arms})
+  colors = style.colors({method: method for method in methods})
+  lines = []
+  for method in methods:
+    counts = sorted(count for name, count in arms if name == method)
+    ends = [
+      stats.over_seeds(arms[method, count], dynamics.final_entropy).mean
+      for count in counts
+    ]
+    lines.append(
+      plots.Line(method, np.array(counts), np.array(ends), colors[method])
+    )
+  return {
+    "end": plots.lines(
+      "Entropy at the end, nats/token",
+      lines,
+      x_label=title,
+      logarithmic=min(count for _, count in arms) > 0,
+    )
+  }
+
+
+def _over_training(arms: _Arms, noun: str) -> dict[str, Figure]:
+  """Draws the baseline's entropy over the share of training, by count."""
   methods = [method for method, _ in arms]
   method = runs.BASELINE if runs.BASELINE in methods else methods[0]
   counts = sorted(count for name, count in arms if name == method)

@@ -44,6 +44,9 @@ def test_results_are_by_what_makes_tokens_stale(
   assert "in accuracy" in section.sentence
   (line, _) = section.panels["entropy"].axes[0].lines
   assert np.ptp(line.get_xdata()) < 1
+  (ends,) = section.panels["end"].axes[0].lines
+  assert tuple(ends.get_xdata()) == counts
+  assert ends.get_ydata()[0] > ends.get_ydata()[1]
 
 
 def test_equal_staleness_is_no_comparison(tmp_path):
