@@ -240,7 +240,7 @@ def _agree(
   symbols = sorted(left.free_symbols, key=str)
   for shift in range(3 if symbols else 1):
     values = [
-      expression.subs(_point(symbols, shift, points)).evalf(_DIGITS)
+      _value(expression, _point(symbols, shift, points))
       for expression in (left, right)
     ]
     if not _is_close(*values):
@@ -255,6 +255,16 @@ def _point(
     symbol: points[(index + shift) % len(points)]
     for index, symbol in enumerate(symbols)
   }
+
+
+def _value(
+  expression: sympy.Expr, point: dict[sympy.Symbol, sympy.Rational]
+) -> sympy.Expr:
+  """Returns a number, or NaN where a series has no sum."""
+  try:
+    return expression.subs(point).evalf(_DIGITS)
+  except ValueError:
+    return sympy.nan
 
 
 def _is_close(left: sympy.Expr, right: sympy.Expr) -> bool:
@@ -289,7 +299,7 @@ def _agree_over_reals(
   for points in (_POSITIVE, _POINTS):
     for shift in range(3):
       point = _point(symbols, shift, points)
-      values = [e.subs(point).evalf(_DIGITS) for e in (left, right)]
+      values = [_value(expression, point) for expression in (left, right)]
       if points is _POINTS and not all(v.is_real for v in values):
         continue
       if not _is_close(*values):
