@@ -121,6 +121,12 @@ class Updates:
     with jax.set_mesh(self._size.mesh):
       return self._size.work / seconds(run)
 
+  def temporaries(self) -> float:
+    """Bytes of a device that one update needs besides its arguments."""
+    with jax.set_mesh(self._size.mesh):
+      compiled = self._update.lower(self._state, self._rows).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
   def compile_time(self) -> float:
     """Seconds of XLA, nothing of it remembered."""
     jax.clear_caches()

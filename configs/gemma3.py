@@ -11,8 +11,9 @@ from configs import common
 def gemma3_27b():
   """On 32 chips of 96 GB (v5p-64)."""
   config = common.entropy_run("gemma3-27b", "v5p-64", fsdp=8, tensor=4)
-  config.rollout.slots = 512
-  config.rollout.kv_tokens = 256 * 10240
+  # This leaves room for a second copy of the cache, see qwen3.py.
+  config.rollout.slots = 256
+  config.rollout.kv_tokens = 128 * 10240
   config.optimizer.micro_batches = 16
   return config
 

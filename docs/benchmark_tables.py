@@ -84,6 +84,23 @@ _CLAIMS: dict[str, tuple[str, Row, str]] = {
     ("GiB temporaries", "ring"),
     "{ours:.2f} GiB of temporaries, {ratio:.1f} times less than ring attention",
   ),
+  "lengths": (
+    "What does a longer row cost?",
+    ("GiB at the peak, rows of 131,072", "in proportion"),
+    "a row of 131,072 tokens takes {ours:.0f} GiB of a device at the peak, "
+    "where {theirs:.0f} GiB would be in proportion to one of 8,192",
+  ),
+  "experts": (
+    "And with a mixture of experts?",
+    ("train tok/s", "torch"),
+    "{ours:,.0f} tokens/s in an update of a tiny mixture, {ratio:.1f} times "
+    "torch with transformers",
+  ),
+  "weights": (
+    "What does loading hold beside the model?",
+    ("loading beside the model, GiB, bfloat16", "largest file"),
+    "{ours:.2f} GiB, where the largest file has {theirs:.2f} GiB",
+  ),
   "mismatch": (
     "How far is a sampler with int8 weights from the trainer?",
     ("nats per token, int8", "not corrected"),

@@ -242,8 +242,9 @@ def _plans() -> str:
   files = sorted((RESULTS / "plans").glob("*.json"))
   rows = [_plan(json.loads(file.read_text())) for file in files]
   columns = (
-    *("config", "slice", "mesh", "verdict", "training, GiB"),
-    *("sampling beside it, GiB", "of, GiB", "an update takes at least, s"),
+    *("config", "slice", "mesh", "tokens of a row", "verdict"),
+    *("training, GiB", "sampling beside it, GiB", "of, GiB"),
+    *("an update takes at least, s", "sent, of the least"),
   )
   return _table(columns, rows) if rows else "No plans are committed."
 
@@ -251,13 +252,18 @@ def _plans() -> str:
 def _plan(plan: Mapping[str, Any]) -> Sequence[Cell]:
   sizes = (*plan["phases"].values(), plan["topology"]["generation"]["hbm"])
   mesh = (f"{axis} {size}" for axis, size in plan["mesh"].items() if size > 1)
+  file, _, name = Path(plan["config"]).name.partition(":")
+  train = plan["programs"]["train"]
   return (
-    Path(plan["config"]).stem,
+    f"{Path(file).stem}{':' * bool(name)}{name}",
     plan["topology"]["name"],
     ", ".join(mesh),
+    # Older files have neither the load nor the least that must be sent.
+    f"{plan['estimate']['load']['row']:,}" if "estimate" in plan else "",
     plan["verdict"],
-    *(f"{size / 2**30:.2f}" for size in sizes),
-    f"{plan['programs']['train']['bound_seconds']:.1f}",
+    *("" if size is None else f"{size / 2**30:.2f}" for size in sizes),
+    f"{train['bound_seconds']:.1f}",
+    f"{train['excess']:.2f}" if train.get("excess") else "",
   )
 
 

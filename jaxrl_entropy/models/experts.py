@@ -7,6 +7,7 @@ its device. Weights that are split over fsdp are gathered first.
 """
 
 from collections.abc import Callable
+import functools
 from typing import Any
 
 from flax import linen as nn
@@ -20,6 +21,13 @@ from jaxrl_entropy.models.config import TransformerConfig
 from jaxrl_entropy.ops.grouped import grouped_dot
 
 Activation = Callable[[jax.Array], jax.Array]
+
+CHUNK = 8192
+"""Tokens that a device of a mesh gives to its experts at once, at most.
+
+A token stands in as many rows as it has experts, on every device that holds
+some experts, whether or not these are its own.
+"""
 
 
 class Kernels(nn.Module):
@@ -142,6 +150,7 @@ def _over_mesh(
   if "expert" not in free and kernels[0].shape[0] < count:
     owners = ("expert", *owners)
   rows_split = {*mesh.manual_axes, *jax.tree.leaves(tuple(tokens))}
+  exchanged = {"expert"} <= rows_split & {*owners}
 
   def local(
     x: jax.Array,
@@ -155,19 +164,10 @@ def _over_mesh(
       else jax.lax.all_gather(kernel, spec[1], axis=1, tiled=True)
       for kernel, spec in zip(kernels, specs, strict=True)
     )
-    if not owners:
-      return _local(activation, x, weights, chosen, kernels, 0)
-    first = jax.lax.axis_index(owners) * kernels[0].shape[0]
-    if not {"expert"} <= rows_split & {*owners}:
-      partial_sum = _local(activation, x, weights, chosen, kernels, first)
-      return jax.lax.psum(partial_sum, owners)
-    x, weights, chosen = (
-      jax.lax.all_gather(array, "expert", tiled=True)
-      for array in (x, weights, chosen)
-    )
-    partial_sum = _local(activation, x, weights, chosen, kernels, first)
-    partial_sum = jax.lax.psum_scatter(partial_sum, "expert", tiled=True)
-    return jax.lax.psum(partial_sum, owners[1:]) if owners[1:] else partial_sum
+    first = jax.lax.axis_index(owners) * kernels[0].shape[0] if owners else 0
+    mix = functools.partial(_mix, activation, kernels, first, owners, exchanged)
+    copies = mesh.shape["expert"] if exchanged else 1
+    return _in_chunks(mix, x, weights, chosen, copies)
 
   return jax.shard_map(
     local,
@@ -176,6 +176,72 @@ def _over_mesh(
     axis_names=free,
     check_vma=False,
   )(x, weights, chosen, kernels)
+
+
+def _in_chunks(
+  mix: Callable[..., jax.Array],
+  x: jax.Array,
+  weights: jax.Array,
+  chosen: jax.Array,
+  copies: int,
+) -> jax.Array:
+  """Returns `mix(x, weights, chosen)`, of at most `CHUNK` tokens at a time.
+
+  Each chunk is computed again for its gradient, so that the rows of all its
+  experts' tokens exist for one chunk alone.
+
+  Args:
+    mix: sums each token's experts.
+    x: the tokens of this device.
+    weights: of their experts.
+    chosen: their experts.
+    copies: devices whose tokens are gathered for one call of `mix`.
+  """
+  tokens = x.size // x.shape[-1]
+  count = -(-tokens * copies // CHUNK)
+  while tokens % count:
+    count += 1
+  if count == 1:
+    return mix(x, weights, chosen)
+  remade = jax.checkpoint(mix, prevent_cse=False)
+  split = tuple(
+    array.reshape(count, -1, array.shape[-1]) for array in (x, weights, chosen)
+  )
+  return jax.lax.map(lambda chunk: remade(*chunk), split).reshape(x.shape)
+
+
+def _mix(
+  activation: Activation,
+  kernels: tuple[jax.Array, ...],
+  first: int | jax.Array,
+  owners: tuple[str, ...],
+  exchanged: bool,
+  x: jax.Array,
+  weights: jax.Array,
+  chosen: jax.Array,
+) -> jax.Array:
+  """Adds up what the experts on all devices along `owners` give to tokens.
+
+  Args:
+    activation: of the gates.
+    kernels: of this device's experts.
+    first: the id of the first of them.
+    owners: axes over which experts are split, expert first.
+    exchanged: whether the tokens are split over expert, too.
+    x: the tokens of this device.
+    weights: of their experts.
+    chosen: their experts.
+  """
+  if not exchanged:
+    total = _local(activation, x, weights, chosen, kernels, first)
+    return jax.lax.psum(total, owners) if owners else total
+  x, weights, chosen = (
+    jax.lax.all_gather(array, "expert", tiled=True)
+    for array in (x, weights, chosen)
+  )
+  total = _local(activation, x, weights, chosen, kernels, first)
+  total = jax.lax.psum_scatter(total, "expert", tiled=True)
+  return jax.lax.psum(total, owners[1:]) if owners[1:] else total
 
 
 def _local(

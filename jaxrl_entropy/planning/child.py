@@ -13,7 +13,15 @@ from jax.experimental import topologies
 from jax.sharding import Mesh
 
 from jaxrl_entropy import config as config_lib, sharding
-from jaxrl_entropy.planning import flops, hlo, programs, topology, traffic
+from jaxrl_entropy.planning import (
+  estimate,
+  flops,
+  hlo,
+  programs,
+  topology,
+  traffic,
+  workload,
+)
 from jaxrl_entropy.planning.compiling import Result, Task
 from jaxrl_entropy.planning.programs import Program
 
@@ -25,10 +33,16 @@ def main() -> None:
   task, answer = Task(**json.load(sys.stdin)), Path(sys.argv[1])
   config = config_lib.load(task.config, task.overrides)
   mesh = sharding.make_mesh(**config.mesh, devices=_devices(task))
+  model = programs.planned_model(config)
   program = programs.MAKERS[task.program](config, mesh)
+  least = {}
+  if task.program == "train":
+    load = estimate.make_load(config)
+    least = workload.update_sends(model, load, mesh.shape)
   # Under this mesh nothing can be computed: its devices are not there.
   with jax.set_mesh(mesh):
-    result = _measure(program, mesh)
+    result = _measure(program, mesh, model.num_experts)
+    result = dataclasses.replace(result, least=least)
     if task.compiles:
       result = _compile(program, mesh, result, dump=answer.parent)
   answer.write_text(json.dumps(dataclasses.asdict(result)))
@@ -48,7 +62,7 @@ def _devices(task: Task) -> Sequence[jax.Device]:
   return described.devices
 
 
-def _measure(program: Program, mesh: Mesh) -> Result:
+def _measure(program: Program, mesh: Mesh, experts: int) -> Result:
   """Returns the sizes and FLOPs that are known before compiling."""
   roles = {k: programs.device_bytes(v) for k, v in program.roles.items()}
   weights = programs.device_bytes(program.weights)
@@ -56,7 +70,8 @@ def _measure(program: Program, mesh: Mesh) -> Result:
   return Result(
     "not compiled",
     roles,
-    flops=flops.count(program.function, *program.args) / mesh.size,
+    flops=flops.count(program.function, *program.args, experts=experts)
+    / mesh.size,
     traffic=arguments + (program.steps - 1) * weights,
     tokens=program.tokens,
     inside={k: programs.device_bytes(v) for k, v in program.inside.items()},

@@ -74,6 +74,8 @@ class Result:
     inside: bytes of what the temporaries must at least hold, by what it is.
     collectives: a mapping for each kind and axes (kind, axes, count, bytes);
       None where nothing was compiled.
+    least: bytes that an update must send over each axis, where the weights are
+      gathered and the gradients reduced for each of its micro-batches.
     warnings: about the collectives.
     message: why it failed.
     seconds: that compiling took.
@@ -88,6 +90,7 @@ class Result:
   temporaries: float = 0.0
   inside: Mapping[str, float] = dataclasses.field(default_factory=dict)
   collectives: Sequence[dict[str, Any]] | None = None
+  least: Mapping[str, float] = dataclasses.field(default_factory=dict)
   warnings: Sequence[str] = ()
   message: str = ""
   seconds: float = 0.0

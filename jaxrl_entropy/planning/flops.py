@@ -12,30 +12,33 @@ import jax
 from jax.extend import core
 
 
-def count(function: Callable[..., Any], *args: Any) -> float:
+def count(function: Callable[..., Any], *args: Any, experts: int = 0) -> float:
   """FLOPs of `function(*args)` over all devices: 2 for a multiply and add.
 
   Args:
     function: anything JAX can trace.
     *args: arrays, or their shapes.
+    experts: of a layer. A grouped product of fewer groups is that of a device
+      which holds so many of them; only as large a share of its rows counts,
+      that of an even load.
   """
-  return _count(jax.make_jaxpr(function)(*args).jaxpr)
+  return _count(jax.make_jaxpr(function)(*args).jaxpr, experts)
 
 
-def _count(jaxpr: core.Jaxpr) -> float:
-  return sum(_count_equation(equation) for equation in jaxpr.eqns)
+def _count(jaxpr: core.Jaxpr, experts: int) -> float:
+  return sum(_count_equation(equation, experts) for equation in jaxpr.eqns)
 
 
-def _count_equation(equation: core.JaxprEqn) -> float:
+def _count_equation(equation: core.JaxprEqn, experts: int) -> float:
   params, name = equation.params, equation.primitive.name
   if name == "dot_general":
     return _dot(equation)
   if name == "ragged_dot_general":
-    return _ragged_dot(equation)
+    return _ragged_dot(equation, experts)
   if name == "pallas_call":
     estimate = params.get("cost_estimate")
     return float(estimate.flops) if estimate else 0.0
-  inner = [_count(jaxpr) for jaxpr in _jaxprs(params)]
+  inner = [_count(jaxpr, experts) for jaxpr in _jaxprs(params)]
   if name == "cond":
     return max(inner)
   return sum(inner) * _repeats(name, params)
@@ -72,15 +75,18 @@ def _dot(equation: core.JaxprEqn) -> float:
   return 2.0 * inner * math.prod(out.shape)
 
 
-def _ragged_dot(equation: core.JaxprEqn) -> float:
+def _ragged_dot(equation: core.JaxprEqn, experts: int) -> float:
   """Counts a product of groups of rows, each row in one group."""
   numbers = equation.params["ragged_dot_dimension_numbers"]
   (contracted, _), _ = numbers.dot_dimension_numbers
-  operands: list[Any] = [x.aval for x in equation.invars[:2]]
-  left, right = (x.shape for x in operands)
+  arrays: list[Any] = [*equation.invars[:2], *equation.outvars]
+  left, right, out = (x.aval.shape for x in arrays)
   inner = math.prod(left[axis] for axis in contracted)
   groups = math.prod(right[axis] for axis in numbers.rhs_group_dimensions)
-  return 2.0 * math.prod(left) * math.prod(right) / (inner * groups)
+  # The gradient of the matrices has a result for each group instead.
+  held = groups if numbers.rhs_group_dimensions else out[0]
+  share = held / experts if held < experts else 1.0
+  return share * 2.0 * math.prod(left) * math.prod(right) / (inner * groups)
 
 
 def _jaxprs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:

@@ -116,6 +116,22 @@ def bound(result: Result, topology: Topology) -> float:
   )
 
 
+def excess(result: Result) -> float | None:
+  """Returns how often a program sends the least that it must.
+
+  Args:
+    result: of the compiled program.
+
+  Returns:
+    The ratio over all axes; None where nothing was compiled, or nothing must be
+    sent, or the least is not known.
+  """
+  least = sum(result.least.values())
+  if not least or result.collectives is None:
+    return None
+  return sum(one["bytes"] for one in result.collectives) / least
+
+
 def to_json(plan: Plan) -> dict[str, Any]:
   """Returns the plan as plain JSON types."""
   programs = {
@@ -123,6 +139,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
     | {
       "verdict": _verdict(result, plan.topology),
       "bound_seconds": bound(result, plan.topology),
+      "excess": excess(result),
     }
     for name, result in plan.results.items()
   }
@@ -184,6 +201,11 @@ def _program_lines(name: str, result: Result, topology: Topology) -> list[str]:
     lines.append(
       f"  {_size(one['bytes']):>10}  sent by {one['count']} x {one['kind']} "
       f"over {'+'.join(one['axes'])}"
+    )
+  if ratio := excess(result):
+    lines.append(
+      f"  {_size(sum(result.least.values())):>10}  is the least for these "
+      f"micro-batches: {ratio:.2f} times as much is sent"
     )
   lines += [f"  warning: {warning}" for warning in result.warnings]
   return [*lines, ""]

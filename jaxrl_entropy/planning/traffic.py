@@ -53,7 +53,10 @@ def warnings(
   gathers = [
     c
     for c in collectives
-    if c.kind == "all-gather" and math.prod(c.shape) == program.tokens
+    if c.kind == "all-gather"
+    and math.prod(c.shape) == program.tokens
+    # Tokens that meet the experts of other devices are gathered in any case.
+    and c.axes != ("expert",)
   ]
   if gathers:
     texts.append(

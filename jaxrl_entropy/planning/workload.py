@@ -5,6 +5,7 @@ traced. Ring algorithms: gathering or scattering over n devices sends
 (n - 1) / n of the whole, adding up twice that.
 """
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -138,6 +139,20 @@ def update(model: "TransformerConfig", load: Load, mesh: Mesh) -> Work:
   return work * load.updates
 
 
+def update_sends(
+  model: "TransformerConfig", load: Load, mesh: Mesh
+) -> dict[str, float]:
+  """Returns the least that one update sends over each axis, rows full, bytes.
+
+  Args:
+    model: sizes of the policy.
+    load: its rows count, each with one response.
+    mesh: size of each axis, by name.
+  """
+  full = dataclasses.replace(load, packed=False)
+  return (update(model, full, mesh) * (1 / load.updates)).sent
+
+
 def _forward(
   model: "TransformerConfig", load: Load, mesh: Mesh, rows: float
 ) -> Work:
@@ -184,7 +199,7 @@ def _backward(
       "tensor": forward.blocking["tensor"] * (1 + products / 2),
       "context": forward.blocking["context"] * (1 + attention),
       **{
-        axis: amount * (1 + products)
+        axis: amount * (1 + products / 2)
         for axis, amount in forward.blocking.items()
         if axis == "expert"
       },

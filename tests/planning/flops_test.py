@@ -63,6 +63,8 @@ def test_each_row_of_a_grouped_product_meets_one_matrix():
   assert flops.count(total, X, groups) == ONE
   gradient = jax.grad(total, argnums=(0, 1))
   assert flops.count(gradient, X, groups) == 3 * ONE
+  # Of 12 experts this device has 3, and a quarter of the rows is theirs.
+  assert flops.count(gradient, X, groups, experts=12) == 3 * ONE / 4
 
 
 def test_a_manual_program_counts_on_each_device():

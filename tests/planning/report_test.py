@@ -69,6 +69,14 @@ def test_bound_is_the_slower_of_arithmetic_and_memory():
   assert report.bound(Result("ok", flops=1, traffic=2 * 819e9), V5E) == 2.0
 
 
+def test_what_is_sent_is_compared_with_the_least():
+  sent = [{"bytes": 2 * GIB}, {"bytes": GIB}]
+  train = Result("ok", STATE, collectives=sent, least={"fsdp": 2.0 * GIB})
+  assert report.excess(train) == 1.5
+  assert report.excess(Result("ok", STATE, least=train.least)) is None
+  assert report.excess(Result("ok", STATE, collectives=sent)) is None
+
+
 def test_text_names_roles_verdicts_and_that_it_is_a_bound():
   text = report.to_text(_plan(16))
   assert "DOES NOT FIT  train: peak 16.00 GiB" in text

@@ -58,6 +58,7 @@ def test_summary_adds_up_and_sorts():
     ),
     (_collective("all-gather", (4, 24)), 1, "one value a token"),
     (_collective("all-gather", (4, 25)), 1, None),
+    (_collective("all-gather", (4, 24), axes=("expert",)), 1, None),
   ],
 )
 def test_warnings(one, slices, warning):

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from jaxrl_entropy import distributed, sharding
-from jaxrl_entropy.models import transformer
+from jaxrl_entropy.models import experts, transformer
 from jaxrl_entropy.models.config import preset
 from jaxrl_entropy.planning import hlo, traffic
 from jaxrl_entropy.training import packed_batch, state as state_lib
@@ -68,7 +68,8 @@ def train_steps(cases):
   return [train_step(name, sizes) for sizes, name in cases.items()]
 
 
-def train_experts(meshes):
+def train_experts(meshes, chunk=experts.CHUNK):
+  experts.CHUNK = chunk
   return [train_step("kl_cov", sizes, EXPERTS) for sizes in meshes]
 
 
@@ -100,7 +101,11 @@ def test_eight_devices_in_any_shape_train_as_one_does(alone):
 
 def test_experts_on_eight_devices_train_as_on_one():
   (alone,) = train_experts([(1,)])
-  for result in devices.run(train_experts, EXPERT_MESHES):
+  # Chunks of one token a device, and all tokens at once.
+  for result in (
+    *devices.run(train_experts, EXPERT_MESHES),
+    *devices.run(train_experts, EXPERT_MESHES[:2], 8),
+  ):
     assert_same(result, alone, EXPERTS)
 
 
