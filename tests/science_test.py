@@ -610,6 +610,34 @@ def test_no_number_of_the_page_is_unchecked():
   assert NUMBER.findall(re.sub(r"https?://\S+", "", left)) == []
 
 
+def test_kl_cov_acts_the_more_the_more_updates_a_rollout_has():
+  for seed in SEEDS:
+    ends = [
+      (
+        measured(arm, seed, ENTROPY, "updates")[-(steps // 20) :].mean(),
+        measured(arm, seed, PASS_1, "updates")[-1],
+      )
+      for arm, steps in (
+        *((kl_cov_with(count), 512 // count) for count in (2, 4)),
+        (ARMS["KL-Cov k=0.1"], 64),
+        (kl_cov_with(16), 32),
+      )
+    ]
+    entropies, accuracies = zip(*ends, strict=True)
+    assert list(entropies) == sorted(entropies)
+    assert list(accuracies) == sorted(accuracies, reverse=True)
+
+
+def kl_cov_with(count):
+  """The run of KL-Cov with this number of updates per rollout."""
+  steps, groups = 512 // count, 6 * count
+  return (
+    f"kl_cov,steps={steps},eval.every={steps // 2},"
+    f"rollout.prompts_per_step={groups * 3 // 2},rollout.train_groups={groups},"
+    f"rollout.num_minibatches={count}"
+  )
+
+
 @pytest.mark.parametrize("name", ["headline", "hard"])
 @pytest.mark.parametrize("method", ["Clip-Cov", "KL-Cov"])
 def test_no_method_that_keeps_entropy_ends_above_grpo(name, method):
