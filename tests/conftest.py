@@ -91,6 +91,7 @@ def pytest_configure(config):
 _LONG = (
   *("training/loop", "sampling/sampler", "golden/golden", "cli/plan"),
   *("rewards/sandbox/hostile", "rewards/verifiers/code", "models/decoding"),
+  *("training/update", "training/mesh", "sampling/drafts", "docs", "extending"),
 )
 _FIRST = {
   str(Path(__file__).parent / f"{name}_test.py"): index

@@ -211,8 +211,8 @@ def check_programs_overlap(
     return
   for process in processes:
     train, sample = (
-      sum(device.process_index == process for device in part)
-      for part in (trainers, samplers)
+      sum(device.process_index == process for device in devices)
+      for devices in (trainers, samplers)
     )
     if min(train, sample) > 1:
       raise UserError(

@@ -127,7 +127,7 @@ def _value(node: Node) -> Node:
   left, right = node.left.tokens, node.right
   if names.is_name(left) or names.names_members(left, right):
     return right
-  if names.is_labelled(node):
+  if names.is_labeled(node):
     return right
   if isinstance(right, Leaf) and names.is_name(right.tokens):
     return node.left if literal(left) else node

@@ -55,9 +55,9 @@ def is_unknown(tokens: Tokens) -> bool:
 
 def _is_quantity(tokens: Tokens) -> bool:
   r"""Whether this is `a : b`, `\frac{a}{b}`, `\sin\theta` or `\det A`."""
-  parts = split(tokens, lambda token: token.value == ":")
-  if len(parts) > 1:
-    return all(part and is_name(part) for part in parts)
+  terms = split(tokens, lambda token: token.value == ":")
+  if len(terms) > 1:
+    return all(term and is_name(term) for term in terms)
   head, *rest = (t for t in tokens if t.value not in ("{", "}"))
   named = all(map(_is_part, rest)) and bool(rest)
   quotient = head.value == "frac" and len(rest) == 2
@@ -72,13 +72,13 @@ def _is_part(token: Token) -> bool:
   return named or token.value in _SIGNS
 
 
-def is_labelled(equation: Equation) -> bool:
+def is_labeled(equation: Equation) -> bool:
   r"""Returns whether this is `A^{-1} = M`, which says what a matrix is."""
   left, right = equation.left.tokens, equation.right
   power = left[0].value.isupper() and left[1:2] == (_POWER,)
   single = len(left) == 3 or is_enclosed(left[2:], "{")
-  labelled = left[0].kind == "environment" or (power and single)
-  return labelled and isinstance(right, Group) and right.kind[0].isdigit()
+  labeled = left[0].kind == "environment" or (power and single)
+  return labeled and isinstance(right, Group) and right.kind[0].isdigit()
 
 
 def _is_function(tokens: Tokens) -> bool:
@@ -192,7 +192,12 @@ def is_asked(tokens: Tokens) -> bool:
 
 
 def is_graph(gold: Leaf, answer: Leaf) -> bool:
-  """Returns whether one is `y` and the other `f(x)`."""
+  """Returns whether one is `y` and the other `f(x)`.
+
+  Args:
+    gold: the left side of the reference.
+    answer: the left side of the answer.
+  """
   short, long = sorted((gold.tokens, answer.tokens), key=len)
   variable = (Token("symbol", "x"),)
   return short == (Token("symbol", "y"),) and (

@@ -34,8 +34,8 @@ def number_in_words(text: str) -> Fraction | None:
   if said[-1:] and _singular(said[-1]) in _PARTS:
     start = len(said) - said[::-1].index("and") if "and" in said else 0
     whole = _integer(said[: start - 1]) if start else 0
-    part = _part(said[start:])
-    return None if whole is None or part is None else whole + part
+    fraction = _part(said[start:])
+    return None if whole is None or fraction is None else whole + fraction
   whole = _integer(said)
   return None if whole is None else Fraction(whole)
 

@@ -247,10 +247,10 @@ def union(tokens: Tokens, read: Reader) -> Node | None:
   Returns:
     The union; None for any other notation.
   """
-  parts = split(tokens, lambda t: t == Token("command", "cup"))
-  if len(parts) < 2:
+  texts = split(tokens, lambda t: t == Token("command", "cup"))
+  if len(texts) < 2:
     return None
-  sets = [read(part) for part in parts]
+  sets = [read(text) for text in texts]
   listed = [s.members for s in sets if isinstance(s, Group) and s.kind == "set"]
   if len(listed) == len(sets):
     return Group("set", tuple(chain.from_iterable(listed)))
@@ -347,16 +347,16 @@ def either(listed: Group) -> Group:
   Raises:
     UnreadableError: the alternatives are of different kinds.
   """
-  parts = [_alternative(member) for member in listed.members]
-  if not any(part and part.kind in _INTERVALS for part in parts):
+  sets = [_alternative(member) for member in listed.members]
+  if not any(s and s.kind in _INTERVALS for s in sets):
     return listed
-  symbols = {part.symbol for part in parts if part} - {""}
-  closed = None not in parts and any(p.kind != "()" for p in parts if p)
+  symbols = {s.symbol for s in sets if s} - {""}
+  closed = None not in sets and any(s.kind != "()" for s in sets if s)
   if not (symbols or closed):
     return listed  # these may be points
-  if None in parts or len(symbols) > 1:
+  if None in sets or len(symbols) > 1:
     raise UnreadableError("alternatives of different kinds")
-  members = (replace(p, symbol="", inequality=False) for p in parts if p)
+  members = (replace(s, symbol="", inequality=False) for s in sets if s)
   symbol = symbols.pop() if symbols else ""
   return Group("union", tuple(members), symbol, inequality=bool(symbol))
 

@@ -215,10 +215,10 @@ def _is_defined(listed: Group) -> bool:
 
 def _points(tokens: Tokens, read: Reader) -> Node | None:
   """Parses `x = 0, y = 1 or x = 1, y = 0` as a list of points."""
-  parts = split(tokens, lambda t: t.value == ";" or _is_word(t, _OR))
-  if len(parts) < 2 or not all(_EQUALS in part for part in parts):
+  texts = split(tokens, lambda t: t.value == ";" or _is_word(t, _OR))
+  if len(texts) < 2 or not all(_EQUALS in text for text in texts):
     return None
-  points = tuple(names.point(read(part)) for part in parts)
+  points = tuple(names.point(read(text)) for text in texts)
   return Group("list", points) if all(map(names.is_point, points)) else None
 
 
