@@ -196,7 +196,7 @@ def check_programs_overlap(
 
   XLA runs programs that span several CPU devices of a process one after the
   other. If two processes of a job begin with different ones, each waits in a
-  collective for the other, for ever. Accelerators have no such order.
+  collective for the other, for ever. The order is one of XLA's CPU client.
 
   Args:
     trainers: devices that train.

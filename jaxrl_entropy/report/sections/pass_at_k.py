@@ -1,6 +1,6 @@
 """Section: what one sample solves and what many do, before RL and after."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from matplotlib.figure import Figure
 import numpy as np
@@ -26,11 +26,15 @@ def build(study: studies.Study) -> Section | Absent:
   """Compares pass@k of the final policies with that of the start."""
   if not all(largest_pass(members) for members in study.variants.values()):
     return Absent(_TITLE, no_metric("eval/held_out/pass@{k}"))
+  # Runs of one study may differ in their number of samples.
+  tries = sorted(
+    set.intersection(*(set(curve_of_passes(run, True)) for run in study.runs))
+  )
   # The runs of a seed start from the same policy.
   starts = list({run.seed: run for run in study.runs}.values())
-  start = _passes(starts, last=False)
+  start = _passes(starts, tries, last=False)
   ends = {
-    label: _at(start, _passes(members, last=True))
+    label: _passes(members, tries, last=True)
     for label, members in study.variants.items()
   }
   rows: list[Row] = [(_START, len(starts), *map(str, start.values()))]
@@ -43,21 +47,14 @@ def build(study: studies.Study) -> Section | Absent:
     _TITLE,
     _sentence(start, panels.representatives(study, ends)),
     _panels(study, start, ends),
-    Table(("policy", "runs", *(f"pass@{k}" for k in start)), rows),
+    Table(("policy", "runs", *(f"pass@{k}" for k in tries)), rows),
   )
 
 
-def _passes(members: Members, last: bool) -> Passes:
+def _passes(members: Members, tries: Iterable[int], last: bool) -> Passes:
   """Estimates pass@k by k, of the last policies or the first, over seeds."""
   curves = [curve_of_passes(run, last) for run in members]
-  common = set.intersection(*(set(curve) for curve in curves))
-  return {
-    k: stats.estimate([curve[k] for curve in curves]) for k in sorted(common)
-  }
-
-
-def _at(start: Passes, passes: Passes) -> Passes:
-  return {k: passes[k] for k in start}
+  return {k: stats.estimate([curve[k] for curve in curves]) for k in tries}
 
 
 def _sentence(start: Passes, ends: dict[str, Passes]) -> str:
@@ -108,5 +105,5 @@ def _panels(
 
 
 def _line(label: str, passes: Passes, color: str) -> plots.Line:
-  means: Sequence[float] = [estimate.mean for estimate in passes.values()]
-  return plots.Line(label, np.array(list(passes)), np.array(means), color)
+  means = np.array([estimate.mean for estimate in passes.values()])
+  return plots.Line(label, np.array(list(passes)), means, color)

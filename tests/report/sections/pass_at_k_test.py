@@ -54,6 +54,18 @@ def test_only_who_gave_up_problems_is_said_to_have(study):
   assert "GRPO gained with one sample and lost with 64" in sentence
 
 
+def test_runs_of_fewer_samples_leave_the_tries_that_all_have(study, tmp_path):
+  run = synthetic.write_run(tmp_path / "clip_cov", loss="clip_cov")
+  records = [
+    {key: v for key, v in record.items() if key != f"{PASS}64"}
+    for record in synthetic.read(run)
+  ]
+  synthetic.rewrite(run, records)
+  section = pass_at_k.build(studies.load(tmp_path))
+  assert section.table.columns[-2:] == ("pass@1", "pass@4")
+  assert {len(row) for row in section.table.rows} == {4}
+
+
 def test_a_study_without_pass_at_k_has_no_section(tmp_path):
   run = synthetic.write_run(tmp_path / "run")
   records = [

@@ -1,6 +1,7 @@
 """Equality of answers: the tables tests/fixtures/answers*.txt."""
 
 from fractions import Fraction
+import functools
 from pathlib import Path
 import time
 
@@ -23,6 +24,7 @@ STRICT = Rules(symbolic.is_worked_out, symbolic.is_worked_out_multiple)
 LENIENT = Rules(symbolic.is_equal, symbolic.is_multiple, strict=False)
 
 
+@functools.cache
 def rows(*paths):
   return [
     tuple(part.strip() for part in line.split("||"))
