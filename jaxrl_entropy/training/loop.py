@@ -227,7 +227,6 @@ class _Run:
     self._profiler = Profiler(
       workdir / run_files.PROFILE, config.log.profile_steps
     )
-    self._watch = Stopwatch()
     self._offset = 0
     self._saved = 0
 
@@ -262,6 +261,8 @@ class _Run:
   def steps(self, state: TrainState, first: int, preemption: Preemption) -> int:
     """Runs all steps from `first` on, and the last evaluation."""
     config, total = self._config, self._config.steps
+    # From here on: what came before, such as SFT, is no step's time.
+    self._watch = Stopwatch()
     if distributed.is_writer():
       self._samples.cut(first)
     with (

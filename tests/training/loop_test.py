@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -66,6 +67,17 @@ def test_a_run_writes_every_metric_of_the_contract(finished):
   # The final policy is looked at, not trained.
   assert "grad_norm" not in written[-1]
   assert (finished / "tensorboard").is_dir()
+
+
+def test_the_phases_of_the_first_step_are_within_it(finished):
+  first, second, *_ = records(finished)
+  # SFT, which came before, is not counted.
+  phases = (
+    value
+    for name, value in first.items()
+    if re.fullmatch("throughput/[a-z_]+_s", name) and "_per_" not in name
+  )
+  assert 0 < sum(phases) <= second["time"] - first["time"]
 
 
 def test_the_best_policy_is_the_one_its_records_name(finished):
