@@ -14,7 +14,8 @@ problems with 64 samples each, so that pass@k is known up to k = 64.
     controls      20      1.5  as many random tokens in place of Clip-Cov's
     updates       24        2  1, 2 and 4 updates per rollout, equal tokens
     ahead          9        2  rollouts sampled 0, 1 and 2 steps ahead
-    longer         9        4  three times the steps
+    longer        15        4  three times the steps; penalties annealed to 0
+    rivals        15        2  other methods that act on the entropy
 
 Minutes are of one run on one CPU core, after two for the SFT of each seed. A
 part may share the first's starting policies, and the runs that both have: link
@@ -106,11 +107,40 @@ def ahead() -> Iterator[Cell]:
 
 def longer() -> Iterator[Cell]:
   """Three times the steps: does kept coverage turn into accuracy?"""
-  cells = [("grpo", {}), *_shares("clip_cov", 0.1), *_shares("kl_cov", 0.1)]
-  longer = {"steps": 3 * get_config().steps}
+  config = get_config()
+  steps = 3 * config.steps
+  updates = steps * config.rollout.num_minibatches
+
+  def annealed(start: float) -> dict[str, Any]:
+    # The last third of the run is GRPO.
+    control = {"name": "linear", "start": start, "end": 0.0}
+    control["updates"] = updates * 2 // 3
+    return {"loss.controllers.coefficient": control}
+
+  (kl_cov,) = _shares("kl_cov", 0.1)
+  cells = [
+    ("grpo", {}),
+    *_shares("clip_cov", 0.1),
+    kl_cov,
+    ("kl_cov", kl_cov[1] | annealed(1.5)),
+    ("grpo", {"loss.name": "entropy_bonus"} | annealed(0.1)),
+  ]
   yield from _over_seeds(
-    [(method, changes | longer) for method, changes in cells], count=3
+    [(method, changes | {"steps": steps}) for method, changes in cells],
+    count=3,
   )
+
+
+def rivals() -> Iterator[Cell]:
+  """Other methods that act on the entropy, with their own defaults."""
+  mixed = {"rollout.group_filter": "mixed"}
+  # It learns from groups that are all right or all wrong as well.
+  every = {"rollout.group_filter": "all", "rollout.train_groups": 0}
+  others = [
+    ("grpo", {"recipe": "w_reinforce"} | every),
+    *(("grpo", {"recipe": name} | mixed) for name in ("opefo", "qae", "steer")),
+  ]
+  yield from _over_seeds([_GRPO, *others], count=3)
 
 
 def _with_updates(count: int) -> dict[str, Any]:
@@ -134,7 +164,8 @@ def _with_updates(count: int) -> dict[str, Any]:
 
 
 PARTS = {
-  part.__name__: part for part in (frontier, controls, updates, ahead, longer)
+  part.__name__: part
+  for part in (frontier, controls, updates, ahead, longer, rivals)
 }
 
 

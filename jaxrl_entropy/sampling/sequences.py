@@ -24,7 +24,7 @@ class Sample:
     versions: the version of the weights of each entry of `draws`, int32.
     length: tokens so far.
     stopped: whether it ended before its limit.
-    reported: whether the caller has the whole of it.
+    result: the whole of it, once the caller has it.
     hit_rate: how often the first token of its drafts was right.
     routes: see `Completion.routes`; None until it has ended.
   """
@@ -36,7 +36,7 @@ class Sample:
   versions: list[np.ndarray] = dataclasses.field(default_factory=list)
   length: int = 0
   stopped: bool = False
-  reported: bool = False
+  result: Completion | None = None
   hit_rate: float = HIT_RATE
   routes: np.ndarray | None = None
 
@@ -75,13 +75,12 @@ class Sample:
   def completion(self) -> Completion:
     """Returns the tokens so far as a completion."""
     draws = self.draws or [_no_tokens()]
-    whole = jax.tree.map(lambda *arrays: np.concatenate(arrays), *draws)
     return Completion(
-      tokens=whole.token,
-      logp=whole.logp,
-      tempered_logp=whole.tempered_logp,
-      raw_logp=whole.raw_logp,
-      entropy=whole.entropy,
+      tokens=np.concatenate([draw.token for draw in draws]),
+      logp=np.concatenate([draw.logp for draw in draws]),
+      tempered_logp=np.concatenate([draw.tempered_logp for draw in draws]),
+      raw_logp=np.concatenate([draw.raw_logp for draw in draws]),
+      entropy=np.concatenate([draw.entropy for draw in draws]),
       versions=np.concatenate([np.zeros(0, np.int32), *self.versions]),
       finish="stop" if self.stopped else "length",
       routes=self.routes,

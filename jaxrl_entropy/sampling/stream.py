@@ -96,10 +96,10 @@ class Stream:
   def _event(self, sample: Sample, tokens: np.ndarray) -> Event:
     if sample.remaining:
       return Event(sample.owner, sample.index, tokens)
-    siblings, group = self._samples[sample.owner], None
-    sample.reported = True
-    if all(sibling.reported for sibling in siblings):
-      group = tuple(sibling.completion() for sibling in siblings)
+    sample.result, group = sample.completion(), None
+    siblings = self._samples[sample.owner]
+    results = [s.result for s in siblings if s.result is not None]
+    if len(results) == len(siblings):
+      group = tuple(results)
       del self._samples[sample.owner]
-    completion = sample.completion() if group is None else group[sample.index]
-    return Event(sample.owner, sample.index, tokens, completion, group)
+    return Event(sample.owner, sample.index, tokens, sample.result, group)
