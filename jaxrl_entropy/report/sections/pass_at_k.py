@@ -60,7 +60,10 @@ def _passes(members: Members, tries: Iterable[int], last: bool) -> Passes:
 def _sentence(start: Passes, ends: dict[str, Passes]) -> str:
   one, many = min(start), max(start)
   results = wording.listing(
-    [f"{x}: {p[one].mean:.3f} and {p[many].mean:.3f}" for x, p in ends.items()]
+    [
+      f"{passes[one].mean:.3f} and {passes[many].mean:.3f} with {label}"
+      for label, passes in ends.items()
+    ]
   )
   traded = [
     label
@@ -71,7 +74,7 @@ def _sentence(start: Passes, ends: dict[str, Passes]) -> str:
   text = (
     f"Before RL, one sample solves {start[one].mean:.3f} of the held-out "
     f"problems, and at least one of {many} solves {start[many].mean:.3f}. "
-    f"After it, {results}."
+    f"After RL, these shares are {results}."
   )
   if not traded:
     return text
