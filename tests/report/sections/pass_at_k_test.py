@@ -50,7 +50,7 @@ def test_means_over_seeds_are_drawn_beside_the_start(study):
 def test_only_who_gave_up_problems_is_said_to_have(study):
   sentence = pass_at_k.build(study).sentence
   assert "0.300 of the held-out problems, and at least one of 64" in sentence
-  assert "GRPO: 0.550 and 0.700 and KL-Cov: 0.400 and 0.950" in sentence
+  assert "0.550 and 0.700 with GRPO and 0.400 and 0.950 with KL-Cov" in sentence
   assert "GRPO gained with one sample and lost with 64" in sentence
 
 
