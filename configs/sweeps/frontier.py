@@ -16,6 +16,7 @@ problems with 64 samples each, so that pass@k is known up to k = 64.
     ahead          9        2  rollouts sampled 0, 1 and 2 steps ahead
     longer        15        4  three times the steps; penalties annealed to 0
     rivals        15        2  other methods that act on the entropy
+    explosion     21        1  which rule stops an entropy that rises?
 
 Minutes are of one run on one CPU core, after two for the SFT of each seed. A
 part may share the first's starting policies, and the runs that both have: link
@@ -143,6 +144,35 @@ def rivals() -> Iterator[Cell]:
   yield from _over_seeds([_GRPO, *others], count=3)
 
 
+def explosion() -> Iterator[Cell]:
+  """Wrong answers alone, at three times the rate: what stops the rise?"""
+  fast = {
+    "steps": 32,
+    "optimizer.learning_rate": 1e-3,
+    "eval.samples": 16,
+    "rollout.group_filter": "all",
+    "rollout.train_groups": 0,
+  }
+  wrong = {"recipe": "nsr"}
+
+  def under(loss: str, **args: float) -> Cell:
+    added = {f"loss.args.{name}": value for name, value in args.items()}
+    return "grpo", wrong | {"loss.name": loss} | added | fast
+
+  yield from _over_seeds(
+    [
+      ("grpo", wrong | fast),
+      under("clip_cov", fraction=0.1),
+      under("kl_cov", fraction=0.1, coefficient=1.5),
+      under("reference_kl", coefficient=0.1),
+      under("opefo"),
+      ("grpo", {"recipe": "w_reinforce"} | fast),
+      ("grpo", fast),
+    ],
+    count=3,
+  )
+
+
 def _with_updates(count: int) -> dict[str, Any]:
   """Changes the size of the rollouts of the config, not of its mini-batches."""
   config = get_config()
@@ -165,7 +195,10 @@ def _with_updates(count: int) -> dict[str, Any]:
 
 PARTS = {
   part.__name__: part
-  for part in (frontier, controls, updates, ahead, longer, rivals)
+  for part in (
+    *(frontier, controls, updates, ahead),
+    *(longer, rivals, explosion),
+  )
 }
 
 
