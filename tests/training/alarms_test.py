@@ -77,6 +77,13 @@ def test_a_fault_raises_its_alarm_alone_with_a_setting(name, changes, words):
   assert words in found[name].setting
 
 
+def test_the_evaluation_after_the_last_update_raises_none():
+  *steps, last = records()
+  del last["grad_norm"]
+  last["throughput/evaluate_s"] = 500.0
+  assert alarms.check([*steps, last]) == []
+
+
 def test_the_cause_of_a_fall_is_the_largest_part_of_the_covariance():
   found = raised(
     entropy__token_mean=lambda s: 0.5 * 0.9**s,
