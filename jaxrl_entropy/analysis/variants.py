@@ -87,6 +87,8 @@ def _flatten(
   for key, value in node.items():
     if isinstance(value, Mapping):
       yield from _flatten(value, f"{prefix}{key}.")
+      if {"start", "end"} <= value.keys():  # A schedule.
+        yield f"{prefix}{key}", f"{value['start']:g}→{value['end']:g}"
     else:
       yield f"{prefix}{key}", value
 
@@ -139,7 +141,7 @@ def _distinguishing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
   """Returns the keys by which settings differ, by name.
 
   A key that has one value wherever it is set is redundant beside another key
-  that is set at the same places and varies.
+  that is set at the same places and varies, or comes first.
   """
   values: dict[str, dict[int, str]] = {}
   for index, setting in enumerate(settings):
@@ -150,14 +152,12 @@ def _distinguishing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     for key, by_index in values.items()
     if len(set(by_index.values())) > 1
   }
-  return sorted(
-    key
-    for key, by_index in values.items()
-    if key in varied
-    or (
-      len(by_index) < len(settings) and tuple(by_index) not in varied.values()
-    )
-  )
+  first: dict[tuple[int, ...], str] = {}
+  for key in sorted(values.keys() - varied.keys()):
+    places = tuple(values[key])
+    if len(places) < len(settings) and places not in varied.values():
+      first.setdefault(places, key)
+  return sorted((*varied, *first.values()))
 
 
 _SEED = re.compile(r"[,_-]?seed[=_-]?\d+|[,_.=-]+$")

@@ -114,6 +114,19 @@ def test_seeds_are_one_variant_and_settings_tell_variants_apart(tmp_path):
   assert study.baseline[0] == "GRPO"
 
 
+def test_a_schedule_is_labeled_by_its_ends(tmp_path):
+  anneal = {"name": "linear", "start": 1.5, "end": 0.0, "updates": 64}
+  fraction = {"fraction": 0.1}
+  synthetic.write_run(tmp_path / "constant", "kl_cov", settings=fraction)
+  synthetic.write_run(
+    tmp_path / "annealed",
+    "kl_cov",
+    settings=fraction,
+    controllers={"coefficient": anneal},
+  )
+  assert set(studies.load(tmp_path).variants) == {"KL-Cov", "KL-Cov β=1.5→0"}
+
+
 @pytest.mark.parametrize(
   ("recipe", "loss", "advantage", "method"),
   [
