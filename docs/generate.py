@@ -49,7 +49,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
 SWEEPS = ("entropy_mechanism", "frontier")
 OWN_CONFIGS = ("smollm2", "quickstart")  # studies outside the sweep
-ELSEWHERE = ("methods",)  # studies with a page of their own, in no summary
+# Studies of other settings than the rest: other pages have them, no summary.
+ELSEWHERE = ("methods", "explosion")
 _BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.S)
 _VERDICTS = {claims.HELD: "yes", claims.REFUTED: "**no**"}
 # Sections whose table is shown beside their sentence.

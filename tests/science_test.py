@@ -19,6 +19,7 @@ import scipy.stats
 from jaxrl_entropy.analysis import dynamics, forms, law, runs, studies
 from jaxrl_entropy.report import answers
 from jaxrl_entropy.report.sections import coverage_gap, staleness
+from jaxrl_entropy.training import alarms
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -313,6 +314,37 @@ ARMS = {
   "KL-Cov k=0.1": "kl_cov,loss.args.fraction=0.1",
 }
 RANDOM = "clip_cov,loss.name=clip_random,loss.args.among="
+# Three times the steps: three seeds. The last two are annealed to zero.
+_CONTROL = "loss.controllers.coefficient=-name-linear-,-start-{},-end-0.0,"
+_ANNEALED = _CONTROL + "-updates-1024-,steps=192"
+LONG_GRPO = "grpo,steps=192"
+LONG = {
+  "Clip-Cov": f"{CLIP_COV},steps=192",
+  "KL-Cov": "kl_cov,loss.args.fraction=0.1,steps=192",
+  "annealed": "kl_cov,loss.args.fraction=0.1," + _ANNEALED.format(1.5),
+  "bonus": "grpo,loss.name=entropy_bonus," + _ANNEALED.format(0.1),
+}
+# Wrong answers alone at a high rate: three seeds.
+FAST = (
+  "steps=32,optimizer.learning_rate=0.001,eval.samples=16,"
+  "rollout.group_filter=all,rollout.train_groups=0"
+)
+RISING = {
+  "NSR": f"grpo,recipe=nsr,{FAST}",
+  "W-REINFORCE": f"grpo,recipe=w_reinforce,{FAST}",
+  "GRPO": f"grpo,{FAST}",
+  "reference": (
+    f"grpo,recipe=nsr,loss.name=reference_kl,loss.args.coefficient=0.1,{FAST}"
+  ),
+  "OPEFO": f"grpo,recipe=nsr,loss.name=opefo,{FAST}",
+  "Clip-Cov": (
+    f"grpo,recipe=nsr,loss.name=clip_cov,loss.args.fraction=0.1,{FAST}"
+  ),
+  "KL-Cov": (
+    "grpo,recipe=nsr,loss.name=kl_cov,loss.args.fraction=0.1,"
+    f"loss.args.coefficient=1.5,{FAST}"
+  ),
+}
 
 
 def columns(study, arm, seed):
@@ -375,6 +407,23 @@ def nats(arm, study="frontier"):
 
 def end_gain(key, arm=CLIP_COV, sign=1):
   return over_seeds(sign * (ended(arm, key) - ended(GRPO, key)))
+
+
+def later(arm, key, sign=1):
+  """By how much an arm of the long runs ends above GRPO."""
+  ends = (ended(a, key, "longer", SEEDS) for a in (LONG[arm], LONG_GRPO))
+  return over_seeds(sign * np.subtract(*ends))
+
+
+def risen(arm, key=ENTROPY):
+  """Where the runs at the high rate end, by seed; entropy over two steps."""
+  last = 2 if key == ENTROPY else 1
+  return np.array(
+    [
+      measured(RISING[arm], seed, key, "explosion")[-last:].mean()
+      for seed in SEEDS
+    ]
+  )
 
 
 def before(key):
@@ -531,6 +580,51 @@ FACTS: list[Fact] = [
     lambda: nats(RANDOM + "rewarded", "controls").mean(),
   ),
   (
+    "GRPO ends at an accuracy of {:.3f}, and",
+    lambda: ended(LONG_GRPO, PASS_1, "longer", SEEDS).mean(),
+  ),
+  (
+    "64 samples solves {:.1%} of the problems. Clip-Cov",
+    lambda: ended(LONG_GRPO, PASS_64, "longer", SEEDS).mean(),
+  ),
+  ("they act, by {} and", lambda: later("Clip-Cov", PASS_1, -1)),
+  ("and {}, with", lambda: later("KL-Cov", PASS_1, -1)),
+  (", with {} and", lambda: later("Clip-Cov", PASS_64)),
+  ("and {} more coverage", lambda: later("KL-Cov", PASS_64)),
+  ("KL-Cov ends {} behind", lambda: later("annealed", PASS_1, -1)),
+  ("accuracy with {} less", lambda: later("annealed", PASS_64, -1)),
+  ("annealed bonus {} behind", lambda: later("bonus", PASS_1, -1)),
+  ("behind with {} less.", lambda: later("bonus", PASS_64, -1)),
+  (
+    "Entropy goes from {:.3f} to",
+    lambda: np.mean(
+      [measured(RISING["NSR"], s, ENTROPY, "explosion")[0] for s in SEEDS]
+    ),
+  ),
+  ("to {:.3f} nats in 32 steps", lambda: risen("NSR").mean()),
+  ("and accuracy to {:.3f}.", lambda: risen("NSR", PASS_1).mean()),
+  ("OPEFO holds entropy at {:.3f} nats", lambda: risen("OPEFO").mean()),
+  (
+    "coefficient of 0.1, at {:.3f}; KL-Cov",
+    lambda: risen("reference").mean(),
+  ),
+  ("KL-Cov ends at {:.3f} and", lambda: risen("KL-Cov").mean()),
+  ("and Clip-Cov at {:.3f}. But", lambda: risen("Clip-Cov").mean()),
+  (
+    "it ends at {:.3f} with the reference",
+    lambda: risen("reference", PASS_1).mean(),
+  ),
+  (
+    "at no more than {:.3f} with the others",
+    lambda: max(
+      risen(arm, PASS_1).mean() for arm in ("OPEFO", "KL-Cov", "Clip-Cov")
+    ),
+  ),
+  ("weight, ends at {:.3f} nats", lambda: risen("W-REINFORCE").mean()),
+  ("nats and {:.3f}. GRPO,", lambda: risen("W-REINFORCE", PASS_1).mean()),
+  ("goes down to {:.3f} nats", lambda: risen("GRPO").mean()),
+  ("keeps an accuracy of {:.3f}.", lambda: risen("GRPO", PASS_1).mean()),
+  (
     "SmolLM2-135M went from {:.3f} to",
     lambda: smollm2("entropy/token_mean")[0],
   ),
@@ -567,6 +661,9 @@ GIVEN = (
   "clip of the ratio at 0.2",
   "that of Clip-Cov at r = 0.1,",
   "at 0.6, and by",
+  "coefficient falls from 1.5 to 0",
+  "an entropy bonus, from 0.1.",
+  "with a coefficient of 0.1, at",
 )
 
 
@@ -676,6 +773,39 @@ def test_random_tokens_do_not_keep_the_entropy_that_clip_cov_keeps():
     for pool in ("all", "rewarded")
   ]
   assert (established(every) == -1).all()
+
+
+def test_what_an_annealed_penalty_kept_is_gone_at_the_end():
+  for key in (PASS_1, PASS_64):
+    grpo = ended(LONG_GRPO, key, "longer", SEEDS)
+    every = [
+      ended(LONG[arm], key, "longer", SEEDS) - grpo
+      for arm in ("annealed", "bonus")
+    ]
+    assert not established(every).any()
+  # What still acts is behind.
+  grpo = ended(LONG_GRPO, PASS_1, "longer", SEEDS)
+  every = [
+    ended(LONG[arm], PASS_1, "longer", SEEDS) - grpo
+    for arm in ("Clip-Cov", "KL-Cov")
+  ]
+  assert (established(every) == -1).all()
+
+
+def test_the_alarms_name_the_tokens_that_move_entropy_either_way():
+  """Records of runs of the study, as training gives them to the alarms."""
+
+  def raised(arm, steps):
+    metrics = columns("explosion", RISING[arm], 0)
+    records = [
+      {key: values[step] for key, values in metrics.items()} for step in steps
+    ]
+    return {alarm.name: alarm.message for alarm in alarms.check(records)}
+
+  rising = raised("NSR", range(12))["entropy_rises_fast"]
+  assert "likely tokens of negative advantage" in rising
+  falling = raised("Clip-Cov", range(12))["entropy_falls_fast"]
+  assert "of the covariance by which it falls is of " in falling
 
 
 def test_one_update_per_rollout_spends_as_much_entropy_as_eight():

@@ -105,12 +105,16 @@ _QUADRANTS = {
 def _cause(window: Sequence[Record], falling: bool) -> str:
   """Returns the kind of tokens that adds most to the covariance, in words."""
   sign = 1 if falling else -1
-  contributions = {
-    name: sign * _mean(window, key) for key, name in _QUADRANTS.items()
+  recorded = {
+    name: sign * _mean(window, key)
+    for key, name in _QUADRANTS.items()
+    if len(_values(window, key))
   }
-  contributions = {name: v for name, v in contributions.items() if v > 0}
-  if not contributions:
+  contributions = {name: v for name, v in recorded.items() if v > 0}
+  if not recorded:
     return "the covariance was not recorded"
+  if not contributions:
+    return "no part of the covariance has that sign"
   name = max(contributions, key=lambda name: contributions[name])
   share = contributions[name] / sum(contributions.values())
   direction = "falls" if falling else "rises"

@@ -77,6 +77,18 @@ def test_a_fault_raises_its_alarm_alone_with_a_setting(name, changes, words):
   assert words in found[name].setting
 
 
+@pytest.mark.parametrize(
+  ("covariance", "words"),
+  [
+    ({}, "the covariance was not recorded"),
+    ({"cov__likely_rewarded": -0.1}, "no part of the covariance has that sign"),
+  ],
+)
+def test_a_fall_without_covariance_says_what_is_missing(covariance, words):
+  found = raised(entropy__token_mean=lambda s: 0.5 * 0.9**s, **covariance)
+  assert words in found["entropy_falls_fast"].message
+
+
 def test_the_evaluation_after_the_last_update_raises_none():
   *steps, last = records()
   del last["grad_norm"]

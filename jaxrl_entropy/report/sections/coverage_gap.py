@@ -97,7 +97,7 @@ def _sentence(name: str, k: str, compared: Mapping[str, _Gaps]) -> str:
   }
   lead = f"The baseline is {name}, stopped at the accuracy of each method's end"
   if not seeded:
-    return f"{lead}. One seed gives no interval."
+    return f"{lead}. No method has two runs that end on its curve."
   signs = dict(zip(seeded, stats.holm(list(seeded.values())), strict=True))
   texts = {
     sign: wording.listing(
