@@ -137,8 +137,13 @@ def _environment(task: Task, folder: str) -> dict[str, str]:
   if not task.compiles:
     devices = topology.parse(task.topology).devices
     return variables | {"JAX_NUM_CPU_DEVICES": str(devices)}
+  # The compiler for TPUs stops at flags of other backends.
+  flags = [
+    flag
+    for flag in os.environ.get("XLA_FLAGS", "").split()
+    if not flag.startswith(("--xla_cpu_", "--xla_gpu_"))
+  ]
   # The text of a very large program cannot be had in any other way.
-  dump = f"--xla_dump_to={folder} --xla_dump_hlo_as_text"
-  flags = f"{os.environ.get('XLA_FLAGS', '')} {dump}"
+  flags += [f"--xla_dump_to={folder}", "--xla_dump_hlo_as_text"]
   effort = _LOW_EFFORT if task.low_effort else {}
-  return variables | COMPILER | effort | {"XLA_FLAGS": flags}
+  return variables | COMPILER | effort | {"XLA_FLAGS": " ".join(flags)}
