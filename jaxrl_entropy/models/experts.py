@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxrl_entropy import sharding
 from jaxrl_entropy.models.config import TransformerConfig
-from jaxrl_entropy.ops.grouped import grouped_dot
+from jaxrl_entropy.ops.grouped import Dot, grouped_map
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -253,8 +253,7 @@ def _local(
   first: int | jax.Array,
 ) -> jax.Array:
   """Computes what a device's experts add; `first` is the id of the first."""
-  gate, up, down = kernels
-  count, per_token = gate.shape[0], chosen.shape[-1]
+  count, per_token = kernels[0].shape[0], chosen.shape[-1]
   flat = x.reshape(-1, x.shape[-1])
   expert = chosen.reshape(-1) - first
   own = (expert >= 0) & (expert < count)
@@ -262,11 +261,21 @@ def _local(
   order = jnp.argsort(expert)
   sizes = jnp.bincount(expert, length=count).astype(jnp.int32)
   rows = flat[order // per_token]
-  inner = activation(grouped_dot(rows, gate, sizes))
-  inner = inner * grouped_dot(rows, up, sizes)
-  added = grouped_dot(inner, down, sizes)
+  mlp = functools.partial(_mlp, activation)
+  added = grouped_map(mlp, rows, kernels, sizes)
   # Rows of no group are undefined.
   added = jnp.where(own[order][:, None], added, 0)
   added = added[jnp.argsort(order)].reshape(-1, per_token, x.shape[-1])
   share = weights.reshape(-1, per_token, 1).astype(added.dtype)
   return jnp.sum(added * share, axis=1).reshape(x.shape)
+
+
+def _mlp(
+  activation: Activation,
+  dot: Dot,
+  x: jax.Array,
+  gate: jax.Array,
+  up: jax.Array,
+  down: jax.Array,
+) -> jax.Array:
+  return dot(activation(dot(x, gate)) * dot(x, up), down)
