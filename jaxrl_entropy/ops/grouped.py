@@ -158,7 +158,7 @@ def _backward(
     pull = jax.vjp(function, *inputs)[1]
     d_block, *added = pull(blocks.own(index, blocks.read(cotangent, index)))
     pairs = zip(d_kernels, added, strict=True)
-    d_kernels = tuple(total.at[group].add(part) for total, part in pairs)
+    d_kernels = tuple(total.at[group].add(new) for total, new in pairs)
     return blocks.write(d_x, index, d_block), d_kernels
 
   zeros = jax.tree.map(jnp.zeros_like, (padded, kernels))
